@@ -1,0 +1,128 @@
+"""Everything that can go wrong and is somebody's business, in one tree.
+
+::
+
+    CompactfaceError
+    ├── InvalidInput             a field of the request breaks a limit
+    │   ├── InvalidImage         not a picture we can read, or too large, or too small
+    │   └── InvalidCompactMap    not a legal PNG of the codec's geometry and levels
+    ├── NotFound                 no such collection, subject, face or sighting
+    ├── AlreadyExists            subject or collection exists; request id with another body
+    ├── FailedPrecondition       the state of the server forbids it
+    │   └── UnknownCodec         no decoder here for that codec id
+    ├── Overloaded               too much at once; try again after `retry_after_s`
+    ├── Unavailable              a peer or a component is away; try again
+    └── InvalidModel             a model directory is damaged or incomplete
+
+Messages name the value and the limit and are safe to show to a client. The domain raises
+these; one interceptor (`shared.service.error_interceptor`) turns them into
+`google.rpc.Status`. Anything else that is raised is a bug, and the client sees only
+"internal error".
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class CompactfaceError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        code: name of the `google.rpc.Code` that a service answers with.
+        reason: UPPER_SNAKE_CASE, stable, for programs (ErrorInfo.reason).
+        message: one sentence for people.
+        field: path of the offending request field, "" where there is none.
+        metadata: further facts for programs (ErrorInfo.metadata).
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field
+        self.metadata = dict(metadata or {})
+
+    def in_field(self, field: str) -> "CompactfaceError":
+        """Name the request field, which code far from the request cannot know."""
+        self.field = field
+        return self
+
+
+class InvalidInput(CompactfaceError):
+    """A field of the request breaks a limit."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class InvalidImage(InvalidInput):
+    """Not a picture we can read, or too large, or too small."""
+
+
+class InvalidCompactMap(InvalidInput):
+    """Not a legal PNG of the codec's geometry and levels."""
+
+
+class NotFound(CompactfaceError):
+    """No such collection, subject, face or sighting."""
+
+    code = "NOT_FOUND"
+
+
+class AlreadyExists(CompactfaceError):
+    """The subject or collection exists, or the request id was used with another body."""
+
+    code = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(CompactfaceError):
+    """The state of the server forbids it; the same request may succeed after a change."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class UnknownCodec(FailedPrecondition):
+    """No decoder here for that codec id."""
+
+    def __init__(self, codec_id: str, known: list[str], *, field: str = "") -> None:
+        names = ", ".join(known) or "none"
+        super().__init__(
+            "UNKNOWN_CODEC",
+            f"no decoder for codec {codec_id!r:.80}; this server decodes: {names}",
+            field=field,
+            metadata={"codec_id": codec_id[:80], "known": ",".join(known)},
+        )
+
+
+class Overloaded(CompactfaceError):
+    """Too much at once.
+
+    Attributes:
+        retry_after_s: how long to wait before another try, in seconds (RetryInfo).
+    """
+
+    code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, reason: str, message: str, *, retry_after_s: float) -> None:
+        super().__init__(reason, message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(CompactfaceError):
+    """A peer or a component is away; try again."""
+
+    code = "UNAVAILABLE"
+
+
+class InvalidModel(CompactfaceError):
+    """A model directory is damaged or incomplete: start-up fails, or a reload is refused."""
+
+    code = "FAILED_PRECONDITION"

@@ -1,0 +1,40 @@
+"""RecNet: from the compact map back to pixels (paper, section 2.2 and figure 5)."""
+
+from torch import Tensor, nn
+
+from shared.models.compnet import Widths
+from shared.models.residual import ResidualBlock
+
+
+class RecNet(nn.Module):
+    """CompNet mirrored: three transposed convolutions double height and width.
+
+    ::
+
+        map (C, 14, 12) -> conv 3x3 -> deconv x2 -> residual -> deconv x2 -> residual
+                        -> deconv x2 -> conv 3x3 -> crop (3, 112, 96)
+
+    `widths` are those of the CompNet it mirrors, read backwards.
+    """
+
+    def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
+        super().__init__()
+        w1, w2, w3, w4 = widths
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, w4, 3, padding=1),
+            nn.PReLU(w4),
+            nn.ConvTranspose2d(w4, w3, 4, stride=2, padding=1),
+            nn.PReLU(w3),
+            ResidualBlock(w3, dropout=dropout),
+            nn.ConvTranspose2d(w3, w2, 4, stride=2, padding=1),
+            nn.PReLU(w2),
+            ResidualBlock(w2, dropout=dropout),
+            nn.ConvTranspose2d(w2, w1, 4, stride=2, padding=1),
+            nn.PReLU(w1),
+            nn.Conv2d(w1, 3, 3, padding=1),
+        )
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> (N, 3, 8H, 8W), nominally in [-1, 1], not clipped."""
+        crop: Tensor = self.layers(latent)
+        return crop
