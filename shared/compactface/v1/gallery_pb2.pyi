@@ -1,0 +1,321 @@
+import datetime
+
+from compactface.v1 import compact_map_pb2 as _compact_map_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class OnDuplicate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ON_DUPLICATE_UNSPECIFIED: _ClassVar[OnDuplicate]
+    ON_DUPLICATE_REJECT: _ClassVar[OnDuplicate]
+    ON_DUPLICATE_ALLOW: _ClassVar[OnDuplicate]
+ON_DUPLICATE_UNSPECIFIED: OnDuplicate
+ON_DUPLICATE_REJECT: OnDuplicate
+ON_DUPLICATE_ALLOW: OnDuplicate
+
+class Collection(_message.Message):
+    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count")
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_FPIR_FIELD_NUMBER: _ClassVar[int]
+    MAX_FMR_FIELD_NUMBER: _ClassVar[int]
+    SIGHTING_RETENTION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FACE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    collection_id: str
+    max_fpir: float
+    max_fmr: float
+    sighting_retention: _duration_pb2.Duration
+    create_time: _timestamp_pb2.Timestamp
+    subject_count: int
+    face_count: int
+    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ...) -> None: ...
+
+class CreateCollectionRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+
+class CreateCollectionResponse(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+
+class GetCollectionRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class GetCollectionResponse(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+
+class ListCollectionsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListCollectionsResponse(_message.Message):
+    __slots__ = ("collections", "next_page_token")
+    COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collections: _containers.RepeatedCompositeFieldContainer[Collection]
+    next_page_token: str
+    def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteCollectionRequest(_message.Message):
+    __slots__ = ("collection", "force")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    force: bool
+    def __init__(self, collection: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class DeleteCollectionResponse(_message.Message):
+    __slots__ = ("faces_deleted", "erased")
+    FACES_DELETED_FIELD_NUMBER: _ClassVar[int]
+    ERASED_FIELD_NUMBER: _ClassVar[int]
+    faces_deleted: int
+    erased: bool
+    def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ...) -> None: ...
+
+class Subject(_message.Message):
+    __slots__ = ("subject_id", "display_name", "create_time", "face_count")
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    FACE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    subject_id: str
+    display_name: str
+    create_time: _timestamp_pb2.Timestamp
+    face_count: int
+    def __init__(self, subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., face_count: _Optional[int] = ...) -> None: ...
+
+class EnrolledFace(_message.Message):
+    __slots__ = ("face_id", "subject_id", "codec_id", "size_bytes", "quality", "capture_time", "create_time")
+    FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    CODEC_ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    CAPTURE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    face_id: str
+    subject_id: str
+    codec_id: str
+    size_bytes: int
+    quality: float
+    capture_time: _timestamp_pb2.Timestamp
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, face_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., quality: _Optional[float] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class EnrollRequest(_message.Message):
+    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    MAPS_FIELD_NUMBER: _ClassVar[int]
+    ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    subject_id: str
+    display_name: str
+    maps: _containers.RepeatedCompositeFieldContainer[_compact_map_pb2.CompactMap]
+    on_duplicate: OnDuplicate
+    request_id: str
+    create_only: bool
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ...) -> None: ...
+
+class EnrollResponse(_message.Message):
+    __slots__ = ("subject", "faces", "repeated_request")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    subject: Subject
+    faces: _containers.RepeatedCompositeFieldContainer[EnrolledFace]
+    repeated_request: bool
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ..., repeated_request: _Optional[bool] = ...) -> None: ...
+
+class BulkEnrollRequest(_message.Message):
+    __slots__ = ("enroll",)
+    ENROLL_FIELD_NUMBER: _ClassVar[int]
+    enroll: EnrollRequest
+    def __init__(self, enroll: _Optional[_Union[EnrollRequest, _Mapping]] = ...) -> None: ...
+
+class BulkEnrollResponse(_message.Message):
+    __slots__ = ("index", "response", "error")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    response: EnrollResponse
+    error: _status_pb2.Status
+    def __init__(self, index: _Optional[int] = ..., response: _Optional[_Union[EnrollResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class GetSubjectRequest(_message.Message):
+    __slots__ = ("collection", "subject_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    subject_id: str
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
+
+class GetSubjectResponse(_message.Message):
+    __slots__ = ("subject", "faces")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    subject: Subject
+    faces: _containers.RepeatedCompositeFieldContainer[EnrolledFace]
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ...) -> None: ...
+
+class ListSubjectsRequest(_message.Message):
+    __slots__ = ("collection", "page_size", "page_token")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    page_size: int
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListSubjectsResponse(_message.Message):
+    __slots__ = ("subjects", "next_page_token")
+    SUBJECTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    subjects: _containers.RepeatedCompositeFieldContainer[Subject]
+    next_page_token: str
+    def __init__(self, subjects: _Optional[_Iterable[_Union[Subject, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateSubjectRequest(_message.Message):
+    __slots__ = ("collection", "subject_id", "display_name")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    subject_id: str
+    display_name: str
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ...) -> None: ...
+
+class UpdateSubjectResponse(_message.Message):
+    __slots__ = ("subject",)
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    subject: Subject
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ...) -> None: ...
+
+class DeleteSubjectRequest(_message.Message):
+    __slots__ = ("collection", "subject_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    subject_id: str
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
+
+class DeleteSubjectResponse(_message.Message):
+    __slots__ = ("faces_deleted", "erased")
+    FACES_DELETED_FIELD_NUMBER: _ClassVar[int]
+    ERASED_FIELD_NUMBER: _ClassVar[int]
+    faces_deleted: int
+    erased: bool
+    def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ...) -> None: ...
+
+class GetFaceRequest(_message.Message):
+    __slots__ = ("collection", "face_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    face_id: str
+    def __init__(self, collection: _Optional[str] = ..., face_id: _Optional[str] = ...) -> None: ...
+
+class GetFaceResponse(_message.Message):
+    __slots__ = ("face",)
+    FACE_FIELD_NUMBER: _ClassVar[int]
+    face: EnrolledFace
+    def __init__(self, face: _Optional[_Union[EnrolledFace, _Mapping]] = ...) -> None: ...
+
+class ListFacesRequest(_message.Message):
+    __slots__ = ("collection", "subject_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    subject_id: str
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
+
+class ListFacesResponse(_message.Message):
+    __slots__ = ("faces",)
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    faces: _containers.RepeatedCompositeFieldContainer[EnrolledFace]
+    def __init__(self, faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ...) -> None: ...
+
+class DeleteFaceRequest(_message.Message):
+    __slots__ = ("collection", "face_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    face_id: str
+    def __init__(self, collection: _Optional[str] = ..., face_id: _Optional[str] = ...) -> None: ...
+
+class DeleteFaceResponse(_message.Message):
+    __slots__ = ("erased",)
+    ERASED_FIELD_NUMBER: _ClassVar[int]
+    erased: bool
+    def __init__(self, erased: _Optional[bool] = ...) -> None: ...
+
+class ExportRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class ExportResponse(_message.Message):
+    __slots__ = ("chunk",)
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    chunk: bytes
+    def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
+
+class ImportRequest(_message.Message):
+    __slots__ = ("collection", "chunk")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    chunk: bytes
+    def __init__(self, collection: _Optional[str] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class ImportResponse(_message.Message):
+    __slots__ = ("subjects", "faces")
+    SUBJECTS_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    subjects: int
+    faces: int
+    def __init__(self, subjects: _Optional[int] = ..., faces: _Optional[int] = ...) -> None: ...
+
+class ReembedRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class ReembedResponse(_message.Message):
+    __slots__ = ("faces_done", "faces_total")
+    FACES_DONE_FIELD_NUMBER: _ClassVar[int]
+    FACES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    faces_done: int
+    faces_total: int
+    def __init__(self, faces_done: _Optional[int] = ..., faces_total: _Optional[int] = ...) -> None: ...
