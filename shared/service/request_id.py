@@ -1,0 +1,44 @@
+"""A request id that crosses both services: taken from the caller or made, logged, returned."""
+
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from shared.service.interceptor import AroundInterceptor, Context, Method
+
+REQUEST_ID = "x-request-id"
+"""Metadata key, in requests and in the trailing metadata of answers."""
+
+_ACCEPTED = re.compile(r"[!-~]{1,128}")
+
+
+class RequestIdInterceptor(AroundInterceptor):
+    """Binds `request_id` for every log line of the call and returns it to the caller.
+
+    An id that is not 1..128 printable ASCII characters without spaces is replaced by a new
+    one: the caller reads in the answer under which id its call is logged.
+    """
+
+    @asynccontextmanager
+    async def around(self, method: Method, context: Context) -> AsyncIterator[None]:  # noqa: ARG002
+        """Bind before the call. Each call has its own task, so nothing needs unbinding."""
+        request_id = _given(context) or uuid.uuid4().hex
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        yield
+
+
+def current_request_id() -> str | None:
+    """The id of the call being served by this task, to pass on to the next service."""
+    request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
+    return request_id
+
+
+def _given(context: Context) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str) and _ACCEPTED.fullmatch(value):
+            return value
+    return None

@@ -1,0 +1,209 @@
+"""The life of a service: bind, warm up, serve, drain, close.
+
+A service's own `server.py` is then short::
+
+    async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
+        async with ServiceHost(settings, service_names=[NAME], registry=registry) as host:
+            add_EncoderServiceServicer_to_server(EncoderServicer(...), host.server)
+            await host.listen()      # health answers NOT_SERVING
+            await encoder.warm_up()
+            await host.serve()       # SERVING until SIGTERM or SIGINT, then drained
+            await uplink.flush()
+"""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from types import TracebackType
+from typing import Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from shared.service.access_log import AccessLogInterceptor
+from shared.service.admission import AdmissionInterceptor
+from shared.service.error_interceptor import ErrorInterceptor
+from shared.service.metrics import MetricsInterceptor, MetricsServer
+from shared.service.request_id import RequestIdInterceptor
+from shared.service.settings import ServiceSettings
+from shared.service.settings_loader import SettingsError
+from shared.service.tls import server_credentials
+
+_EXEMPT = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
+
+# After the last admitted call: time for its answer to leave. Health watches never end themselves.
+_LINGER_S = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class ServiceHost:
+    """A grpc.aio server with everything around the servicers.
+
+    Interceptors, outermost first: metrics, request id, access log, errors, admission; so a
+    refusal is an error like any other, and every answer is logged and counted.
+
+    Args:
+        settings: where to listen, limits and certificates.
+        service_names: full names of the services it will carry, for health and reflection.
+        registry: where the metrics of calls are registered and served from.
+
+    Attributes:
+        server: add servicers to it before `listen`.
+        stopping: set by SIGTERM and SIGINT while serving, or by anyone. Long streams may
+            watch it to end themselves instead of being cut when `drain_seconds` are over.
+    """
+
+    server: grpc.aio.Server
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        service_names: Sequence[str],
+        registry: CollectorRegistry,
+    ) -> None:
+        self.stopping = asyncio.Event()
+        self._settings = settings
+        self._service_names = tuple(service_names)
+        self._registry = registry
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # untyped
+        self._admission = AdmissionInterceptor(
+            max_in_flight=settings.max_in_flight,
+            max_streams=settings.max_streams,
+            exempt=_EXEMPT,
+        )
+        self._resources = ExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Build the server; nothing listens yet."""
+        self.server = grpc.aio.server(
+            interceptors=(
+                MetricsInterceptor(self._registry),
+                RequestIdInterceptor(),
+                AccessLogInterceptor(quiet=_EXEMPT),
+                ErrorInterceptor(),
+                self._admission,
+            ),
+            options=_channel_options(self._settings),
+            maximum_concurrent_rpcs=_backstop(self._settings),
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._settings.reflection:
+            names = (*self._service_names, *_EXEMPT)
+            reflection.enable_server_reflection(names, self.server)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close ports, at once if `serve` was left by an exception."""
+        await self.server.stop(None)
+        self._resources.close()
+
+    async def listen(self) -> int:
+        """Bind both ports and answer, health with NOT_SERVING; gives the gRPC port.
+
+        The log line "listening" on standard error tells a parent process the addresses.
+
+        Raises:
+            SettingsError: an address cannot be bound, or the TLS files cannot be used.
+        """
+        settings = self._settings
+        port = self._bind(server_credentials(settings))
+        metrics = self._resources.enter_context(closing(self._serve_metrics()))
+        await self.server.start()
+        _log.info(
+            "listening",
+            address=_address(settings.host, port),
+            metrics_address=_address(settings.metrics_host, metrics.port),
+            tls="mutual" if settings.mutual_tls else "server" if settings.tls_key else "none",
+        )
+        return port
+
+    async def serve(self) -> None:
+        """Answer SERVING until `stopping` is set or a signal comes, then drain.
+
+        A second signal finds no handler and ends the process at once.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        try:
+            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+            _log.info("serving", services=self._service_names)
+            await self.stopping.wait()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Refuse new calls, let admitted ones finish within `drain_seconds`, cut the rest."""
+        seconds = self._settings.drain_seconds
+        _log.info("draining", drain_seconds=seconds)
+        await self._health.enter_graceful_shutdown()
+        stop = asyncio.create_task(self.server.stop(seconds))
+        idle = asyncio.create_task(self._admission.idle())
+        await asyncio.wait({stop, idle}, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await self.server.stop(_LINGER_S)
+        await stop
+        _log.info("drained")
+
+    async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+        for name in ("", *self._service_names):
+            await self._health.set(name, status)
+
+    def _bind(self, credentials: grpc.ServerCredentials | None) -> int:
+        address = _address(self._settings.host, self._settings.port)
+        try:
+            if credentials is None:
+                return self.server.add_insecure_port(address)
+            return self.server.add_secure_port(address, credentials)
+        except RuntimeError:
+            raise SettingsError([f"{address}: cannot be bound; is the port taken?"]) from None
+
+    def _serve_metrics(self) -> MetricsServer:
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        try:
+            return MetricsServer(self._registry, host=host, port=port)
+        except OSError as error:
+            raise SettingsError([f"metrics at {_address(host, port)}: {error}"]) from None
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _backstop(settings: ServiceSettings) -> int:
+    """Far above our own caps: at this limit grpc refuses health checks too, and untyped."""
+    return 4 * (settings.max_in_flight + settings.max_streams) + 64
+
+
+def _channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
+    """Options of the server's connections.
+
+    Keepalive: a camera may have nothing to say for hours, while NAT tables forget a silent
+    connection in minutes. The server pings every minute and gives up after 20 s without an
+    answer; clients may ping every 20 s themselves, also while no call is open (by default grpc
+    would answer that with GOAWAY "too_many_pings").
+    """
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share it
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+    ]
