@@ -1,6 +1,5 @@
 """Refuses work beyond a cap, before it costs anything."""
 
-import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
@@ -42,10 +41,10 @@ class AdmissionInterceptor(AroundInterceptor):
         finally:
             places.free()
 
-    async def idle(self) -> None:
-        """Return once no admitted call is running."""
-        await self._requests.idle.wait()
-        await self._streams.idle.wait()
+    @property
+    def idle(self) -> bool:
+        """Whether no admitted call is running."""
+        return not (self._requests.taken or self._streams.taken)
 
 
 class _Places:
@@ -53,23 +52,18 @@ class _Places:
 
     def __init__(self, cap: int, *, what: str, retry_after_s: float) -> None:
         self._cap = cap
-        self._taken = 0
+        self.taken = 0
         self._what = what
         self._retry_after_s = retry_after_s
-        self.idle = asyncio.Event()
-        self.idle.set()
 
     def take(self) -> None:
-        if self._taken >= self._cap:
+        if self.taken >= self._cap:
             raise Overloaded(
                 f"TOO_MANY_{self._what.upper()}",
-                f"{self._taken} {self._what} are in flight; at most {self._cap} are accepted",
+                f"{self.taken} {self._what} are in flight; at most {self._cap} are accepted",
                 retry_after_s=self._retry_after_s,
             )
-        self._taken += 1
-        self.idle.clear()
+        self.taken += 1
 
     def free(self) -> None:
-        self._taken -= 1
-        if not self._taken:
-            self.idle.set()
+        self.taken -= 1

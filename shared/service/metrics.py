@@ -3,11 +3,15 @@
 Source: https://github.com/grpc-ecosystem/go-grpc-middleware (provider prometheus).
 """
 
+import socket
+import threading
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from http.server import ThreadingHTTPServer
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import MetricsHandler
 
 from shared.service.interceptor import AroundInterceptor, Context, Method
 from shared.service.outcome import observe
@@ -48,6 +52,10 @@ class MetricsInterceptor(AroundInterceptor):
         self._seconds.labels(*labels).observe(seconds)
 
 
+class _HttpServer6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 class MetricsServer:
     """Serves a registry at `http://host:port/metrics` from a thread until closed.
 
@@ -59,7 +67,12 @@ class MetricsServer:
     """
 
     def __init__(self, registry: CollectorRegistry, *, host: str, port: int) -> None:
-        self._server, self._thread = start_http_server(port, host, registry)
+        kind = _HttpServer6 if ":" in host else ThreadingHTTPServer
+        self._server = kind((host, port), MetricsHandler.factory(registry))
+        # prometheus_client's own start_http_server takes half a second to notice the end.
+        serve = partial(self._server.serve_forever, poll_interval=0.1)
+        self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
+        self._thread.start()
         self.port: int = self._server.server_port
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ from shared.service.tls import server_credentials
 
 _EXEMPT = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
 
-# After the last admitted call: time for its answer to leave. Health watches never end themselves.
+# Idle this long while draining: the last answer has left, and no call is still on its way in.
 _LINGER_S = 0.5
 
 _log = structlog.get_logger(__name__)
@@ -152,11 +152,11 @@ class ServiceHost:
         _log.info("draining", drain_seconds=seconds)
         await self._health.enter_graceful_shutdown()
         stop = asyncio.create_task(self.server.stop(seconds))
-        idle = asyncio.create_task(self._admission.idle())
-        await asyncio.wait({stop, idle}, return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        await self.server.stop(_LINGER_S)
-        await stop
+        while not stop.done():
+            was_idle = self._admission.idle
+            await asyncio.wait({stop}, timeout=_LINGER_S)
+            if was_idle and self._admission.idle:
+                await self.server.stop(None)  # only health watches are left; they never end
         _log.info("drained")
 
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:

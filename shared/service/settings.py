@@ -35,7 +35,6 @@ class ServiceSettings(BaseSettings):
         extra="forbid",
         frozen=True,
         env_ignore_empty=True,  # Compose passes unset variables as empty ones
-        validate_default=False,
     )
     table: ClassVar[str]  # the service's table in the TOML file
 

@@ -1,0 +1,147 @@
+import asyncio
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from shared.service.settings_loader import SettingsError
+from tests.services.plumbing_host import running
+from tests.services.plumbing_service import call
+
+
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)  # noqa: S607
+
+
+class Authority:
+    """A certificate authority in a folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.certificate = folder / f"{name}.crt"
+        self._key = folder / f"{name}.key"
+        self._request(self._key, self.certificate, name, "-x509", "-days", "2")
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key for localhost."""
+        certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        request, extension = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
+        self._request(key, request, name)
+        extension.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        signing = ["-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial", "-days", "2"]
+        openssl(
+            *["x509", "-req", "-in", request, "-out", certificate, "-extfile", extension], *signing
+        )
+        return certificate, key
+
+    @staticmethod
+    def _request(key: Path, out: Path, name: str, *more: str) -> None:
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        openssl("req", *curve, "-keyout", key, "-out", out, "-subj", f"/CN={name}", *more)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "authority")
+
+
+Settings = dict[str, Path]
+
+
+@pytest.fixture
+def tls(authority: Authority) -> Settings:
+    certificate, key = authority.issue("server")
+    return {
+        "tls_certificate": certificate,
+        "tls_key": key,
+        "tls_client_ca": authority.certificate,
+    }
+
+
+def channel_to(
+    port: int, roots: Path, identity: tuple[Path, Path] | None = None
+) -> grpc.aio.Channel:
+    certificate, key = (path.read_bytes() for path in identity) if identity else (None, None)
+    credentials = grpc.ssl_channel_credentials(roots.read_bytes(), key, certificate)
+    return grpc.aio.secure_channel(f"localhost:{port}", credentials)
+
+
+async def test_a_client_of_the_authority_is_served(authority: Authority, tls: Settings) -> None:
+    async with running(**tls) as service:
+        identity = authority.issue("client")
+        async with channel_to(service.port, authority.certificate, identity) as channel:
+            assert await call(channel, "Unary", b"hello") == b"hello"
+
+
+@pytest.mark.parametrize("stranger", [True, False], ids=["another authority", "no certificate"])
+async def test_other_clients_are_not(
+    authority: Authority,
+    tls: Settings,
+    tmp_path: Path,
+    stranger: bool,  # noqa: FBT001
+) -> None:
+    identity = Authority(tmp_path, "stranger").issue("intruder") if stranger else None
+    async with (
+        running(**tls) as service,
+        channel_to(service.port, authority.certificate, identity) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            await call(channel, "Unary", b"hello", timeout=5)
+
+
+async def test_without_a_client_ca_no_certificate_is_asked(
+    authority: Authority, tls: Settings
+) -> None:
+    del tls["tls_client_ca"]
+    async with (
+        running(**tls) as service,
+        channel_to(service.port, authority.certificate) as channel,
+    ):
+        assert await call(channel, "Unary", b"hello") == b"hello"
+
+
+@pytest.fixture
+def common_name(tls: Settings) -> Callable[[int], str]:
+    del tls["tls_client_ca"]
+
+    def of(port: int) -> str:
+        return ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+
+    return of
+
+
+async def test_replaced_certificates_are_used_from_the_next_handshake(
+    authority: Authority, tls: Settings, common_name: Callable[[int], str]
+) -> None:
+    async with running(**tls) as service:
+        served = await asyncio.to_thread(common_name, service.port)
+        assert served.strip() == tls["tls_certificate"].read_text().strip()
+
+        certificate, key = authority.issue("renewed")
+        certificate.replace(tls["tls_certificate"])
+        halfway = await asyncio.to_thread(common_name, service.port)
+        assert halfway == served  # the key does not fit yet
+
+        key.replace(tls["tls_key"])
+        renewed = await asyncio.to_thread(common_name, service.port)
+        assert renewed.strip() == tls["tls_certificate"].read_text().strip()
+        assert renewed != served
+
+
+async def test_files_that_do_not_fit_each_other_are_a_settings_error(
+    authority: Authority, tls: Settings
+) -> None:
+    tls["tls_key"] = authority.issue("other")[1]
+    with pytest.raises(SettingsError, match="TLS files"):
+        async with running(**tls):
+            pass
+
+
+async def test_a_missing_file_is_a_settings_error(tls: Settings, tmp_path: Path) -> None:
+    tls["tls_client_ca"] = tmp_path / "missing.crt"
+    with pytest.raises(SettingsError, match=r"missing\.crt"):
+        async with running(**tls):
+            pass
