@@ -1,0 +1,263 @@
+"""From similarities to false match rates: what a cosine between two strangers is worth.
+
+A table is measured on identities that no network was trained on. The false match rate (FMR)
+of a threshold is the share of impostor pairs at or above it. Between measured rows, log FMR is
+interpolated linearly in the similarity. Below what the pairs support (ten of them at or above
+the threshold) the tail is taken as exponential, P(s >= t + x) = P(s >= t) exp(-x / scale),
+with the mean excess of the top 1 % of impostor similarities as its scale, and the answer is
+flagged `extrapolated`. Cosines of strangers fall off faster than that, so thresholds err on the
+strict side.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from shared.errors import InvalidInput
+from shared.record import Record
+
+FMRS = (0.5, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+"""False match rates that a table has rows for, as far as its pairs support them."""
+
+SUPPORTING_PAIRS = 10
+TAIL_SHARE = 0.01
+BOOTSTRAPS = 200
+_GRID_PER_DECADE = 8
+
+Embeddings = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A similarity to reach, and the false match rate it stands for.
+
+    Attributes:
+        similarity: cosine in [-1, 1]; at or above is a match.
+        fmr: share of strangers that reach it, in (0, 1).
+        extrapolated: whether that is less than the calibration pairs can support.
+    """
+
+    similarity: float
+    fmr: float
+    extrapolated: bool
+
+
+class CalibrationRow(Record):
+    """One measured point.
+
+    Attributes:
+        fmr: share of impostor pairs at or above `similarity`.
+        similarity: cosine in [-1, 1].
+        low: lower end of the similarity's 95 % interval, bootstrapped over identities.
+        high: upper end of it.
+        fnmr: share of genuine pairs below `similarity`.
+    """
+
+    fmr: float = Field(gt=0, lt=1)
+    similarity: float = Field(ge=-1, le=1)
+    low: float = Field(ge=-1, le=1)
+    high: float = Field(ge=-1, le=1)
+    fnmr: float = Field(ge=0, le=1)
+
+
+class CalibrationTable(Record):
+    """What similarities mean between maps of two codecs.
+
+    Attributes:
+        probe_codec: codec id of the probes, or "uncompressed".
+        enrolled_codec: codec id of the enrolments, or "uncompressed".
+        identities: people measured on.
+        genuine_pairs: pairs of photographs of one person.
+        impostor_pairs: pairs of photographs of two people.
+        rows: measured points, FMR falling and similarity rising.
+        tail_scale: mean excess of the top 1 % of impostor similarities, in cosine.
+    """
+
+    probe_codec: str
+    enrolled_codec: str
+    identities: int = Field(ge=2)
+    genuine_pairs: int = Field(ge=1)
+    impostor_pairs: int = Field(ge=1)
+    rows: tuple[CalibrationRow, ...] = Field(min_length=1)
+    tail_scale: float = Field(gt=0)
+
+    def threshold(self, fmr: float) -> Threshold:
+        """The similarity that a share `fmr` of strangers reaches.
+
+        Raises:
+            InvalidInput: FMR_OUT_OF_RANGE; `fmr` is not inside (0, 1).
+        """
+        if not 0 < fmr < 1:
+            raise InvalidInput("FMR_OUT_OF_RANGE", f"false match rate is {fmr}; must be in (0, 1)")
+        last = self.rows[-1]
+        if fmr >= last.fmr:
+            similarity = float(np.interp(-math.log(fmr), -self._log_fmrs, self._similarities))
+        else:
+            beyond = self.tail_scale * math.log(last.fmr / fmr)
+            similarity = min(1.0, last.similarity + beyond)
+        return Threshold(similarity, fmr, extrapolated=fmr < last.fmr)
+
+    def fmr_at(self, similarity: float) -> Threshold:
+        """What a similarity in [-1, 1] is worth if taken as the threshold."""
+        last = self.rows[-1]
+        if similarity <= last.similarity:
+            fmr = math.exp(np.interp(similarity, self._similarities, self._log_fmrs))
+        else:
+            fmr = last.fmr * math.exp((last.similarity - similarity) / self.tail_scale)
+        return Threshold(similarity, fmr, extrapolated=fmr < last.fmr)
+
+    # At -1 every stranger matches: the point from which interpolation starts.
+    @property
+    def _similarities(self) -> NDArray[np.float64]:
+        return np.array([-1.0, *(row.similarity for row in self.rows)])
+
+    @property
+    def _log_fmrs(self) -> NDArray[np.float64]:
+        return np.log([1.0, *(row.fmr for row in self.rows)])
+
+
+def identification_fmr(fpir: float, n: int) -> float:
+    """The FMR of one comparison at which a search of `n` faces errs at the rate `fpir`.
+
+    1 - (1 - fpir)^(1/n): at FMR 1e-4 a stranger would match one of 10,000 faces 63 % of the
+    time, so a search has to be stricter than a comparison.
+
+    Raises:
+        InvalidInput: FPIR_OUT_OF_RANGE; `fpir` is not inside (0, 1).
+    """
+    if not 0 < fpir < 1:
+        raise InvalidInput(
+            "FPIR_OUT_OF_RANGE", f"false positive identification rate is {fpir}; must be in (0, 1)"
+        )
+    return -math.expm1(math.log1p(-fpir) / max(1, n))
+
+
+def calibrate(
+    probe: Embeddings,
+    identities: NDArray[np.int64],
+    *,
+    enrolled: Embeddings | None = None,
+    probe_codec: str,
+    enrolled_codec: str,
+    seed: int = 0,
+) -> CalibrationTable:
+    """Measure a table on all pairs of different photographs.
+
+    Args:
+        probe: (N, D) unit vectors of N photographs through the probe's codec.
+        identities: (N,) who each shows, as any integers.
+        enrolled: (N, D) of the same photographs through the other codec; None where both
+            sides use one codec, and each pair is then counted once.
+        probe_codec: codec id of `probe`.
+        enrolled_codec: codec id of `enrolled`.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: fewer than 2 identities, or nobody has two photographs.
+    """
+    order = np.argsort(identities, kind="stable")
+    people, starts, counts = np.unique(identities[order], return_index=True, return_counts=True)
+    sides = probe[order], (probe if enrolled is None else enrolled)[order]
+    if len(people) < 2 or counts.max() < 2:  # noqa: PLR2004 - a pair takes two
+        raise ValueError(f"{len(people)} identities, at most {counts.max()} photographs each")
+
+    genuine, impostor = _similarities(*sides, starts, counts, once=enrolled is None)
+    fmrs = [f for f in FMRS if f * len(impostor) >= SUPPORTING_PAIRS] or [FMRS[0]]
+    thresholds = [_reached_by(impostor, fmr) for fmr in fmrs]
+    intervals = _intervals(*sides, starts, counts, grid=_grid(impostor), fmrs=fmrs, seed=seed)
+    tail = impostor[-max(SUPPORTING_PAIRS, round(TAIL_SHARE * len(impostor))) :]
+    rows = tuple(
+        CalibrationRow(
+            fmr=fmr,
+            similarity=similarity,
+            low=min(low, similarity),
+            high=max(high, similarity),
+            fnmr=float(np.mean(genuine < similarity)),
+        )
+        for fmr, similarity, (low, high) in zip(fmrs, thresholds, intervals, strict=True)
+    )
+    return CalibrationTable(
+        probe_codec=probe_codec,
+        enrolled_codec=enrolled_codec,
+        identities=len(people),
+        genuine_pairs=len(genuine),
+        impostor_pairs=len(impostor),
+        rows=rows,
+        tail_scale=max(float(np.mean(tail - tail[0])), 1e-6),
+    )
+
+
+def _similarities(
+    probe: Embeddings,
+    enrolled: Embeddings,
+    starts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    *,
+    once: bool,
+) -> tuple[Embeddings, Embeddings]:
+    """Cosines of all genuine and all impostor pairs, sorted; rows are grouped by identity."""
+    genuine, impostor = [], []
+    for start, count in zip(starts, counts, strict=True):
+        end = start + count
+        block = np.clip(probe[start:end] @ enrolled.T, -1, 1)
+        own = block[:, start:end]
+        genuine.append(own[np.triu_indices(count, 1)])
+        impostor.append(block[:, end:].ravel())
+        if not once:
+            genuine.append(own[np.tril_indices(count, -1)])
+            impostor.append(block[:, :start].ravel())
+    return np.sort(np.concatenate(genuine)), np.sort(np.concatenate(impostor))
+
+
+def _reached_by(ascending: Embeddings, share: float) -> float:
+    """The largest value that at least a share of the sorted values reaches."""
+    return float(ascending[len(ascending) - max(1, round(share * len(ascending)))])
+
+
+def _grid(impostor: Embeddings) -> Embeddings:
+    """Similarities, rising, at evenly spaced log FMR from 1 to the greatest of all."""
+    points = 2 + round(_GRID_PER_DECADE * math.log10(len(impostor)))
+    shares = np.geomspace(1, 1 / len(impostor), points)
+    return np.unique(np.array([_reached_by(impostor, share) for share in shares], np.float32))
+
+
+def _intervals(
+    probe: Embeddings,
+    enrolled: Embeddings,
+    starts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    *,
+    grid: Embeddings,
+    fmrs: list[float],
+    seed: int,
+) -> list[tuple[float, float]]:
+    """95 % intervals of the thresholds: identities are drawn again with replacement.
+
+    Pairs of two photographs are not independent, people are. A drawn set weighs the pairs of
+    identities a and b by how often each was drawn, so pairs are counted once, per identity
+    pair and grid cell, and never visited again.
+    """
+    people, cells = len(starts), len(grid) + 1
+    owner = np.repeat(np.arange(people), counts)
+    reached = np.empty((cells, people, people), np.float32)
+    for person, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        cell = np.searchsorted(grid, probe[start : start + count] @ enrolled.T, side="right")
+        histogram = np.bincount((cell * people + owner).ravel(), minlength=cells * people)
+        reached[:, person] = np.cumsum(histogram.reshape(cells, people)[::-1], axis=0)[::-1]
+        reached[:, person, person] = 0
+
+    draws = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), BOOTSTRAPS)
+    weights = draws.astype(np.float32)
+    # reached[c] counts pairs of at least grid[c - 1], reached[0] all pairs.
+    weighted = np.stack(
+        [((weights @ pairs) * weights).sum(1, dtype=np.float64) for pairs in reached]
+    )
+    fmr = np.maximum(weighted[1:] / weighted[0], 1e-12)
+    thresholds = np.array(
+        [[np.interp(-math.log(f), -np.log(column), grid) for f in fmrs] for column in fmr.T]
+    )
+    low, high = np.percentile(thresholds, [2.5, 97.5], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))

@@ -1,0 +1,75 @@
+"""From aligned crops to compact maps, without torch: CompNet runs on ONNX Runtime."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from shared.compact_map import MapFormat, pack, quantize
+from shared.inference.pixels import to_network
+from shared.model_directory import ONNX_FILE, ModelDirectory
+
+# Bounds the memory of a frame full of faces: the first layer's output alone is megabytes each.
+MAX_BATCH = 32
+
+
+class CropEncoder(ABC):
+    """One operating point's way from crops to PNG files; safe to use from several threads.
+
+    Attributes:
+        codec_id: what the maps need to be decoded (16 hexadecimal digits).
+        map_format: their geometry, levels and layout.
+    """
+
+    codec_id: str
+    map_format: MapFormat
+
+    def __init__(self, model: ModelDirectory, point: str | None = None) -> None:
+        codec = model.codec(point)
+        self.codec_id = codec.codec_id
+        self.map_format = codec.map_format
+        self._normalisation = model.manifest.normalisation
+
+    def encode(self, crops: NDArray[np.uint8]) -> list[bytes]:
+        """(N, 112, 96, 3) RGB in [0, 255] -> N PNG files."""
+        return self.pack(self.latents(crops))
+
+    def latents(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, 112, 96, 3) RGB in [0, 255] -> CompNet's output, (N, C, 14, 12) in [-1, 1]."""
+        if len(crops) == 0:
+            return np.empty((0, *self.map_format.shape), np.float32)
+        batches = [crops[start : start + MAX_BATCH] for start in range(0, len(crops), MAX_BATCH)]
+        return np.concatenate(
+            [self._compress(to_network(batch, self._normalisation)) for batch in batches]
+        )
+
+    def pack(self, latents: NDArray[np.float32]) -> list[bytes]:
+        """(N, C, 14, 12) in [-1, 1], quantized -> N PNG files."""
+        fmt = self.map_format
+        return [pack(quantize(latent, fmt.levels), fmt) for latent in latents]
+
+    @abstractmethod
+    def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run CompNet: (N, 3, 112, 96) -> (N, C, 14, 12), both in [-1, 1]."""
+
+
+class OnnxCropEncoder(CropEncoder):
+    """CompNet on ONNX Runtime, on the CPU."""
+
+    def __init__(
+        self, model: ModelDirectory, point: str | None = None, *, threads: int = 1
+    ) -> None:
+        super().__init__(model, point)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Idle workers that spin would take the camera gateway's cores from the detector.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            model.codec_path(point, ONNX_FILE), options, providers=["CPUExecutionProvider"]
+        )
+
+    def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        (latents,) = self._session.run(["latent"], {"crop": batch})
+        return np.asarray(latents, np.float32)

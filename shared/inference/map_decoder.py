@@ -1,0 +1,169 @@
+"""From compact maps back to pixels and on to embeddings: what the recognizer computes."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shared.compact_map import MapFormat, dequantize, unpack
+from shared.errors import UnknownCodec
+from shared.inference.networks import load_extractor, load_recnet
+from shared.inference.pixels import to_network, to_pixels
+from shared.model_directory import ModelDirectory
+
+Symbols = NDArray[np.uint8]
+"""(C, 14, 12) in [0, L-1]."""
+
+CodedMap = tuple[str, Symbols]
+"""A codec id and the symbols of one map."""
+
+# Bounds the memory of a long list; beyond some dozens of faces batching gains nothing more.
+MAX_BATCH = 64
+
+
+class MapDecoder:
+    """The RecNets of all codecs of a model, and its extractor; safe to use from threads.
+
+    Results do not depend on what else is in a batch, but for rounding below 1e-5.
+
+    Attributes:
+        model: the model directory it was made from.
+        formats: map format by codec id: the codecs it decodes.
+    """
+
+    def __init__(self, model: ModelDirectory, *, device: str = "cpu", bf16: bool = False) -> None:
+        """Load the networks.
+
+        Args:
+            model: a verified model directory.
+            device: of torch, e.g. "cpu" or "cuda".
+            bf16: compute in bfloat16: faster on hardware that has it; moves cosines by about
+                1e-2, and calibration does not cover it.
+        """
+        self.model = model
+        self._device = torch.device(device)
+        self._bf16 = bf16
+        if self._device.type == "cuda":
+            # TF32 would set a GPU's embeddings apart from those that a CPU enrolled.
+            torch.backends.cudnn.allow_tf32 = False
+        codecs = model.manifest.codecs
+        self.formats: dict[str, MapFormat] = {c.codec_id: c.map_format for c in codecs.values()}
+        self._recnets = {
+            codec.codec_id: self._placed(load_recnet(model, point))
+            for point, codec in codecs.items()
+        }
+        self._extractor = self._placed(load_extractor(model))
+
+    @property
+    def embedding_space(self) -> str:
+        """Id of the space of the embeddings; compare only within one."""
+        return self.model.manifest.embedding_space
+
+    @property
+    def embedding_size(self) -> int:
+        """Numbers in an embedding."""
+        return self.model.manifest.extractor.embedding_size
+
+    def unpack(self, codec_id: str, png: bytes) -> Symbols:
+        """The symbols of a map's PNG file.
+
+        Raises:
+            UnknownCodec: no decoder for that codec id.
+            InvalidCompactMap: not a legal PNG of that codec.
+        """
+        return unpack(png, self._format(codec_id))
+
+    def embed(self, maps: Sequence[CodedMap]) -> NDArray[np.float32]:
+        """Unit vectors (N, 512) of N maps, of any mixture of codecs.
+
+        Raises:
+            UnknownCodec: no decoder for one of the codec ids.
+        """
+        batches = [self._embed(self._decode(batch)) for batch in _batches(maps)]
+        return np.concatenate(batches or [self._no_embeddings])
+
+    def embed_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Unit vectors (N, 512) of N crops that went through no codec.
+
+        Args:
+            crops: (N, 112, 96, 3) RGB in [0, 255].
+        """
+        normalisation = self.model.manifest.normalisation
+        batches = [
+            self._embed(self._tensor(to_network(crops[start : start + MAX_BATCH], normalisation)))
+            for start in range(0, len(crops), MAX_BATCH)
+        ]
+        return np.concatenate(batches or [self._no_embeddings])
+
+    def reconstruct(self, maps: Sequence[CodedMap]) -> NDArray[np.uint8]:
+        """What the maps show: (N, 112, 96, 3) RGB in [0, 255], clipped for display.
+
+        Raises:
+            UnknownCodec: no decoder for one of the codec ids.
+        """
+        normalisation = self.model.manifest.normalisation
+        batches = [
+            to_pixels(self._decode(batch).float().cpu().numpy(), normalisation)
+            for batch in _batches(maps)
+        ]
+        template = self.model.manifest.alignment
+        none = np.empty((0, template.height, template.width, 3), np.uint8)
+        return np.concatenate(batches or [none])
+
+    def warm_up(self, batch_sizes: Sequence[int] = (1, 8)) -> None:
+        """Run every network once per batch size, so that no request pays for first use."""
+        for codec_id, fmt in self.formats.items():
+            for size in batch_sizes:
+                self.embed([(codec_id, np.zeros(fmt.shape, np.uint8))] * size)
+
+    @torch.inference_mode()
+    def _decode(self, maps: Sequence[CodedMap]) -> Tensor:
+        """N maps -> (N, 3, 112, 96), nominally in [-1, 1] and not clipped."""
+        rows_of: defaultdict[str, list[int]] = defaultdict(list)
+        for row, (codec_id, _) in enumerate(maps):
+            rows_of[codec_id].append(row)
+        template = self.model.manifest.alignment
+        crops = torch.empty(
+            (len(maps), 3, template.height, template.width),
+            device=self._device,
+            memory_format=torch.channels_last,
+        )
+        for codec_id, rows in rows_of.items():
+            levels = self._format(codec_id).levels
+            latents = dequantize(np.stack([maps[row][1] for row in rows]), levels)
+            with self._autocast():
+                crops[rows] = self._recnets[codec_id](self._tensor(latents)).float()
+        return crops
+
+    @torch.inference_mode()
+    def _embed(self, crops: Tensor) -> NDArray[np.float32]:
+        with self._autocast():
+            embeddings = self._extractor(crops).float()
+        unit: NDArray[np.float32] = functional.normalize(embeddings).cpu().numpy()
+        return unit
+
+    def _format(self, codec_id: str) -> MapFormat:
+        if codec_id not in self.formats:
+            raise UnknownCodec(codec_id, list(self.formats))
+        return self.formats[codec_id]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
+
+    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(array).to(self._device, memory_format=torch.channels_last)
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        return network.to(self._device).to(memory_format=torch.channels_last)
+
+    @property
+    def _no_embeddings(self) -> NDArray[np.float32]:
+        return np.empty((0, self.embedding_size), np.float32)
+
+
+def _batches(maps: Sequence[CodedMap]) -> Iterator[Sequence[CodedMap]]:
+    return (maps[start : start + MAX_BATCH] for start in range(0, len(maps), MAX_BATCH))

@@ -1,0 +1,27 @@
+"""From aligned crops to compact maps where torch is at hand: evaluation, a GPU."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.inference.crop_encoder import CropEncoder
+from shared.inference.networks import load_compnet
+from shared.model_directory import ModelDirectory
+
+
+class TorchCropEncoder(CropEncoder):
+    """CompNet on torch, on any device; the maps are those of `OnnxCropEncoder`."""
+
+    def __init__(
+        self, model: ModelDirectory, point: str | None = None, *, device: str = "cpu"
+    ) -> None:
+        super().__init__(model, point)
+        self._device = torch.device(device)
+        network = load_compnet(model, point).to(self._device)
+        self._network = network.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        crops = torch.from_numpy(batch).to(self._device, memory_format=torch.channels_last)
+        latents: NDArray[np.float32] = self._network(crops).contiguous().cpu().numpy()
+        return latents

@@ -1,0 +1,42 @@
+"""The model directory: `<models>/<family>/<version>/`, verified on load, written at once."""
+
+from shared.model_directory.load import ModelDirectory, current_version
+from shared.model_directory.manifest import (
+    COMPNET_FILE,
+    COSFACE_112X96,
+    EXTRACTOR_FILE,
+    ONNX_FILE,
+    RECNET_FILE,
+    UNCOMPRESSED,
+    AlignmentTemplate,
+    CodecConfig,
+    CodecSpec,
+    ExtractorConfig,
+    InputNormalisation,
+    Manifest,
+    ModelDescription,
+    codec_file,
+)
+from shared.model_directory.write import publish_results, set_current, write_model_directory
+
+__all__ = [
+    "COMPNET_FILE",
+    "COSFACE_112X96",
+    "EXTRACTOR_FILE",
+    "ONNX_FILE",
+    "RECNET_FILE",
+    "UNCOMPRESSED",
+    "AlignmentTemplate",
+    "CodecConfig",
+    "CodecSpec",
+    "ExtractorConfig",
+    "InputNormalisation",
+    "Manifest",
+    "ModelDescription",
+    "ModelDirectory",
+    "codec_file",
+    "current_version",
+    "publish_results",
+    "set_current",
+    "write_model_directory",
+]

@@ -1,0 +1,178 @@
+"""Opening a model directory: nothing is used before everything in it is verified."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shared.errors import InvalidModel
+from shared.model_directory.manifest import (
+    EXTRACTOR_FILE,
+    NAME_PATTERN,
+    CodecSpec,
+    Manifest,
+    codec_file,
+    expected_files,
+    seal,
+)
+
+MANIFEST_FILE = "manifest.json"
+CURRENT_FILE = "current"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDirectory:
+    """One verified version of a model family.
+
+    Attributes:
+        path: the version's folder.
+        manifest: what it says about itself, checked against its files.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, models: Path, family: str, version: str | None = None) -> "ModelDirectory":
+        """Open `<models>/<family>/<version>` and verify all of it.
+
+        Args:
+            models: folder of model families.
+            family: name of the family.
+            version: name of the version; None takes the one `current` names.
+
+        Raises:
+            InvalidModel: it is missing, incomplete or damaged, or does not say the truth
+                about itself; the message names the path and the remedy.
+        """
+        version = version or current_version(models, family)
+        _check_name("family", family)
+        _check_name("version", version)
+        path = models / family / version
+        manifest = _read_manifest(path / MANIFEST_FILE)
+        if (manifest.family, manifest.version) != (family, version):
+            raise InvalidModel(
+                "MODEL_MISPLACED",
+                f"{path} holds model {manifest.family}/{manifest.version}; "
+                "keep it under its own name",
+            )
+        _check_files(path, manifest)
+        _check_ids(path, manifest)
+        return cls(path=path, manifest=manifest)
+
+    @property
+    def extractor_path(self) -> Path:
+        """The extractor's weights."""
+        return self.path / EXTRACTOR_FILE
+
+    def codec(self, point: str | None = None) -> CodecSpec:
+        """The operating point of that name; None takes the default.
+
+        Raises:
+            InvalidModel: there is no such operating point.
+        """
+        name = point or self.manifest.default_point
+        if name not in self.manifest.codecs:
+            points = ", ".join(self.manifest.codecs)
+            raise InvalidModel(
+                "UNKNOWN_OPERATING_POINT",
+                f"{self.path} has no operating point {name!r}; choose one of: {points}",
+            )
+        return self.manifest.codecs[name]
+
+    def codec_path(self, point: str | None, name: str) -> Path:
+        """A file of an operating point (None: the default), e.g. "compnet.onnx"."""
+        self.codec(point)
+        return self.path / codec_file(point or self.manifest.default_point, name)
+
+
+def current_version(models: Path, family: str) -> str:
+    """The version that `<models>/<family>/current` names; cheap enough to poll.
+
+    Raises:
+        InvalidModel: there is no such file, or it does not hold one plain name.
+    """
+    _check_name("family", family)
+    path = models / family / CURRENT_FILE
+    try:
+        version = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModel(
+            "MODEL_MISSING",
+            f"{path} cannot be read; write the name of a version of {family!r} into it",
+        ) from error
+    _check_name(f"version in {path}", version)
+    return version
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_name(what: str, name: str) -> None:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InvalidModel(
+            "MODEL_NAME_INVALID",
+            f"{what} is {name!r:.80}; expected 1 to 64 characters of a-z, 0-9, '.', '_' and '-', "
+            "the first a letter or digit",
+        )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidModel(
+            "MODEL_MISSING", f"{path} cannot be read; copy the complete model directory there"
+        ) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise InvalidModel(
+            "MANIFEST_INVALID",
+            f"{path} is not a manifest this version can read ({problems}); "
+            "export the model again or use the software it was made for",
+        ) from error
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
+    listed, expected = set(manifest.files), set(expected_files(manifest))
+    if listed != expected:
+        raise InvalidModel(
+            "MANIFEST_INVALID",
+            f"{path / MANIFEST_FILE} lists other files than its codecs have: "
+            f"missing {sorted(expected - listed)}, unknown {sorted(listed - expected)}; "
+            "export the model again",
+        )
+    for name, digest in sorted(manifest.files.items()):
+        file = path / name
+        if not file.is_file():
+            raise InvalidModel(
+                "MODEL_INCOMPLETE", f"{file} is missing; copy the complete model directory again"
+            )
+        if sha256_of(file) != digest:
+            raise InvalidModel(
+                "MODEL_DAMAGED",
+                f"{file} is not the file of sha256 {digest} that the manifest lists; "
+                "copy the complete model directory again",
+            )
+
+
+def _check_ids(path: Path, manifest: Manifest) -> None:
+    sealed = seal(manifest, manifest.files)
+    claims = {"embedding_space": (manifest.embedding_space, sealed.embedding_space)}
+    for point, codec in manifest.codecs.items():
+        claims[f"codecs.{point}.codec_id"] = (codec.codec_id, sealed.codecs[point].codec_id)
+    for field, (claimed, actual) in claims.items():
+        if claimed != actual:
+            raise InvalidModel(
+                "MODEL_ID_MISMATCH",
+                f"{path / MANIFEST_FILE} claims {field} {claimed}, but its files and "
+                f"configuration make it {actual}; export the model again",
+            )

@@ -1,0 +1,239 @@
+"""manifest.json: what a model directory says about itself.
+
+A `ModelDescription` is what the author of a model decides; `seal` adds what follows from
+the files (digests, codec ids, embedding space) and makes it a `Manifest`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, StringConstraints, model_validator
+
+from shared.calibration import CalibrationTable
+from shared.compact_map import Layout, MapFormat
+from shared.errors import FailedPrecondition
+from shared.record import Record
+
+UNCOMPRESSED = "uncompressed"
+"""Stands in calibration tables for a crop that went through no codec."""
+
+EXTRACTOR_FILE = "extractor.safetensors"
+COMPNET_FILE, RECNET_FILE, ONNX_FILE = "compnet.safetensors", "recnet.safetensors", "compnet.onnx"
+
+# Names become folder names; the pattern lets neither separators nor leading dots through.
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ShortId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Width = Annotated[int, Field(ge=1, le=1024)]
+Point = tuple[float, float]
+
+
+class ExtractorConfig(Record):
+    """The extractor: a sphere20 of this width multiplier."""
+
+    width: float = Field(gt=0, le=4)
+    embedding_size: Literal[512] = 512
+
+
+class AlignmentTemplate(Record):
+    """Where the five landmarks lie in an aligned crop.
+
+    Attributes:
+        id: its name, e.g. "cosface-112x96".
+        points: x, y in pixels of left eye, right eye, nose, left and right corner of the mouth.
+        height: rows of a crop.
+        width: columns of a crop.
+    """
+
+    id: Name
+    points: tuple[Point, Point, Point, Point, Point]
+    height: Literal[112] = 112
+    width: Literal[96] = 96
+
+
+COSFACE_112X96 = AlignmentTemplate(
+    id="cosface-112x96",
+    points=(
+        (30.2946, 51.6963),
+        (65.5318, 51.5014),
+        (48.0252, 71.7366),
+        (33.5493, 92.3655),
+        (62.7299, 92.2041),
+    ),
+)
+"""The template of CosFace and SphereFace, which `shared.face.align` aligns to."""
+
+
+class InputNormalisation(Record):
+    """What the networks are fed: `pixel / divisor + offset`, channels in this order."""
+
+    colour: Literal["RGB"] = "RGB"
+    divisor: float = Field(default=127.5, gt=0)
+    offset: float = -1.0
+
+
+class CodecConfig(Record):
+    """One operating point: the geometry of its maps and the widths of its networks.
+
+    Attributes:
+        channels: C of the map.
+        levels: L of equation 1; symbols are 0 to L - 1.
+        layout: how symbols lie in the PNG ("rgb8" or "row").
+        widths: channels of CompNet's first four convolutions; RecNet mirrors them.
+        height: rows of the map.
+        width: columns of the map.
+    """
+
+    channels: int
+    levels: int
+    layout: Layout
+    widths: tuple[Width, Width, Width, Width]
+    height: Literal[14] = 14
+    width: Literal[12] = 12
+
+    @property
+    def map_format(self) -> MapFormat:
+        """The geometry, levels and layout of this codec's maps."""
+        return MapFormat(
+            channels=self.channels,
+            height=self.height,
+            width=self.width,
+            levels=self.levels,
+            layout=self.layout,
+        )
+
+
+class CodecSpec(CodecConfig):
+    """An operating point with the id that its maps carry (16 hexadecimal digits)."""
+
+    codec_id: ShortId
+
+
+class ModelDescription(Record):
+    """What the author of a model decides.
+
+    Attributes:
+        family: models of one family and version share an extractor.
+        version: name of the version's folder, e.g. "1".
+        extractor: configuration of the extractor.
+        alignment: template that crops are aligned to.
+        normalisation: from pixels to the networks' input.
+        codecs: operating points by name. A codec of an earlier version is kept decodable by
+            carrying it along under a name of its own.
+        default_point: operating point an encoder takes when told none.
+        calibration: tables per pair of codecs; none before they are measured.
+        measured: results of evaluation, for people.
+        provenance: how and from what the model was trained, for people.
+    """
+
+    family: Name
+    version: Name
+    extractor: ExtractorConfig
+    alignment: AlignmentTemplate
+    normalisation: InputNormalisation = InputNormalisation()
+    codecs: Mapping[Name, CodecConfig] = Field(min_length=1)
+    default_point: Name
+    calibration: tuple[CalibrationTable, ...] = ()
+    measured: dict[str, JsonValue] = Field(default_factory=dict)
+    provenance: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "ModelDescription":
+        if self.default_point not in self.codecs:
+            points = ", ".join(self.codecs)
+            raise ValueError(f"default_point {self.default_point!r} is none of: {points}")
+        for codec in self.codecs.values():
+            _ = codec.map_format  # which refuses combinations that no PNG can hold
+        return self
+
+
+class Manifest(ModelDescription):
+    """A description together with what follows from the files.
+
+    Attributes:
+        schema_version: of this file's format.
+        codecs: operating points with their codec ids.
+        embedding_space: two embeddings may be compared only if it is equal (16 hex digits).
+        files: sha256 of every file by its path in the directory.
+    """
+
+    schema_version: Literal[1] = 1
+    codecs: Mapping[Name, CodecSpec] = Field(min_length=1)
+    embedding_space: ShortId
+    files: dict[str, Sha256]
+
+    def calibration_for(self, probe_codec: str, enrolled_codec: str) -> CalibrationTable:
+        """The table of a pair of codec ids, in either order since cosines are symmetric.
+
+        Raises:
+            FailedPrecondition: NOT_CALIBRATED; the pair has no table.
+        """
+        for table in self.calibration:
+            if {probe_codec, enrolled_codec} == {table.probe_codec, table.enrolled_codec}:
+                return table
+        raise FailedPrecondition(
+            "NOT_CALIBRATED",
+            f"model {self.family}/{self.version} has no calibration for probes of codec "
+            f"{probe_codec!r} against enrolments of codec {enrolled_codec!r}",
+            metadata={"probe_codec": probe_codec, "enrolled_codec": enrolled_codec},
+        )
+
+
+def codec_file(point: str, name: str) -> str:
+    """Path of a codec's file in the model directory, with forward slashes."""
+    return f"codecs/{point}/{name}"
+
+
+def expected_files(description: ModelDescription) -> list[str]:
+    """Every file of such a model besides manifest.json, sorted."""
+    names = (COMPNET_FILE, RECNET_FILE, ONNX_FILE)
+    codecs = [codec_file(point, name) for point in description.codecs for name in names]
+    return sorted([EXTRACTOR_FILE, *codecs])
+
+
+def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]) -> str:
+    """The id of an operating point, from the digests in `files` and its configuration.
+
+    It hashes CompNet and RecNet (as stored), quantizer, layout, input normalisation and
+    alignment template: whatever changes the map of a crop, or what a map is decoded to.
+    """
+    codec = description.codecs[point]
+    return _short_hash(
+        compnet=files[codec_file(point, COMPNET_FILE)],
+        recnet=files[codec_file(point, RECNET_FILE)],
+        codec=codec.model_dump(mode="json", include=set(CodecConfig.model_fields)),
+        normalisation=description.normalisation.model_dump(mode="json"),
+        alignment=description.alignment.model_dump(mode="json"),
+    )
+
+
+def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> str:
+    """The id of the extractor (as stored), its input normalisation and alignment template."""
+    return _short_hash(
+        extractor=files[EXTRACTOR_FILE],
+        config=description.extractor.model_dump(mode="json"),
+        normalisation=description.normalisation.model_dump(mode="json"),
+        alignment=description.alignment.model_dump(mode="json"),
+    )
+
+
+def seal(description: ModelDescription, files: Mapping[str, str]) -> Manifest:
+    """Complete a description with the digests of its files and the ids that follow."""
+    own = {name: getattr(description, name) for name in ModelDescription.model_fields}
+    codecs = {
+        point: CodecSpec(
+            **codec.model_dump(include=set(CodecConfig.model_fields)),
+            codec_id=codec_id(description, point, files),
+        )
+        for point, codec in description.codecs.items()
+    }
+    space = embedding_space(description, files)
+    return Manifest(**{**own, "codecs": codecs, "embedding_space": space, "files": dict(files)})
+
+
+def _short_hash(**parts: JsonValue) -> str:
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,108 @@
+"""Writing a model directory: complete and durable under its name, or not there at all."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from shared.calibration import CalibrationTable
+from shared.errors import AlreadyExists, InvalidModel
+from shared.model_directory.load import CURRENT_FILE, MANIFEST_FILE, ModelDirectory
+from shared.model_directory.manifest import ModelDescription, expected_files, seal
+
+
+def write_model_directory(
+    models: Path, *, description: ModelDescription, files: Mapping[str, bytes]
+) -> ModelDirectory:
+    """Write `<models>/<family>/<version>` in one step and open it.
+
+    Args:
+        models: folder of model families; made if missing.
+        description: what the manifest is to say, less what follows from the files.
+        files: contents by path in the directory: exactly `expected_files(description)`.
+
+    Raises:
+        AlreadyExists: the version is there; versions are never overwritten.
+        InvalidModel: `files` lacks a file or has one too many.
+    """
+    target = models / description.family / description.version
+    if target.exists():
+        raise AlreadyExists(
+            "MODEL_VERSION_EXISTS", f"{target} exists; choose a new version or remove it"
+        )
+    expected = expected_files(description)
+    if sorted(files) != expected:
+        raise InvalidModel(
+            "MODEL_INCOMPLETE", f"a model with these codecs has the files {expected}, no others"
+        )
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    manifest = seal(description, digests).model_dump_json(indent=1) + "\n"
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{description.version}.", dir=target.parent))
+    try:
+        partial.chmod(0o755)  # mkdtemp's folders are private; services run as another user
+        for name, content in {**files, MANIFEST_FILE: manifest.encode()}.items():
+            _write_durably(partial / name, content)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync(target.parent)
+    return ModelDirectory.load(models, description.family, description.version)
+
+
+def publish_results(
+    model: ModelDirectory,
+    models: Path,
+    *,
+    calibration: Sequence[CalibrationTable],
+    measured: Mapping[str, JsonValue],
+) -> ModelDirectory:
+    """Write the same model into another folder of families, with what was measured on it.
+
+    Calibration is measured on the weights as stored, so a model is written twice: first
+    without it, to a scratch folder. The files, and so codec ids and embedding space, stay.
+
+    Raises:
+        AlreadyExists: the version is there; versions are never overwritten.
+    """
+    results = {"calibration": tuple(calibration), "measured": dict(measured)}
+    files = {name: (model.path / name).read_bytes() for name in model.manifest.files}
+    description = model.manifest.model_copy(update=results)
+    return write_model_directory(models, description=description, files=files)
+
+
+def set_current(models: Path, family: str, version: str) -> None:
+    """Make `version` the one that services take, after verifying it.
+
+    Raises:
+        InvalidModel: that version cannot be loaded; `current` is left as it was.
+    """
+    model = ModelDirectory.load(models, family, version)
+    folder = model.path.parent
+    partial = folder / f".{CURRENT_FILE}.{os.getpid()}"
+    _write_durably(partial, f"{version}\n".encode())
+    partial.rename(folder / CURRENT_FILE)
+    _sync(folder)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,95 @@
+"""Weights on disk: safetensors, large ones as 8 bits per output channel or half precision.
+
+What is stored is the truth of a model: everything that is measured, hashed or exported is
+measured, hashed and exported from loaded weights, never from those before rounding.
+"""
+
+import json
+from typing import Literal, TypeVar, get_args
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from shared.errors import InvalidModel
+
+Network = TypeVar("Network", bound=nn.Module)
+
+Storage = Literal["int8", "float16"]
+"""`int8`: w = q * scale, q in [-127, 127], one float32 scale per output channel."""
+
+# Below this, biases, PReLU slopes and thin layers stay as they are: they cost nothing.
+LARGE = 1024
+_SCALE = ".scale"
+
+
+def weights_to_bytes(module: nn.Module, *, storage: Storage) -> bytes:
+    """The safetensors file of a module; the same weights give the same bytes.
+
+    Tensors of fewer than 1,024 numbers stay float32; `storage` is recorded in the metadata.
+    """
+    large = {
+        f"{name}.weight": 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+        and layer.weight.numel() >= LARGE
+    }
+    tensors: dict[str, Tensor] = {}
+    for name, value in module.state_dict().items():
+        weight = value.detach().cpu().float().contiguous()
+        if name not in large:
+            tensors[name] = weight
+        elif storage == "float16":
+            tensors[name] = weight.half()
+        else:
+            tensors[name], tensors[name + _SCALE] = _quantize(weight, channel_axis=large[name])
+    return save(tensors, metadata={"storage": storage})
+
+
+def load_weights(module: Network, content: bytes) -> Network:
+    """Fill a module with float32 weights from a file's bytes; returns it in eval mode.
+
+    Raises:
+        InvalidModel: not such a file, or one of another network or width.
+    """
+    try:
+        storage = _metadata(content).get("storage")
+        stored = load(content)
+    except (SafetensorError, ValueError) as error:
+        raise InvalidModel("WEIGHTS_UNREADABLE", "weights are not a safetensors file") from error
+    if storage not in get_args(Storage):
+        raise InvalidModel(
+            "WEIGHTS_UNREADABLE",
+            f"weights are stored as {storage!r}; known are {', '.join(get_args(Storage))}",
+        )
+    try:
+        module.load_state_dict(_dequantized(stored))
+    except RuntimeError as error:
+        raise InvalidModel(
+            "WEIGHTS_MISMATCH",
+            f"weights are not those of this {type(module).__name__}; "
+            "check the widths in the manifest",
+        ) from error
+    return module.eval().requires_grad_(False)
+
+
+def _quantize(weight: Tensor, *, channel_axis: int) -> tuple[Tensor, Tensor]:
+    others = [axis for axis in range(weight.ndim) if axis != channel_axis]
+    scale = weight.abs().amax(others, keepdim=True).clamp(min=1e-12) / 127
+    return (weight / scale).round().to(torch.int8), scale
+
+
+def _dequantized(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: value.float() * stored[name + _SCALE] if value.dtype == torch.int8 else value.float()
+        for name, value in stored.items()
+        if not name.endswith(_SCALE)
+    }
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file: 8 bytes of header length, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, dict[str, str]] = json.loads(content[8 : 8 + length])
+    return header.get("__metadata__", {})

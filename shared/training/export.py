@@ -1,0 +1,119 @@
+"""From trained networks to a model directory."""
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from shared.compact_map import quantize
+from shared.errors import InvalidModel
+from shared.model_directory import (
+    COMPNET_FILE,
+    EXTRACTOR_FILE,
+    ONNX_FILE,
+    RECNET_FILE,
+    CodecConfig,
+    ModelDescription,
+    ModelDirectory,
+    codec_file,
+    write_model_directory,
+)
+from shared.models.compnet import CompNet
+from shared.models.recnet import RecNet
+from shared.models.sphere20 import Sphere20
+from shared.models.weights import Storage, load_weights, weights_to_bytes
+
+# Two runtimes add in different orders; a value on the edge between two levels may go either way.
+MAX_SYMBOLS_APART = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedCodec:
+    """The two networks of an operating point."""
+
+    compnet: CompNet
+    recnet: RecNet
+
+
+def export_model(
+    models: Path,
+    *,
+    description: ModelDescription,
+    extractor: Sphere20,
+    codecs: Mapping[str, TrainedCodec],
+    storage: Storage = "int8",
+) -> ModelDirectory:
+    """Write `<models>/<family>/<version>` and open it.
+
+    What is measured afterwards is measured on the networks that the directory holds, whose
+    weights `storage` has rounded; `publish_results` then adds the calibration.
+
+    Args:
+        models: folder of model families.
+        description: its codecs have the names and sizes of `codecs`.
+        extractor: trained sphere20.
+        codecs: trained networks by operating point.
+        storage: how large weights are stored.
+
+    Raises:
+        AlreadyExists: the version is there.
+        InvalidModel: networks and description disagree, or ONNX and torch do.
+    """
+    files = {EXTRACTOR_FILE: weights_to_bytes(extractor, storage=storage)}
+    load_weights(Sphere20(width=description.extractor.width), files[EXTRACTOR_FILE])
+    for point, codec in codecs.items():
+        if point not in description.codecs:
+            raise InvalidModel("UNKNOWN_OPERATING_POINT", f"{point!r} is not in the description")
+        for name, content in _codec_files(codec, description.codecs[point], storage).items():
+            files[codec_file(point, name)] = content
+    return write_model_directory(models, description=description, files=files)
+
+
+def _codec_files(codec: TrainedCodec, config: CodecConfig, storage: Storage) -> dict[str, bytes]:
+    compnet = weights_to_bytes(codec.compnet, storage=storage)
+    recnet = weights_to_bytes(codec.recnet, storage=storage)
+    stored = load_weights(CompNet(channels=config.channels, widths=config.widths), compnet)
+    load_weights(RecNet(channels=config.channels, widths=config.widths), recnet)
+    onnx = compnet_to_onnx(stored)
+    _check_agreement(stored, onnx, levels=config.levels)
+    return {COMPNET_FILE: compnet, RECNET_FILE: recnet, ONNX_FILE: onnx}
+
+
+def compnet_to_onnx(compnet: CompNet) -> bytes:
+    """An ONNX file: input "crop" (N, 3, 112, 96), output "latent" (N, C, 14, 12), N dynamic."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        # torch would have its newer exporter used; that one takes 50 times as long and writes
+        # the stack traces of this machine into the file.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            compnet,
+            (torch.zeros(1, 3, 112, 96),),
+            file,
+            dynamo=False,
+            input_names=["crop"],
+            output_names=["latent"],
+            dynamic_axes={"crop": {0: "n"}, "latent": {0: "n"}},
+        )
+    return file.getvalue()
+
+
+@torch.inference_mode()
+def _check_agreement(compnet: CompNet, onnx: bytes, *, levels: int) -> None:
+    crops = np.random.default_rng(0).uniform(-1, 1, (8, 3, 112, 96)).astype(np.float32)
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    (latents,) = session.run(["latent"], {"crop": crops})
+    ours = quantize(latents, levels)
+    theirs = quantize(compnet(torch.from_numpy(crops)).numpy(), levels)
+    apart = float(np.mean(ours != theirs))
+    if apart > MAX_SYMBOLS_APART:
+        raise InvalidModel(
+            "ONNX_DISAGREES",
+            f"{apart:.2%} of the symbols of ONNX Runtime differ from torch's; "
+            f"at most {MAX_SYMBOLS_APART:.2%} may",
+        )
