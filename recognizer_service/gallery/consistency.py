@@ -1,0 +1,47 @@
+"""Checking that a gallery is whole: the file, its counts, and the indexes against the truth."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, func, select
+
+from recognizer_service.gallery.limits import shown
+from recognizer_service.gallery.records import Consistency
+from recognizer_service.gallery.schema import collections, faces, subjects
+from recognizer_service.gallery.store import Store
+
+
+def check(store: Store) -> Consistency:
+    """Look at everything; changes to the gallery wait meanwhile."""
+    with store.database.exclusive:
+        problems = list(store.database.problems())
+        with store.database.reading() as connection:
+            problems += _differences(connection, store)
+            return Consistency(
+                problems=tuple(problems),
+                subjects=connection.scalar(select(func.count()).select_from(subjects)) or 0,
+                faces=connection.scalar(select(func.count()).select_from(faces)) or 0,
+                indexed=sum(len(index) for index in store.indexes.values()),
+            )
+
+
+def _differences(connection: Connection, store: Store) -> Iterator[str]:
+    for row in connection.execute(select(collections)).all():
+        name = f"collection {shown(row.id)}"
+        of_collection = subjects.c.collection_key == row.key
+        subject_count = connection.scalar(
+            select(func.count()).select_from(subjects).where(of_collection)
+        )
+        if subject_count != row.subject_count:
+            yield f"{name} counts {row.subject_count} subjects and holds {subject_count}"
+        stored = connection.scalars(
+            select(faces.c.key).join(subjects).where(of_collection).order_by(faces.c.key)
+        ).all()
+        if len(stored) != row.face_count:
+            yield f"{name} counts {row.face_count} faces and holds {len(stored)}"
+        indexed = store.index_of(row.key).keys()
+        if indexed != stored:
+            missing, surplus = set(stored) - set(indexed), set(indexed) - set(stored)
+            yield (
+                f"{name} holds {len(stored)} faces and its index {len(indexed)}: "
+                f"{len(missing)} missing, {len(surplus)} surplus"
+            )

@@ -1,0 +1,189 @@
+"""Adding faces to a subject: all of them or none, and at most once per request id."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Table, func, insert, select, update
+
+from recognizer_service.gallery.limits import (
+    MAX_FACES_PER_SUBJECT,
+    as_embedding,
+    check_enrolment,
+    shown,
+)
+from recognizer_service.gallery.records import Enrolled, Enrolment, NewFace
+from recognizer_service.gallery.request_log import Request, digest_of, recall, remember
+from recognizer_service.gallery.rows import FACE, collection_key, face_of, find_subject
+from recognizer_service.gallery.schema import embeddings, faces, subjects
+from recognizer_service.gallery.search import search
+from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.subject import count, read_subject
+from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput
+
+
+def enroll(
+    store: Store,
+    collection_id: str,
+    enrolment: Enrolment,
+    *,
+    caller: str,
+    request_id: str,
+    duplicate_similarity: float | None,
+) -> Enrolled:
+    """Add faces to a subject, new or known; see `Gallery.enroll`."""
+    check_enrolment(enrolment)
+    _check_similarity(duplicate_similarity)
+    digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicate_similarity is not None)
+    request = Request(caller, request_id, digest) if request_id else None
+    with store.database.exclusive:
+        if request and (earlier := _earlier_answer(store, request)):
+            return earlier
+        if duplicate_similarity is not None:
+            _refuse_duplicates(store, collection_id, enrolment, duplicate_similarity)
+        return _add(store, collection_id, enrolment, request)
+
+
+def _check_similarity(similarity: float | None) -> None:
+    if similarity is not None and not -1 <= similarity <= 1:
+        raise InvalidInput(
+            "OUT_OF_RANGE", f"duplicate_similarity is {similarity}; it must be in [-1, 1]"
+        )
+
+
+def _earlier_answer(store: Store, request: Request) -> Enrolled | None:
+    with store.database.reading() as connection:
+        keys = recall(connection, request, store.now())
+        return None if keys is None else _answer(connection, keys, repeated=True)
+
+
+def _refuse_duplicates(
+    store: Store, collection_id: str, enrolment: Enrolment, least_similarity: float
+) -> None:
+    for position, face in enumerate(enrolment.faces):
+        for hit in search(store, collection_id, face.embedding, 2):
+            if hit.subject_id != enrolment.subject_id and hit.similarity >= least_similarity:
+                raise AlreadyExists(
+                    "DUPLICATE_FACE",
+                    f"the face looks like subject {shown(hit.subject_id)}, who is enrolled; "
+                    "enrol it there, or allow duplicates",
+                    field=f"maps[{position}]",
+                    metadata={"subject_id": hit.subject_id},
+                )
+
+
+def _add(
+    store: Store, collection_id: str, enrolment: Enrolment, request: Request | None
+) -> Enrolled:
+    """Commit first: the index only ever shows faces that a crash would not take back."""
+    now = store.now()
+    vectors = np.stack([as_embedding(face.embedding) for face in enrolment.faces])
+    with store.database.writing() as connection:
+        owner = collection_key(connection, collection_id)
+        subject = _take_subject(connection, collection_id, enrolment, now)
+        face_keys = [_insert_face(connection, subject, face, now) for face in enrolment.faces]
+        _insert_embeddings(connection, store.embedding_space, face_keys, vectors)
+        count(connection, owner, new_faces=len(face_keys))
+        if request:
+            remember(connection, request, face_keys, now)
+        answer = _answer(connection, face_keys, repeated=False)
+    store.index_of(owner).add(face_keys, vectors)
+    return answer
+
+
+def _take_subject(
+    connection: Connection, collection_id: str, enrolment: Enrolment, now: datetime
+) -> int:
+    """The key of the subject, which is created, or renamed and checked for room."""
+    subject_id = enrolment.subject_id or str(uuid4())
+    key = find_subject(connection, collection_id, subject_id)
+    if key is None:
+        return _create_subject(connection, collection_id, subject_id, enrolment, now)
+    if enrolment.create_only:
+        raise AlreadyExists(
+            "SUBJECT_EXISTS", f"subject {shown(subject_id)} exists", field="subject_id"
+        )
+    _check_room(connection, key, subject_id, len(enrolment.faces))
+    if enrolment.display_name:
+        connection.execute(
+            update(subjects)
+            .where(subjects.c.key == key)
+            .values(display_name=enrolment.display_name)
+        )
+    return key
+
+
+def _create_subject(
+    connection: Connection,
+    collection_id: str,
+    subject_id: str,
+    enrolment: Enrolment,
+    now: datetime,
+) -> int:
+    owner = collection_key(connection, collection_id)
+    count(connection, owner, new_subjects=1)
+    return _insert(
+        connection,
+        subjects,
+        collection_key=owner,
+        id=subject_id,
+        display_name=enrolment.display_name,
+        created_at=now,
+    )
+
+
+def _check_room(connection: Connection, key: int, subject_id: str, more: int) -> None:
+    present = connection.scalar(select(func.count()).where(faces.c.subject_key == key)) or 0
+    if present + more > MAX_FACES_PER_SUBJECT:
+        raise FailedPrecondition(
+            "TOO_MANY_FACES",
+            f"subject {shown(subject_id)} has {present} faces and {more} more would make "
+            f"{present + more}; at most {MAX_FACES_PER_SUBJECT} are kept",
+            field="maps",
+        )
+
+
+def _insert_face(connection: Connection, subject: int, face: NewFace, now: datetime) -> int:
+    return _insert(
+        connection,
+        faces,
+        subject_key=subject,
+        id=uuid4().hex,
+        codec_id=face.codec_id,
+        png=face.png,
+        quality=face.quality,
+        captured_at=face.captured_at,
+        created_at=now,
+    )
+
+
+def _answer(connection: Connection, face_keys: Sequence[int], *, repeated: bool) -> Enrolled:
+    found = connection.execute(
+        FACE.add_columns(faces.c.subject_key).where(faces.c.key.in_(face_keys))
+    ).all()
+    if not found:
+        raise FailedPrecondition(
+            "ENROLMENT_DELETED",
+            "this request enrolled faces that have been deleted since; use a new request id to "
+            "enrol them again",
+            field="request_id",
+        )
+    subject = read_subject(connection, found[0].subject_key)
+    return Enrolled(subject, tuple(face_of(row[:-1]) for row in found), repeated)
+
+
+def _insert(connection: Connection, table: Table, **values: object) -> int:
+    key: int = connection.execute(insert(table).values(values).returning(table.c.key)).scalar_one()
+    return key
+
+
+def _insert_embeddings(
+    connection: Connection, space: str, face_keys: Sequence[int], vectors: NDArray[np.float32]
+) -> None:
+    rows = [
+        {"face_key": key, "space": space, "vector": vector.tobytes()}
+        for key, vector in zip(face_keys, vectors, strict=True)
+    ]
+    connection.execute(insert(embeddings), rows)

@@ -1,0 +1,157 @@
+"""The limits of what may be stored, and the checks that name the value and the limit."""
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recognizer_service.gallery.records import Embedding, Enrolment, NewFace, Sighting
+from shared.errors import InvalidInput
+from shared.png_reader import MAX_PNG_BYTES
+
+EMBEDDING_SIZE = 512
+MAX_FACES_PER_SUBJECT = 32
+MAX_ID_CHARACTERS = 128
+MAX_NAME_CHARACTERS = 256
+MAX_PAGE_SIZE = 1000
+MAX_SUBJECTS_PER_SEARCH = 100
+MAX_RETENTION_S = 366 * 24 * 3600
+
+_COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_LENGTH_TOLERANCE = 1e-3
+_SHOWN_CHARACTERS = 80
+
+
+def shown(text: str) -> str:
+    """A caller's text as it may stand in a message: quoted, escaped and cut short."""
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+
+
+def check_collection_id(collection_id: str) -> None:
+    """Refuse what is no id for a new collection."""
+    if not _COLLECTION_ID.fullmatch(collection_id):
+        raise InvalidInput(
+            "INVALID_COLLECTION_ID",
+            f"collection id {shown(collection_id)} must be 1 to 64 of a-z, 0-9, '-' and '_', "
+            "the first a letter or digit",
+            field="collection_id",
+        )
+
+
+def check_rate(rate: float, field: str) -> None:
+    """Refuse an error rate outside (0, 1)."""
+    if not 0 < rate < 1:
+        raise InvalidInput("INVALID_RATE", f"{field} is {rate}; it must be in (0, 1)", field=field)
+
+
+def check_retention(seconds: int) -> None:
+    """Refuse a retention that is negative or beyond a year."""
+    check_range(seconds, 0, MAX_RETENTION_S, "sighting_retention_s")
+
+
+def check_range(value: int, least: int, most: int, field: str) -> None:
+    """Refuse a whole number outside [least, most]."""
+    if not least <= value <= most:
+        raise InvalidInput(
+            "OUT_OF_RANGE", f"{field} is {value}; it must be {least} to {most}", field=field
+        )
+
+
+def check_text(text: str, field: str, *, least: int = 1, most: int = MAX_ID_CHARACTERS) -> None:
+    """Refuse text that is too short, too long, or holds control characters."""
+    if not least <= len(text) <= most:
+        raise InvalidInput(
+            "INVALID_LENGTH",
+            f"{field} has {len(text)} characters; it must have {least} to {most}",
+            field=field,
+        )
+    if not text.isprintable():
+        raise InvalidInput(
+            "UNPRINTABLE_TEXT", f"{field} holds a character that is not printable", field=field
+        )
+
+
+def check_map(
+    codec_id: str, png: bytes, quality: float | None, captured_at: datetime | None
+) -> None:
+    """Refuse a map that cannot be one; whether it decodes is the codec's business."""
+    check_text(codec_id, "codec_id")
+    if not 0 < len(png) <= MAX_PNG_BYTES:
+        raise InvalidInput(
+            "INVALID_MAP_SIZE",
+            f"map is {len(png)} bytes; 1 to {MAX_PNG_BYTES} are accepted",
+            field="png",
+        )
+    if quality is not None and not 0 <= quality <= 1:
+        raise InvalidInput(
+            "INVALID_QUALITY", f"quality is {quality}; it must be in [0, 1]", field="quality"
+        )
+    if captured_at is not None and captured_at.tzinfo is None:
+        raise InvalidInput("INVALID_TIME", "capture time has no time zone", field="capture_time")
+
+
+def check_enrolment(enrolment: Enrolment) -> None:
+    """Refuse an enrolment that could not be stored whatever the gallery holds."""
+    if enrolment.subject_id is not None:
+        check_text(enrolment.subject_id, "subject_id")
+    check_text(enrolment.display_name, "display_name", least=0, most=MAX_NAME_CHARACTERS)
+    if not 1 <= len(enrolment.faces) <= MAX_FACES_PER_SUBJECT:
+        raise InvalidInput(
+            "INVALID_FACE_COUNT",
+            f"{len(enrolment.faces)} faces given; 1 to {MAX_FACES_PER_SUBJECT} are accepted",
+            field="maps",
+        )
+    for position, face in enumerate(enrolment.faces):
+        try:
+            _check_new_face(face)
+        except InvalidInput as error:
+            raise error.in_field(f"maps[{position}].{error.field}") from None
+
+
+def _check_new_face(face: NewFace) -> None:
+    check_map(face.codec_id, face.png, face.quality, face.captured_at)
+    as_embedding(face.embedding)
+
+
+def check_sighting(sighting: Sighting) -> None:
+    """Refuse a sighting that could not be stored whatever the gallery holds."""
+    if not _is_uuid(sighting.sighting_id):
+        raise InvalidInput(
+            "INVALID_SIGHTING_ID",
+            f"sighting id {shown(sighting.sighting_id)} is not a UUID in lower case",
+            field="sighting_id",
+        )
+    check_text(sighting.camera_id, "camera_id")
+    check_map(sighting.codec_id, sighting.png, sighting.quality, sighting.captured_at)
+    if sighting.embedding is not None:
+        as_embedding(sighting.embedding)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def as_embedding(values: NDArray[np.floating] | Sequence[float]) -> Embedding:
+    """The values as one (512,) float32 embedding; refuse another shape, NaN and other lengths."""
+    embedding = np.ascontiguousarray(values, dtype=np.float32)
+    if embedding.shape != (EMBEDDING_SIZE,):
+        raise InvalidInput(
+            "INVALID_EMBEDDING",
+            f"embedding has shape {embedding.shape}; it must be ({EMBEDDING_SIZE},)",
+            field="embedding",
+        )
+    length = float(np.linalg.norm(embedding))
+    if not math.isclose(length, 1, abs_tol=_LENGTH_TOLERANCE):
+        raise InvalidInput(
+            "INVALID_EMBEDDING",
+            f"embedding has length {length:.6g}; it must be finite and of length 1",
+            field="embedding",
+        )
+    return embedding

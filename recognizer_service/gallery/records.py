@@ -1,0 +1,240 @@
+"""What the gallery takes and gives: frozen values that know neither SQL nor gRPC.
+
+Names, maps and embeddings are left out of every ``repr``, so that none can slip into a log.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Embedding = NDArray[np.float32]
+"""One face as the extractor sees it: (512,) float32 of length 1."""
+
+RecordT = TypeVar("RecordT")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[RecordT]):
+    """One page of a listing.
+
+    Attributes:
+        items: at most as many as were asked for, in a stable order.
+        next_page_token: for the page after this one; "" where this is the last.
+    """
+
+    items: tuple[RecordT, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """An isolated gallery with its defaults.
+
+    Attributes:
+        collection_id: 1 to 64 of ``a-z0-9_-``, the first a letter or digit.
+        max_fpir: default threshold of 1:N, a false positive identification rate in (0, 1).
+        max_fmr: default threshold of 1:1, a false match rate in (0, 1).
+        sighting_retention_s: how long streamed maps are kept, in seconds; 0: not at all.
+        created_at: when it was created, UTC.
+        subject_count: subjects enrolled.
+        face_count: faces enrolled.
+    """
+
+    collection_id: str
+    max_fpir: float
+    max_fmr: float
+    sighting_retention_s: int
+    created_at: datetime
+    subject_count: int
+    face_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An enrolled person.
+
+    Attributes:
+        subject_id: unique in the collection, 1 to 128 printable characters.
+        display_name: for people, at most 256 characters.
+        created_at: when first enrolled, UTC.
+        face_count: faces enrolled.
+    """
+
+    subject_id: str
+    display_name: str = field(repr=False)
+    created_at: datetime
+    face_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One enrolled map of a subject.
+
+    Attributes:
+        face_id: made by the gallery, unique in all of it.
+        subject_id: whose it is.
+        codec_id: which decoder the map needs.
+        png: the map.
+        quality: as asserted at enrolment, in [0, 1]; None: unknown.
+        captured_at: when the camera took the picture; None: unknown.
+        created_at: when it was enrolled, UTC.
+    """
+
+    face_id: str
+    subject_id: str
+    codec_id: str
+    png: bytes = field(repr=False)
+    quality: float | None
+    captured_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewFace:
+    """A face to enrol; attributes as in `Face`, and its embedding in the gallery's space."""
+
+    codec_id: str
+    png: bytes = field(repr=False)
+    embedding: Embedding = field(repr=False, compare=False)
+    quality: float | None = None
+    captured_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """Whom to enrol.
+
+    Attributes:
+        faces: the faces to add, at least one.
+        subject_id: the subject, new or known; None: the gallery makes an id.
+        display_name: for people; "" keeps the name of a known subject.
+        create_only: refuse if the subject is known.
+    """
+
+    faces: tuple[NewFace, ...]
+    subject_id: str | None = None
+    display_name: str = field(default="", repr=False)
+    create_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What was enrolled.
+
+    Attributes:
+        subject: the subject as it now is.
+        faces: the faces that were added, in the order given.
+        repeated: whether this repeats the answer to an earlier request of the same id.
+    """
+
+    subject: Subject
+    faces: tuple[Face, ...]
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What was deleted.
+
+    Attributes:
+        faces_deleted: faces that went.
+        erased: whether the bytes are gone from the database file and its write-ahead log too.
+            False: they go with the next deletion, purge or start.
+    """
+
+    faces_deleted: int
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectHit:
+    """A subject that resembles the probe, by the most similar of its faces.
+
+    Attributes:
+        subject_id: who.
+        display_name: for people.
+        face_id: the most similar face.
+        codec_id: the codec of that face, which the calibration depends on.
+        similarity: cosine in [-1, 1].
+    """
+
+    subject_id: str
+    display_name: str = field(repr=False)
+    face_id: str
+    codec_id: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A map streamed by a camera.
+
+    Attributes:
+        sighting_id: made by the sender, a UUID.
+        camera_id: which camera, 1 to 128 printable characters.
+        codec_id: which decoder the map needs.
+        png: the map.
+        quality: as asserted by the encoder, in [0, 1]; None: unknown.
+        captured_at: when the picture was taken; None: unknown.
+        embedding: in the gallery's space; None: not computed, or in another space.
+    """
+
+    sighting_id: str
+    camera_id: str
+    codec_id: str
+    png: bytes = field(repr=False)
+    quality: float | None = None
+    captured_at: datetime | None = None
+    embedding: Embedding | None = field(default=None, repr=False, compare=False)
+
+
+class SightingOutcome(StrEnum):
+    """What became of a sighting that was offered."""
+
+    STORED = "stored"
+    """It survives a crash, until its retention ends."""
+    DUPLICATE = "duplicate"
+    """The same sighting is there already."""
+    DISCARDED = "discarded"
+    """The collection keeps no sightings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What had expired and was deleted.
+
+    Attributes:
+        sightings: sightings older than the retention of their collection.
+        request_ids: remembered request ids.
+        erased: as in `Deletion`.
+    """
+
+    sightings: int
+    request_ids: int
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """What a check of the whole gallery found.
+
+    Attributes:
+        problems: one sentence each; none: the gallery is sound.
+        subjects: subjects in the database.
+        faces: faces in the database.
+        indexed: faces in the search indexes.
+    """
+
+    problems: tuple[str, ...]
+    subjects: int
+    faces: int
+    indexed: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems

@@ -1,0 +1,110 @@
+"""Request ids of the last days, which make enrolling safe to repeat.
+
+What is kept is a digest of the body and the range of face keys that it enrolled. Faces of one
+transaction have consecutive keys and no key is used twice, so the range names them for good,
+and nothing of the person is left here once they are deleted.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Delete, delete, insert, select
+
+from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text, shown
+from recognizer_service.gallery.records import Enrolment, NewFace
+from recognizer_service.gallery.schema import requests
+from shared.errors import AlreadyExists
+
+KEPT = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that may be repeated.
+
+    Attributes:
+        caller: who asks; ids of different callers never meet.
+        request_id: chosen by the caller, 1 to 128 printable characters.
+        digest: of the body, see `digest_of`.
+    """
+
+    caller: str
+    request_id: str
+    digest: bytes
+
+    def __post_init__(self) -> None:
+        """Check the ids."""
+        check_text(self.request_id, "request_id")
+        check_text(self.caller, "caller", least=0, most=2 * MAX_ID_CHARACTERS)
+
+
+def digest_of(collection_id: str, enrolment: Enrolment, *, refuse_duplicates: bool) -> bytes:
+    """SHA-256 of what the caller sent.
+
+    Embeddings are not part of it: they follow from the maps, and their last bits may depend on
+    which other faces were in the batch.
+    """
+    body = [
+        collection_id,
+        enrolment.subject_id,
+        enrolment.display_name,
+        enrolment.create_only,
+        refuse_duplicates,
+        [_face_body(face) for face in enrolment.faces],
+    ]
+    return hashlib.sha256(json.dumps(body).encode()).digest()
+
+
+def _face_body(face: NewFace) -> list[Any]:
+    captured_at = face.captured_at and face.captured_at.astimezone(UTC).isoformat()
+    return [face.codec_id, face.png.hex(), face.quality, captured_at]
+
+
+def recall(connection: Connection, request: Request, now: datetime) -> range | None:
+    """The keys of the faces that the same request enrolled before; None if it is new.
+
+    Raises:
+        AlreadyExists: the id came with another body (REQUEST_ID_REUSED).
+    """
+    row = connection.execute(
+        select(requests.c.digest, requests.c.first_face_key, requests.c.last_face_key)
+        .where(requests.c.caller == request.caller)
+        .where(requests.c.request_id == request.request_id)
+        .where(requests.c.created_at > now - KEPT)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.digest != request.digest:
+        raise AlreadyExists(
+            "REQUEST_ID_REUSED",
+            f"request id {shown(request.request_id)} was used with another body",
+            field="request_id",
+        )
+    return range(row.first_face_key, row.last_face_key + 1)
+
+
+def remember(
+    connection: Connection, request: Request, face_keys: Sequence[int], now: datetime
+) -> None:
+    """Note what the request enrolled, in the transaction that does it."""
+    connection.execute(
+        insert(requests)
+        .prefix_with("OR REPLACE", dialect="sqlite")  # the id may be there, but expired
+        .values(
+            caller=request.caller,
+            request_id=request.request_id,
+            digest=request.digest,
+            first_face_key=face_keys[0],
+            last_face_key=face_keys[-1],
+            created_at=now,
+        )
+    )
+
+
+def expired(now: datetime) -> Delete:
+    """Deletes the requests that need not be remembered any more."""
+    return delete(requests).where(requests.c.created_at <= now - KEPT)

@@ -1,0 +1,98 @@
+"""How ids become keys, and rows become records."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from recognizer_service.gallery.limits import shown
+from recognizer_service.gallery.records import Face, Subject
+from recognizer_service.gallery.schema import collections, faces, subjects
+from shared.errors import NotFound
+
+_METADATA_CHARACTERS = 80
+
+
+def collection_key(connection: Connection, collection_id: str) -> int:
+    """The key of a collection, or NotFound (COLLECTION_NOT_FOUND)."""
+    key: int | None = connection.scalar(
+        select(collections.c.key).where(collections.c.id == collection_id)
+    )
+    if key is None:
+        raise _not_found("collection", "collection", collection_id)
+    return key
+
+
+def find_subject(connection: Connection, collection_id: str, subject_id: str) -> int | None:
+    """The key of a subject, None if there is none, or NotFound for the collection."""
+    return connection.scalar(
+        select(subjects.c.key)
+        .where(subjects.c.collection_key == collection_key(connection, collection_id))
+        .where(subjects.c.id == subject_id)
+    )
+
+
+def subject_key(connection: Connection, collection_id: str, subject_id: str) -> int:
+    """The key of a subject, or NotFound (SUBJECT_NOT_FOUND)."""
+    key = find_subject(connection, collection_id, subject_id)
+    if key is None:
+        raise _not_found("subject", "subject_id", subject_id)
+    return key
+
+
+def face_key(connection: Connection, collection_id: str, face_id: str) -> int:
+    """The key of a face, or NotFound (FACE_NOT_FOUND)."""
+    key: int | None = connection.scalar(
+        select(faces.c.key)
+        .join(subjects)
+        .where(subjects.c.collection_key == collection_key(connection, collection_id))
+        .where(faces.c.id == face_id)
+    )
+    if key is None:
+        raise _not_found("face", "face_id", face_id)
+    return key
+
+
+def sighting_not_found(sighting_id: str) -> NotFound:
+    """The error for a sighting that is unknown or has expired."""
+    return _not_found("sighting", "sighting_id", sighting_id)
+
+
+def _not_found(kind: str, field_name: str, name: str) -> NotFound:
+    return NotFound(
+        f"{kind.upper()}_NOT_FOUND",
+        f"there is no {kind} {shown(name)}",
+        field=field_name,
+        metadata={field_name: name[:_METADATA_CHARACTERS]},
+    )
+
+
+_face_count = select(func.count()).where(faces.c.subject_key == subjects.c.key).scalar_subquery()
+SUBJECT = select(
+    subjects.c.id, subjects.c.display_name, subjects.c.created_at, _face_count.label("face_count")
+)
+"""Selects what `subject_of` reads."""
+
+FACE = (
+    select(
+        faces.c.id,
+        subjects.c.id.label("subject_id"),
+        faces.c.codec_id,
+        faces.c.png,
+        faces.c.quality,
+        faces.c.captured_at,
+        faces.c.created_at,
+    )
+    .join(subjects)
+    .order_by(faces.c.key)
+)
+"""Selects what `face_of` reads, oldest first."""
+
+
+def subject_of(row: Any) -> Subject:
+    """A row of `SUBJECT` as a record."""
+    return Subject(*row)
+
+
+def face_of(row: Any) -> Face:
+    """A row of `FACE` as a record."""
+    return Face(*row)

@@ -1,0 +1,151 @@
+"""The tables. SQLite holds the truth; whatever else there is can be rebuilt from it.
+
+::
+
+    collections ─┬─< subjects ──< faces ──< embeddings   one per embedding space
+                 └─< sightings
+    requests     request ids of the last days, and the faces they enrolled
+    erasures     deletions whose bytes may still be on disk
+
+Rows are joined by integer keys that are never used twice (AUTOINCREMENT): a key of `faces` is
+also the face's id in FAISS, where a reused one would point at another person. The ids that
+callers see are separate columns.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator
+
+VERSION = 1
+"""Raised with every change of the tables; a gallery of a higher one is not opened."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A point in time, stored as whole microseconds since 1970-01-01 UTC."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Python to SQL; a time without a zone is a TypeError."""
+        del dialect
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """SQL to Python."""
+        del dialect
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+metadata = MetaData()
+
+
+def _key() -> Column[int]:
+    return Column("key", Integer, primary_key=True)
+
+
+def _belongs_to(table: str, column: str) -> Column[int]:
+    parent = ForeignKey(f"{table}.key", ondelete="CASCADE")
+    return Column(column, Integer, parent, nullable=False)
+
+
+collections = Table(
+    "collections",
+    metadata,
+    _key(),
+    Column("id", String, nullable=False, unique=True),
+    Column("max_fpir", Float, nullable=False),
+    Column("max_fmr", Float, nullable=False),
+    Column("sighting_retention_s", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    # Counted here so that a threshold for N faces costs one row and not a count of N.
+    Column("subject_count", Integer, nullable=False, default=0),
+    Column("face_count", Integer, nullable=False, default=0),
+    sqlite_autoincrement=True,
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    _key(),
+    _belongs_to("collections", "collection_key"),
+    Column("id", String, nullable=False),
+    Column("display_name", String, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("collection_key", "id"),
+    sqlite_autoincrement=True,
+)
+
+faces = Table(
+    "faces",
+    metadata,
+    _key(),
+    _belongs_to("subjects", "subject_key"),
+    Column("id", String, nullable=False, unique=True),
+    Column("codec_id", String, nullable=False),
+    Column("png", LargeBinary, nullable=False),
+    Column("quality", Float),
+    Column("captured_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Index("faces_of_subject", "subject_key"),
+    sqlite_autoincrement=True,
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("face_key", Integer, ForeignKey("faces.key", ondelete="CASCADE"), primary_key=True),
+    Column("space", String, primary_key=True),
+    Column("vector", LargeBinary, CheckConstraint("length(vector) = 2048"), nullable=False),
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    _key(),
+    _belongs_to("collections", "collection_key"),
+    Column("id", String, nullable=False),
+    Column("camera_id", String, nullable=False),
+    Column("codec_id", String, nullable=False),
+    Column("png", LargeBinary, nullable=False),
+    Column("quality", Float),
+    Column("captured_at", Instant),
+    Column("space", String),
+    Column("vector", LargeBinary, CheckConstraint("length(vector) = 2048")),
+    Column("stored_at", Instant, nullable=False),
+    UniqueConstraint("collection_key", "id"),
+    Index("sightings_by_age", "collection_key", "stored_at"),
+    sqlite_autoincrement=True,
+)
+
+# A digest and a range of face keys, and nothing of the person: it outlives the subject.
+requests = Table(
+    "requests",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("request_id", String, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("first_face_key", Integer, nullable=False),
+    Column("last_face_key", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False, index=True),
+)
+
+erasures = Table("erasures", metadata, _key(), sqlite_autoincrement=True)

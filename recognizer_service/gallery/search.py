@@ -1,0 +1,96 @@
+"""Who in a collection looks like this."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sqlalchemy import select
+
+from recognizer_service.gallery.limits import (
+    EMBEDDING_SIZE,
+    MAX_SUBJECTS_PER_SEARCH,
+    as_embedding,
+    check_range,
+    shown,
+)
+from recognizer_service.gallery.records import Embedding, SubjectHit
+from recognizer_service.gallery.rows import collection_key, subject_key
+from recognizer_service.gallery.schema import embeddings, faces, subjects
+from recognizer_service.gallery.store import Store
+from shared.errors import FailedPrecondition
+
+_FACES_PER_SUBJECT_GUESS = 4
+_GROWTH = 4
+
+_HIT = select(
+    faces.c.key,
+    subjects.c.id.label("subject_id"),
+    subjects.c.display_name,
+    faces.c.id.label("face_id"),
+    faces.c.codec_id,
+).join_from(faces, subjects)
+
+
+def search(store: Store, collection_id: str, probe: Embedding, count: int) -> list[SubjectHit]:
+    """The `count` subjects most similar to a probe, best first; see `Gallery.search`."""
+    probe = as_embedding(probe)
+    check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
+    with store.database.reading() as connection:
+        key = collection_key(connection, collection_id)
+    index = store.indexes.get(key)
+    if index is None:
+        return []
+    wanted = count * _FACES_PER_SUBJECT_GUESS
+    while True:
+        nearest = index.nearest(probe, wanted)
+        hits = _best_of_each_subject(_confirmed(store, key, nearest))
+        if len(hits) >= count or wanted >= len(index):
+            return hits[:count]
+        wanted *= _GROWTH
+
+
+def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[SubjectHit]:
+    """The nearest faces that are in the database, best first; it has the last word."""
+    query = _HIT.where(faces.c.key.in_(nearest), subjects.c.collection_key == key)
+    with store.database.reading() as connection:
+        rows = {row.key: row for row in connection.execute(query)}
+    for face, similarity in nearest.items():
+        if row := rows.get(face):
+            yield SubjectHit(
+                row.subject_id, row.display_name, row.face_id, row.codec_id, similarity
+            )
+
+
+def _best_of_each_subject(hits: Iterator[SubjectHit]) -> list[SubjectHit]:
+    best: dict[str, SubjectHit] = {}
+    for hit in hits:
+        best.setdefault(hit.subject_id, hit)
+    return list(best.values())
+
+
+def similarity_to_subject(
+    store: Store, collection_id: str, subject_id: str, probe: Embedding
+) -> SubjectHit:
+    """How similar one subject is to a probe; see `Gallery.similarity_to_subject`."""
+    probe = as_embedding(probe)
+    with store.database.reading() as connection:
+        key = subject_key(connection, collection_id, subject_id)
+        rows = connection.execute(
+            _HIT.add_columns(embeddings.c.vector)
+            .join_from(faces, embeddings)
+            .where(faces.c.subject_key == key)
+            .where(embeddings.c.space == store.embedding_space)
+            .order_by(faces.c.key)
+        ).all()
+    if not rows:
+        raise FailedPrecondition(
+            "SUBJECT_HAS_NO_FACES",
+            f"subject {shown(subject_id)} has no faces to compare with",
+            field="subject_id",
+        )
+    vectors = np.frombuffer(b"".join(row.vector for row in rows), np.float32)
+    cosines = np.clip(vectors.reshape(-1, EMBEDDING_SIZE) @ probe, -1, 1)
+    best = int(cosines.argmax())
+    row = rows[best]
+    return SubjectHit(
+        row.subject_id, row.display_name, row.face_id, row.codec_id, float(cosines[best])
+    )
