@@ -13,7 +13,9 @@ class LargeMarginCosineLoss(nn.Module):
     Source: Wang et al., CosFace, CVPR 2018, equation 4.
     """
 
-    def __init__(self, *, classes: int, size: int, scale: float = 30.0, margin: float = 0.35) -> None:
+    def __init__(
+        self, *, classes: int, size: int, scale: float = 30.0, margin: float = 0.35
+    ) -> None:
         super().__init__()
         self.scale = scale
         self.margin = margin
@@ -22,6 +24,7 @@ class LargeMarginCosineLoss(nn.Module):
 
     def forward(self, embedding: Tensor, label: Tensor) -> Tensor:
         """(N, size) embeddings and (N,) class indices -> the mean loss, a scalar."""
-        cosine = functional.linear(functional.normalize(embedding), functional.normalize(self.weight))
+        unit = functional.normalize(embedding)
+        cosine = functional.linear(unit, functional.normalize(self.weight))
         margin = torch.zeros_like(cosine).scatter_(1, label[:, None], self.margin)
         return functional.cross_entropy(self.scale * (cosine - margin), label)

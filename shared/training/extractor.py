@@ -1,6 +1,6 @@
 """Stage 0: sphere20, distilled from the teacher and pulled apart by LMCL.
 
-    compactface train extractor --faces CACHE --out RUN
+compactface train extractor --faces CACHE --out RUN
 """
 
 import json

@@ -1,0 +1,172 @@
+"""The encoder: from a picture file to compact maps, one for each face."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+from shared.face.quality import quality
+
+from shared.face.align import align, fit_crop
+from shared.face.detect import Box, Detection, Detector, Landmarks
+from shared.face.picture import PictureLimits, decode_picture
+from shared.inference.crop_encoder import CropEncoder
+
+Picture = NDArray[np.uint8]
+
+
+class PictureKind(Enum):
+    """What a picture shows: a scene with 0 to n faces, or one face already aligned."""
+
+    PHOTO = "photo"
+    CROP = "crop"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFace:
+    """One face of a picture.
+
+    Attributes:
+        png: the compact map.
+        crop: the aligned face, (112, 96, 3) uint8 RGB.
+        quality: fitness for recognition in [0, 1].
+        score: the detector's confidence in [0, 1]; 1 for a crop.
+        box: where the face is; None for a crop.
+        landmarks: what it was aligned by; None for a crop.
+        sighting_id: under which the map is forwarded; a UUID made here.
+    """
+
+    png: bytes
+    crop: Picture
+    quality: float
+    score: float
+    box: Box | None
+    landmarks: Landmarks | None
+    sighting_id: str
+
+
+@dataclass(slots=True)
+class EncodeTimings:
+    """Wall-clock milliseconds of the stages of one picture."""
+
+    decode_ms: float = 0.0
+    detect_ms: float = 0.0
+    align_ms: float = 0.0
+    compnet_ms: float = 0.0
+    pack_ms: float = 0.0
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to `stage`."""
+        began = time.perf_counter()
+        yield
+        setattr(self, stage, getattr(self, stage) + 1000 * (time.perf_counter() - began))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPicture:
+    """All faces of one picture, largest first, and where the time went."""
+
+    faces: tuple[EncodedFace, ...]
+    timings: EncodeTimings = field(default_factory=EncodeTimings)
+
+
+@dataclass(frozen=True, slots=True)
+class _AlignedFace:
+    crop: Picture
+    quality: float
+    detection: Detection | None
+
+
+class Encoder:
+    """Finds, aligns and encodes faces. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        *,
+        detector: Detector,
+        crop_encoder: CropEncoder,
+        limits: PictureLimits,
+        max_faces: int,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        """Bring the parts together.
+
+        Args:
+            detector: finds faces and landmarks.
+            crop_encoder: CompNet, quantizer and PNG of the operating point.
+            limits: largest picture in bytes and pixels.
+            max_faces: most faces encoded of one picture, the largest first.
+            new_id: makes the ids of sightings.
+        """
+        self.crop_encoder = crop_encoder
+        self.limits = limits
+        self.max_faces = max_faces
+        self._detector = detector
+        self._new_id = new_id
+
+    def encode(
+        self, image: bytes, *, kind: PictureKind = PictureKind.PHOTO, max_faces: int = 0
+    ) -> EncodedPicture:
+        """Every face of a picture as a compact map.
+
+        Args:
+            image: a picture file, or an aligned crop as a picture file.
+            kind: which of the two.
+            max_faces: most faces to encode; 0: as many as the encoder allows.
+
+        Raises:
+            InvalidImage: the picture cannot be read, or is too large or too small.
+        """
+        timings = EncodeTimings()
+        with timings.measure("decode_ms"):
+            picture = decode_picture(image, self.limits)
+        if kind is PictureKind.CROP:
+            aligned = [self._take_crop(picture, timings)]
+        else:
+            limit = min(max_faces or self.max_faces, self.max_faces)
+            aligned = self._find_faces(picture, limit, timings)
+        return EncodedPicture(self._to_maps(aligned, timings), timings)
+
+    def _take_crop(self, picture: Picture, timings: EncodeTimings) -> _AlignedFace:
+        with timings.measure("align_ms"):
+            crop = fit_crop(picture)
+            return _AlignedFace(crop, quality(crop, None), None)
+
+    def _find_faces(
+        self, picture: Picture, limit: int, timings: EncodeTimings
+    ) -> list[_AlignedFace]:
+        with timings.measure("detect_ms"):
+            detections = self._detector.detect(picture)[:limit]
+        faces = []
+        with timings.measure("align_ms"):
+            for detection in detections:
+                crop = align(picture, detection.landmarks)
+                faces.append(_AlignedFace(crop, quality(crop, detection.landmarks), detection))
+        return faces
+
+    def _to_maps(
+        self, faces: list[_AlignedFace], timings: EncodeTimings
+    ) -> tuple[EncodedFace, ...]:
+        if not faces:
+            return ()
+        with timings.measure("compnet_ms"):
+            latents = self.crop_encoder.latents(np.stack([face.crop for face in faces]))
+        with timings.measure("pack_ms"):
+            pngs = self.crop_encoder.pack(latents)
+        return tuple(
+            EncodedFace(
+                png=png,
+                crop=face.crop,
+                quality=face.quality,
+                score=face.detection.score if face.detection else 1.0,
+                box=face.detection.box if face.detection else None,
+                landmarks=face.detection.landmarks if face.detection else None,
+                sighting_id=self._new_id(),
+            )
+            for face, png in zip(faces, pngs, strict=True)
+        )

@@ -1,0 +1,97 @@
+"""The encoder service as a process: brings the parts together and runs them."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+from compactface.v1 import encoder_pb2, encoder_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from encoder_service.encoder import Encoder, PictureKind
+from encoder_service.metrics import EncoderMetrics, UplinkMetrics
+from encoder_service.servicer import EncoderServicer
+from encoder_service.settings import EncoderSettings
+from encoder_service.uplink import MemoryUplink
+from shared.face.detect import MtcnnDetector
+from shared.face.display import encode_png
+from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
+from shared.model_directory import ModelDirectory
+from shared.service.server import ServiceHost
+
+_SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
+_FLUSH_S = 5.0
+
+
+async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        InvalidModel: the model directory is damaged or lacks the operating point.
+        SettingsError: an address cannot be bound, or the TLS files cannot be used.
+    """
+    cv2.setNumThreads(1)  # the executor's threads are the parallelism
+    model = ModelDirectory.load(settings.models, settings.family)
+    encoder = Encoder(
+        detector=MtcnnDetector(min_face_size=settings.min_face_size),
+        crop_encoder=_crop_encoder(settings, model),
+        limits=settings.picture_limits,
+        max_faces=settings.max_faces,
+    )
+    metrics = EncoderMetrics(registry)
+    metrics.model.info(
+        {
+            "family": model.manifest.family,
+            "version": model.manifest.version,
+            "codec_id": encoder.crop_encoder.codec_id,
+        }
+    )
+    uplink = _uplink(settings, registry)
+    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="encode")
+    async with ServiceHost(settings, service_names=[_SERVICE], registry=registry) as host:
+        encoder_pb2_grpc.add_EncoderServiceServicer_to_server(
+            EncoderServicer(
+                encoder=encoder,
+                uplink=uplink,
+                model=model,
+                settings=settings,
+                metrics=metrics,
+                executor=executor,
+            ),
+            host.server,
+        )
+        await host.listen()
+        await asyncio.get_running_loop().run_in_executor(executor, _warm_up, encoder)
+        if uplink is not None:
+            uplink.start()
+        await host.serve()
+        if uplink is not None:
+            await uplink.close(flush_s=_FLUSH_S)
+    executor.shutdown(cancel_futures=True)
+
+
+def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncoder:
+    point = settings.operating_point or None
+    if settings.runtime == "onnx":
+        return OnnxCropEncoder(model, point)
+    from shared.inference.torch_crop_encoder import TorchCropEncoder  # noqa: PLC0415 - optional
+
+    return TorchCropEncoder(model, point)
+
+
+def _uplink(settings: EncoderSettings, registry: CollectorRegistry) -> MemoryUplink | None:
+    if not settings.uplink_target:
+        return None
+    return MemoryUplink(
+        settings.uplink_target,
+        tls=settings.uplink_tls,
+        capacity=settings.uplink_queue,
+        metrics=UplinkMetrics(registry),
+    )
+
+
+def _warm_up(encoder: Encoder) -> None:
+    """Let every network run once, so that no request pays for first use."""
+    grey = encode_png(np.full((112, 96, 3), 128, np.uint8))
+    for kind in PictureKind:
+        encoder.encode(grey, kind=kind)

@@ -1,0 +1,61 @@
+"""Settings of the encoder service; those it shares with the recognizer stand in `shared`."""
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from compactface.client.channel import Tls
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from shared.face.picture import PictureLimits
+from shared.service.settings import Port, ServiceSettings
+
+_LIMITS = PictureLimits()
+
+
+class EncoderSettings(ServiceSettings):
+    """What an operator decides about an encoder."""
+
+    model_config = SettingsConfigDict(env_prefix="COMPACTFACE_ENCODER_")
+    table: ClassVar[str] = "encoder"
+
+    port: Port = Field(50051, description="gRPC port; 0 takes a free one")
+    metrics_port: Port = Field(9464, description="Prometheus port; 0 takes a free one")
+    operating_point: str = Field("", description="codec to use; empty: the model's default")
+    runtime: Literal["onnx", "torch"] = Field("onnx", description="what runs CompNet")
+    threads: int = Field(1, ge=1, le=256, description="pictures encoded at once, a core each")
+    max_image_bytes: int = Field(_LIMITS.max_bytes, ge=1 << 10, description="largest picture file")
+    max_image_pixels: int = Field(_LIMITS.max_pixels, ge=1 << 10, description="width times height")
+    max_faces: int = Field(64, ge=1, le=1024, description="most faces of one picture")
+    min_face_size: int = Field(24, ge=12, le=1024, description="smallest face sought, in pixels")
+    max_stream_in_flight: int = Field(8, ge=1, le=256, description="waiting pictures per stream")
+    uplink_target: str = Field("", description="host:port of the recognizer; empty: no uplink")
+    uplink_ca: Path | None = Field(None, description="PEM roots of the recognizer's certificate")
+    uplink_certificate: Path | None = Field(None, description="PEM chain shown to the recognizer")
+    uplink_key: Path | None = Field(None, description="PEM private key of uplink_certificate")
+    uplink_queue: int = Field(10_000, ge=1, description="maps that may wait to be acknowledged")
+
+    @property
+    def picture_limits(self) -> PictureLimits:
+        """Largest picture in bytes and pixels."""
+        return PictureLimits(max_bytes=self.max_image_bytes, max_pixels=self.max_image_pixels)
+
+    @property
+    def uplink_tls(self) -> Tls | None:
+        """The uplink's certificates; None: no TLS."""
+        if self.uplink_ca is None:
+            return None
+        return Tls(self.uplink_ca, self.uplink_certificate, self.uplink_key)
+
+    @model_validator(mode="after")
+    def _check_uplink(self) -> Self:
+        if (self.uplink_certificate is None) != (self.uplink_key is None):
+            raise ValueError("uplink_certificate and uplink_key go together; only one is set")
+        if self.uplink_certificate is not None and self.uplink_ca is None:
+            raise ValueError("uplink_certificate needs uplink_ca")
+        if self.max_image_bytes >= self.max_message_bytes:
+            raise ValueError(
+                f"max_image_bytes {self.max_image_bytes} must be below "
+                f"max_message_bytes {self.max_message_bytes}"
+            )
+        return self

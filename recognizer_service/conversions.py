@@ -1,0 +1,198 @@
+"""Between the recognizer's domain and its protobuf messages; a request's shape is checked here."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
+from recognizer_service.gallery.gallery import DEFAULT_COLLECTION
+from recognizer_service.gallery.records import Collection, Face, Subject
+from recognizer_service.questions import (
+    AppliedThreshold,
+    Candidate,
+    Criterion,
+    Decision,
+    FaceMap,
+    Identification,
+    Probe,
+    SightingId,
+    Timings,
+    Verification,
+)
+from shared.errors import InvalidInput
+
+_IDENTIFY_DECISIONS = {
+    Decision.MATCH: recognizer_pb2.IDENTIFY_DECISION_MATCH,
+    Decision.NO_MATCH: recognizer_pb2.IDENTIFY_DECISION_NO_MATCH,
+    Decision.LOW_QUALITY: recognizer_pb2.IDENTIFY_DECISION_LOW_QUALITY,
+    Decision.EMPTY_GALLERY: recognizer_pb2.IDENTIFY_DECISION_EMPTY_GALLERY,
+}
+_VERIFY_DECISIONS = {
+    Decision.MATCH: recognizer_pb2.VERIFY_DECISION_MATCH,
+    Decision.NO_MATCH: recognizer_pb2.VERIFY_DECISION_NO_MATCH,
+    Decision.LOW_QUALITY: recognizer_pb2.VERIFY_DECISION_LOW_QUALITY,
+}
+
+
+def collection_id(named: str) -> str:
+    """The collection a request means."""
+    return named or DEFAULT_COLLECTION
+
+
+def face_map(message: compact_map_pb2.CompactMap) -> FaceMap:
+    """A map as it came in."""
+    return FaceMap(
+        codec_id=message.codec_id,
+        png=message.png,
+        quality=message.quality if message.HasField("quality") else None,
+        capture_time=moment(message.capture_time) if message.HasField("capture_time") else None,
+    )
+
+
+def probe(message: recognizer_pb2.Probe) -> Probe:
+    """What is being asked about.
+
+    Raises:
+        InvalidInput: NO_PROBE; neither a map nor a sighting.
+    """
+    source = message.WhichOneof("source")
+    if source is None:
+        raise InvalidInput("NO_PROBE", "the probe has neither map nor sighting_id", field="probe")
+    if source == "sighting_id":
+        return SightingId(message.sighting_id)
+    return face_map(message.map)
+
+
+def identify_criterion(message: recognizer_pb2.IdentifyThreshold) -> Criterion:
+    """How sure an identification must be; an empty message leaves it to the collection."""
+    kind = message.WhichOneof("criterion")
+    return Criterion(
+        max_rate=message.max_fpir if kind == "max_fpir" else None,
+        min_similarity=message.min_similarity if kind == "min_similarity" else None,
+    )
+
+
+def verify_criterion(message: recognizer_pb2.VerifyThreshold) -> Criterion:
+    """How sure a verification must be; an empty message leaves it to the collection."""
+    kind = message.WhichOneof("criterion")
+    return Criterion(
+        max_rate=message.max_fmr if kind == "max_fmr" else None,
+        min_similarity=message.min_similarity if kind == "min_similarity" else None,
+    )
+
+
+def identify_response(answer: Identification) -> recognizer_pb2.IdentifyResponse:
+    """The answer to Identify."""
+    return recognizer_pb2.IdentifyResponse(
+        decision=_IDENTIFY_DECISIONS[answer.decision],
+        candidates=[_candidate(candidate) for candidate in answer.candidates],
+        threshold=_threshold(answer.threshold) if answer.threshold else None,
+        quality_checked=answer.quality_checked,
+        timings=_timings(answer.timings),
+    )
+
+
+def verify_response(answer: Verification) -> recognizer_pb2.VerifyResponse:
+    """The answer to Verify."""
+    return recognizer_pb2.VerifyResponse(
+        decision=_VERIFY_DECISIONS[answer.decision],
+        similarity=_shown(answer.similarity),
+        estimated_fmr=answer.estimated_fmr or 0.0,
+        estimate_extrapolated=answer.estimate_extrapolated,
+        threshold=_threshold(answer.threshold),
+        face_id=answer.face_id,
+        quality_checked=answer.quality_checked,
+        timings=_timings(answer.timings),
+    )
+
+
+def collection_message(collection: Collection) -> gallery_pb2.Collection:
+    """A collection as it is answered."""
+    message = gallery_pb2.Collection(
+        collection_id=collection.collection_id,
+        max_fpir=collection.max_fpir,
+        max_fmr=collection.max_fmr,
+        create_time=_timestamp(collection.created_at),
+        subject_count=collection.subject_count,
+        face_count=collection.face_count,
+    )
+    message.sighting_retention.FromSeconds(collection.sighting_retention_s)
+    return message
+
+
+def subject_message(subject: Subject) -> gallery_pb2.Subject:
+    """A subject as it is answered."""
+    return gallery_pb2.Subject(
+        subject_id=subject.subject_id,
+        display_name=subject.display_name,
+        create_time=_timestamp(subject.created_at),
+        face_count=subject.face_count,
+    )
+
+
+def face_message(face: Face) -> gallery_pb2.EnrolledFace:
+    """An enrolled face as it is answered, without its map."""
+    return gallery_pb2.EnrolledFace(
+        face_id=face.face_id,
+        subject_id=face.subject_id,
+        codec_id=face.codec_id,
+        size_bytes=len(face.png),
+        quality=face.quality,
+        capture_time=_timestamp(face.captured_at) if face.captured_at else None,
+        create_time=_timestamp(face.created_at),
+    )
+
+
+def moment(message: Timestamp) -> datetime:
+    """A point in time, UTC.
+
+    Raises:
+        InvalidInput: INVALID_TIME; not a time between the years 1 and 9999.
+    """
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            "INVALID_TIME",
+            f"capture_time is {message.seconds} s {message.nanos} ns since 1970; "
+            "it must lie between the years 1 and 9999",
+            field="capture_time",
+        ) from None
+
+
+def _candidate(candidate: Candidate) -> recognizer_pb2.Candidate:
+    return recognizer_pb2.Candidate(
+        subject_id=candidate.hit.subject_id,
+        display_name=candidate.hit.display_name,
+        face_id=candidate.hit.face_id,
+        similarity=_shown(candidate.hit.similarity),
+        matched=candidate.matched,
+    )
+
+
+def _threshold(threshold: AppliedThreshold) -> recognizer_pb2.AppliedThreshold:
+    methods = recognizer_pb2.AppliedThreshold
+    return recognizer_pb2.AppliedThreshold(
+        similarity=threshold.similarity,
+        fmr=threshold.fmr or 0.0,
+        faces=threshold.faces,
+        method=methods.METHOD_CALIBRATION if threshold.calibrated else methods.METHOD_SIMILARITY,
+        extrapolated=threshold.extrapolated,
+    )
+
+
+def _timings(timings: Timings) -> recognizer_pb2.RecognizeTimings:
+    return recognizer_pb2.RecognizeTimings(
+        unpack_ms=timings.unpack_ms, embed_ms=timings.embed_ms, match_ms=timings.match_ms
+    )
+
+
+def _shown(similarity: float) -> float:
+    """Rounded, so that nobody climbs to a face by small steps of its similarity."""
+    return round(similarity, 3)
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message

@@ -1,0 +1,66 @@
+"""What a recognizer counts, besides the calls themselves."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from recognizer_service.gallery.sighting import SightingOutcome
+from recognizer_service.questions import Decision, Timings
+from shared.service.metrics import STAGE_BUCKETS_S
+
+
+class RecognizerMetrics:
+    """Batches, decisions, sightings, stages and the size of the gallery."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.model = Info("compactface_model", "The model in use.", registry=registry)
+        self.faces = Gauge("compactface_gallery_faces", "Faces enrolled.", registry=registry)
+        self._batch_size = Histogram(
+            "compactface_batch_size",
+            "Maps in one pass of the networks.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+            registry=registry,
+        )
+        self._wait = Histogram(
+            "compactface_queue_wait_seconds",
+            "Longest wait of a batch's maps.",
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._queued = Gauge(
+            "compactface_queue_depth", "Maps left waiting as a batch starts.", registry=registry
+        )
+        self._decisions = Counter(
+            "compactface_decisions",
+            "Answers to Identify and Verify.",
+            ("question", "decision"),
+            registry=registry,
+        )
+        self._sightings = Counter(
+            "compactface_sightings", "Streamed maps by outcome.", ("outcome",), registry=registry
+        )
+        self._stages = Histogram(
+            "compactface_stage_seconds",
+            "Seconds a question spends in each stage.",
+            ("stage",),
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+
+    def batch_started(self, *, size: int, longest_wait_s: float, queued: int) -> None:
+        """Count one pass of the networks."""
+        self._batch_size.observe(size)
+        self._wait.observe(longest_wait_s)
+        self._queued.set(queued)
+
+    def answered(self, question: str, decision: Decision, timings: Timings) -> None:
+        """Count one answer and where its time went."""
+        self._decisions.labels(question, decision.value).inc()
+        for stage, milliseconds in (
+            ("unpack", timings.unpack_ms),
+            ("embed", timings.embed_ms),
+            ("match", timings.match_ms),
+        ):
+            self._stages.labels(stage).observe(milliseconds / 1000)
+
+    def sighted(self, outcome: SightingOutcome) -> None:
+        """Count one streamed map."""
+        self._sightings.labels(outcome.name.lower()).inc()

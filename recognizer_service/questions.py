@@ -1,0 +1,122 @@
+"""What the recognizer is asked and what it answers: the domain's own words, no protobuf."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from recognizer_service.gallery.records import SubjectHit
+
+
+@dataclass(frozen=True, slots=True)
+class FaceMap:
+    """A compact map as it came in, not yet trusted.
+
+    Attributes:
+        codec_id: which decoder it needs.
+        png: the map's PNG file.
+        quality: in [0, 1] as the encoder asserts, None if unknown.
+        capture_time: when the camera took the picture, None if unknown.
+    """
+
+    codec_id: str
+    png: bytes
+    quality: float | None = None
+    capture_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SightingId:
+    """A map that a collection has stored, in place of the map itself."""
+
+    id: str
+
+
+Probe = FaceMap | SightingId
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """How sure an answer must be: one of the two, or neither for the collection's default.
+
+    Attributes:
+        max_rate: largest tolerable rate of false matches in (0, 1): FPIR for 1:N, FMR for 1:1.
+        min_similarity: cosine in [-1, 1].
+    """
+
+    max_rate: float | None = None
+    min_similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedThreshold:
+    """The threshold that was used.
+
+    Attributes:
+        similarity: cosine that a match must reach.
+        fmr: false match rate per comparison it stands for; None without calibration.
+        faces: how many faces were searched.
+        calibrated: whether it came from a calibration table (else from the caller).
+        extrapolated: whether `fmr` rests on a fitted tail.
+    """
+
+    similarity: float
+    fmr: float | None
+    faces: int
+    calibrated: bool
+    extrapolated: bool
+
+
+class Decision(Enum):
+    """What came of a question."""
+
+    MATCH = "match"
+    NO_MATCH = "no_match"
+    LOW_QUALITY = "low_quality"
+    EMPTY_GALLERY = "empty_gallery"
+
+
+@dataclass(slots=True)
+class Timings:
+    """Wall-clock milliseconds of the stages of one question."""
+
+    unpack_ms: float = 0.0
+    embed_ms: float = 0.0
+    match_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A subject the probe may show, and whether the similarity suffices."""
+
+    hit: SubjectHit
+    matched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """The answer to "who is this?"; candidates are sorted, most similar first."""
+
+    decision: Decision
+    candidates: tuple[Candidate, ...] = ()
+    threshold: AppliedThreshold | None = None
+    quality_checked: bool = False
+    timings: Timings = field(default_factory=Timings)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The answer to "is this the same person?".
+
+    Attributes:
+        estimated_fmr: share of pairs of strangers at least as similar; None uncalibrated.
+        face_id: the most similar face, where a subject was the reference.
+    """
+
+    decision: Decision
+    similarity: float
+    threshold: AppliedThreshold
+    estimated_fmr: float | None
+    estimate_extrapolated: bool
+    face_id: str
+    quality_checked: bool
+    timings: Timings

@@ -1,0 +1,31 @@
+"""Settings of the recognizer service; those it shares with the encoder stand in `shared`."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from shared.service.settings import Port, ServiceSettings
+
+
+class RecognizerSettings(ServiceSettings):
+    """What an operator decides about a recognizer."""
+
+    model_config = SettingsConfigDict(env_prefix="COMPACTFACE_RECOGNIZER_")
+    table: ClassVar[str] = "recognizer"
+
+    port: Port = Field(50052, description="gRPC port; 0 takes a free one")
+    metrics_port: Port = Field(9465, description="Prometheus port; 0 takes a free one")
+    gallery: Path = Field(Path("gallery"), description="folder of the gallery, made if missing")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where inference runs")
+    torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")
+    faiss_threads: int = Field(1, ge=1, le=256, description="cores for one search")
+    gallery_threads: int = Field(4, ge=1, le=64, description="gallery operations at once")
+    max_batch: int = Field(32, ge=1, le=1024, description="maps in one pass of the networks")
+    max_batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="wait for company, in ms")
+    max_queue: int = Field(512, ge=1, description="maps that may wait for inference")
+    max_batch_items: int = Field(64, ge=1, le=1024, description="items of one BatchIdentify")
+    min_quality: float = Field(0.15, ge=0, le=1, description="below: nothing is concluded")
+    stream_collection: str = Field("default", description="where streamed maps are stored")
+    stream_in_flight: int = Field(32, ge=1, le=1024, description="maps of a stream at work at once")

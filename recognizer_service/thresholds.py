@@ -1,0 +1,90 @@
+"""From how sure an answer must be to the similarity that it takes."""
+
+from recognizer_service.questions import AppliedThreshold, Criterion
+from shared.calibration import CalibrationTable, identification_fmr
+from shared.errors import FailedPrecondition, InvalidInput
+from shared.model_directory import Manifest
+
+
+def check_criterion(criterion: Criterion, *, rate_name: str) -> None:
+    """Refuse thresholds that cannot be met or mean nothing; NaN fails every comparison.
+
+    Raises:
+        InvalidInput: INVALID_THRESHOLD; the value lies outside its range.
+    """
+    rate, similarity = criterion.max_rate, criterion.min_similarity
+    if rate is not None and not 0 < rate < 1:
+        raise InvalidInput(
+            "INVALID_THRESHOLD",
+            f"{rate_name} is {rate}; it must be in (0, 1)",
+            field=f"threshold.{rate_name}",
+        )
+    if similarity is not None and not -1 <= similarity <= 1:
+        raise InvalidInput(
+            "INVALID_THRESHOLD",
+            f"min_similarity is {similarity}; it must be in [-1, 1]",
+            field="threshold.min_similarity",
+        )
+
+
+class Thresholds:
+    """Thresholds for pairs of codecs, by the calibration of one model."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def applied(
+        self, criterion: Criterion, *, default_rate: float, faces: int, codecs: tuple[str, str]
+    ) -> AppliedThreshold:
+        """The threshold for the best of `faces` comparisons.
+
+        The chance that the best of N strangers' similarities reaches the threshold is held at
+        the asked rate, so that each comparison is made at 1 - (1 - rate)^(1/N).
+
+        Args:
+            criterion: what the caller asks for.
+            default_rate: what the collection asks for where the caller is silent.
+            faces: N, how many comparisons the answer is the best of; at least 1.
+            codecs: codec ids of probe and enrolment.
+
+        Raises:
+            FailedPrecondition: NOT_CALIBRATED, unless the caller gave a similarity.
+        """
+        if criterion.min_similarity is not None:
+            return self._of_similarity(criterion.min_similarity, faces, codecs)
+        rate = default_rate if criterion.max_rate is None else criterion.max_rate
+        fmr = identification_fmr(rate, faces)
+        found = self._manifest.calibration_for(*codecs).threshold(fmr)
+        return AppliedThreshold(
+            similarity=found.similarity,
+            fmr=fmr,
+            faces=faces,
+            calibrated=True,
+            extrapolated=found.extrapolated,
+        )
+
+    def fmr_at(self, similarity: float, codecs: tuple[str, str]) -> tuple[float | None, bool]:
+        """The estimated FMR of a similarity and whether it is extrapolated; None uncalibrated."""
+        table = self._table(codecs)
+        if table is None:
+            return None, False
+        estimate = table.fmr_at(similarity)
+        return estimate.fmr, estimate.extrapolated
+
+    def _of_similarity(
+        self, similarity: float, faces: int, codecs: tuple[str, str]
+    ) -> AppliedThreshold:
+        fmr, extrapolated = self.fmr_at(similarity, codecs)
+        return AppliedThreshold(
+            similarity=similarity,
+            fmr=fmr,
+            faces=faces,
+            calibrated=False,
+            extrapolated=extrapolated,
+        )
+
+    def _table(self, codecs: tuple[str, str]) -> CalibrationTable | None:
+        try:
+            return self._manifest.calibration_for(*codecs)
+        except FailedPrecondition:
+            return None
