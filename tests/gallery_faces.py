@@ -1,0 +1,30 @@
+"""Faces to enrol: reproducible unit vectors, and bytes in the place of maps."""
+
+import numpy as np
+
+from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
+
+SPACE = "space-a"
+
+
+def embedding(seed: int, *, like: int | None = None, cosine: float = 0.0) -> Embedding:
+    """A unit vector of its seed; with `like`, at this cosine to the vector of that seed."""
+    vector = np.random.default_rng(seed).standard_normal(512)
+    if like is not None:
+        other = embedding(like).astype(np.float64)
+        vector -= vector @ other * other
+        vector = cosine * other + np.sqrt(1 - cosine**2) * vector / np.linalg.norm(vector)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def new_face(seed: int, vector: Embedding | None = None) -> NewFace:
+    """A face of a seed; its map is 200 random bytes."""
+    png = np.random.default_rng([seed, 1]).bytes(200)
+    return NewFace("00112233aabbccdd", png, embedding(seed) if vector is None else vector, 0.5)
+
+
+def person(*seeds: int, subject_id: str | None = None, name: str = "") -> Enrolment:
+    """An enrolment of one face per seed, named after the first where no id is given."""
+    return Enrolment(
+        tuple(new_face(seed) for seed in seeds), subject_id or f"person-{seeds[0]}", name
+    )
