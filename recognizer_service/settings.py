@@ -28,4 +28,3 @@ class RecognizerSettings(ServiceSettings):
     max_batch_items: int = Field(64, ge=1, le=1024, description="items of one BatchIdentify")
     min_quality: float = Field(0.15, ge=0, le=1, description="below: nothing is concluded")
     stream_collection: str = Field("default", description="where streamed maps are stored")
-    stream_in_flight: int = Field(32, ge=1, le=1024, description="maps of a stream at work at once")
