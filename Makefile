@@ -1,0 +1,65 @@
+# One command per task, the same at the desk and in CI.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BUF := build/node_modules/.bin/buf
+GOOGLEAPIS := build/third_party/google/rpc/status.proto
+PROTOS := $(wildcard protos/compactface/v1/*.proto)
+STUBS := shared/compactface/v1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format protos protos-check bench clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[encoder,recognizer,train,dev]'
+	touch $@
+
+setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
+
+demo: setup  ## the main job on the sample photographs, with both services as real processes
+	$(BIN)/compactface demo
+
+test: setup  ## all tests
+	$(BIN)/pytest
+
+lint: setup protos-check  ## style, types, import directions, protocol
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+$(GOOGLEAPIS): $(INSTALLED)
+	mkdir -p $(@D)
+	cp "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/google/rpc/status.proto" $@
+
+$(BUF):
+	npm install --silent --no-audit --no-fund --prefix build @bufbuild/buf@1.75.0
+
+protos: setup $(GOOGLEAPIS)  ## generate the stubs anew
+	$(BIN)/python -m grpc_tools.protoc -I protos -I build/third_party \
+		--python_out=shared --pyi_out=shared --grpc_python_out=shared $(PROTOS)
+
+protos-check: setup $(GOOGLEAPIS) $(BUF)  ## lint, compatibility with the released protocol, fresh stubs
+	$(BUF) lint
+	$(BUF) build -o build/now.binpb
+	$(BUF) breaking build/now.binpb --against protos/released.binpb
+	mkdir -p build/stubs
+	$(BIN)/python -m grpc_tools.protoc -I protos -I build/third_party \
+		--python_out=build/stubs --pyi_out=build/stubs --grpc_python_out=build/stubs $(PROTOS)
+	diff -r --exclude=__init__.py --exclude=__pycache__ build/stubs/compactface/v1 $(STUBS)
+
+bench: setup  ## latencies and ratios, measured side by side
+	$(BIN)/python tests/benchmarks/bench_latency.py
+
+clean:  ## remove what was built, but for the virtual environment
+	rm -rf build
