@@ -1,0 +1,36 @@
+"""The program `compactface`: one command per task."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from command_line import evaluate, serve
+from command_line.errors import ReportingGroup
+
+app = typer.Typer(
+    cls=ReportingGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # it prints local variables: photographs, names
+    help="Face recognition over thin networks: a few hundred bytes a face.",
+)
+app.add_typer(serve.app, name="serve")
+app.add_typer(evaluate.app, name="evaluate")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"compactface {version('compactface')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Set what holds for every command."""
