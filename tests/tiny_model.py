@@ -68,10 +68,11 @@ def _thumbnail_codec(config: CodecConfig, *, gain: float) -> TrainedCodec:
     bilinear = torch.tensor([0.25, 0.75, 0.75, 0.25])
     for colour in range(3):
         first.weight[colour, colour, 1, 1] = 1
-        narrow.weight[colour, colour, 1, 1] = 1
+        narrow.weight[colour, colour, 1, 1] = 1.4  # for what tanh and the filters take away
         for halve, double in zip(down, up, strict=True):
             halve.weight[colour, colour, 1:, 1:] = 0.25
             double.weight[colour, colour] = bilinear.outer(bilinear)
+        assert last.bias is not None
         for copy in range(copies):
             channel = colour + 3 * copy
             last.weight[channel, colour, 1, 1] = gain
@@ -91,7 +92,7 @@ def tiny_networks(seed: int = 0) -> tuple[Sphere20, dict[str, TrainedCodec]]:
     extractor = Sphere20(width=WIDTH).eval()
     images = smooth_images(32)
     decoded = codecs["standard"].recnet(codecs["standard"].compnet(images))
-    extractor.embed.bias -= extractor(decoded).mean(0)
+    extractor.embed.bias.sub_(extractor(decoded).mean(0))
     return extractor, codecs
 
 

@@ -18,15 +18,18 @@ class CropEncoder(ABC):
     """One operating point's way from crops to PNG files; safe to use from several threads.
 
     Attributes:
+        point: name of the operating point.
         codec_id: what the maps need to be decoded (16 hexadecimal digits).
         map_format: their geometry, levels and layout.
     """
 
+    point: str
     codec_id: str
     map_format: MapFormat
 
     def __init__(self, model: ModelDirectory, point: str | None = None) -> None:
         codec = model.codec(point)
+        self.point = point or model.manifest.default_point
         self.codec_id = codec.codec_id
         self.map_format = codec.map_format
         self._normalisation = model.manifest.normalisation

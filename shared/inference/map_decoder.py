@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from shared.compact_map import MapFormat, dequantize, unpack
@@ -53,10 +53,10 @@ class MapDecoder:
         codecs = model.manifest.codecs
         self.formats: dict[str, MapFormat] = {c.codec_id: c.map_format for c in codecs.values()}
         self._recnets = {
-            codec.codec_id: self._placed(load_recnet(model, point))
+            codec.codec_id: load_recnet(model, point, self._device)
             for point, codec in codecs.items()
         }
-        self._extractor = self._placed(load_extractor(model))
+        self._extractor = load_extractor(model, self._device)
 
     @property
     def embedding_space(self) -> str:
@@ -156,9 +156,6 @@ class MapDecoder:
 
     def _tensor(self, array: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array).to(self._device, memory_format=torch.channels_last)
-
-    def _placed(self, network: nn.Module) -> nn.Module:
-        return network.to(self._device).to(memory_format=torch.channels_last)
 
     @property
     def _no_embeddings(self) -> NDArray[np.float32]:

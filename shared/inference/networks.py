@@ -1,4 +1,9 @@
-"""The networks of a model directory, with the weights as stored."""
+"""The networks of a model directory: weights as stored, float32, eval mode, channels last."""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
 
 from shared.model_directory import COMPNET_FILE, RECNET_FILE, ModelDirectory
 from shared.models.compnet import CompNet
@@ -6,22 +11,32 @@ from shared.models.recnet import RecNet
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import load_weights
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def load_compnet(model: ModelDirectory, point: str | None = None) -> CompNet:
-    """CompNet of an operating point (None: the default), in eval mode, float32."""
+
+def load_compnet(model: ModelDirectory, point: str | None, device: torch.device) -> CompNet:
+    """CompNet of an operating point (None: the default)."""
     codec = model.codec(point)
     network = CompNet(channels=codec.channels, widths=codec.widths)
-    return load_weights(network, model.codec_path(point, COMPNET_FILE).read_bytes())
+    weights = model.codec_path(point, COMPNET_FILE).read_bytes()
+    return _placed(load_weights(network, weights), device)
 
 
-def load_recnet(model: ModelDirectory, point: str | None = None) -> RecNet:
-    """RecNet of an operating point (None: the default), in eval mode, float32."""
+def load_recnet(model: ModelDirectory, point: str | None, device: torch.device) -> RecNet:
+    """RecNet of an operating point (None: the default)."""
     codec = model.codec(point)
     network = RecNet(channels=codec.channels, widths=codec.widths)
-    return load_weights(network, model.codec_path(point, RECNET_FILE).read_bytes())
+    weights = model.codec_path(point, RECNET_FILE).read_bytes()
+    return _placed(load_weights(network, weights), device)
 
 
-def load_extractor(model: ModelDirectory) -> Sphere20:
-    """The extractor, in eval mode, float32."""
+def load_extractor(model: ModelDirectory, device: torch.device) -> Sphere20:
+    """The extractor that all operating points share."""
     network = Sphere20(width=model.manifest.extractor.width)
-    return load_weights(network, model.extractor_path.read_bytes())
+    return _placed(load_weights(network, model.extractor_path.read_bytes()), device)
+
+
+def _placed(network: Network, device: torch.device) -> Network:
+    # Channels last is what the convolutions of both CPUs and GPUs are fastest on; torch's
+    # annotations do not know the argument.
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

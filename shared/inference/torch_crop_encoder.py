@@ -17,8 +17,7 @@ class TorchCropEncoder(CropEncoder):
     ) -> None:
         super().__init__(model, point)
         self._device = torch.device(device)
-        network = load_compnet(model, point).to(self._device)
-        self._network = network.to(memory_format=torch.channels_last)
+        self._network = load_compnet(model, point, self._device)
 
     @torch.inference_mode()
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -28,6 +28,9 @@ def weights_to_bytes(module: nn.Module, *, storage: Storage) -> bytes:
     """The safetensors file of a module; the same weights give the same bytes.
 
     Tensors of fewer than 1,024 numbers stay float32; `storage` is recorded in the metadata.
+
+    Raises:
+        InvalidModel: a weight is not finite, or beyond what `storage` holds.
     """
     large = {
         f"{name}.weight": 1 if isinstance(layer, nn.ConvTranspose2d) else 0
@@ -44,6 +47,9 @@ def weights_to_bytes(module: nn.Module, *, storage: Storage) -> bytes:
             tensors[name] = weight.half()
         else:
             tensors[name], tensors[name + _SCALE] = _quantize(weight, channel_axis=large[name])
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InvalidModel("WEIGHTS_NOT_FINITE", f"{name} is not finite as {storage}")
     return save(tensors, metadata={"storage": storage})
 
 
@@ -54,8 +60,8 @@ def load_weights(module: Network, content: bytes) -> Network:
         InvalidModel: not such a file, or one of another network or width.
     """
     try:
-        storage = _metadata(content).get("storage")
         stored = load(content)
+        storage = _metadata(content).get("storage")
     except (SafetensorError, ValueError) as error:
         raise InvalidModel("WEIGHTS_UNREADABLE", "weights are not a safetensors file") from error
     if storage not in get_args(Storage):
@@ -65,7 +71,7 @@ def load_weights(module: Network, content: bytes) -> Network:
         )
     try:
         module.load_state_dict(_dequantized(stored))
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         raise InvalidModel(
             "WEIGHTS_MISMATCH",
             f"weights are not those of this {type(module).__name__}; "

@@ -94,7 +94,7 @@ def compnet_to_onnx(compnet: CompNet) -> bytes:
         torch.onnx.export(
             compnet,
             (torch.zeros(1, 3, 112, 96),),
-            file,
+            file,  # type: ignore[arg-type] # annotated for the newer exporter only
             dynamo=False,
             input_names=["crop"],
             output_names=["latent"],
