@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -26,8 +27,8 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
 
     Attributes:
         code: name of the `google.rpc.Code`, e.g. "INVALID_ARGUMENT".
-        reason: UPPER_SNAKE_CASE and stable, for programs (ErrorInfo.reason); the code where the
-            service sent no details, e.g. "UNAVAILABLE" if it could not be reached.
+        reason: UPPER_SNAKE_CASE and stable, for programs (ErrorInfo.reason). Where there are no
+            details it is the code, e.g. "UNAVAILABLE" if the service could not be reached.
         message: one sentence for people.
         field_violations: the fields of the request that are at fault.
         metadata: further facts for programs (ErrorInfo.metadata).
@@ -52,39 +53,37 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
 
+    @classmethod
+    def from_status(cls, status: status_pb2.Status) -> Self:
+        """What an item of a batch or stream ended with; its message carries the status."""
+        info = error_details_pb2.ErrorInfo(reason=code_pb2.Code.Name(status.code))
+        bad_request = error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
+        for detail in status.details:
+            for known in (info, bad_request, retry):
+                detail.Unpack(known)  # leaves messages of other types alone
+        return cls(
+            code_pb2.Code.Name(status.code),
+            info.reason,
+            status.message,
+            field_violations=tuple(
+                FieldViolation(violation.field, violation.description)
+                for violation in bad_request.field_violations
+            ),
+            metadata=info.metadata,
+            retry_after_s=(
+                retry.retry_delay.ToTimedelta().total_seconds()
+                if retry.HasField("retry_delay")
+                else None
+            ),
+        )
 
-def failure_of_call(error: grpc.RpcError) -> RequestFailed:
-    """What a call that grpc reports as failed ended with."""
-    if not isinstance(error, grpc.Call):
-        raise error
-    status = rpc_status.from_call(error)
-    if status is not None:
-        return failure_of_status(status)
-    code = error.code().name
-    return RequestFailed(code, code, error.details() or "no details were given")
-
-
-def failure_of_status(status: status_pb2.Status) -> RequestFailed:
-    """What one item of a batch or a stream, or a whole call, ended with."""
-    code = code_pb2.Code.Name(status.code)
-    info = error_details_pb2.ErrorInfo(reason=code)
-    bad_request = error_details_pb2.BadRequest()
-    retry: float | None = None
-    for detail in status.details:
-        detail.Unpack(info)
-        detail.Unpack(bad_request)
-        if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            retry_info = error_details_pb2.RetryInfo()
-            detail.Unpack(retry_info)
-            retry = retry_info.retry_delay.ToTimedelta().total_seconds()
-    return RequestFailed(
-        code,
-        info.reason,
-        status.message,
-        field_violations=tuple(
-            FieldViolation(violation.field, violation.description)
-            for violation in bad_request.field_violations
-        ),
-        metadata=info.metadata,
-        retry_after_s=retry,
-    )
+    @classmethod
+    def from_call(cls, error: grpc.RpcError) -> Self:
+        """What a whole call ended with."""
+        assert isinstance(error, grpc.Call)  # as every error that a call raises
+        status = rpc_status.from_call(error)
+        if status is not None:
+            return cls.from_status(status)
+        code = error.code().name
+        return cls(code, code, error.details() or "the service said no more")
