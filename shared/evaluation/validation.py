@@ -1,0 +1,129 @@
+"""Verification on people held out of training: what every choice is made on."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.evaluation.pipeline import BATCH, Embedded, Pipeline, Progress, no_progress
+from shared.evaluation.protocol import Pairs
+from shared.evaluation.result import Result, score_result
+from shared.model_directory import ModelDirectory
+from shared.training.faces import Faces
+from shared.training.split import Split, split_faces
+
+PAIRS = 6000
+FOLDS = 10
+
+
+def evaluate_validation(
+    model: ModelDirectory,
+    point: str | None,
+    faces: Faces,
+    *,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> Result:
+    """Verification on 6,000 pairs of held-out people, or as many as there are.
+
+    Args:
+        model: a verified model directory.
+        point: operating point; None takes the default.
+        faces: the cache that training reads, from which `split_faces` holds people out.
+        threads: of ONNX Runtime.
+        progress: is told of every batch.
+    """
+    began = time.perf_counter()
+    embedded, identities = embed_validation(
+        model, point, faces, split_faces(faces), threads=threads, progress=progress
+    )
+    pairs = balanced_pairs(identities, count=PAIRS)
+    seconds = time.perf_counter() - began
+    return score_result(model, point, embedded, pairs, dataset="validation", seconds=seconds)
+
+
+def embed_validation(
+    model: ModelDirectory,
+    point: str | None,
+    faces: Faces,
+    split: Split,
+    *,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> tuple[Embedded, NDArray[np.int64]]:
+    """Embed all photographs of the held-out people; calibration needs them too.
+
+    Returns:
+        The embeddings of V photographs, and (V,) who each shows, as an index of
+        `split.held_out`.
+    """
+    rows = split.validation
+    batches = _batches(faces, rows)
+    pipeline = Pipeline(model, point, threads=threads)
+    embedded = pipeline.embed(batches, total=len(rows), progress=progress)
+    index = {name: number for number, name in enumerate(split.held_out)}
+    owners = faces.identities()
+    return embedded, np.array([index[owners[row]] for row in rows])
+
+
+def balanced_pairs(identities: NDArray[np.int64], *, count: int, seed: int = 0) -> Pairs:
+    """As many genuine as impostor pairs, drawn from people rather than from photographs.
+
+    Somebody with a hundred photographs makes 4,950 genuine pairs and would outweigh everyone,
+    so people give one pair each in turn, until there are enough or none is left; no genuine
+    pair comes twice. For an impostor pair two people are drawn, then a photograph of each.
+
+    Args:
+        identities: (N,) who each of N photographs shows.
+        count: pairs wanted, half of them genuine.
+        seed: of all draws.
+
+    Raises:
+        ValueError: fewer than 2 people, or too few pairs for ten folds.
+    """
+    random = np.random.default_rng(seed)
+    order = np.argsort(identities, kind="stable")
+    _, starts, counts = np.unique(identities[order], return_index=True, return_counts=True)
+    genuine = order[_genuine(starts, counts, random)[: count // 2]]
+    if len(starts) < 2 or 2 * len(genuine) < FOLDS:  # noqa: PLR2004 - a stranger takes two
+        raise ValueError(f"{len(starts)} people make {len(genuine)} genuine pairs; too few")
+    random.shuffle(genuine)
+    impostors = order[_impostors(starts, counts, len(genuine), random)]
+    # Alternating, so that every fold is balanced.
+    rows = np.stack([genuine, impostors], axis=1).reshape(-1, 2)
+    same = np.tile([True, False], len(genuine))
+    return Pairs(first=rows[:, 0], second=rows[:, 1], same=same, folds=FOLDS)
+
+
+def _genuine(
+    starts: NDArray[np.int64], counts: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """All genuine pairs, (G, 2): everyone's first, everyone's second, and so on."""
+    pairs, turns = [], []
+    for start, count in zip(starts, counts, strict=True):
+        own = start + np.stack(np.triu_indices(count, 1), axis=1)
+        pairs.append(random.permutation(own))
+        turns.append(np.arange(len(own)))
+    turn = np.concatenate(turns)
+    everyone: NDArray[np.int64] = np.concatenate(pairs)
+    return everyone[np.lexsort([random.random(len(turn)), turn])]
+
+
+def _impostors(
+    starts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    count: int,
+    random: np.random.Generator,
+) -> NDArray[np.int64]:
+    """(count, 2): photographs of two people each."""
+    people = len(starts)
+    one = random.integers(people, size=count)
+    other = (one + random.integers(1, people, size=count)) % people
+    who = np.stack([one, other], axis=1)
+    return starts[who] + random.integers(counts[who])
+
+
+def _batches(faces: Faces, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(rows), BATCH):
+        yield faces.pixels[rows[start : start + BATCH]]
