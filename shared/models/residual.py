@@ -24,4 +24,5 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) -> (N, channels, H, W)."""
-        return x + self.body(x)
+        residual: Tensor = self.body(x)
+        return x + residual

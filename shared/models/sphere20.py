@@ -23,7 +23,8 @@ class SphereBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) -> (N, channels, H, W)."""
-        return x + self.body(x)
+        residual: Tensor = self.body(x)
+        return x + residual
 
 
 class Sphere20(nn.Module):

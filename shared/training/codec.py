@@ -8,7 +8,7 @@ recognise the reconstruction.
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,15 @@ from shared.training.augment import augment
 from shared.training.extractor import Student
 from shared.training.faces import Faces, to_tensor
 from shared.training.loop import (
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
     Average,
     batches,
     cosine_loss,
     learning_rate,
     relation_loss,
     save_checkpoint,
+    write_config,
 )
 from shared.training.split import split_faces
 
@@ -73,6 +76,10 @@ class CodecConfig:
     compile: bool = True
 
 
+STAGE_1 = CodecConfig()
+STAGE_3 = CodecConfig(joint=True, samples=120_000, peak_rate=1.2e-3)
+
+
 class Codec(nn.Module):
     """Crop -> quantized map -> crop -> embedding: figure 8 of the paper, with the rounding."""
 
@@ -110,18 +117,19 @@ def train_codec(
         student: the extractor of stage 0 with its heads.
         config: see there.
         out: folder for the checkpoint.
-        start: checkpoint of stage 1 to start stage 3 from.
+        start: run folder of stage 1 to start stage 3 from.
     """
     torch.manual_seed(config.seed)
     split = split_faces(faces)
     codec = Codec(config, student)
     if start is not None:
-        codec.load_state_dict(torch.load(start, weights_only=True)["average"])
-    codec = codec.to(memory_format=torch.channels_last)
+        saved = torch.load(start / CHECKPOINT_FILE, weights_only=True)
+        codec.load_state_dict(saved["average"])
+    codec = codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     optimizer = _optimizer(codec, config)
     average = Average(codec)
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "last.pt"
+    checkpoint = out / CHECKPOINT_FILE
     step = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -129,7 +137,7 @@ def train_codec(
         average.module.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         step = saved["step"]
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2))
+    write_config(out, config, student.shape)
     log.info("%d faces, %d classes, from step %d", len(split.train), split.classes, step)
 
     run = torch.compile(codec) if config.compile else codec
@@ -165,7 +173,7 @@ def train_codec(
             + config.pixel_weight * pixel
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(codec.parameters(), 5.0)
         optimizer.step()
         average.update(codec, step)
@@ -174,23 +182,36 @@ def train_codec(
         if step % 50 == 0:
             speed = 50 * config.batch / (time.monotonic() - began)
             began = time.monotonic()
-            log.info("step %d/%d distil %.4f relation %.5f lmcl %.3f pixel %.4f, %.0f faces/s",
-                     step, steps, *(means / 50), speed)
+            log.info(
+                "step %d/%d distil %.4f relation %.5f lmcl %.3f pixel %.4f, %.0f faces/s",
+                step,
+                steps,
+                *(means / 50),
+                speed,
+            )
             means[:] = 0
         if step % 250 == 0 or step == steps:
-            save_checkpoint(checkpoint, codec=codec.state_dict(), step=step,
-                            average=average.module.state_dict(),
-                            optimizer=optimizer.state_dict())
+            save_checkpoint(
+                checkpoint,
+                codec=codec.state_dict(),
+                step=step,
+                average=average.module.state_dict(),
+                optimizer=optimizer.state_dict(),
+            )
 
 
-def load_student(run: Path, *, faces: Faces) -> Student:
+def load_student(run: Path) -> Student:
     """The averaged student of a run of stage 0."""
-    config = json.loads((run / "config.json").read_text())
-    student = Student(
-        width=config["width"],
-        teacher_size=faces.teacher.shape[2],
-        classes=split_faces(faces).classes,
-        margin=config["margin"],
-    )
-    student.load_state_dict(torch.load(run / "last.pt", weights_only=True)["average"])
+    shape = json.loads((run / CONFIG_FILE).read_text())["student"]
+    student = Student(**shape)
+    student.load_state_dict(torch.load(run / CHECKPOINT_FILE, weights_only=True)["average"])
     return student
+
+
+def load_codec(run: Path) -> Codec:
+    """The averaged networks of a run of stage 1 or 3."""
+    values = json.loads((run / CONFIG_FILE).read_text())
+    student = Student(**values.pop("student"))
+    codec = Codec(CodecConfig(**{**values, "widths": tuple(values["widths"])}), student)
+    codec.load_state_dict(torch.load(run / CHECKPOINT_FILE, weights_only=True)["average"])
+    return codec.eval()

@@ -3,10 +3,9 @@
 compactface train extractor --faces CACHE --out RUN
 """
 
-import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,16 @@ from torch import Tensor, nn
 from shared.models.lmcl import LargeMarginCosineLoss
 from shared.models.sphere20 import EMBEDDING_SIZE, Sphere20
 from shared.training.augment import augment
-from shared.training.faces import Faces, load_faces, to_tensor
+from shared.training.faces import Faces, to_tensor
 from shared.training.loop import (
+    CHECKPOINT_FILE,
     Average,
     batches,
     cosine_loss,
     learning_rate,
     relation_loss,
     save_checkpoint,
+    write_config,
 )
 from shared.training.split import split_faces
 
@@ -68,6 +69,12 @@ class Student(nn.Module):
 
     def __init__(self, *, width: float, teacher_size: int, classes: int, margin: float) -> None:
         super().__init__()
+        self.shape = {
+            "width": width,
+            "teacher_size": teacher_size,
+            "classes": classes,
+            "margin": margin,
+        }
         self.extractor = Sphere20(width=width)
         self.to_teacher = nn.Linear(EMBEDDING_SIZE, teacher_size, bias=False)
         self.lmcl = LargeMarginCosineLoss(classes=classes, size=EMBEDDING_SIZE, margin=margin)
@@ -82,11 +89,11 @@ def train_extractor(faces: Faces, config: ExtractorConfig, out: Path) -> None:
         teacher_size=faces.teacher.shape[2],
         classes=split.classes,
         margin=config.margin,
-    ).to(memory_format=torch.channels_last)
+    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     optimizer = torch.optim.AdamW(student.parameters(), weight_decay=config.weight_decay)
     average = Average(student)
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "last.pt"
+    checkpoint = out / CHECKPOINT_FILE
     step = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -94,7 +101,7 @@ def train_extractor(faces: Faces, config: ExtractorConfig, out: Path) -> None:
         average.module.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         step = saved["step"]
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2))
+    write_config(out, config, student.shape)
     log.info("%d faces, %d classes, from step %d", len(split.train), split.classes, step)
 
     extract = torch.compile(student.extractor) if config.compile else student.extractor
@@ -122,7 +129,7 @@ def train_extractor(faces: Faces, config: ExtractorConfig, out: Path) -> None:
             apart = student.lmcl(embedding[known], labels[known])
         loss = distilled + config.relation_weight * related + config.lmcl_weight * apart
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(student.parameters(), 5.0)
         optimizer.step()
         average.update(student, step)
@@ -131,15 +138,19 @@ def train_extractor(faces: Faces, config: ExtractorConfig, out: Path) -> None:
         if step % 50 == 0:
             speed = 50 * config.batch / (time.monotonic() - began)
             began = time.monotonic()
-            log.info("step %d/%d distil %.4f relation %.5f lmcl %.3f, %.0f faces/s",
-                     step, steps, *(means / 50), speed)
+            log.info(
+                "step %d/%d distil %.4f relation %.5f lmcl %.3f, %.0f faces/s",
+                step,
+                steps,
+                *(means / 50),
+                speed,
+            )
             means[:] = 0
         if step % 500 == 0 or step == steps:
-            save_checkpoint(checkpoint, student=student.state_dict(), step=step,
-                            average=average.module.state_dict(),
-                            optimizer=optimizer.state_dict())
-
-
-def main(cache: Path, out: Path, config: ExtractorConfig) -> None:
-    """Train on a cache of faces."""
-    train_extractor(load_faces(cache), config, out)
+            save_checkpoint(
+                checkpoint,
+                student=student.state_dict(),
+                step=step,
+                average=average.module.state_dict(),
+                optimizer=optimizer.state_dict(),
+            )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 SIZE = 112
 UNLABELLED = "unlabelled"
+PIXELS_FILE, NAMES_FILE, TEACHER_FILE = "faces.npy", "names.json", "teacher.npy"
 IMAGE_SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
 
 
@@ -63,7 +64,7 @@ def cache_faces(source: Path, cache: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     found = sorted(_members(source))
     pixels = np.lib.format.open_memmap(
-        cache / "faces.npy", "w+", np.uint8, (len(found), SIZE, SIZE, 3)
+        cache / PIXELS_FILE, "w+", np.uint8, (len(found), SIZE, SIZE, 3)
     )
     for row, (name, data) in enumerate(found):
         image = Image.open(io.BytesIO(data)).convert("RGB")
@@ -71,15 +72,15 @@ def cache_faces(source: Path, cache: Path) -> None:
             raise ValueError(f"{name} is {image.size}; aligned faces are {SIZE}x{SIZE}")
         pixels[row] = np.asarray(image)
     pixels.flush()
-    (cache / "names.json").write_text(json.dumps([name for name, _ in found]))
+    (cache / NAMES_FILE).write_text(json.dumps([name for name, _ in found]))
 
 
 def load_faces(cache: Path) -> Faces:
     """Open what `cache_faces` and `cache_teacher` have written."""
     return Faces(
-        names=json.loads((cache / "names.json").read_text()),
-        pixels=np.load(cache / "faces.npy", mmap_mode="r"),
-        teacher=np.load(cache / "teacher.npy"),
+        names=json.loads((cache / NAMES_FILE).read_text()),
+        pixels=np.load(cache / PIXELS_FILE, mmap_mode="r"),
+        teacher=np.load(cache / TEACHER_FILE),
     )
 
 

@@ -1,14 +1,18 @@
 """What every training stage shares: batches, schedule, averaged weights, checkpoints."""
 
 import copy
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+CONFIG_FILE, CHECKPOINT_FILE = "config.json", "last.pt"
 
 
 def learning_rate(step: int, *, steps: int, warm_up: int, peak: float) -> float:
@@ -51,6 +55,12 @@ def save_checkpoint(path: Path, **state: Any) -> None:
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
+
+
+def write_config(out: Path, config: Any, student: Mapping[str, float]) -> None:
+    """Record what a run was told, and the shape of its student: together they rebuild it."""
+    values = {**asdict(config), "student": dict(student)}
+    (out / CONFIG_FILE).write_text(json.dumps(values, indent=2))
 
 
 def cosine_loss(embedding: Tensor, target: Tensor) -> Tensor:
