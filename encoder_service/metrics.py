@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from encoder_service.encoder import EncodedPicture
-from shared.service.metrics import STAGE_BUCKETS_S
+from shared.service.buckets import STAGE_BUCKETS_S
 
 
 class EncoderMetrics:

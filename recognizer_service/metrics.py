@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from recognizer_service.gallery.sighting import SightingOutcome
 from recognizer_service.questions import Decision, Timings
-from shared.service.metrics import STAGE_BUCKETS_S
+from shared.service.buckets import STAGE_BUCKETS_S
 
 
 class RecognizerMetrics:

@@ -17,7 +17,6 @@ from shared.service.interceptor import AroundInterceptor, Context, Method
 from shared.service.outcome import observe
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
-STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
