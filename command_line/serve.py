@@ -1,94 +1,92 @@
-"""`compactface serve`: the two services as processes."""
+"""`compactface serve`: the two services as processes, every setting a flag."""
 
+import inspect
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(no_args_is_help=True, help="Run one of the two services.")
+from command_line.options import declare, option
 
-Config = Annotated[
-    Path | None, typer.Option(help="TOML file with the tables [encoder] and [recognizer].")
+if TYPE_CHECKING:
+    from shared.service.settings import ServiceSettings
+
+_Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with the tables \\[encoder] and \\[recognizer]."),
 ]
-Host = Annotated[str | None, typer.Option(help="Address to bind.")]
-PortOption = Annotated[int | None, typer.Option(help="gRPC port; 0 takes a free one.")]
-MetricsPort = Annotated[int | None, typer.Option(help="Prometheus port; 0 takes a free one.")]
-Models = Annotated[Path | None, typer.Option(help="Root of the model directory.")]
-Insecure = Annotated[
-    bool | None, typer.Option("--insecure", help="Allow a non-loopback bind without mutual TLS.")
-]
-LogFormat = Annotated[str | None, typer.Option(help="json or console.")]
 
 
-@app.command()
-def encoder(
-    config: Config = None,
-    host: Host = None,
-    port: PortOption = None,
-    metrics_port: MetricsPort = None,
-    models: Models = None,
-    operating_point: Annotated[str | None, typer.Option(help="Codec to use.")] = None,
-    uplink_target: Annotated[
-        str | None, typer.Option(help="host:port of the recognizer to stream maps to.")
-    ] = None,
-    insecure: Insecure = None,
-    log_format: LogFormat = None,
-) -> None:
-    """Serve the camera's side: photographs in, compact maps out.
+class _Services(TyperGroup):
+    """Makes a service's command when it is asked for: its flags are the settings' fields."""
 
-    Every setting can also be given as COMPACTFACE_ENCODER_<NAME> or in the file.
-    """
-    from encoder_service.main import main
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return ["encoder", "recognizer"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        app = typer.Typer(add_completion=False)
+        app.command(cmd_name)(_encoder() if cmd_name == "encoder" else _recognizer())
+        return typer.main.get_command(app)
+
+
+app = typer.Typer(cls=_Services, no_args_is_help=True, help="Run one of the two services.")
+
+
+def _encoder() -> Callable[..., None]:
     from encoder_service.settings import EncoderSettings
-    from shared.service.settings_loader import load_settings
 
-    main(
-        load_settings(
-            EncoderSettings,
-            config=config,
-            host=host,
-            port=port,
-            metrics_port=metrics_port,
-            models=models,
-            operating_point=operating_point,
-            uplink_target=uplink_target,
-            insecure=insecure,
-            log_format=log_format,
-        )
-    )
+    def serve(**settings: Any) -> None:
+        """Serve the camera's side: photographs in, compact maps out.
+
+        Every setting is a flag, a variable COMPACTFACE_ENCODER_<NAME> and a key of the file; a
+        flag wins over a variable, and a variable over the file.
+        """
+        _run("encoder_service.main", EncoderSettings, **settings)
+
+    return declare(serve, list(_flags(EncoderSettings)))
 
 
-@app.command()
-def recognizer(
-    config: Config = None,
-    host: Host = None,
-    port: PortOption = None,
-    metrics_port: MetricsPort = None,
-    models: Models = None,
-    gallery: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    insecure: Insecure = None,
-    log_format: LogFormat = None,
-) -> None:
-    """Serve the data centre's side: compact maps in, identities out.
-
-    Every setting can also be given as COMPACTFACE_RECOGNIZER_<NAME> or in the file.
-    """
-    from recognizer_service.main import main
+def _recognizer() -> Callable[..., None]:
     from recognizer_service.settings import RecognizerSettings
+
+    def serve(**settings: Any) -> None:
+        """Serve the data centre's side: compact maps in, identities out.
+
+        Every setting is a flag, a variable COMPACTFACE_RECOGNIZER_<NAME> and a key of the file; a
+        flag wins over a variable, and a variable over the file.
+        """
+        _run("recognizer_service.main", RecognizerSettings, **settings)
+
+    return declare(serve, list(_flags(RecognizerSettings)))
+
+
+def _run(module: str, cls: "type[ServiceSettings]", **settings: Any) -> None:
     from shared.service.settings_loader import load_settings
 
-    main(
-        load_settings(
-            RecognizerSettings,
-            config=config,
-            host=host,
-            port=port,
-            metrics_port=metrics_port,
-            models=models,
-            gallery=gallery,
-            device=device,
-            insecure=insecure,
-            log_format=log_format,
+    loaded = load_settings(cls, **settings)
+    import_module(module).main(loaded)
+
+
+def _flags(cls: "type[ServiceSettings]") -> Iterator[inspect.Parameter]:
+    """`--config`, and one option for each setting; None means that the flag was not given."""
+    yield option("config", _Config, None)
+    for name, field in cls.model_fields.items():
+        flag = typer.Option(
+            help=" ".join([field.description or "", _default(field.default)]),
+            rich_help_panel="Settings",
         )
-    )
+        yield option(name, Annotated[_optional(field.annotation), flag], None)
+
+
+def _default(value: Any) -> str:
+    says_nothing = value is None or value == "" or isinstance(value, bool)
+    return "" if says_nothing else f"[dim](default {value})[/dim]"
+
+
+def _optional(annotation: Any) -> Any:
+    return annotation | None

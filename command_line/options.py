@@ -1,0 +1,147 @@
+"""Options that several commands share, each group declared once as a dataclass.
+
+A command takes a group as one parameter, and `with_options` turns its fields into options::
+
+    @app.command()
+    @with_options
+    def identify(photos: Photos, *, recognizer: RecognizerOptions, tls: TlsOptions) -> None: ...
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from compactface.client import RecognizerClient, Tls
+
+Photos = Annotated[
+    list[Path],
+    typer.Argument(exists=True, dir_okay=False, metavar="PHOTO...", help="Pictures with faces."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Largest = Annotated[
+    bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+]
+Collection = Annotated[str, typer.Option(help="The gallery's collection.")]
+
+_Pem = Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """Certificates for connections to the services."""
+
+    ca: Annotated[
+        _Pem,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            rich_help_panel="TLS",
+            help="PEM roots of the service's certificate; turns TLS on.",
+        ),
+    ] = None
+    certificate: Annotated[
+        _Pem,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            rich_help_panel="TLS",
+            help="PEM chain to show to the service, for mutual TLS.",
+        ),
+    ] = None
+    key: Annotated[
+        _Pem,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            rich_help_panel="TLS",
+            help="PEM private key of --certificate.",
+        ),
+    ] = None
+
+    def load(self) -> "Tls | None":
+        """The certificates; None: plain text."""
+        from compactface.client import Tls
+
+        if (self.certificate is None) != (self.key is None):
+            raise typer.BadParameter("--certificate and --key go together")
+        if self.certificate is not None and self.ca is None:
+            raise typer.BadParameter("--certificate needs --ca")
+        return Tls(self.ca, self.certificate, self.key) if self.ca else None
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizerOptions:
+    """Where the recognizer is."""
+
+    recognizer: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The recognizer service.")
+    ] = "127.0.0.1:50052"
+
+    def connect(self, tls: TlsOptions) -> "RecognizerClient":
+        """A client of it, to be closed."""
+        from compactface.client import RecognizerClient
+
+        return RecognizerClient(self.recognizer, tls=tls.load())
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """What turns photos into compact maps: a service, or this process."""
+
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="An encoder service; default: encode right here."),
+    ] = None
+    models: Annotated[
+        Path, typer.Option(help="Folder of model families, to encode right here.")
+    ] = Path("deploy/models")
+    family: Annotated[str, typer.Option(help="Model family in that folder.")] = "default"
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn each parameter of `command` that is annotated with a dataclass into its fields."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    parameters = [
+        expanded
+        for parameter in inspect.signature(command).parameters.values()
+        for expanded in _expand(parameter, hints[parameter.name])
+    ]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return declare(run, parameters)
+
+
+def declare(
+    command: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """Let Typer see `parameters` where `command` has `**values`."""
+    vars(command)["__signature__"] = inspect.Signature(parameters)
+    command.__annotations__ = {item.name: item.annotation for item in parameters}
+    return command
+
+
+def option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """A parameter for `declare`."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, annotation=annotation, default=default)
+
+
+def _expand(parameter: inspect.Parameter, hint: Any) -> Iterator[inspect.Parameter]:
+    if not is_dataclass(hint):
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield parameter.replace(kind=kind, annotation=hint)
+        return
+    hints = get_type_hints(hint, include_extras=True)
+    for field in fields(hint):
+        yield option(field.name, hints[field.name], field.default)
