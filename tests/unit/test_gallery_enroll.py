@@ -19,6 +19,7 @@ class Clock:
         self.time = datetime(2025, 1, 1, tzinfo=UTC)
 
     def __call__(self) -> datetime:
+        """The time."""
         return self.time
 
 

@@ -1,0 +1,147 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.records import Sighting, SightingOutcome
+from shared.errors import AlreadyExists, InvalidInput, NotFound
+from tests.gallery_faces import SPACE, embedding, new_face
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """A clock that tests set forward."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, clock: Clock) -> Iterator[Gallery]:
+    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE, now=clock) as opened:
+        opened.collections.create("kept", sighting_retention_s=3600)
+        yield opened
+
+
+def sighting(seed: int) -> Sighting:
+    face = new_face(seed)
+    return Sighting(str(uuid4()), "door-1", face.codec_id, face.png, 0.25, START, face.embedding)
+
+
+def test_sighting_is_kept_as_given(gallery: Gallery) -> None:
+    seen = sighting(1)
+    assert gallery.sightings.store("kept", seen) is SightingOutcome.STORED
+    got = gallery.sightings.get("kept", seen.sighting_id)
+    assert got == seen
+    np.testing.assert_array_equal(got.embedding, embedding(1))
+
+
+def test_sighting_needs_no_embedding_quality_or_time(gallery: Gallery) -> None:
+    seen = replace(sighting(1), embedding=None, quality=None, captured_at=None)
+    gallery.sightings.store("kept", seen)
+    got = gallery.sightings.get("kept", seen.sighting_id)
+    assert got == seen
+    assert got.embedding is None
+
+
+def test_sighting_sent_twice_is_stored_once(gallery: Gallery) -> None:
+    seen = sighting(1)
+    gallery.sightings.store("kept", seen)
+    assert gallery.sightings.store("kept", seen) is SightingOutcome.DUPLICATE
+
+
+@pytest.mark.parametrize(
+    "change", [{"png": b"other"}, {"camera_id": "door-2"}, {"captured_at": None}, {"quality": 0.5}]
+)
+def test_sighting_id_with_another_body_is_refused(gallery: Gallery, change: dict[str, Any]) -> None:
+    seen = sighting(1)
+    gallery.sightings.store("kept", seen)
+    with pytest.raises(AlreadyExists) as refused:
+        gallery.sightings.store("kept", replace(seen, **change))
+    assert refused.value.reason == "SIGHTING_ID_REUSED"
+    assert gallery.sightings.get("kept", seen.sighting_id) == seen
+
+
+def test_collection_without_retention_discards_sightings(gallery: Gallery) -> None:
+    seen = sighting(1)
+    assert gallery.sightings.store("default", seen) is SightingOutcome.DISCARDED
+    with pytest.raises(NotFound) as missing:
+        gallery.sightings.get("default", seen.sighting_id)
+    assert missing.value.reason == "SIGHTING_NOT_FOUND"
+
+
+def test_sightings_belong_to_their_collection(gallery: Gallery) -> None:
+    seen = sighting(1)
+    gallery.sightings.store("kept", seen)
+    with pytest.raises(NotFound):
+        gallery.sightings.get("default", seen.sighting_id)
+
+
+def test_sighting_expires_and_its_bytes_leave_the_disk(
+    gallery: Gallery, clock: Clock, tmp_path: Path
+) -> None:
+    old, young = sighting(1), sighting(2)
+    gallery.sightings.store("kept", old)
+    clock.time += HOUR / 2
+    gallery.sightings.store("kept", young)
+    clock.time += HOUR / 2
+    with pytest.raises(NotFound):
+        gallery.sightings.get("kept", old.sighting_id)
+    purged = gallery.purge_expired()
+    assert (purged.sightings, purged.erased) == (1, True)
+    raw = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert old.png not in raw
+    assert young.png in raw
+    assert gallery.sightings.get("kept", young.sighting_id) == young
+
+
+def test_embedding_of_another_space_is_not_given_out(tmp_path: Path) -> None:
+    """After a model change the map is still there to embed anew."""
+    path, seen = tmp_path / "g.sqlite", sighting(1)
+    with Gallery(path, embedding_space=SPACE) as gallery:
+        gallery.collections.create("kept", sighting_retention_s=3600)
+        gallery.sightings.store("kept", seen)
+    with Gallery(path, embedding_space="space-b") as gallery:
+        got = gallery.sightings.get("kept", seen.sighting_id)
+    assert got == seen
+    assert got.embedding is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sighting_id": "not-a-uuid"},
+        {"sighting_id": "00112233-4455-6677-8899-AABBCCDDEEFF"},
+        {"camera_id": ""},
+        {"camera_id": "x" * 129},
+        {"png": b""},
+        {"quality": -0.1},
+        {"embedding": np.zeros(512, np.float32)},
+    ],
+)
+def test_bad_sighting_is_refused(gallery: Gallery, change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        gallery.sightings.store("kept", replace(sighting(1), **change))
+
+
+def test_unknown_collection_is_not_found(gallery: Gallery) -> None:
+    with pytest.raises(NotFound) as missing:
+        gallery.sightings.store("none", sighting(1))
+    assert missing.value.reason == "COLLECTION_NOT_FOUND"
