@@ -113,13 +113,19 @@ async def call(channel: grpc.aio.Channel, method: str, request: bytes, **options
         case "Unary":
             return await channel.unary_unary(path)(request, **options)
         case "ServerStream":
-            answers = channel.unary_stream(path)(request, **options)
-            return b" ".join([answer async for answer in answers])
+            return await _joined(channel.unary_stream(path)(request, **options))
         case "ClientStream":
             return await channel.stream_unary(path)(iter([request]), **options)
         case _:
-            answers = channel.stream_stream(path)(iter([request]), **options)
-            return b" ".join([answer async for answer in answers])
+            return await _joined(channel.stream_stream(path)(iter([request]), **options))
+
+
+async def _joined(answers: grpc.aio.UnaryStreamCall | grpc.aio.StreamStreamCall) -> bytes:
+    try:
+        return b" ".join([answer async for answer in answers])
+    finally:
+        # Cancelling the task that reads is not enough: now and then grpc.aio keeps the call open.
+        answers.cancel()
 
 
 async def main(settings: PlumbingSettings) -> None:

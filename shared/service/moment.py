@@ -1,0 +1,31 @@
+"""Points in time as protobuf says them."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.errors import InvalidInput
+
+
+def moment(message: Timestamp, *, field: str) -> datetime:
+    """A point in time, UTC, to the microsecond.
+
+    Raises:
+        InvalidInput: INVALID_TIME, in `field`; not a time between the years 1 and 9999.
+    """
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            "INVALID_TIME",
+            f"{field} is {message.seconds} s {message.nanos} ns after 1970; "
+            "it must lie between the years 1 and 9999",
+            field=field,
+        ) from None
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """The message for a point in time that knows its time zone."""
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
