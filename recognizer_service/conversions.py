@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
+from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
-from recognizer_service.gallery.gallery import DEFAULT_COLLECTION
+from recognizer_service.gallery.collection import DEFAULT_COLLECTION
 from recognizer_service.gallery.records import Collection, Face, Subject
 from recognizer_service.questions import (
     AppliedThreshold,

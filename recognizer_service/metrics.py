@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from recognizer_service.gallery.sighting import SightingOutcome
+from recognizer_service.gallery.records import SightingOutcome
 from recognizer_service.questions import Decision, Timings
 from shared.service.buckets import STAGE_BUCKETS_S
 

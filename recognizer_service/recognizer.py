@@ -20,9 +20,9 @@ from recognizer_service.gallery.records import (
     Enrolment,
     NewFace,
     Sighting,
+    SightingOutcome,
     SubjectHit,
 )
-from recognizer_service.gallery.sighting import SightingOutcome
 from recognizer_service.metrics import RecognizerMetrics
 from recognizer_service.questions import (
     Candidate,

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 
 import grpc
-
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
+
 from recognizer_service import conversions
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
-from recognizer_service.gallery.sighting import SightingOutcome
+from recognizer_service.gallery.records import SightingOutcome
 from recognizer_service.recognizer import Recognizer
 from recognizer_service.settings import RecognizerSettings
 from shared.errors import CompactfaceError, InvalidInput
