@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[Path],
-    typer.Argument(exists=True, dir_okay=False, metavar="PHOTO...", help="Pictures with faces."),
+    typer.Argument(exists=True, dir_okay=False, metavar="PHOTO", help="Pictures with faces."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Largest = Annotated[
@@ -101,6 +101,12 @@ class EncoderOptions:
         Path, typer.Option(help="Folder of model families, to encode right here.")
     ] = Path("deploy/models")
     family: Annotated[str, typer.Option(help="Model family in that folder.")] = "default"
+
+
+def refuse_both(name: str, value: object, other_name: str, other: object) -> None:
+    """End with a usage error if both options are given."""
+    if value is not None and other is not None:
+        raise typer.BadParameter(f"{name} and {other_name} exclude each other")
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,0 +1,52 @@
+"""`compactface enroll`: make a person known."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from command_line.options import (
+    Collection,
+    EncoderOptions,
+    Largest,
+    Photos,
+    RecognizerOptions,
+    TlsOptions,
+    with_options,
+)
+from command_line.photos import encode_one_face, open_encoder
+
+
+@with_options
+def enroll(
+    subject: Annotated[str, typer.Argument(help="Id of the subject, new or known.")],
+    photos: Photos,
+    *,
+    name: Annotated[str, typer.Option(help="Display name.")] = "",
+    collection: Collection = "default",
+    largest: Largest = False,
+    allow_duplicate: Annotated[
+        bool, typer.Option("--allow-duplicate", help="Even if another subject looks the same.")
+    ] = False,
+    encoder: EncoderOptions,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Enroll a subject with one face from each photograph.
+
+    All faces are enrolled or none.
+    """
+    with open_encoder(encoder, tls) as opened:
+        faces = [encode_one_face(opened, photo, largest=largest) for photo in photos]
+    with recognizer.connect(tls) as client:
+        answer = client.enroll(
+            [face.map for face in faces],
+            subject_id=subject,
+            display_name=name,
+            collection=collection,
+            on_duplicate="allow" if allow_duplicate else "reject",
+        )
+    Console(highlight=False).print(
+        f"enrolled {len(answer.faces)} faces of {answer.subject.subject_id} in {collection}; "
+        f"{answer.subject.face_count} in all"
+    )

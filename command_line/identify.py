@@ -1,0 +1,108 @@
+"""`compactface identify`: who is in these photographs?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from command_line.options import (
+    Collection,
+    EncoderOptions,
+    Json,
+    Photos,
+    RecognizerOptions,
+    TlsOptions,
+    refuse_both,
+    with_options,
+)
+from command_line.output import (
+    as_json,
+    candidate_text,
+    decision_text,
+    show_json,
+    show_table,
+    threshold_text,
+)
+from command_line.photos import PhotoEncoder, encode_photo, open_encoder
+
+if TYPE_CHECKING:
+    from compactface.v1.compact_map_pb2 import Box, CompactMap
+    from compactface.v1.recognizer_pb2 import IdentifyResponse
+
+
+@with_options
+def identify(
+    photos: Photos,
+    *,
+    collection: Collection = "default",
+    max_fpir: Annotated[
+        float | None,
+        typer.Option(help="Tolerable share of strangers that match anybody, in (0, 1)."),
+    ] = None,
+    min_similarity: Annotated[
+        float | None, typer.Option(help="Cosine that a match must reach, in [-1, 1].")
+    ] = None,
+    subjects: Annotated[int, typer.Option(min=1, help="Candidates to list for each face.")] = 1,
+    to_json: Json = False,
+    encoder: EncoderOptions,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Tell who the faces in photographs are, if they are enrolled.
+
+    Without a threshold the collection's own holds.
+    """
+    refuse_both("--max-fpir", max_fpir, "--min-similarity", min_similarity)
+    with open_encoder(encoder, tls) as opened:
+        faces = [face for photo in photos for face in _faces(opened, photo)]
+    with recognizer.connect(tls) as client:
+        answers = [
+            client.identify(
+                face.compact_map,
+                collection=collection,
+                max_fpir=max_fpir,
+                min_similarity=min_similarity,
+                max_subjects=subjects,
+            )
+            for face in faces
+        ]
+    if to_json:
+        show_json([_document(*pair) for pair in zip(faces, answers, strict=True)])
+    else:
+        rows = [row for pair in zip(faces, answers, strict=True) for row in _rows(*pair)]
+        show_table(["photo", ">face", "decision", "candidate", ">similarity", "threshold"], rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """One face that was found: in which photo, and the how manieth, from 1."""
+
+    photo: Path
+    number: int
+    box: "Box"
+    compact_map: "CompactMap"
+
+
+def _faces(encoder: PhotoEncoder, photo: Path) -> list[_Face]:
+    faces = encode_photo(encoder, photo).faces
+    if not faces:
+        typer.echo(f"{photo}: no face was found", err=True)
+    return [_Face(photo, number, face.box, face.map) for number, face in enumerate(faces, start=1)]
+
+
+def _document(face: _Face, answer: "IdentifyResponse") -> dict[str, Any]:
+    where = {"photo": str(face.photo), "face": face.number, "box": as_json(face.box)}
+    return {**where, **as_json(answer)}
+
+
+def _rows(face: _Face, answer: "IdentifyResponse") -> list[list[str]]:
+    """One row for each candidate, or one without."""
+    from compactface.v1.recognizer_pb2 import IdentifyDecision
+
+    decision = decision_text(IdentifyDecision.Name(answer.decision))
+    start = [face.photo.name, str(face.number), decision]
+    return [
+        [*start, candidate_text(found), f"{found.similarity:.3f}", threshold_text(answer.threshold)]
+        for found in answer.candidates
+    ] or [[*start, "", "", ""]]

@@ -1,0 +1,85 @@
+"""`compactface model`: the model directory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from command_line.output import show_table
+
+app = typer.Typer(no_args_is_help=True, help="See, verify and choose models.")
+
+Models = Annotated[Path, typer.Option(help="Folder of model families.")]
+Family = Annotated[str, typer.Option(help="Model family.")]
+Version = Annotated[str | None, typer.Argument(help="Its version; default: the current one.")]
+
+_MODELS = Path("deploy/models")
+
+
+@app.command("list")
+def list_(models: Models = _MODELS) -> None:
+    """List families and versions; the current ones are marked."""
+    from shared.errors import InvalidModel
+    from shared.model_directory import current_version
+
+    rows = []
+    for manifest in sorted(models.glob("*/*/manifest.json")):
+        family, version = manifest.parts[-3:-1]
+        try:
+            current = current_version(models, family)
+        except InvalidModel:
+            current = ""
+        rows.append([family, version, "current" if version == current else ""])
+    show_table(["family", "version", ""], rows)
+
+
+@app.command()
+def show(version: Version = None, *, models: Models = _MODELS, family: Family = "default") -> None:
+    """Show what a model is: its codecs, embedding space and measured results."""
+    from shared.model_directory import ModelDirectory
+
+    manifest = ModelDirectory.load(models, family, version).manifest
+    rows = [
+        [
+            point + (" (default)" if point == manifest.default_point else ""),
+            codec.codec_id,
+            f"{codec.channels}x{codec.height}x{codec.width}",
+            str(codec.levels),
+            codec.layout,
+        ]
+        for point, codec in manifest.codecs.items()
+    ]
+    show_table(
+        ["operating point", "codec", "map", ">levels", "layout"],
+        rows,
+        title=f"{manifest.family}/{manifest.version}",
+    )
+    typer.echo(f"embedding space {manifest.embedding_space}")
+    typer.echo(f"calibrated pairs of codecs: {len(manifest.calibration)}")
+    for name, value in manifest.measured.items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command()
+def verify(
+    version: Version = None, *, models: Models = _MODELS, family: Family = "default"
+) -> None:
+    """Check every file of a model against its manifest."""
+    from shared.model_directory import ModelDirectory
+
+    model = ModelDirectory.load(models, family, version)
+    typer.echo(f"{model.path}: {len(model.manifest.files)} files are what the manifest says")
+
+
+@app.command()
+def use(
+    version: Annotated[str, typer.Argument(help="The version to make current.")],
+    *,
+    models: Models = _MODELS,
+    family: Family = "default",
+) -> None:
+    """Make a version the current one, after verifying it."""
+    from shared.model_directory import set_current
+
+    set_current(models, family, version)
+    typer.echo(f"{family}: version {version} is current")

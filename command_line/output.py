@@ -1,0 +1,61 @@
+"""How answers are shown: tables for people, the protocol's JSON for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from compactface.v1.compact_map_pb2 import Box
+    from compactface.v1.recognizer_pb2 import AppliedThreshold, Candidate
+    from google.protobuf.message import Message
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Print a table; columns of numbers are named with a leading ">"."""
+    table = Table(title=title or None)
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.removeprefix(">"), justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def show_json(document: Any) -> None:
+    """Print JSON."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def as_json(message: "Message") -> Mapping[str, Any]:
+    """A message in the protocol's JSON form, with its own field names; bytes are base64."""
+    from google.protobuf.json_format import MessageToDict
+
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def box_text(box: "Box") -> str:
+    """Where a face is, e.g. "91x120 at 204,61"."""
+    return f"{box.width:.0f}x{box.height:.0f} at {box.x:.0f},{box.y:.0f}"
+
+
+def threshold_text(threshold: "AppliedThreshold") -> str:
+    """A threshold and what it stands for, e.g. "0.412 (FMR 1e-03)"."""
+    rate = f" (FMR {threshold.fmr:.0e})" if threshold.fmr else ""
+    return f"{threshold.similarity:.3f}{rate}"
+
+
+def candidate_text(candidate: "Candidate") -> str:
+    """A subject's id, and its display name where it has one."""
+    name = candidate.display_name
+    return f"{candidate.subject_id} ({name})" if name else candidate.subject_id
+
+
+def decision_text(name: str) -> str:
+    """A decision as words, e.g. IDENTIFY_DECISION_NO_MATCH as "no match"."""
+    return name.split("_DECISION_", 1)[1].replace("_", " ").lower()

@@ -1,0 +1,75 @@
+"""`compactface verify`: do these show the same person?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from command_line.options import (
+    Collection,
+    EncoderOptions,
+    Json,
+    Largest,
+    RecognizerOptions,
+    TlsOptions,
+    refuse_both,
+    with_options,
+)
+from command_line.output import as_json, decision_text, show_json, show_table, threshold_text
+from command_line.photos import encode_one_face, open_encoder
+
+
+@with_options
+def verify(
+    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The probe.")],
+    reference: Annotated[
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, help="Another photograph to compare with."),
+    ] = None,
+    *,
+    subject: Annotated[
+        str | None, typer.Option(help="Compare with this enrolled subject instead.")
+    ] = None,
+    collection: Collection = "default",
+    max_fmr: Annotated[
+        float | None,
+        typer.Option(help="Tolerable share of pairs of strangers that match, in (0, 1)."),
+    ] = None,
+    min_similarity: Annotated[
+        float | None, typer.Option(help="Cosine that a match must reach, in [-1, 1].")
+    ] = None,
+    largest: Largest = False,
+    to_json: Json = False,
+    encoder: EncoderOptions,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Tell whether a photograph shows the same person as another, or as a subject.
+
+    Without a threshold the collection's own holds.
+    """
+    from compactface.v1.recognizer_pb2 import VerifyDecision
+
+    refuse_both("REFERENCE", reference, "--subject", subject)
+    refuse_both("--max-fmr", max_fmr, "--min-similarity", min_similarity)
+    if reference is None and subject is None:
+        raise typer.BadParameter("give a second photograph or --subject")
+    with open_encoder(encoder, tls) as opened:
+        probe = encode_one_face(opened, photo, largest=largest).map
+        other = (
+            encode_one_face(opened, reference, largest=largest).map if reference else subject or ""
+        )
+    with recognizer.connect(tls) as client:
+        answer = client.verify(
+            probe, other, collection=collection, max_fmr=max_fmr, min_similarity=min_similarity
+        )
+    if to_json:
+        show_json(as_json(answer))
+        return
+    row = [
+        decision_text(VerifyDecision.Name(answer.decision)),
+        f"{answer.similarity:.3f}",
+        threshold_text(answer.threshold),
+        f"{answer.estimated_fmr:.1e}",
+    ]
+    show_table(["decision", ">similarity", "threshold", ">estimated FMR"], [row])
