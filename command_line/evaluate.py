@@ -67,7 +67,12 @@ def lfw(
 @app.command()
 def validation(
     *,
-    cache: Annotated[Path, typer.Option(help="Cache of training faces, as training reads it.")],
+    cache: Annotated[
+        Path,
+        typer.Option(
+            exists=True, file_okay=False, help="Cache of training faces, as training reads it."
+        ),
+    ],
     models: Models = Path("deploy/models"),
     family: Family = "default",
     version: Version = None,
@@ -124,4 +129,5 @@ def _show(result: "Result") -> None:
         f"{result.bytes_mean:.1f} bytes a face in the mean, {result.bytes_max} at most, "
         f"over {result.images:,} images; {result.seconds:.0f} s"
     )
-    console.print(f"codec {result.codec_id}, weights sha256 {result.weights_sha256}")
+    digest = f"codec {result.codec_id}, weights sha256 {result.weights_sha256}"
+    console.print(digest, soft_wrap=True)
