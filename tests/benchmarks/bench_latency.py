@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -99,8 +100,8 @@ def bench_runtimes(
     for size in BATCHES:
         batch = crops[:size]
         ours, theirs = _in_turns(
-            lambda batch=batch: onnx.latents(batch),
-            lambda batch=batch: eager.latents(batch),
+            partial(onnx.latents, batch),
+            partial(eager.latents, batch),
             repeats=repeats,
         )
         table.add_row(str(size), _ms(ours), _ms(theirs), f"{theirs / ours:.2f}")
@@ -120,8 +121,8 @@ def bench_embedding(
     for size in BATCHES:
         batch = unpacked(size)
         unpack, embed = _in_turns(
-            lambda size=size: unpacked(size),
-            lambda batch=batch: decoder.embed(batch),
+            partial(unpacked, size),
+            partial(decoder.embed, batch),
             repeats=repeats,
         )
         table.add_row(str(size), _ms(unpack / size), _ms(embed / size))
