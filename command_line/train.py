@@ -92,9 +92,9 @@ def joint(
 @app.command()
 def publish(
     version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 2.")],
-    run: Annotated[Path, typer.Option(help="Run folder of stage 3.")] = Path(
-        "build/training/joint"
-    ),
+    runs: Annotated[
+        Path, typer.Option(help="Folder of the run folders extractor, codec and joint.")
+    ] = Path("build/training"),
     cache: Cache = Path("build/training/cache"),
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
@@ -105,7 +105,7 @@ def publish(
     from shared.training.publish import publish as write
 
     model = write(
-        run,
+        {stage: runs / stage for stage in ("extractor", "codec", "joint")},
         faces=load_faces(cache),
         models=models,
         family=family,

@@ -2,14 +2,21 @@
 
 import json
 import tempfile
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from shared.calibration import calibrate
-from shared.compact_map import Layout
-from shared.evaluation.validation import embed_validation, evaluate_validation
+from shared.calibration import CalibrationTable, calibrate
+from shared.evaluation.pipeline import Embedded
+from shared.evaluation.result import score_result
+from shared.evaluation.validation import PAIRS, balanced_pairs, embed_validation
 from shared.model_directory import (
     COSFACE_112X96,
     UNCOMPRESSED,
@@ -27,14 +34,22 @@ from shared.training.split import split_faces
 
 
 def publish(
-    run: Path, *, faces: Faces, models: Path, family: str, version: str, point: str, threads: int
+    stages: Mapping[str, Path],
+    *,
+    faces: Faces,
+    models: Path,
+    family: str,
+    version: str,
+    point: str,
+    threads: int,
 ) -> ModelDirectory:
-    """Write the averaged networks of a run of stage 3 as a model directory.
+    """Write the averaged networks of the last stage as a model directory.
 
     They are stored first, and measured and calibrated as stored, on the held-out identities.
 
     Args:
-        run: folder of the joint run.
+        stages: run folders by name of the stage, in order; the last holds the networks, the
+            others are recorded as its provenance.
         faces: the cache it was trained on.
         models: folder of model families to write into.
         family: name of the family.
@@ -45,8 +60,9 @@ def publish(
     Raises:
         AlreadyExists: the version is there.
     """
-    codec = load_codec(run)
-    description = _describe(run, codec, faces, family=family, version=version, point=point)
+    configs = {name: json.loads((run / CONFIG_FILE).read_text()) for name, run in stages.items()}
+    codec = load_codec(list(stages.values())[-1])
+    description = _describe(configs, codec, faces, family=family, version=version, point=point)
     with tempfile.TemporaryDirectory() as scratch:
         model = export_model(
             Path(scratch),
@@ -55,38 +71,54 @@ def publish(
             codecs={point: TrainedCodec(codec.compnet, codec.recnet)},
         )
         torch.set_num_threads(threads)
+        began = time.perf_counter()
         embedded, identities = embed_validation(
             model, point, faces, split_faces(faces), threads=threads
         )
-        codec_id = model.codec(point).codec_id
-        tables = [
-            calibrate(
-                embedded.compressed, identities, probe_codec=codec_id, enrolled_codec=codec_id
-            ),
-            calibrate(
-                embedded.compressed,
-                identities,
-                enrolled=embedded.uncompressed,
-                probe_codec=codec_id,
-                enrolled_codec=UNCOMPRESSED,
-            ),
-            calibrate(
-                embedded.uncompressed,
-                identities,
-                probe_codec=UNCOMPRESSED,
-                enrolled_codec=UNCOMPRESSED,
-            ),
-        ]
-        measured = asdict(evaluate_validation(model, point, faces, threads=threads))
-        return publish_results(model, models, calibration=tables, measured={"validation": measured})
+        result = score_result(
+            model,
+            point,
+            embedded,
+            balanced_pairs(identities, count=PAIRS),
+            dataset="validation",
+            seconds=time.perf_counter() - began,
+        )
+        return publish_results(
+            model,
+            models,
+            calibration=_calibration(embedded, identities, model.codec(point).codec_id),
+            measured={"validation": asdict(result)},
+        )
+
+
+def _calibration(
+    embedded: Embedded, identities: NDArray[np.int64], codec_id: str
+) -> list[CalibrationTable]:
+    """A table for every pair of {maps of the codec, uncompressed crops}."""
+    embeddings = {codec_id: embedded.compressed, UNCOMPRESSED: embedded.uncompressed}
+    return [
+        calibrate(
+            embeddings[probe],
+            identities,
+            enrolled=None if probe == enrolled else embeddings[enrolled],
+            probe_codec=probe,
+            enrolled_codec=enrolled,
+        )
+        for probe, enrolled in combinations_with_replacement(embeddings, 2)
+    ]
 
 
 def _describe(
-    run: Path, codec: Codec, faces: Faces, *, family: str, version: str, point: str
+    configs: Mapping[str, dict[str, Any]],
+    codec: Codec,
+    faces: Faces,
+    *,
+    family: str,
+    version: str,
+    point: str,
 ) -> ModelDescription:
     split = split_faces(faces)
-    config = json.loads((run / CONFIG_FILE).read_text())
-    layout: Layout = "row"
+    config = list(configs.values())[-1]
     return ModelDescription(
         family=family,
         version=version,
@@ -96,7 +128,7 @@ def _describe(
             point: CodecConfig(
                 channels=config["channels"],
                 levels=config["levels"],
-                layout=layout,
+                layout="row",
                 widths=config["widths"],
             )
         },
@@ -105,6 +137,6 @@ def _describe(
             "faces": len(split.train),
             "classes": split.classes,
             "held_out_identities": len(split.held_out),
-            "stages": {"joint": config},
+            "stages": dict(configs),
         },
     )
