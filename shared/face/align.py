@@ -1,0 +1,117 @@
+"""From a face anywhere in a picture to the crop that the networks know: 112 high, 96 wide."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import InvalidImage
+from shared.face.detect import Landmarks
+
+CROP_HEIGHT = 112
+CROP_WIDTH = 96
+
+TEMPLATE = np.array(
+    [
+        (30.2946, 51.6963),
+        (65.5318, 51.5014),
+        (48.0252, 71.7366),
+        (33.5493, 92.3655),
+        (62.7299, 92.2041),
+    ],
+    np.float32,
+)
+"""(5, 2): where left eye, right eye, nose, left and right mouth corner lie in a crop (x, y).
+
+The template of SphereFace and CosFace; shifted by 8 pixels it is ArcFace's for 112x112.
+"""
+
+_PROPORTION_TOLERANCE = 0.01
+_MAX_OVERSAMPLING = 16  # of faces beyond 16 times the crop's size not every pixel is read
+
+
+def similarity_transform(
+    points: NDArray[np.float32], template: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """The (2, 3) matrix of scaling, rotation and shift that takes points nearest to a template.
+
+    Umeyama's least squares ("Least-squares estimation of transformation parameters between two
+    point patterns", 1991). In the plane, with points as complex numbers, it is the regression
+    t = a p + b, and a is scale and rotation in one; a reflection cannot come out of it.
+
+    Args:
+        points: (N, 2), N at least 2.
+        template: (N, 2).
+
+    Raises:
+        ValueError: all points are the same, or one is not finite.
+    """
+    p = points.astype(np.float64) @ [1, 1j]
+    t = template.astype(np.float64) @ [1, 1j]
+    centred = p - p.mean()
+    spread = np.vdot(centred, centred).real
+    if not (np.isfinite(spread) and spread > 0):
+        raise ValueError("landmarks coincide or are not finite")
+    a = np.vdot(centred, t - t.mean()) / spread
+    b = t.mean() - a * p.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def align(picture: NDArray[np.uint8], landmarks: Landmarks) -> NDArray[np.uint8]:
+    """The face upright and centred, black where the picture ends.
+
+    A face larger than the crop is drawn a whole number of times larger and then averaged, so
+    that fine texture does not turn into a false pattern.
+
+    Args:
+        picture: (H, W, 3) RGB.
+        landmarks: in pixels of the picture.
+
+    Returns:
+        (112, 96, 3) RGB.
+
+    Raises:
+        ValueError: the landmarks coincide or are not finite.
+    """
+    matrix = similarity_transform(landmarks.as_array(), TEMPLATE)
+    shrinking = 1 / np.hypot(matrix[0, 0], matrix[1, 0])
+    times = int(np.clip(round(shrinking), 1, _MAX_OVERSAMPLING))
+    # Whole numbers are centres of pixels, so edges and not centres are what is multiplied.
+    matrix = matrix * times
+    matrix[:, 2] += (times - 1) / 2
+    size = CROP_WIDTH * times, CROP_HEIGHT * times
+    drawn = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR)
+    return _shrunk(drawn.astype(np.uint8, copy=False))
+
+
+def fit_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The crop in a picture that is an aligned face already.
+
+    Args:
+        picture: (H, W, 3) RGB of at least 112x96, in the proportions 7:6 within a pixel or 1 %.
+
+    Returns:
+        (112, 96, 3) RGB.
+
+    Raises:
+        InvalidImage: CROP_TOO_SMALL or CROP_PROPORTIONS.
+    """
+    height, width = picture.shape[:2]
+    if height < CROP_HEIGHT or width < CROP_WIDTH:
+        raise InvalidImage(
+            "CROP_TOO_SMALL",
+            f"aligned crop is {width}x{height} pixels (width x height); "
+            f"at least {CROP_WIDTH}x{CROP_HEIGHT} are needed",
+        )
+    expected = width * CROP_HEIGHT / CROP_WIDTH
+    if abs(height - expected) > max(1, _PROPORTION_TOLERANCE * expected):
+        raise InvalidImage(
+            "CROP_PROPORTIONS",
+            f"aligned crop is {width}x{height} pixels (width x height), {height / width:.3f} "
+            f"times as high as wide; {CROP_HEIGHT / CROP_WIDTH:.3f} times is needed",
+        )
+    return _shrunk(picture)
+
+
+def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    size = CROP_WIDTH, CROP_HEIGHT
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
