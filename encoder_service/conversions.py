@@ -1,43 +1,61 @@
-"""Between the encoder's domain and its protobuf messages."""
+"""Between the encoder's domain and its protobuf messages; a request's shape is checked here."""
+
+from datetime import UTC, datetime
 
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from encoder_service.encoder import EncodedFace, EncodeTimings, PictureKind
-from shared.face.detect import Box, Landmarks
+from shared.errors import InvalidInput
+from shared.face.detect import Box, Landmarks, Point
 from shared.face.display import encode_png
+from shared.service.moment import moment, timestamp
 
-_KINDS = {
-    encoder_pb2.PICTURE_KIND_UNSPECIFIED: PictureKind.PHOTO,
-    encoder_pb2.PICTURE_KIND_PHOTO: PictureKind.PHOTO,
-    encoder_pb2.PICTURE_KIND_CROP: PictureKind.CROP,
-}
+_MAX_FRAME_ID_CHARACTERS = 128
 
 
 def picture_kind(kind: "encoder_pb2.PictureKind") -> PictureKind:
     """The domain's word; values of a newer protocol count as photos."""
-    return _KINDS.get(kind, PictureKind.PHOTO)
+    if kind == encoder_pb2.PICTURE_KIND_CROP:
+        return PictureKind.CROP
+    return PictureKind.PHOTO
 
 
-def capture_time(request: encoder_pb2.EncodeRequest) -> Timestamp:
-    """When the picture was taken, or else now."""
+def capture_time(request: encoder_pb2.EncodeRequest, *, field: str) -> datetime:
+    """When the picture was taken, or else now.
+
+    Raises:
+        InvalidInput: INVALID_TIME, in `field`.
+    """
     if request.HasField("capture_time"):
-        return request.capture_time
-    now = Timestamp()
-    now.GetCurrentTime()
-    return now
+        return moment(request.capture_time, field=field)
+    return datetime.now(UTC)
+
+
+def check_frame_id(frame_id: str) -> None:
+    """Refuse an id that is more than an id.
+
+    Raises:
+        InvalidInput: INVALID_LENGTH.
+    """
+    if len(frame_id) > _MAX_FRAME_ID_CHARACTERS:
+        raise InvalidInput(
+            "INVALID_LENGTH",
+            f"frame_id has {len(frame_id)} characters; "
+            f"at most {_MAX_FRAME_ID_CHARACTERS} are accepted",
+            field="frame_id",
+        )
 
 
 def face_message(
-    face: EncodedFace, *, codec_id: str, taken: Timestamp, forwarded: bool, with_crop: bool
+    face: EncodedFace, *, codec_id: str, taken: datetime, forwarded: bool, with_crop: bool
 ) -> encoder_pb2.Face:
     """One face as it is answered."""
     return encoder_pb2.Face(
         map=compact_map_pb2.CompactMap(
-            codec_id=codec_id, png=face.png, capture_time=taken, quality=face.quality
+            codec_id=codec_id, png=face.png, capture_time=timestamp(taken), quality=face.quality
         ),
-        box=_box(face.box),
-        landmarks=_landmarks(face.landmarks),
+        box=_box(face.box) if face.box else None,
+        landmarks=_landmarks(face.landmarks) if face.landmarks else None,
         detection_score=face.score,
         quality=face.quality,
         size_bytes=len(face.png),
@@ -62,29 +80,20 @@ def timings_message(timings: EncodeTimings) -> encoder_pb2.EncodeTimings:
     )
 
 
-def _box(box: Box | None) -> compact_map_pb2.Box | None:
-    if box is None:
-        return None
+def _box(box: Box) -> compact_map_pb2.Box:
     return compact_map_pb2.Box(x=box.x, y=box.y, width=box.width, height=box.height)
 
 
-def _landmarks(landmarks: Landmarks | None) -> compact_map_pb2.Landmarks | None:
-    if landmarks is None:
-        return None
-    points = (
-        landmarks.left_eye,
-        landmarks.right_eye,
-        landmarks.nose,
-        landmarks.mouth_left,
-        landmarks.mouth_right,
-    )
-    left_eye, right_eye, nose, mouth_left, mouth_right = (
-        compact_map_pb2.Point(x=x, y=y) for x, y in points
-    )
+def _landmarks(landmarks: Landmarks) -> compact_map_pb2.Landmarks:
     return compact_map_pb2.Landmarks(
-        left_eye=left_eye,
-        right_eye=right_eye,
-        nose=nose,
-        mouth_left=mouth_left,
-        mouth_right=mouth_right,
+        left_eye=_point(landmarks.left_eye),
+        right_eye=_point(landmarks.right_eye),
+        nose=_point(landmarks.nose),
+        mouth_left=_point(landmarks.mouth_left),
+        mouth_right=_point(landmarks.mouth_right),
     )
+
+
+def _point(point: Point) -> compact_map_pb2.Point:
+    x, y = point
+    return compact_map_pb2.Point(x=x, y=y)

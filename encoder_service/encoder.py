@@ -9,11 +9,11 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from shared.face.quality import quality
 
 from shared.face.align import align, fit_crop
 from shared.face.detect import Box, Detection, Detector, Landmarks
-from shared.face.picture import PictureLimits, decode_picture
+from shared.face.picture import PictureLimits, decode_picture, require_photo_size
+from shared.face.quality import quality
 from shared.inference.crop_encoder import CropEncoder
 
 Picture = NDArray[np.uint8]
@@ -140,6 +140,7 @@ class Encoder:
     def _find_faces(
         self, picture: Picture, limit: int, timings: EncodeTimings
     ) -> list[_AlignedFace]:
+        require_photo_size(picture)
         with timings.measure("detect_ms"):
             detections = self._detector.detect(picture)[:limit]
         faces = []

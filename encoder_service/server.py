@@ -1,7 +1,9 @@
 """The encoder service as a process: brings the parts together and runs them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from encoder_service.metrics import EncoderMetrics, UplinkMetrics
 from encoder_service.servicer import EncoderServicer
 from encoder_service.settings import EncoderSettings
 from encoder_service.uplink import MemoryUplink
+from shared.face.align import CROP_HEIGHT, CROP_WIDTH
 from shared.face.detect import MtcnnDetector
 from shared.face.display import encode_png
 from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
@@ -24,7 +27,16 @@ _FLUSH_S = 5.0
 
 
 async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; raises as `listening`."""
+    async with listening(settings, registry) as host:
+        await host.serve()
+
+
+@asynccontextmanager
+async def listening(
+    settings: EncoderSettings, registry: CollectorRegistry
+) -> AsyncIterator[ServiceHost]:
+    """The service, listening and warmed up; it is SERVING once its `serve` is called.
 
     Raises:
         InvalidModel: the model directory is damaged or lacks the operating point.
@@ -38,36 +50,24 @@ async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
         limits=settings.picture_limits,
         max_faces=settings.max_faces,
     )
-    metrics = EncoderMetrics(registry)
-    metrics.model.info(
-        {
-            "family": model.manifest.family,
-            "version": model.manifest.version,
-            "codec_id": encoder.crop_encoder.codec_id,
-        }
-    )
-    uplink = _uplink(settings, registry)
-    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="encode")
-    async with ServiceHost(settings, service_names=[_SERVICE], registry=registry) as host:
-        encoder_pb2_grpc.add_EncoderServiceServicer_to_server(
-            EncoderServicer(
+    with ThreadPoolExecutor(settings.threads, thread_name_prefix="encode") as executor:
+        async with (
+            _uplink(settings, registry) as uplink,
+            ServiceHost(settings, service_names=[_SERVICE], registry=registry) as host,
+        ):
+            servicer = EncoderServicer(
                 encoder=encoder,
                 uplink=uplink,
                 model=model,
                 settings=settings,
-                metrics=metrics,
+                metrics=_metrics(registry, model, encoder),
                 executor=executor,
-            ),
-            host.server,
-        )
-        await host.listen()
-        await asyncio.get_running_loop().run_in_executor(executor, _warm_up, encoder)
-        if uplink is not None:
-            uplink.start()
-        await host.serve()
-        if uplink is not None:
-            await uplink.close(flush_s=_FLUSH_S)
-    executor.shutdown(cancel_futures=True)
+                stopping=host.stopping,
+            )
+            encoder_pb2_grpc.add_EncoderServiceServicer_to_server(servicer, host.server)  # type: ignore[no-untyped-call]
+            await host.listen()
+            await asyncio.get_running_loop().run_in_executor(executor, _warm_up, encoder)
+            yield host
 
 
 def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncoder:
@@ -79,19 +79,44 @@ def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncod
     return TorchCropEncoder(model, point)
 
 
-def _uplink(settings: EncoderSettings, registry: CollectorRegistry) -> MemoryUplink | None:
+@asynccontextmanager
+async def _uplink(
+    settings: EncoderSettings, registry: CollectorRegistry
+) -> AsyncIterator[MemoryUplink | None]:
+    """The uplink, if there is one; at the end it gets a last chance to empty itself."""
     if not settings.uplink_target:
-        return None
-    return MemoryUplink(
+        yield None
+        return
+    uplink = MemoryUplink(
         settings.uplink_target,
         tls=settings.uplink_tls,
         capacity=settings.uplink_queue,
         metrics=UplinkMetrics(registry),
     )
+    uplink.start()
+    try:
+        yield uplink
+    finally:
+        await uplink.close(flush_s=_FLUSH_S)
+
+
+def _metrics(
+    registry: CollectorRegistry, model: ModelDirectory, encoder: Encoder
+) -> EncoderMetrics:
+    metrics = EncoderMetrics(registry)
+    metrics.model.info(
+        {
+            "family": model.manifest.family,
+            "version": model.manifest.version,
+            "operating_point": encoder.crop_encoder.point,
+            "codec_id": encoder.crop_encoder.codec_id,
+        }
+    )
+    return metrics
 
 
 def _warm_up(encoder: Encoder) -> None:
     """Let every network run once, so that no request pays for first use."""
-    grey = encode_png(np.full((112, 96, 3), 128, np.uint8))
+    grey = encode_png(np.full((CROP_HEIGHT, CROP_WIDTH, 3), 128, np.uint8))
     for kind in PictureKind:
         encoder.encode(grey, kind=kind)

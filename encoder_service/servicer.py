@@ -1,26 +1,41 @@
+# ruff: noqa: N802, ARG002 - names and signatures are the protocol's
 """EncoderService: receive, convert, call, convert, send."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from importlib.metadata import version
 
-import grpc
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 
 from encoder_service import conversions
 from encoder_service.encoder import EncodedPicture, Encoder
+from encoder_service.in_order import map_in_order
 from encoder_service.metrics import EncoderMetrics
 from encoder_service.settings import EncoderSettings
 from encoder_service.uplink import Uplink
 from shared.errors import CompactfaceError, FailedPrecondition
-from shared.inference.crop_encoder import CropEncoder
+from shared.face.align import CROP_HEIGHT, CROP_WIDTH
 from shared.model_directory import ModelDirectory
 from shared.service.error_interceptor import to_status
+from shared.service.interceptor import Context
+from shared.service.stopping import until_stopping
 
 
 class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
-    """The camera's side of the protocol."""
+    """The camera's side of the protocol.
+
+    Args:
+        encoder: the domain.
+        uplink: where forwarded maps go; None: forwarding is refused.
+        model: is described to whoever asks.
+        settings: limits.
+        metrics: is told of every picture.
+        executor: threads to encode in; a request that is given up while it waits for one of
+            them never runs.
+        stopping: ends streams when it is set.
+    """
 
     def __init__(
         self,
@@ -31,6 +46,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         settings: EncoderSettings,
         metrics: EncoderMetrics,
         executor: ThreadPoolExecutor,
+        stopping: asyncio.Event,
     ) -> None:
         self._encoder = encoder
         self._uplink = uplink
@@ -38,79 +54,67 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         self._settings = settings
         self._metrics = metrics
         self._executor = executor
+        self._stopping = stopping
 
-    async def Encode(  # noqa: N802 - named by the protocol
-        self,
-        request: encoder_pb2.EncodeRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def Encode(
+        self, request: encoder_pb2.EncodeRequest, context: Context
     ) -> encoder_pb2.EncodeResponse:
         """Encode one picture."""
-        return await self._encode(request)
+        return await self._encode(request, path="")
 
-    async def EncodeStream(  # noqa: N802
-        self,
-        request_iterator: AsyncIterator[encoder_pb2.EncodeStreamRequest],
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def EncodeStream(
+        self, request_iterator: AsyncIterator[encoder_pb2.EncodeStreamRequest], context: Context
     ) -> AsyncIterator[encoder_pb2.EncodeStreamResponse]:
         """Encode pictures side by side, answering in order."""
-        answers: asyncio.Queue[asyncio.Task[encoder_pb2.EncodeStreamResponse] | None]
-        answers = asyncio.Queue(self._settings.max_stream_in_flight)
+        frames = until_stopping(request_iterator, self._stopping)
+        limit = self._settings.max_stream_in_flight
+        async with aclosing(map_in_order(self._answer_frame, frames, limit=limit)) as answers:
+            async for answer in answers:
+                yield answer
 
-        async def read() -> None:
-            async for frame in request_iterator:
-                await answers.put(asyncio.create_task(self._answer_frame(frame)))
-            await answers.put(None)
-
-        reader = asyncio.create_task(read())
-        try:
-            while (answer := await answers.get()) is not None:
-                yield await answer
-        finally:
-            reader.cancel()
-            while not answers.empty():
-                if (left := answers.get_nowait()) is not None:
-                    left.cancel()
-
-    async def GetEncoderInfo(  # noqa: N802
-        self,
-        request: encoder_pb2.GetEncoderInfoRequest,  # noqa: ARG002
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def GetEncoderInfo(
+        self, request: encoder_pb2.GetEncoderInfoRequest, context: Context
     ) -> encoder_pb2.GetEncoderInfoResponse:
         """Describe model, limits and uplink."""
-        crop_encoder: CropEncoder = self._encoder.crop_encoder
+        settings, manifest = self._settings, self._model.manifest
         return encoder_pb2.GetEncoderInfoResponse(
             version=version("compactface"),
-            model_family=self._model.manifest.family,
-            model_version=self._model.manifest.version,
-            operating_point=crop_encoder.point,
-            codec_id=crop_encoder.codec_id,
-            max_image_bytes=self._settings.max_image_bytes,
-            max_image_pixels=self._settings.max_image_pixels,
-            max_faces=self._settings.max_faces,
-            max_stream_in_flight=self._settings.max_stream_in_flight,
+            model_family=manifest.family,
+            model_version=manifest.version,
+            operating_point=self._encoder.crop_encoder.point,
+            codec_id=self._encoder.crop_encoder.codec_id,
+            max_image_bytes=settings.max_image_bytes,
+            max_image_pixels=settings.max_image_pixels,
+            max_faces=settings.max_faces,
+            max_stream_in_flight=settings.max_stream_in_flight,
             uplink_enabled=self._uplink is not None,
             uplink_depth=self._uplink.depth if self._uplink else 0,
-            crop_height=112,
-            crop_width=96,
+            crop_height=CROP_HEIGHT,
+            crop_width=CROP_WIDTH,
         )
 
     async def _answer_frame(
         self, frame: encoder_pb2.EncodeStreamRequest
     ) -> encoder_pb2.EncodeStreamResponse:
+        answer = encoder_pb2.EncodeStreamResponse(frame_id=frame.frame_id)
         try:
-            response = await self._encode(frame.request)
+            conversions.check_frame_id(frame.frame_id)
+            answer.response.CopyFrom(await self._encode(frame.request, path="request."))
         except CompactfaceError as error:
-            return encoder_pb2.EncodeStreamResponse(frame_id=frame.frame_id, error=to_status(error))
-        return encoder_pb2.EncodeStreamResponse(frame_id=frame.frame_id, response=response)
+            answer.error.CopyFrom(to_status(error))
+        return answer
 
-    async def _encode(self, request: encoder_pb2.EncodeRequest) -> encoder_pb2.EncodeResponse:
+    async def _encode(
+        self, request: encoder_pb2.EncodeRequest, *, path: str
+    ) -> encoder_pb2.EncodeResponse:
+        """Encode, and forward if so asked; `path` leads to the request's fields in errors."""
         if request.forward and self._uplink is None:
             raise FailedPrecondition(
                 "UPLINK_DISABLED", "this encoder has no uplink; see its setting uplink_target"
             )
-        picture = await self._run_encoder(request)
+        taken = conversions.capture_time(request, field=f"{path}capture_time")
+        picture = await self._run_encoder(request, field=f"{path}image")
         self._metrics.observe(picture)
-        taken = conversions.capture_time(request)
         faces = [
             conversions.face_message(
                 face,
@@ -127,13 +131,14 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             faces=faces, timings=conversions.timings_message(picture.timings)
         )
 
-    async def _run_encoder(self, request: encoder_pb2.EncodeRequest) -> EncodedPicture:
-        loop = asyncio.get_running_loop()
+    async def _run_encoder(
+        self, request: encoder_pb2.EncodeRequest, *, field: str
+    ) -> EncodedPicture:
         kind = conversions.picture_kind(request.kind)
         try:
-            return await loop.run_in_executor(
+            return await asyncio.get_running_loop().run_in_executor(
                 self._executor,
                 lambda: self._encoder.encode(request.image, kind=kind, max_faces=request.max_faces),
             )
         except CompactfaceError as error:
-            raise error.in_field("image") from None
+            raise error.in_field(field) from None

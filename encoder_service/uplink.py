@@ -6,15 +6,15 @@ the same three methods.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
 
 import grpc
 import structlog
 from compactface.client.channel import Tls, open_async_channel
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from encoder_service.metrics import UplinkMetrics
 from shared.errors import Overloaded
@@ -30,7 +30,9 @@ _RETRYABLE = frozenset(
         grpc.StatusCode.INTERNAL,
     )
 )
-_LONGEST_BACKOFF_S = 30.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 30.0
+_RETRY_AFTER_S = 5.0
 
 
 class Uplink(Protocol):
@@ -51,10 +53,6 @@ class Uplink(Protocol):
         """Wait up to `flush_s` seconds for acknowledgements, then let go."""
 
 
-class _RetryLater(Exception):  # noqa: N818 - a signal to the loop, not an error
-    """The recognizer asked for a map again."""
-
-
 class MemoryUplink:
     """An uplink that keeps what is not acknowledged in memory."""
 
@@ -72,16 +70,18 @@ class MemoryUplink:
         self._channel = open_async_channel(target, tls=tls)
         self._capacity = capacity
         self._metrics = metrics
-        self._waiting: OrderedDict[str, recognizer_pb2.StreamMapsRequest] = OrderedDict()
-        self._arrived = asyncio.Event()
+        self._unacknowledged: dict[str, recognizer_pb2.StreamMapsRequest] = {}  # oldest first
+        self._unsent: asyncio.Queue[recognizer_pb2.StreamMapsRequest] = asyncio.Queue()
+        self._settled = 0
         self._emptied = asyncio.Event()
         self._emptied.set()
         self._worker: asyncio.Task[None] | None = None
+        metrics.depth.set_function(lambda: self.depth)
 
     @property
     def depth(self) -> int:
         """Maps taken and not yet acknowledged."""
-        return len(self._waiting)
+        return len(self._unacknowledged)
 
     def start(self) -> None:
         """Begin to send; call it on the event loop."""
@@ -89,91 +89,83 @@ class MemoryUplink:
 
     def offer(self, maps: Sequence[recognizer_pb2.StreamMapsRequest]) -> None:
         """Take all of these maps, or none; see `Uplink`."""
-        if len(self._waiting) + len(maps) > self._capacity:
+        if self.depth + len(maps) > self._capacity:
             raise Overloaded(
                 "UPLINK_FULL",
-                f"{len(self._waiting)} maps wait for the recognizer; at most {self._capacity} may",
-                retry_after_s=5.0,
+                f"{self.depth} maps wait for the recognizer and {len(maps)} more came; "
+                f"at most {self._capacity} may wait",
+                retry_after_s=_RETRY_AFTER_S,
             )
         for item in maps:
-            self._waiting[item.sighting_id] = item
-        self._arrived.set()
-        self._note_depth()
+            self._unacknowledged[item.sighting_id] = item
+            self._unsent.put_nowait(item)
+            self._emptied.clear()
 
     async def close(self, *, flush_s: float) -> None:
         """Wait up to `flush_s` seconds for acknowledgements, then let go."""
         try:
             await asyncio.wait_for(self._emptied.wait(), flush_s)
         except TimeoutError:
-            _log.warning("uplink_unflushed", maps_lost=len(self._waiting))
+            _log.warning("uplink_unflushed", maps_lost=self.depth)
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
-        await self._channel.close()
-
-    def _note_depth(self) -> None:
-        self._metrics.depth.set(len(self._waiting))
-        if self._waiting:
-            self._emptied.clear()
-        else:
-            self._emptied.set()
+        await self._channel.close(None)
 
     async def _keep_streaming(self) -> None:
-        while True:  # back-off starts afresh after every connection that got something through
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type((grpc.aio.AioRpcError, _RetryLater)),
-                wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_BACKOFF_S),
-                before_sleep=self._report_break,
-            ):
-                with attempt:
-                    await self._stream()
+        """Connect again whenever a connection ends; the pauses grow until a map gets through."""
+        failures = 0
+        while True:
+            before = self._settled
+            try:
+                reason = await self._stream()
+            except Exception:  # noqa: BLE001 - whatever it is, the maps must not be left lying
+                _log.exception("uplink_failed")
+                reason = "INTERNAL"
+            failures = failures + 1 if self._settled == before else 0
+            self._metrics.breaks.inc()
+            _log.warning("uplink_broken", reason=reason, waiting=self.depth)
+            longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads the cameras
 
-    def _report_break(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "RETRY_LATER"
-        self._metrics.breaks.inc()
-        _log.warning("uplink_broken", code=code, waiting=len(self._waiting))
-
-    async def _stream(self) -> None:
-        """One connection's worth: send everything that waits, drop what is acknowledged.
-
-        Returns only if something was settled before the connection broke.
-        """
-        stub = recognizer_pb2_grpc.RecognizerServiceStub(self._channel)
-        call = stub.StreamMaps(self._outgoing(), wait_for_ready=True)
-        settled = False
+    async def _stream(self) -> str:
+        """Send all that waits and all that comes until the connection ends; the reason why."""
+        self._unsent = asyncio.Queue()
+        for item in self._unacknowledged.values():
+            self._unsent.put_nowait(item)
+        stub: Any = recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        call = stub.StreamMaps(wait_for_ready=True)
+        sender = asyncio.create_task(_send(call, self._unsent))
         try:
             async for answer in call:
+                if answer.error.code in _RETRYABLE:
+                    return "RETRY_LATER"
                 self._settle(answer)
-                settled = True
-        except grpc.aio.AioRpcError:
-            if not settled:
-                raise
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
         finally:
+            sender.cancel()
             call.cancel()
-        if not settled:
-            raise _RetryLater  # the recognizer ends streams when it shuts down
-
-    async def _outgoing(self) -> AsyncIterator[recognizer_pb2.StreamMapsRequest]:
-        sent: set[str] = set()
-        while True:
-            self._arrived.clear()
-            for sighting_id, item in list(self._waiting.items()):
-                if sighting_id not in sent:
-                    sent.add(sighting_id)
-                    yield item
-            sent &= self._waiting.keys()
-            await self._arrived.wait()
+        return "ENDED_BY_PEER"
 
     def _settle(self, answer: recognizer_pb2.StreamMapsResponse) -> None:
+        """Forget a map that was taken, or refused for good."""
+        if self._unacknowledged.pop(answer.sighting_id, None) is None:
+            return
+        self._settled += 1
         if answer.HasField("error"):
-            if answer.error.code in _RETRYABLE:
-                raise _RetryLater
             self._metrics.refused.inc()
             _log.error(
                 "uplink_map_refused", sighting_id=answer.sighting_id, message=answer.error.message
             )
         else:
             self._metrics.acknowledged.inc()
-        self._waiting.pop(answer.sighting_id, None)
-        self._note_depth()
+        if not self._unacknowledged:
+            self._emptied.set()
+
+
+async def _send(call: Any, unsent: asyncio.Queue[recognizer_pb2.StreamMapsRequest]) -> None:
+    # Whoever reads from the call learns why it ended.
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while True:
+            await call.write(await unsent.get())

@@ -13,6 +13,8 @@ from shared.errors import Overloaded, Unavailable
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_RETRY_AFTER_S = 0.5
+
 
 class BatchObserver(Protocol):
     """Who wants to know how batching goes."""
@@ -29,12 +31,12 @@ class _Waiting(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Feeds one function, which takes a batch, from many callers who bring one item each.
+    """Feeds one function, which takes a batch, from many callers who bring a few items each.
 
     One batch runs at a time, in a thread of its own. While it runs the next one gathers, so
     under load no time is spent waiting; an idle network waits `max_wait_s` at most for
     company. A caller that is cancelled (its deadline has passed, say) is dropped before the
-    network sees its item.
+    network sees its items.
     """
 
     def __init__(
@@ -61,7 +63,8 @@ class Batcher(Generic[Item, Result]):
         self._max_queue = max_queue
         self._observer = observer
         self._queue: deque[_Waiting[Item, Result]] = deque()
-        self._arrived = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._closed = False
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._worker: asyncio.Task[None] | None = None
 
@@ -69,61 +72,77 @@ class Batcher(Generic[Item, Result]):
         """Begin to serve; call it on the event loop."""
         self._worker = asyncio.create_task(self._serve())
 
-    async def submit(self, item: Item) -> Result:
-        """The result for `item`, computed together with whatever else is waiting.
+    async def submit(self, items: Sequence[Item]) -> list[Result]:
+        """The results for some items, computed together with whatever else is waiting.
+
+        They are taken all or none, and need not share a batch.
 
         Raises:
-            Overloaded: `max_queue` items wait already.
-            Unavailable: the batcher is closed.
+            Overloaded: INFERENCE_QUEUE_FULL; more than `max_queue` items would wait.
+            Unavailable: SHUTTING_DOWN; the batcher is closed.
         """
-        if self._worker is None:
-            raise Unavailable("SHUTTING_DOWN", "the service is shutting down")
-        if len(self._queue) >= self._max_queue:
-            raise Overloaded(
-                "INFERENCE_QUEUE_FULL",
-                f"{len(self._queue)} maps wait for inference; at most {self._max_queue} may",
-                retry_after_s=0.5,
-            )
-        future = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(item, future, time.monotonic()))
-        self._arrived.set()
-        return await future
+        self._check_room(len(items))
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        mine: list[_Waiting[Item, Result]] = [
+            _Waiting(item, loop.create_future(), now) for item in items
+        ]
+        self._queue.extend(mine)
+        self._changed.set()
+        return await asyncio.gather(*(waiting.result for waiting in mine))
 
     async def close(self) -> None:
-        """Refuse new items, finish none of those waiting, and stop the thread."""
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
-            self._worker = None
+        """Refuse new items and those that wait; finish the batch in hand and stop the thread."""
+        self._closed = True
         for waiting in self._queue:
-            waiting.result.cancel()
+            if not waiting.result.done():
+                waiting.result.set_exception(_shutting_down())
         self._queue.clear()
-        self._executor.shutdown(wait=True)
+        self._changed.set()
+        if self._worker is not None:
+            await self._worker
+        self._executor.shutdown()
+
+    def _check_room(self, more: int) -> None:
+        if self._closed:
+            raise _shutting_down()
+        if len(self._queue) + more > self._max_queue:
+            raise Overloaded(
+                "INFERENCE_QUEUE_FULL",
+                f"{len(self._queue)} maps wait for inference and {more} more came; "
+                f"at most {self._max_queue} may wait",
+                retry_after_s=_RETRY_AFTER_S,
+            )
 
     async def _serve(self) -> None:
-        while True:
+        while not self._closed:
             batch = await self._gather()
             if batch:
                 await self._process(batch)
 
     async def _gather(self) -> list[_Waiting[Item, Result]]:
-        """Wait for a first item, then for company, then take what is still wanted."""
-        self._arrived.clear()
+        """Wait for a first item, then for company; nothing if all were given up meanwhile."""
         if not self._queue:
-            await self._arrived.wait()
-        closes = self._queue[0].since + self._max_wait_s
-        while len(self._queue) < self._max_batch and (left := closes - time.monotonic()) > 0:
-            self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), left)
-            except TimeoutError:
+            await self._change(None)
+        closes = self._queue[0].since + self._max_wait_s if self._queue else 0
+        while len(self._queue) < self._max_batch and not self._closed:
+            left = closes - time.monotonic()
+            if left <= 0 or not await self._change(left):
                 break
         batch: list[_Waiting[Item, Result]] = []
         while self._queue and len(batch) < self._max_batch:
             waiting = self._queue.popleft()
-            if not waiting.result.done():
+            if not waiting.result.done():  # else its caller has gone
                 batch.append(waiting)
         return batch
+
+    async def _change(self, timeout_s: float | None) -> bool:
+        """Wait for new items or the end; whether there was a change in time."""
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
 
     async def _process(self, batch: list[_Waiting[Item, Result]]) -> None:
         self._observer.batch_started(
@@ -140,10 +159,10 @@ class Batcher(Generic[Item, Result]):
                 if not waiting.result.done():
                     waiting.result.set_exception(error)
             return
-        except asyncio.CancelledError:
-            for waiting in batch:
-                waiting.result.cancel()
-            raise
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.result.done():
                 waiting.result.set_result(result)
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("SHUTTING_DOWN", "the service is shutting down")

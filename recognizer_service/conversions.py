@@ -1,17 +1,18 @@
 """Between the recognizer's domain and its protobuf messages; a request's shape is checked here."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
 
 from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.duration_pb2 import Duration
 
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION
-from recognizer_service.gallery.records import Collection, Face, Subject
+from recognizer_service.gallery.records import Collection, Face, SightingOutcome, Subject
 from recognizer_service.questions import (
     AppliedThreshold,
     Candidate,
     Criterion,
     Decision,
+    EnrolRequest,
     FaceMap,
     Identification,
     Probe,
@@ -20,6 +21,8 @@ from recognizer_service.questions import (
     Verification,
 )
 from shared.errors import InvalidInput
+from shared.model_directory.manifest import CodecSpec
+from shared.service.moment import moment, timestamp
 
 _IDENTIFY_DECISIONS = {
     Decision.MATCH: recognizer_pb2.IDENTIFY_DECISION_MATCH,
@@ -33,34 +36,67 @@ _VERIFY_DECISIONS = {
     Decision.LOW_QUALITY: recognizer_pb2.VERIFY_DECISION_LOW_QUALITY,
 }
 
+_OUTCOMES = {
+    SightingOutcome.STORED: recognizer_pb2.StreamMapsResponse.OUTCOME_STORED,
+    SightingOutcome.DUPLICATE: recognizer_pb2.StreamMapsResponse.OUTCOME_DUPLICATE,
+    SightingOutcome.DISCARDED: recognizer_pb2.StreamMapsResponse.OUTCOME_DISCARDED,
+}
+
 
 def collection_id(named: str) -> str:
     """The collection a request means."""
     return named or DEFAULT_COLLECTION
 
 
-def face_map(message: compact_map_pb2.CompactMap) -> FaceMap:
-    """A map as it came in."""
+def face_map(message: compact_map_pb2.CompactMap, *, field: str) -> FaceMap:
+    """A map as it came in, at the path `field` of the request.
+
+    Raises:
+        InvalidInput: INVALID_TIME.
+    """
     return FaceMap(
         codec_id=message.codec_id,
         png=message.png,
         quality=message.quality if message.HasField("quality") else None,
-        capture_time=moment(message.capture_time) if message.HasField("capture_time") else None,
+        capture_time=moment(message.capture_time, field=f"{field}.capture_time")
+        if message.HasField("capture_time")
+        else None,
+        field=field,
     )
 
 
 def probe(message: recognizer_pb2.Probe) -> Probe:
-    """What is being asked about.
+    """What is being asked about; the path to it is "probe".
 
     Raises:
-        InvalidInput: NO_PROBE; neither a map nor a sighting.
+        InvalidInput: NO_PROBE, neither a map nor a sighting; INVALID_TIME.
     """
     source = message.WhichOneof("source")
     if source is None:
         raise InvalidInput("NO_PROBE", "the probe has neither map nor sighting_id", field="probe")
     if source == "sighting_id":
         return SightingId(message.sighting_id)
-    return face_map(message.map)
+    return face_map(message.map, field="probe.map")
+
+
+def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRequest:
+    """Whom to enrol.
+
+    Raises:
+        InvalidInput: INVALID_TIME.
+    """
+    return EnrolRequest(
+        maps=[
+            face_map(message, field=f"maps[{position}]")
+            for position, message in enumerate(request.maps)
+        ],
+        subject_id=request.subject_id,
+        display_name=request.display_name,
+        create_only=request.create_only,
+        allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
+        request_id=request.request_id,
+        caller=caller,
+    )
 
 
 def identify_criterion(message: recognizer_pb2.IdentifyThreshold) -> Criterion:
@@ -106,13 +142,37 @@ def verify_response(answer: Verification) -> recognizer_pb2.VerifyResponse:
     )
 
 
+def outcome(outcome: SightingOutcome) -> recognizer_pb2.StreamMapsResponse.Outcome:
+    """What became of a streamed map."""
+    return _OUTCOMES[outcome]
+
+
+def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec]:
+    """Codecs by operating point, as they are announced."""
+    return [
+        recognizer_pb2.Codec(
+            codec_id=codec.codec_id,
+            operating_point=point,
+            channels=codec.channels,
+            levels=codec.levels,
+            layout=codec.layout,
+        )
+        for point, codec in codecs.items()
+    ]
+
+
+def whole_seconds(message: Duration) -> int:
+    """A duration in seconds; one that has begun counts."""
+    return message.seconds + (message.nanos > 0)
+
+
 def collection_message(collection: Collection) -> gallery_pb2.Collection:
     """A collection as it is answered."""
     message = gallery_pb2.Collection(
         collection_id=collection.collection_id,
         max_fpir=collection.max_fpir,
         max_fmr=collection.max_fmr,
-        create_time=_timestamp(collection.created_at),
+        create_time=timestamp(collection.created_at),
         subject_count=collection.subject_count,
         face_count=collection.face_count,
     )
@@ -125,7 +185,7 @@ def subject_message(subject: Subject) -> gallery_pb2.Subject:
     return gallery_pb2.Subject(
         subject_id=subject.subject_id,
         display_name=subject.display_name,
-        create_time=_timestamp(subject.created_at),
+        create_time=timestamp(subject.created_at),
         face_count=subject.face_count,
     )
 
@@ -138,26 +198,9 @@ def face_message(face: Face) -> gallery_pb2.EnrolledFace:
         codec_id=face.codec_id,
         size_bytes=len(face.png),
         quality=face.quality,
-        capture_time=_timestamp(face.captured_at) if face.captured_at else None,
-        create_time=_timestamp(face.created_at),
+        capture_time=timestamp(face.captured_at) if face.captured_at else None,
+        create_time=timestamp(face.created_at),
     )
-
-
-def moment(message: Timestamp) -> datetime:
-    """A point in time, UTC.
-
-    Raises:
-        InvalidInput: INVALID_TIME; not a time between the years 1 and 9999.
-    """
-    try:
-        return message.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InvalidInput(
-            "INVALID_TIME",
-            f"capture_time is {message.seconds} s {message.nanos} ns since 1970; "
-            "it must lie between the years 1 and 9999",
-            field="capture_time",
-        ) from None
 
 
 def _candidate(candidate: Candidate) -> recognizer_pb2.Candidate:
@@ -190,9 +233,3 @@ def _timings(timings: Timings) -> recognizer_pb2.RecognizeTimings:
 def _shown(similarity: float) -> float:
     """Rounded, so that nobody climbs to a face by small steps of its similarity."""
     return round(similarity, 3)
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message

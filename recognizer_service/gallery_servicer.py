@@ -1,13 +1,14 @@
+# ruff: noqa: N802, ARG002 - names and signatures are the protocol's
 """GalleryService: receive, convert, call, convert, send."""
 
-from typing import Any
-
-import grpc
-
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc
+
 from recognizer_service import conversions
 from recognizer_service.gallery.collection import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR
-from recognizer_service.recognizer import EnrolRequest, Recognizer
+from recognizer_service.peer import certified_name
+from recognizer_service.recognizer import Recognizer
+from shared.errors import InvalidInput
+from shared.service.interceptor import Context
 
 _DEFAULT_PAGE = 100
 
@@ -19,28 +20,27 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
         self._recognizer = recognizer
         self._gallery = recognizer.gallery
 
-    async def CreateCollection(  # noqa: N802 - named by the protocol
-        self,
-        request: gallery_pb2.CreateCollectionRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def CreateCollection(
+        self, request: gallery_pb2.CreateCollectionRequest, context: Context
     ) -> gallery_pb2.CreateCollectionResponse:
         """Create an isolated gallery."""
         asked = request.collection
-        created = await self._recognizer.in_thread(
-            self._gallery.collections.create,
-            asked.collection_id,
-            max_fpir=asked.max_fpir or DEFAULT_MAX_FPIR,
-            max_fmr=asked.max_fmr or DEFAULT_MAX_FMR,
-            sighting_retention_s=asked.sighting_retention.seconds,
-        )
+        try:
+            created = await self._recognizer.in_thread(
+                self._gallery.collections.create,
+                asked.collection_id,
+                max_fpir=asked.max_fpir or DEFAULT_MAX_FPIR,
+                max_fmr=asked.max_fmr or DEFAULT_MAX_FMR,
+                sighting_retention_s=conversions.whole_seconds(asked.sighting_retention),
+            )
+        except InvalidInput as error:  # seconds there, a Duration here
+            raise error.in_field(f"collection.{error.field.removesuffix('_s')}") from None
         return gallery_pb2.CreateCollectionResponse(
             collection=conversions.collection_message(created)
         )
 
-    async def GetCollection(  # noqa: N802
-        self,
-        request: gallery_pb2.GetCollectionRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def GetCollection(
+        self, request: gallery_pb2.GetCollectionRequest, context: Context
     ) -> gallery_pb2.GetCollectionResponse:
         """One collection."""
         found = await self._recognizer.in_thread(
@@ -48,10 +48,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
         )
         return gallery_pb2.GetCollectionResponse(collection=conversions.collection_message(found))
 
-    async def ListCollections(  # noqa: N802
-        self,
-        request: gallery_pb2.ListCollectionsRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def ListCollections(
+        self, request: gallery_pb2.ListCollectionsRequest, context: Context
     ) -> gallery_pb2.ListCollectionsResponse:
         """One page of collections."""
         page = await self._recognizer.in_thread(
@@ -64,10 +62,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             next_page_token=page.next_page_token,
         )
 
-    async def DeleteCollection(  # noqa: N802
-        self,
-        request: gallery_pb2.DeleteCollectionRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def DeleteCollection(
+        self, request: gallery_pb2.DeleteCollectionRequest, context: Context
     ) -> gallery_pb2.DeleteCollectionResponse:
         """Delete a collection with all it holds."""
         deletion = await self._recognizer.in_thread(
@@ -77,21 +73,13 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             faces_deleted=deletion.faces_deleted, erased=deletion.erased
         )
 
-    async def Enroll(  # noqa: N802
-        self, request: gallery_pb2.EnrollRequest, context: grpc.aio.ServicerContext
+    async def Enroll(
+        self, request: gallery_pb2.EnrollRequest, context: Context
     ) -> gallery_pb2.EnrollResponse:
         """Add faces to a subject."""
         enrolled = await self._recognizer.enroll(
             conversions.collection_id(request.collection),
-            EnrolRequest(
-                maps=[conversions.face_map(message) for message in request.maps],
-                subject_id=request.subject_id,
-                display_name=request.display_name,
-                create_only=request.create_only,
-                allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
-                request_id=request.request_id,
-                caller=_caller(context),
-            ),
+            conversions.enrol_request(request, caller=certified_name(context) or ""),
         )
         return gallery_pb2.EnrollResponse(
             subject=conversions.subject_message(enrolled.subject),
@@ -99,10 +87,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             repeated_request=enrolled.repeated,
         )
 
-    async def GetSubject(  # noqa: N802
-        self,
-        request: gallery_pb2.GetSubjectRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def GetSubject(
+        self, request: gallery_pb2.GetSubjectRequest, context: Context
     ) -> gallery_pb2.GetSubjectResponse:
         """One subject with its faces."""
         subject, faces = await self._recognizer.in_thread(
@@ -115,10 +101,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             faces=map(conversions.face_message, faces),
         )
 
-    async def ListSubjects(  # noqa: N802
-        self,
-        request: gallery_pb2.ListSubjectsRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def ListSubjects(
+        self, request: gallery_pb2.ListSubjectsRequest, context: Context
     ) -> gallery_pb2.ListSubjectsResponse:
         """One page of subjects."""
         page = await self._recognizer.in_thread(
@@ -132,10 +116,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             next_page_token=page.next_page_token,
         )
 
-    async def DeleteSubject(  # noqa: N802
-        self,
-        request: gallery_pb2.DeleteSubjectRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def DeleteSubject(
+        self, request: gallery_pb2.DeleteSubjectRequest, context: Context
     ) -> gallery_pb2.DeleteSubjectResponse:
         """Delete a subject and the bytes it took."""
         deletion = await self._recognizer.in_thread(
@@ -147,10 +129,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             faces_deleted=deletion.faces_deleted, erased=deletion.erased
         )
 
-    async def GetFace(  # noqa: N802
-        self,
-        request: gallery_pb2.GetFaceRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def GetFace(
+        self, request: gallery_pb2.GetFaceRequest, context: Context
     ) -> gallery_pb2.GetFaceResponse:
         """One face."""
         face = await self._recognizer.in_thread(
@@ -160,10 +140,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
         )
         return gallery_pb2.GetFaceResponse(face=conversions.face_message(face))
 
-    async def ListFaces(  # noqa: N802
-        self,
-        request: gallery_pb2.ListFacesRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def ListFaces(
+        self, request: gallery_pb2.ListFacesRequest, context: Context
     ) -> gallery_pb2.ListFacesResponse:
         """The faces of a subject."""
         faces = await self._recognizer.in_thread(
@@ -173,10 +151,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
         )
         return gallery_pb2.ListFacesResponse(faces=map(conversions.face_message, faces))
 
-    async def DeleteFace(  # noqa: N802
-        self,
-        request: gallery_pb2.DeleteFaceRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def DeleteFace(
+        self, request: gallery_pb2.DeleteFaceRequest, context: Context
     ) -> gallery_pb2.DeleteFaceResponse:
         """Delete one face and the bytes it took."""
         deletion = await self._recognizer.in_thread(
@@ -185,9 +161,3 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             request.face_id,
         )
         return gallery_pb2.DeleteFaceResponse(erased=deletion.erased)
-
-
-def _caller(context: Any) -> str:
-    """Whose request ids these are: the name in the client's certificate, if it has one."""
-    names = context.auth_context().get("x509_common_name", [])
-    return names[0].decode(errors="replace") if names else ""

@@ -1,6 +1,10 @@
 """What the recognizer is asked and what it answers: the domain's own words, no protobuf."""
 
-from dataclasses import dataclass, field
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
@@ -16,12 +20,14 @@ class FaceMap:
         png: the map's PNG file.
         quality: in [0, 1] as the encoder asserts, None if unknown.
         capture_time: when the camera took the picture, None if unknown.
+        field: path to it in the request, for errors.
     """
 
     codec_id: str
-    png: bytes
+    png: bytes = dataclasses.field(repr=False)
     quality: float | None = None
     capture_time: datetime | None = None
+    field: str = "map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,29 @@ class SightingId:
 
 
 Probe = FaceMap | SightingId
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolRequest:
+    """Whom to enrol; the faces still as maps.
+
+    Attributes:
+        maps: the faces.
+        subject_id: the subject, new or known; "": an id is made.
+        display_name: for people.
+        create_only: refuse a known subject.
+        allow_duplicates: enrol even if another subject looks the same.
+        request_id: makes the call safe to repeat; "": it is not.
+        caller: whose request ids these are.
+    """
+
+    maps: Sequence[FaceMap]
+    subject_id: str
+    display_name: str = dataclasses.field(repr=False)
+    create_only: bool
+    allow_duplicates: bool
+    request_id: str
+    caller: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +112,13 @@ class Timings:
     embed_ms: float = 0.0
     match_ms: float = 0.0
 
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to `stage`."""
+        began = time.perf_counter()
+        yield
+        setattr(self, stage, getattr(self, stage) + 1000 * (time.perf_counter() - began))
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -100,7 +136,7 @@ class Identification:
     candidates: tuple[Candidate, ...] = ()
     threshold: AppliedThreshold | None = None
     quality_checked: bool = False
-    timings: Timings = field(default_factory=Timings)
+    timings: Timings = dataclasses.field(default_factory=Timings)
 
 
 @dataclass(frozen=True, slots=True)

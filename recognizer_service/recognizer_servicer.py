@@ -1,49 +1,51 @@
+# ruff: noqa: N802, ARG002 - names and signatures are the protocol's
 """RecognizerService: receive, convert, call, convert, send."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
-import grpc
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 
 from recognizer_service import conversions
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
-from recognizer_service.gallery.records import SightingOutcome
+from recognizer_service.peer import certified_name
 from recognizer_service.recognizer import Recognizer
 from recognizer_service.settings import RecognizerSettings
-from shared.errors import CompactfaceError, InvalidInput
+from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unavailable
 from shared.face.display import encode_png
 from shared.png_reader import MAX_PNG_BYTES
 from shared.service.error_interceptor import to_status
+from shared.service.interceptor import Context
+from shared.service.stopping import until_stopping
 
-_OUTCOMES = {
-    SightingOutcome.STORED: recognizer_pb2.StreamMapsResponse.OUTCOME_STORED,
-    SightingOutcome.DUPLICATE: recognizer_pb2.StreamMapsResponse.OUTCOME_DUPLICATE,
-    SightingOutcome.DISCARDED: recognizer_pb2.StreamMapsResponse.OUTCOME_DISCARDED,
-}
 _ANONYMOUS_CAMERA = "anonymous"
 
 
 class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
-    """The questions of backends, and the streams of cameras."""
+    """The questions of backends, and the streams of cameras.
 
-    def __init__(self, recognizer: Recognizer, settings: RecognizerSettings) -> None:
+    Args:
+        recognizer: the domain.
+        settings: limits, and where streamed maps go.
+        stopping: ends streams when it is set.
+    """
+
+    def __init__(
+        self, recognizer: Recognizer, settings: RecognizerSettings, stopping: asyncio.Event
+    ) -> None:
         self._recognizer = recognizer
         self._settings = settings
+        self._stopping = stopping
 
-    async def Identify(  # noqa: N802 - named by the protocol
-        self,
-        request: recognizer_pb2.IdentifyRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def Identify(
+        self, request: recognizer_pb2.IdentifyRequest, context: Context
     ) -> recognizer_pb2.IdentifyResponse:
         """Who is this?"""
         return await self._identify(request)
 
-    async def BatchIdentify(  # noqa: N802
-        self,
-        request: recognizer_pb2.BatchIdentifyRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def BatchIdentify(
+        self, request: recognizer_pb2.BatchIdentifyRequest, context: Context
     ) -> recognizer_pb2.BatchIdentifyResponse:
         """Who are these? One status each."""
         limit = self._settings.max_batch_items
@@ -56,53 +58,46 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         results = await asyncio.gather(*map(self._identify_item, request.requests))
         return recognizer_pb2.BatchIdentifyResponse(results=results)
 
-    async def Verify(  # noqa: N802
-        self,
-        request: recognizer_pb2.VerifyRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def Verify(
+        self, request: recognizer_pb2.VerifyRequest, context: Context
     ) -> recognizer_pb2.VerifyResponse:
         """Is this the same person?"""
         collection = conversions.collection_id(request.collection)
         probe = conversions.probe(request.probe)
         criterion = conversions.verify_criterion(request.threshold)
         reference = request.WhichOneof("reference")
+        if reference is None:
+            raise InvalidInput(
+                "NO_REFERENCE", "neither map nor subject_id is set", field="reference"
+            )
         if reference == "subject_id":
             answer = await self._recognizer.verify_subject(
                 collection, probe, request.subject_id, criterion
             )
-        elif reference == "map":
-            answer = await self._recognizer.verify_map(
-                collection, probe, conversions.face_map(request.map), criterion
-            )
         else:
-            raise InvalidInput("NO_REFERENCE", "neither map nor subject_id is set", field="map")
+            face = conversions.face_map(request.map, field="map")
+            answer = await self._recognizer.verify_map(collection, probe, face, criterion)
         return conversions.verify_response(answer)
 
-    async def StreamMaps(  # noqa: N802
-        self,
-        request_iterator: AsyncIterator[recognizer_pb2.StreamMapsRequest],
-        context: grpc.aio.ServicerContext,
+    async def StreamMaps(
+        self, request_iterator: AsyncIterator[recognizer_pb2.StreamMapsRequest], context: Context
     ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]:
         """Take maps from a camera, acknowledging each once it is durable."""
-        camera_id = _camera_id(context)
-        async for request in request_iterator:
+        camera_id = certified_name(context) or _ANONYMOUS_CAMERA
+        async for request in until_stopping(request_iterator, self._stopping):
             yield await self._accept(request, camera_id)
 
-    async def Embed(  # noqa: N802
-        self,
-        request: recognizer_pb2.EmbedRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def Embed(
+        self, request: recognizer_pb2.EmbedRequest, context: Context
     ) -> recognizer_pb2.EmbedResponse:
         """Compute the embedding of a map."""
-        embedding = await self._recognizer.embed(conversions.face_map(request.map))
+        embedding = await self._recognizer.embed(conversions.face_map(request.map, field="map"))
         return recognizer_pb2.EmbedResponse(
             embedding=embedding.tolist(), embedding_space=self._recognizer.decoder.embedding_space
         )
 
-    async def Reconstruct(  # noqa: N802
-        self,
-        request: recognizer_pb2.ReconstructRequest,
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def Reconstruct(
+        self, request: recognizer_pb2.ReconstructRequest, context: Context
     ) -> recognizer_pb2.ReconstructResponse:
         """Paint the picture that a map holds."""
         picture = await self._recognizer.reconstruct(
@@ -110,10 +105,8 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         )
         return recognizer_pb2.ReconstructResponse(png=encode_png(picture))
 
-    async def GetRecognizerInfo(  # noqa: N802
-        self,
-        request: recognizer_pb2.GetRecognizerInfoRequest,  # noqa: ARG002
-        context: grpc.aio.ServicerContext,  # noqa: ARG002
+    async def GetRecognizerInfo(
+        self, request: recognizer_pb2.GetRecognizerInfoRequest, context: Context
     ) -> recognizer_pb2.GetRecognizerInfoResponse:
         """Describe model, codecs and limits."""
         manifest = self._recognizer.decoder.model.manifest
@@ -122,16 +115,7 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             model_family=manifest.family,
             model_version=manifest.version,
             embedding_space=manifest.embedding_space,
-            codecs=[
-                recognizer_pb2.Codec(
-                    codec_id=codec.codec_id,
-                    operating_point=point,
-                    channels=codec.channels,
-                    levels=codec.levels,
-                    layout=codec.layout,
-                )
-                for point, codec in manifest.codecs.items()
-            ],
+            codecs=conversions.codec_messages(manifest.codecs),
             max_batch=self._settings.max_batch_items,
             max_subjects=MAX_SUBJECTS_PER_SEARCH,
             max_map_bytes=MAX_PNG_BYTES,
@@ -169,16 +153,12 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
                 self._settings.stream_collection,
                 request.sighting_id,
                 camera_id,
-                conversions.face_map(request.map),
+                conversions.face_map(request.map, field="map"),
             )
+        except (Overloaded, Unavailable):
+            raise  # it will be sent again; what follows must not overtake it
         except CompactfaceError as error:
             answer.error.CopyFrom(to_status(error))
         else:
-            answer.outcome = _OUTCOMES[outcome]
+            answer.outcome = conversions.outcome(outcome)
         return answer
-
-
-def _camera_id(context: grpc.aio.ServicerContext) -> str:
-    """The common name of the client's certificate; without mutual TLS nobody can be sure."""
-    names = context.auth_context().get("x509_common_name", [])
-    return names[0].decode(errors="replace")[:128] if names else _ANONYMOUS_CAMERA

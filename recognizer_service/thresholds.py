@@ -44,12 +44,13 @@ class Thresholds:
         Args:
             criterion: what the caller asks for.
             default_rate: what the collection asks for where the caller is silent.
-            faces: N, how many comparisons the answer is the best of; at least 1.
+            faces: N, how many comparisons the answer is the best of; 0 counts as 1.
             codecs: codec ids of probe and enrolment.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED, unless the caller gave a similarity.
         """
+        faces = max(1, faces)
         if criterion.min_similarity is not None:
             return self._of_similarity(criterion.min_similarity, faces, codecs)
         rate = default_rate if criterion.max_rate is None else criterion.max_rate

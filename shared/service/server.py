@@ -54,11 +54,13 @@ class ServiceHost:
 
     Attributes:
         server: add servicers to it before `listen`.
+        port: the gRPC port bound by `listen`, also where 0 was asked for.
         stopping: set by SIGTERM and SIGINT while serving, or by anyone. Long streams may
             watch it to end themselves instead of being cut when `drain_seconds` are over.
     """
 
     server: grpc.aio.Server
+    port: int
 
     def __init__(
         self,
@@ -118,16 +120,16 @@ class ServiceHost:
             SettingsError: an address cannot be bound, or the TLS files cannot be used.
         """
         settings = self._settings
-        port = self._bind(server_credentials(settings))
+        self.port = self._bind(server_credentials(settings))
         metrics = self._resources.enter_context(closing(self._serve_metrics()))
         await self.server.start()
         _log.info(
             "listening",
-            address=_address(settings.host, port),
+            address=_address(settings.host, self.port),
             metrics_address=_address(settings.metrics_host, metrics.port),
             tls="mutual" if settings.mutual_tls else "server" if settings.tls_key else "none",
         )
-        return port
+        return self.port
 
     async def serve(self) -> None:
         """Answer SERVING until `stopping` is set or a signal comes, then drain.
