@@ -1,0 +1,39 @@
+# The camera's side: photographs in, compact maps out. There is no torch in it.
+#
+#   docker build -f deploy/encoder.Dockerfile -t compactface/encoder .
+#
+# Where pip needs a configuration of its own, lend it to the build; it stays out of the image:
+#   --secret id=pip,src=$HOME/.config/pip/pip.conf
+ARG BASE_IMAGE=python:3.11-slim
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /build
+RUN python3 -m venv /opt/compactface
+COPY pyproject.toml .
+# Dependencies have a layer of their own: they change less often than the source.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=cache,target=/root/.cache/pip \
+    python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+        print(*project["dependencies"], *project["optional-dependencies"]["encoder"], sep="\n")' \
+        > requirements.txt \
+    && /opt/compactface/bin/pip install -r requirements.txt
+COPY . .
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=cache,target=/root/.cache/pip \
+    /opt/compactface/bin/pip install '.[encoder]'
+
+FROM ${BASE_IMAGE}
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface
+COPY --from=build /opt/compactface /opt/compactface
+# ONNX Runtime reports on its sessions to its makers unless told not to: a camera's host tells nobody.
+# The bind is refused until mutual TLS is set up, or COMPACTFACE_ENCODER_INSECURE says why not.
+ENV PATH=/opt/compactface/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    COMPACTFACE_ENCODER_HOST=0.0.0.0 \
+    COMPACTFACE_ENCODER_METRICS_HOST=0.0.0.0 \
+    COMPACTFACE_ENCODER_MODELS=/var/lib/compactface/models
+EXPOSE 50051 9464
+USER compactface
+ENTRYPOINT ["compactface", "serve", "encoder"]
