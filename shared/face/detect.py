@@ -81,7 +81,7 @@ class MtcnnDetector:
 
     Raises:
         ValueError: `min_face_size` is below 12.
-        ImportError: the extra `encoder` is not installed.
+        ModuleNotFoundError: the extra `encoder` is not installed.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class MtcnnDetector:
         *,
         min_face_size: float = 20,
         max_side: int = 1280,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.9),
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.95),
         threads: int = 1,
     ) -> None:
         if min_face_size < 12:  # noqa: PLR2004 - P-Net's own size; below it pictures would grow

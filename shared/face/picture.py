@@ -29,7 +29,7 @@ _TURNS = {
 }
 """EXIF orientation to what makes the picture upright."""
 
-_TRANSPARENT_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
+_TRANSPARENT_MODES = {"RGBA", "LA", "PA"}
 _DIRECT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 
 
