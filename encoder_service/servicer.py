@@ -114,7 +114,6 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             )
         taken = conversions.capture_time(request, field=f"{path}capture_time")
         picture = await self._run_encoder(request, field=f"{path}image")
-        self._metrics.observe(picture)
         faces = [
             conversions.face_message(
                 face,
@@ -134,11 +133,16 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
     async def _run_encoder(
         self, request: encoder_pb2.EncodeRequest, *, field: str
     ) -> EncodedPicture:
-        kind = conversions.picture_kind(request.kind)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor,
-                lambda: self._encoder.encode(request.image, kind=kind, max_faces=request.max_faces),
+        def work() -> EncodedPicture:
+            picture = self._encoder.encode(
+                request.image,
+                kind=conversions.picture_kind(request.kind),
+                max_faces=request.max_faces,
             )
+            self._metrics.observe(picture)  # here, since the caller may be gone by now
+            return picture
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except CompactfaceError as error:
             raise error.in_field(field) from None

@@ -1,0 +1,78 @@
+"""The real encoder and the real recognizer, shared by the tests of a session, and what to ask."""
+
+import io
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from compactface.v1 import encoder_pb2, gallery_pb2
+from compactface.v1.compact_map_pb2 import CompactMap
+from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP
+from PIL import Image
+
+from tests.services.hosting import Service, running_encoder, running_recognizer
+
+PHOTOS = Path(__file__).parents[1] / "data"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def encoder(tiny_models: Path) -> AsyncIterator[Service]:
+    """An encoder without uplink."""
+    async with running_encoder(tiny_models) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def recognizer(
+    tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """A recognizer with limits that tests can reach; tests bring collections of their own."""
+    gallery = tmp_path_factory.mktemp("gallery") / "gallery.sqlite"
+    async with running_recognizer(tiny_models, gallery, max_batch_items=4) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def collection(recognizer: Service) -> str:
+    """A new, empty collection."""
+    name = f"test-{uuid.uuid4()}"
+    await recognizer.gallery.CreateCollection(
+        gallery_pb2.CreateCollectionRequest(collection=gallery_pb2.Collection(collection_id=name))
+    )
+    return name
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, bytes]:
+    """The photographs by name, one face each."""
+    return {path.stem: path.read_bytes() for path in sorted(PHOTOS.glob("*.jpg"))}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def maps(encoder: Service, photos: dict[str, bytes]) -> dict[str, CompactMap]:
+    """The compact map of the face in each photograph."""
+    return {
+        name: (await encoder.encoder.Encode(encoder_pb2.EncodeRequest(image=image))).faces[0].map
+        for name, image in photos.items()
+    }
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def strangers(encoder: Service) -> list[CompactMap]:
+    """Maps of 40 crops of coloured clouds, which resemble neither faces nor each other."""
+    made = []
+    for seed in range(40):
+        request = encoder_pb2.EncodeRequest(image=clouds(seed), kind=PICTURE_KIND_CROP)
+        made.append((await encoder.encoder.Encode(request)).faces[0].map)
+    return made
+
+
+def clouds(seed: int) -> bytes:
+    """A crop of coloured clouds as a PNG file."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (14, 12, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((96, 112), Image.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
