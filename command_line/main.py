@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from command_line import evaluate, gallery, model, serve
+from command_line import evaluate, gallery, model, serve, train
+from command_line.demo.command import demo
 from command_line.encode import encode
 from command_line.enroll import enroll
 from command_line.errors import ReportingGroup
+from command_line.health import health
 from command_line.identify import identify
 from command_line.verify import verify
 
@@ -19,13 +21,16 @@ app = typer.Typer(
     help="Face recognition over thin networks: a few hundred bytes a face.",
 )
 app.add_typer(serve.app, name="serve")
+app.command()(demo)
 app.command()(encode)
 app.command()(enroll)
 app.command()(identify)
 app.command()(verify)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(model.app, name="model")
+app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
+app.command()(health)
 
 
 def _print_version(asked: bool) -> None:
