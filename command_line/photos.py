@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -69,7 +70,7 @@ class LocalEncoder:
         from encoder_service import conversions
 
         picture = self._encoder.encode(image)
-        taken = conversions.capture_time(encoder_pb2.EncodeRequest())
+        taken = datetime.now(UTC)
         codec_id = self._encoder.crop_encoder.codec_id
         return encoder_pb2.EncodeResponse(
             faces=[

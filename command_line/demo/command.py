@@ -1,0 +1,75 @@
+"""`compactface demo`: the main job on the sample photographs, from end to end."""
+
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from command_line.demo.performance import Performance
+
+
+def demo(
+    *,
+    output: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for the contact sheet and result.json.")
+    ] = Path("build/demo"),
+    photos: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the sample photographs.")
+    ] = Path("tests/data"),
+    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+) -> None:
+    """Run both services, enroll, identify and verify the sample photographs.
+
+    Ends with 1 if any answer is wrong.
+    """
+    from command_line.demo import report
+    from command_line.demo.contact_sheet import draw
+
+    signal.signal(signal.SIGTERM, _exit)  # so that the services are stopped, too
+    output.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    performance = _perform(output, photos, models, family, console)
+    report.show(performance, console)
+    sheet = output / "contact-sheet.png"
+    draw(performance).save(sheet)
+    console.print(f"{sheet} shows photo, crop, map, reconstruction and answer.")
+    if not performance.is_right:
+        raise typer.Exit(1)
+
+
+def _perform(
+    output: Path, photos: Path, models: Path, family: str, console: Console
+) -> "Performance":
+    from compactface.client import EncoderClient, RecognizerClient
+
+    from command_line.demo import report
+    from command_line.demo.performance import perform
+    from command_line.demo.processes import running_services
+    from command_line.demo.scenario import COLLECTION
+
+    with (
+        tempfile.TemporaryDirectory(prefix="gallery-", dir=output) as gallery,
+        console.status("starting the encoder and the recognizer"),
+        running_services(
+            models=models,
+            family=family,
+            gallery=Path(gallery) / "gallery.db",
+            collection=COLLECTION,
+            logs=output,
+        ) as services,
+        EncoderClient(services.encoder) as encoder,
+        RecognizerClient(services.recognizer) as recognizer,
+    ):
+        performance = perform(encoder, recognizer, photos)
+        report.write_json(output / "result.json", performance, encoder.get_encoder_info())
+        return performance
+
+
+def _exit(number: int, _frame: Any) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,124 @@
+"""The two services as real processes on free ports, stopped however the demo ends."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import Unavailable
+
+_START_WITHIN_S = 120.0  # a cold disk and a busy machine: loading torch alone takes seconds
+_STOP_WITHIN_S = 15.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where the two services listen, as host:port."""
+
+    encoder: str
+    recognizer: str
+
+
+@contextmanager
+def running_services(
+    *, models: Path, family: str, gallery: Path, collection: str, logs: Path
+) -> Iterator[Services]:
+    """Both services, ready to answer.
+
+    Args:
+        models: folder of model families.
+        family: which of them.
+        gallery: database file of the recognizer.
+        collection: where the recognizer keeps what the encoder streams.
+        logs: folder for encoder.log and recognizer.log.
+
+    Raises:
+        Unavailable: a service did not start; the message holds its last words.
+    """
+    common = {"models": str(models), "family": family}
+    recognizer_flags = {**common, "gallery": str(gallery), "stream-collection": collection}
+    with _running("recognizer", recognizer_flags, logs) as recognizer:
+        recognizer_address = recognizer.address()
+        encoder_flags = {**common, "uplink-target": recognizer_address}
+        with _running("encoder", encoder_flags, logs) as encoder:
+            encoder_address = encoder.address()
+            for service in (recognizer, encoder):
+                service.wait_for("serving")
+            yield Services(encoder_address, recognizer_address)
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """One service process and its log, a JSON object a line."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def address(self) -> str:
+        """host:port, once it listens."""
+        return str(self.wait_for("listening")["address"])
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """The first log line of that event."""
+        deadline = time.monotonic() + _START_WITHIN_S
+        while time.monotonic() < deadline:
+            ended = self.process.poll() is not None
+            for line in self._lines():
+                if line.get("event") == event:
+                    return line
+            if ended:
+                raise self._failed(f"ended with {self.process.returncode}")
+            time.sleep(_POLL_S)
+        raise self._failed(f"did not say {event!r} within {_START_WITHIN_S:.0f} s")
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                yield json.loads(line)
+
+    def _failed(self, what: str) -> Unavailable:
+        words = self.log.read_text(encoding="utf-8").strip() or "it said nothing"
+        return Unavailable(
+            "SERVICE_NOT_STARTED", f"the {self.name} service {what}; {self.log}: {words[-2000:]}"
+        )
+
+
+@contextmanager
+def _running(name: str, flags: dict[str, str], logs: Path) -> Iterator[_Service]:
+    log = logs / f"{name}.log"
+    options = {"port": "0", "metrics-port": "0", **flags}
+    command = [sys.executable, "-m", "command_line", "serve", name]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(  # noqa: S603 - this very program
+            [*command, *(f"--{key}={value}" for key, value in options.items())],
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            env=_environment(),
+        )
+    try:
+        yield _Service(name, process, log)
+    finally:
+        _stop(process)
+
+
+def _environment() -> dict[str, str]:
+    """Without settings of other services, so that the demo is the same on every machine."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("COMPACTFACE_")}
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

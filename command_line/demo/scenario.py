@@ -1,0 +1,70 @@
+"""What the demo asks about the sample photographs, and what it must be answered."""
+
+from dataclasses import dataclass
+
+COLLECTION = "demo"
+UNKNOWN = "unknown"
+SAME, DIFFERENT = "same", "different"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A person to make known with one photo."""
+
+    subject_id: str
+    display_name: str
+    photo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """Who does `photo` show?
+
+    Attributes:
+        photo: which the recognizer has not seen before.
+        expected: a subject's id, or `UNKNOWN`.
+        streamed: whether the map travels by the encoder's uplink, and the question names only
+            the sighting.
+    """
+
+    photo: str
+    expected: str
+    streamed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Does `photo` show the same person as `reference`?
+
+    Attributes:
+        photo: the probe.
+        reference: another photo, or the id of an enrolled subject.
+        expected: `SAME` or `DIFFERENT`.
+    """
+
+    photo: str
+    reference: str
+    expected: str
+
+
+_OBAMA = "barack_obama_portrait_2012.jpg"
+_OBAMA_SPEAKING = "barack_obama_congress.jpg"
+_OBAMA_STANDING = "barack_obama_blue_room.jpg"
+_BIDEN = "joe_biden_blue_room.jpg"
+_COLLINS = "eileen_collins_portrait.jpg"
+
+ENROLMENTS = (
+    Enrolment("barack-obama", "Barack Obama", _OBAMA),
+    Enrolment("eileen-collins", "Eileen Collins", _COLLINS),
+)
+IDENTIFICATIONS = (
+    Identification(_OBAMA_SPEAKING, expected="barack-obama"),
+    Identification(_OBAMA_STANDING, expected="barack-obama", streamed=True),
+    Identification(_BIDEN, expected=UNKNOWN),
+)
+VERIFICATIONS = (
+    Verification(_OBAMA, _OBAMA_SPEAKING, expected=SAME),
+    Verification(_OBAMA_STANDING, "barack-obama", expected=SAME),
+    Verification(_OBAMA, _BIDEN, expected=DIFFERENT),
+    Verification(_COLLINS, _OBAMA, expected=DIFFERENT),
+)
