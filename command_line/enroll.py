@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from command_line.options import (
     Collection,
@@ -46,7 +45,7 @@ def enroll(
             collection=collection,
             on_duplicate="allow" if allow_duplicate else "reject",
         )
-    Console(highlight=False).print(
+    typer.echo(
         f"enrolled {len(answer.faces)} faces of {answer.subject.subject_id} in {collection}; "
         f"{answer.subject.face_count} in all"
     )

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
+_FILE_WIDTH = 120
+
+
+def open_console() -> Console:
+    """The standard output; as wide as the terminal, or wide enough if it is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
+
+
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """Print a table; columns of numbers are named with a leading ">"."""
     table = Table(title=title or None)
@@ -22,7 +31,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
         table.add_column(column.removeprefix(">"), justify="right" if right else "left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    open_console().print(table)
 
 
 def show_json(document: Any) -> None:

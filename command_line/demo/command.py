@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from command_line.demo.performance import Performance
 
 
@@ -30,10 +31,11 @@ def demo(
     """
     from command_line.demo import report
     from command_line.demo.contact_sheet import draw
+    from command_line.output import open_console
 
     signal.signal(signal.SIGTERM, _exit)  # so that the services are stopped, too
     output.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    console = open_console()
     performance = _perform(output, photos, models, family, console)
     report.show(performance, console)
     sheet = output / "contact-sheet.png"
@@ -44,7 +46,7 @@ def demo(
 
 
 def _perform(
-    output: Path, photos: Path, models: Path, family: str, console: Console
+    output: Path, photos: Path, models: Path, family: str, console: "Console"
 ) -> "Performance":
     from compactface.client import EncoderClient, RecognizerClient
 

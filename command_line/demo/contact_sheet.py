@@ -17,14 +17,16 @@ _RIGHT, _WRONG, _BOX = "#1a7f37", "#c62828", "#f5b301"
 
 _FACE = (144, 168)  # a crop at one and a half times its size
 _PHOTO = (216, 168)
+_MAP = (168, 168)
 _ANSWER_WIDTH = 380
 _COLUMNS = (
     ("photo", _PHOTO[0]),
     ("aligned crop", _FACE[0]),
-    ("compact map", _FACE[0]),
+    ("compact map", _MAP[0]),
     ("reconstruction", _FACE[0]),
     ("answer", _ANSWER_WIDTH),
 )
+_CONTEXT = 2.6  # how many heights of the face a photo shows
 _MARGIN, _GAP, _PAD = 36, 24, 14
 _ROW = _FACE[1] + 2 * _PAD
 _HEADER = 104
@@ -63,9 +65,8 @@ def _draw_row(sheet: Image.Image, top: int, sight: Sight, performance: Performan
         _open(sight.reconstruction).resize(_FACE, Image.Resampling.LANCZOS),
     )
     *places, answer = zip(_lefts(), _COLUMNS, strict=True)
-    for picture, (left, (_, width)) in zip(pictures, places, strict=True):
-        middle = left + (width - picture.width) // 2
-        sheet.paste(picture, (middle, top + (_ROW - picture.height) // 2))
+    for picture, (left, _) in zip(pictures, places, strict=True):
+        sheet.paste(picture, (left, top + (_ROW - picture.height) // 2))
     _draw_answer(sheet, (answer[0], top + _PAD + 8), sight, performance)
 
 
@@ -111,13 +112,21 @@ def _draw_pair(
 
 
 def _photo_with_box(sight: Sight) -> Image.Image:
-    photo = _open(sight.image)
-    box = sight.face.box
+    """The photo, or as much of it around the face as lets the face be seen."""
+    photo, box = _open(sight.image), sight.face.box
+    height = min(photo.height, round(_CONTEXT * box.height))
+    width = min(photo.width, round(height * _PHOTO[0] / _PHOTO[1]))
+    left = _within(box.x + box.width / 2 - width / 2, photo.width - width)
+    top = _within(box.y + box.height / 2 - height / 3, photo.height - height)
     corners = (box.x, box.y, box.x + box.width, box.y + box.height)
-    thickness = max(2, round(3 * max(photo.width / _PHOTO[0], photo.height / _PHOTO[1])))
-    ImageDraw.Draw(photo).rectangle(corners, outline=_BOX, width=thickness)
-    photo.thumbnail(_PHOTO, Image.Resampling.LANCZOS)
-    return photo
+    ImageDraw.Draw(photo).rectangle(corners, outline=_BOX, width=max(2, height // 50))
+    part = photo.crop((left, top, left + width, top + height))
+    part.thumbnail(_PHOTO, Image.Resampling.LANCZOS)
+    return part
+
+
+def _within(start: float, last: int) -> int:
+    return max(0, min(round(start), last))
 
 
 def _map_picture(png: bytes, fmt: MapFormat) -> Image.Image:
@@ -126,24 +135,27 @@ def _map_picture(png: bytes, fmt: MapFormat) -> Image.Image:
     shades = np.rint(symbols.astype(np.float32) * (255 / (fmt.levels - 1))).astype(np.uint8)
     if fmt.layout == "rgb8":
         picture = Image.fromarray(np.moveaxis(shades, 0, -1))
-        return picture.resize(_FACE, Image.Resampling.NEAREST)
-    columns = math.ceil(math.sqrt(fmt.channels))
-    rows = math.ceil(fmt.channels / columns)
-    scale = min(_FACE[0] // (columns * fmt.width), _FACE[1] // (rows * fmt.height))
-    return _tiles(shades, columns=columns, rows=rows, scale=scale)
+        return picture.resize((12 * fmt.width, 12 * fmt.height), Image.Resampling.NEAREST)
+    return _tiles(shades)
 
 
-def _tiles(shades: NDArray[np.uint8], *, columns: int, rows: int, scale: int) -> Image.Image:
-    _, height, width = shades.shape
+def _tiles(channels: NDArray[np.uint8]) -> Image.Image:
+    """(C, H, W) as C small pictures with a little paper in between."""
+    count, height, width = channels.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
     between = 3
-    step = (width * scale + between, height * scale + between)
-    picture = Image.new("RGB", (columns * step[0] - between, rows * step[1] - between), _CARD)
-    for number, channel in enumerate(shades):
-        tile = Image.fromarray(channel).resize(
-            (width * scale, height * scale), Image.Resampling.NEAREST
-        )
+    scale = min(
+        ((_MAP[0] + between) // columns - between) // width,
+        ((_MAP[1] + between) // rows - between) // height,
+    )
+    tile = (width * scale, height * scale)
+    size = (columns * (tile[0] + between) - between, rows * (tile[1] + between) - between)
+    picture = Image.new("RGB", size, _CARD)
+    for number, channel in enumerate(channels):
         row, column = divmod(number, columns)
-        picture.paste(tile, (column * step[0], row * step[1]))
+        corner = (column * (tile[0] + between), row * (tile[1] + between))
+        picture.paste(Image.fromarray(channel).resize(tile, Image.Resampling.NEAREST), corner)
     return picture
 
 

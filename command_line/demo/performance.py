@@ -77,7 +77,8 @@ class Outcome:
         actual: a subject's id, "unknown", "same", "different" or "low quality".
         similarity: of the probe to the best candidate or the reference.
         threshold: what a match must reach.
-        stages_ms: milliseconds of each stage of the recognizer, and of the uplink.
+        stages_ms: milliseconds of each stage of the recognizer, and of
+            "streaming": from the photo to the recognizer's acknowledgement of its map.
     """
 
     asked: Identification | Verification
@@ -159,9 +160,9 @@ class _Stage:
         began = time.perf_counter()
         sighting_id = self._see_by_stream(asked.photo).face.sighting_id
         self._wait_until_acknowledged()
-        uplink_ms = 1000 * (time.perf_counter() - began)
+        streaming_ms = 1000 * (time.perf_counter() - began)
         answer = self._recognizer.identify(sighting_id, collection=COLLECTION)
-        return _identified(asked, answer, {"photo_to_acknowledgement": uplink_ms})
+        return _identified(asked, answer, {"streaming": streaming_ms})
 
     def verify(self, asked: Verification) -> Outcome:
         is_photo = asked.reference in self.sights
@@ -215,14 +216,14 @@ def _map_format(encoder: EncoderClient, recognizer: RecognizerClient) -> MapForm
 
 
 def _identified(
-    asked: Identification, answer: IdentifyResponse, uplink_ms: Mapping[str, float]
+    asked: Identification, answer: IdentifyResponse, streaming: Mapping[str, float]
 ) -> Outcome:
     best = answer.candidates[0]
     actual = {
         IDENTIFY_DECISION_MATCH: best.subject_id,
         IDENTIFY_DECISION_NO_MATCH: UNKNOWN,
     }.get(answer.decision, decision_text(IdentifyDecision.Name(answer.decision)))
-    stages = {**uplink_ms, **_stages(answer.timings)}
+    stages = {**streaming, **_stages(answer.timings)}
     return Outcome(asked, actual, best.similarity, answer.threshold, stages)
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from compactface.v1.encoder_pb2 import GetEncoderInfoResponse
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from command_line.demo.performance import JPEG_QUALITY, Outcome, Performance
-from command_line.demo.scenario import Identification, Verification
+from command_line.demo.scenario import LABELS, Identification, Verification
 
 
 def show(performance: Performance, console: Console) -> None:
@@ -34,17 +35,22 @@ def write_json(path: Path, performance: Performance, info: GetEncoderInfoRespons
 
 def _answers(performance: Performance) -> Table:
     table = Table(
-        title="Compact maps of unseen photographs, against those enrolled",
+        title="Compact maps against the enrolled, and against each other",
         caption=f"JPEG: the same aligned crop of 112x96 at quality {JPEG_QUALITY}. "
         "Thresholds: the collection's defaults.",
+        box=box.SIMPLE_HEAD,
     )
-    for column in ("question", "map", "JPEG", "similarity", "threshold", "answer", "expected", ""):
-        is_number = column in {"map", "JPEG", "similarity", "threshold"}
-        table.add_column(column, justify="right" if is_number else "left")
+    for column in ("probe", "against"):
+        table.add_column(column)
+    for column in ("map", "JPEG", "similarity", "threshold"):
+        table.add_column(column, justify="right")
+    for column in ("answer", "expected", ""):
+        table.add_column(column)
     for outcome in performance.outcomes:
         sight = performance.sights[outcome.asked.photo]
         table.add_row(
-            question(outcome),
+            LABELS[outcome.asked.photo],
+            _against(outcome.asked),
             f"{sight.face.size_bytes} B",
             f"{sight.jpeg_bytes} B",
             f"{outcome.similarity:.3f}",
@@ -56,29 +62,32 @@ def _answers(performance: Performance) -> Table:
     return table
 
 
+def _against(asked: Identification | Verification) -> str:
+    if isinstance(asked, Verification):
+        return LABELS.get(asked.reference, asked.reference)
+    return "all, streamed" if asked.streamed else "all"
+
+
 def _times(performance: Performance) -> Table:
-    """Milliseconds per stage: the encoder's for each photo, the recognizer's for each question."""
-    table = Table(title="Milliseconds per stage")
-    outcomes = [outcome for outcome in performance.outcomes if _is_identification(outcome)]
-    encoding = list(performance.sights[outcomes[0].asked.photo].stages_ms)
-    recognizing = ["unpack", "embed", "match"]
-    table.add_column("photo")
-    for stage in [*encoding, *recognizing]:
+    """Milliseconds per stage of each identification: the encoder's, then the recognizer's."""
+    outcomes = [
+        outcome for outcome in performance.outcomes if isinstance(outcome.asked, Identification)
+    ]
+    rows = {
+        outcome.asked.photo: {
+            **performance.sights[outcome.asked.photo].stages_ms,
+            **outcome.stages_ms,
+        }
+        for outcome in outcomes
+    }
+    stages = list(dict.fromkeys(stage for row in rows.values() for stage in row))
+    table = Table("photo", title="Milliseconds per stage", box=box.SIMPLE_HEAD)
+    for stage in stages:
         table.add_column(stage, justify="right")
-    for outcome in outcomes:
-        photo = outcome.asked.photo
-        stages = {**performance.sights[photo].stages_ms, **outcome.stages_ms}
-        table.add_row(photo, *(f"{stages[stage]:.1f}" for stage in [*encoding, *recognizing]))
+    for photo, row in rows.items():
+        times = (f"{row[stage]:.1f}" if stage in row else "" for stage in stages)
+        table.add_row(LABELS[photo], *times)
     return table
-
-
-def question(outcome: Outcome) -> str:
-    """What was asked, in words."""
-    asked = outcome.asked
-    if isinstance(asked, Identification):
-        route = " (streamed)" if asked.streamed else ""
-        return f"who is {_stem(asked.photo)}?{route}"
-    return f"{_stem(asked.photo)} = {_stem(asked.reference)}?"
 
 
 def _record(performance: Performance, outcome: Outcome) -> dict[str, Any]:
@@ -103,13 +112,5 @@ def _asked(asked: Identification | Verification) -> dict[str, Any]:
     return {"question": question, **asdict(asked)}
 
 
-def _is_identification(outcome: Outcome) -> bool:
-    return isinstance(outcome.asked, Identification)
-
-
 def _rounded(stages: Any) -> dict[str, float]:
     return {stage: round(milliseconds, 2) for stage, milliseconds in stages.items()}
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".jpg")

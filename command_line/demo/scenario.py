@@ -53,6 +53,15 @@ _OBAMA_STANDING = "barack_obama_blue_room.jpg"
 _BIDEN = "joe_biden_blue_room.jpg"
 _COLLINS = "eileen_collins_portrait.jpg"
 
+LABELS = {
+    _OBAMA: "Obama, portrait",
+    _OBAMA_SPEAKING: "Obama, Congress",
+    _OBAMA_STANDING: "Obama, Blue Room",
+    _BIDEN: "Biden, Blue Room",
+    _COLLINS: "Collins, portrait",
+}
+"""Short names of the photos."""
+
 ENROLMENTS = (
     Enrolment("barack-obama", "Barack Obama", _OBAMA),
     Enrolment("eileen-collins", "Eileen Collins", _COLLINS),
