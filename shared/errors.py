@@ -12,6 +12,7 @@
     │   └── UnknownCodec         no decoder here for that codec id
     ├── Overloaded               too much at once; try again after `retry_after_s`
     ├── Unavailable              a peer or a component is away; try again
+    ├── Unimplemented            the protocol has it, this version does not
     └── InvalidModel             a model directory is damaged or incomplete
 
 Messages name the value and the limit and are safe to show to a client. The domain raises
@@ -120,6 +121,12 @@ class Unavailable(CompactfaceError):
     """A peer or a component is away; try again."""
 
     code = "UNAVAILABLE"
+
+
+class Unimplemented(CompactfaceError):
+    """The protocol has it, this version does not."""
+
+    code = "UNIMPLEMENTED"
 
 
 class InvalidModel(CompactfaceError):

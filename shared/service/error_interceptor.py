@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from shared.errors import CompactfaceError, InvalidInput, Overloaded
+from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unimplemented
 from shared.service.interceptor import AroundInterceptor, Context, Method
 
 DOMAIN = "compactface"
@@ -31,6 +31,8 @@ class ErrorInterceptor(AroundInterceptor):
             await _abort(context, to_status(error))
         except DecodeError:
             await _abort(context, _MALFORMED)
+        except NotImplementedError:  # of generated servicers, for methods nobody wrote yet
+            await _abort(context, _UNIMPLEMENTED)
         except grpc.aio.AbortError:
             raise
         except Exception:  # noqa: BLE001 - nothing of a bug may reach the client
@@ -65,6 +67,10 @@ def to_status(error: CompactfaceError) -> status_pb2.Status:
 _INTERNAL = to_status(CompactfaceError("INTERNAL", "internal error"))
 _MALFORMED = to_status(
     InvalidInput("MALFORMED_REQUEST", "the request is not a legal message of this method")
+)
+
+_UNIMPLEMENTED = to_status(
+    Unimplemented("NOT_IMPLEMENTED", "this version does not implement the method yet")
 )
 
 

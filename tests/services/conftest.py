@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from compactface.v1 import encoder_pb2, gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
-from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP
-from PIL import Image
+from PIL import Image, ImageEnhance
 
+from tests.services.asking import crop_map
 from tests.services.hosting import Service, running_encoder, running_recognizer
 
 PHOTOS = Path(__file__).parents[1] / "data"
@@ -61,18 +61,21 @@ async def maps(encoder: Service, photos: dict[str, bytes]) -> dict[str, CompactM
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def strangers(encoder: Service) -> list[CompactMap]:
-    """Maps of 40 crops of coloured clouds, which resemble neither faces nor each other."""
-    made = []
-    for seed in range(40):
-        request = encoder_pb2.EncodeRequest(image=clouds(seed), kind=PICTURE_KIND_CROP)
-        made.append((await encoder.encoder.Encode(request)).faces[0].map)
-    return made
+async def people(encoder: Service) -> list[CompactMap]:
+    """Maps of 16 crops of coloured clouds: the networks of the tests set them far apart."""
+    return [await crop_map(encoder, clouds(seed)) for seed in range(16)]
 
 
-def clouds(seed: int) -> bytes:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def again(encoder: Service) -> list[CompactMap]:
+    """The same people in other pictures: darker, and with less contrast."""
+    return [await crop_map(encoder, clouds(seed, darker=0.9)) for seed in range(16)]
+
+
+def clouds(seed: int, *, darker: float = 1) -> bytes:
     """A crop of coloured clouds as a PNG file."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (14, 12, 3), np.uint8)
+    coarse = np.random.default_rng(seed).integers(0, 256, (21, 18, 3), np.uint8)
+    crop = Image.fromarray(coarse).resize((96, 112), Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    Image.fromarray(coarse).resize((96, 112), Image.Resampling.BICUBIC).save(file, "PNG")
+    ImageEnhance.Brightness(crop).enhance(darker).save(file, "PNG")
     return file.getvalue()

@@ -1,0 +1,82 @@
+"""The questions of the tests, in one line each."""
+
+from compactface.v1.compact_map_pb2 import CompactMap
+from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
+from compactface.v1.gallery_pb2 import EnrollRequest, EnrollResponse
+from compactface.v1.recognizer_pb2 import (
+    IdentifyRequest,
+    IdentifyResponse,
+    IdentifyThreshold,
+    Probe,
+    VerifyRequest,
+    VerifyResponse,
+    VerifyThreshold,
+)
+
+from tests.services.hosting import Service
+
+
+async def crop_map(encoder: Service, crop: bytes) -> CompactMap:
+    """The map of an aligned crop."""
+    request = EncodeRequest(image=crop, kind=PICTURE_KIND_CROP)
+    return (await encoder.encoder.Encode(request)).faces[0].map
+
+
+async def enroll(
+    service: Service, collection: str, subject_id: str, *maps: CompactMap, **options: object
+) -> EnrollResponse:
+    """Enrol some faces of one subject."""
+    request = EnrollRequest(collection=collection, subject_id=subject_id, maps=maps, **options)
+    return await service.gallery.Enroll(request)
+
+
+def asked(
+    collection: str, probe: CompactMap | str, *, max_subjects: int = 0, **threshold: float
+) -> IdentifyRequest:
+    """A request to identify a map or a sighting."""
+    return IdentifyRequest(
+        collection=collection,
+        probe=as_probe(probe),
+        threshold=IdentifyThreshold(**threshold),
+        max_subjects=max_subjects,
+    )
+
+
+async def identify(
+    service: Service, collection: str, probe: CompactMap | str, **options: float
+) -> IdentifyResponse:
+    """Who is this? Options as in `asked`."""
+    return await service.recognizer.Identify(asked(collection, probe, **options))
+
+
+async def verify(
+    service: Service,
+    collection: str,
+    probe: CompactMap | str,
+    reference: CompactMap | str,
+    **threshold: float,
+) -> VerifyResponse:
+    """Is this the same as a map, or as a subject?"""
+    request = VerifyRequest(
+        collection=collection, probe=as_probe(probe), threshold=VerifyThreshold(**threshold)
+    )
+    if isinstance(reference, str):
+        request.subject_id = reference
+    else:
+        request.map.CopyFrom(reference)
+    return await service.recognizer.Verify(request)
+
+
+def as_probe(probe: CompactMap | str) -> Probe:
+    """A map, or the id of a sighting."""
+    return Probe(sighting_id=probe) if isinstance(probe, str) else Probe(map=probe)
+
+
+def with_quality(face: CompactMap, quality: float | None) -> CompactMap:
+    """The same map with another quality, or with none."""
+    changed = CompactMap()
+    changed.CopyFrom(face)
+    changed.ClearField("quality")
+    if quality is not None:
+        changed.quality = quality
+    return changed

@@ -1,0 +1,202 @@
+import uuid
+from typing import Any
+
+import grpc
+import pytest
+from compactface.v1 import gallery_pb2, recognizer_pb2
+from compactface.v1.compact_map_pb2 import CompactMap
+from compactface.v1.gallery_pb2 import (
+    Collection,
+    CreateCollectionRequest,
+    DeleteCollectionRequest,
+    DeleteFaceRequest,
+    DeleteSubjectRequest,
+    GetCollectionRequest,
+    GetFaceRequest,
+    GetSubjectRequest,
+    ListCollectionsRequest,
+    ListFacesRequest,
+    ListSubjectsRequest,
+)
+from compactface.v1.recognizer_pb2 import (
+    IDENTIFY_DECISION_EMPTY_GALLERY,
+    IDENTIFY_DECISION_NO_MATCH,
+)
+from google.protobuf.duration_pb2 import Duration
+
+from tests.services.asking import enroll, identify
+from tests.services.hosting import Service, failure
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def new_id() -> str:
+    return f"calls-{uuid.uuid4()}"
+
+
+async def create(service: Service, **collection: Any) -> Collection:
+    request = CreateCollectionRequest(collection=Collection(**collection))
+    return (await service.gallery.CreateCollection(request)).collection
+
+
+async def test_a_collection_is_created_with_what_was_asked_and_can_be_read(
+    recognizer: Service,
+) -> None:
+    asked = {
+        "collection_id": new_id(),
+        "max_fpir": 0.02,
+        "max_fmr": 1e-4,
+        "sighting_retention": Duration(seconds=3600),
+    }
+    created = await create(recognizer, **asked)
+    assert {name: getattr(created, name) for name in asked} == asked
+    assert created.HasField("create_time")
+    request = GetCollectionRequest(collection=asked["collection_id"])
+    assert (await recognizer.gallery.GetCollection(request)).collection == created
+
+
+async def test_a_collection_has_defaults(recognizer: Service) -> None:
+    created = await create(recognizer, collection_id=new_id())
+    assert (created.max_fpir, created.max_fmr) == (0.01, 0.001)
+    assert created.sighting_retention == Duration()
+
+
+async def test_the_default_collection_is_there_from_the_start(recognizer: Service) -> None:
+    answer = await recognizer.gallery.GetCollection(GetCollectionRequest())
+    assert answer.collection.collection_id == "default"
+
+
+async def test_a_second_collection_of_the_same_id_is_refused(recognizer: Service) -> None:
+    name = new_id()
+    await create(recognizer, collection_id=name)
+    error = await failure(create(recognizer, collection_id=name))
+    assert (error.code, error.reason) == ("ALREADY_EXISTS", "COLLECTION_EXISTS")
+
+
+async def test_collections_are_listed_by_id_page_by_page(recognizer: Service) -> None:
+    made = sorted([new_id() for _ in range(3)])
+    for name in made:
+        await create(recognizer, collection_id=name)
+    listed: list[str] = []
+    request = ListCollectionsRequest(page_size=2)
+    while True:
+        page = await recognizer.gallery.ListCollections(request)
+        assert 1 <= len(page.collections) <= 2
+        listed += [collection.collection_id for collection in page.collections]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert listed == sorted(set(listed))
+    assert set(made) <= set(listed)
+
+
+async def test_a_collection_with_subjects_is_deleted_only_by_force(
+    recognizer: Service, people: list[CompactMap]
+) -> None:
+    name = new_id()
+    await create(recognizer, collection_id=name)
+    await enroll(recognizer, name, "ada", people[0], people[1])
+    request = DeleteCollectionRequest(collection=name)
+    error = await failure(recognizer.gallery.DeleteCollection(request))
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "COLLECTION_NOT_EMPTY")
+    request.force = True
+    deleted = await recognizer.gallery.DeleteCollection(request)
+    assert (deleted.faces_deleted, deleted.erased) == (2, True)
+    assert (await failure(identify(recognizer, name, people[0]))).code == "NOT_FOUND"
+
+
+async def test_the_collection_to_delete_has_no_default(recognizer: Service) -> None:
+    error = await failure(recognizer.gallery.DeleteCollection(DeleteCollectionRequest()))
+    assert error.code == "NOT_FOUND"
+
+
+async def test_subjects_are_listed_by_id_page_by_page(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    for number in (2, 0, 1):
+        await enroll(recognizer, collection, f"person-{number}", people[number])
+    request = ListSubjectsRequest(collection=collection, page_size=2)
+    first = await recognizer.gallery.ListSubjects(request)
+    request.page_token = first.next_page_token
+    second = await recognizer.gallery.ListSubjects(request)
+    assert [[subject.subject_id for subject in page.subjects] for page in (first, second)] == [
+        ["person-0", "person-1"],
+        ["person-2"],
+    ]
+    assert second.next_page_token == ""
+
+
+async def test_faces_are_listed_oldest_first_and_read_one_by_one(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    first = (await enroll(recognizer, collection, "ada", people[0])).faces
+    second = (await enroll(recognizer, collection, "ada", people[1])).faces
+    request = ListFacesRequest(collection=collection, subject_id="ada")
+    faces = (await recognizer.gallery.ListFaces(request)).faces
+    assert list(faces) == [*first, *second]
+    request = GetFaceRequest(collection=collection, face_id=faces[1].face_id)
+    assert (await recognizer.gallery.GetFace(request)).face == faces[1]
+
+
+async def test_a_deleted_subject_is_found_no_more(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    await enroll(recognizer, collection, "ada", people[0], people[1])
+    request = DeleteSubjectRequest(collection=collection, subject_id="ada")
+    deleted = await recognizer.gallery.DeleteSubject(request)
+    assert (deleted.faces_deleted, deleted.erased) == (2, True)
+    answer = await identify(recognizer, collection, people[0])
+    assert answer.decision == IDENTIFY_DECISION_EMPTY_GALLERY
+    error = await failure(
+        recognizer.gallery.GetSubject(GetSubjectRequest(collection=collection, subject_id="ada"))
+    )
+    assert (error.code, error.reason) == ("NOT_FOUND", "SUBJECT_NOT_FOUND")
+
+
+async def test_a_deleted_face_is_found_no_more_and_its_subject_stays(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    gone, kept = (await enroll(recognizer, collection, "ada", people[0], people[1])).faces
+    request = DeleteFaceRequest(collection=collection, face_id=gone.face_id)
+    assert (await recognizer.gallery.DeleteFace(request)).erased
+    answer = await identify(recognizer, collection, people[0])
+    assert answer.decision == IDENTIFY_DECISION_NO_MATCH
+    assert [candidate.face_id for candidate in answer.candidates] == [kept.face_id]
+
+
+async def test_what_was_deleted_can_be_enrolled_again(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    await enroll(recognizer, collection, "ada", people[0])
+    request = DeleteSubjectRequest(collection=collection, subject_id="ada")
+    await recognizer.gallery.DeleteSubject(request)
+    enrolled = await enroll(recognizer, collection, "ada", people[0], create_only=True)
+    answer = await identify(recognizer, collection, people[0])
+    assert answer.candidates[0].face_id == enrolled.faces[0].face_id
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "request_type"),
+    [
+        ("gallery", "UpdateSubject", gallery_pb2.UpdateSubjectRequest),
+        ("gallery", "Reembed", gallery_pb2.ReembedRequest),
+    ],
+)
+async def test_what_is_not_implemented_says_so(
+    recognizer: Service, service: str, method: str, request_type: type
+) -> None:
+    call = getattr(getattr(recognizer, service), method)(request_type())
+    error = await failure(call)
+    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
+
+
+async def test_streams_that_are_not_implemented_say_so(recognizer: Service) -> None:
+    calls = (
+        recognizer.gallery.Export(gallery_pb2.ExportRequest()).read(),
+        recognizer.gallery.BulkEnroll(iter([gallery_pb2.BulkEnrollRequest()])).read(),
+        recognizer.gallery.Import(iter([gallery_pb2.ImportRequest()])),
+        recognizer.recognizer.WatchSightings(recognizer_pb2.WatchSightingsRequest()).read(),
+    )
+    for call in calls:
+        with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+            await call
