@@ -25,7 +25,7 @@ class Faces:
 
     Attributes:
         names: `<identity>/<file>` per face; identity `unlabelled` stands for nobody.
-        pixels: (N, 112, 112, 3) uint8 RGB, memory-mapped.
+        pixels: (N, 112, 112, 3) uint8 RGB.
         teacher: (N, 2, D) float32 unit vectors of the teacher, plain and mirrored.
     """
 
@@ -76,10 +76,14 @@ def cache_faces(source: Path, cache: Path) -> None:
 
 
 def load_faces(cache: Path) -> Faces:
-    """Open what `cache_faces` and `cache_teacher` have written."""
+    """Read what `cache_faces` and `cache_teacher` have written, 38 kB of memory a face.
+
+    Into memory, not mapped: batches are shuffled, and a page cache that other processes
+    press on turns each of their reads into a seek.
+    """
     return Faces(
         names=json.loads((cache / NAMES_FILE).read_text()),
-        pixels=np.load(cache / PIXELS_FILE, mmap_mode="r"),
+        pixels=np.load(cache / PIXELS_FILE),
         teacher=np.load(cache / TEACHER_FILE),
     )
 
