@@ -54,6 +54,8 @@ def _explain(error: Exception) -> tuple[str, int] | None:
         return f"{error.reason}: {error.message}", EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return _missing_extra(error.name), EXIT_FAILED
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", EXIT_FAILED
     return None
 
 

@@ -21,10 +21,14 @@ from command_line.photos import encode_one_face, open_encoder
 
 @with_options
 def verify(
-    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The probe.")],
+    photo: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, metavar="PHOTO", help="The probe.")
+    ],
     reference: Annotated[
         Path | None,
-        typer.Argument(exists=True, dir_okay=False, help="Another photograph to compare with."),
+        typer.Argument(
+            exists=True, dir_okay=False, metavar="REFERENCE", help="Another photo to compare with."
+        ),
     ] = None,
     *,
     subject: Annotated[

@@ -1,0 +1,102 @@
+"""The command line against both services as processes, as its users run it."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from command_line.demo.processes import Services, running_services
+from command_line.main import app
+
+PHOTOS = Path(__file__).parents[1] / "data"
+OBAMA = PHOTOS / "barack_obama_portrait_2012.jpg"
+COLLINS = PHOTOS / "eileen_collins_portrait.jpg"
+
+
+@pytest.fixture(scope="module")
+def services(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    folder = tmp_path_factory.mktemp("services")
+    with running_services(
+        models=tiny_models,
+        family="default",
+        gallery=folder / "gallery.sqlite",
+        collection="default",
+        logs=folder,
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def compactface(services: Services) -> Any:
+    """Runs a command that must succeed and gives what it printed; photos go to the encoder."""
+
+    def run(command: str, *photos: Path) -> str:
+        words = [*shlex.split(command), *map(str, photos), "--recognizer", services.recognizer]
+        if photos:
+            words += ["--encoder", services.encoder]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def collection(compactface: Any, request: pytest.FixtureRequest) -> str:
+    """A collection of the test's own, in which Obama is enrolled."""
+    name = request.node.name.removeprefix("test_")[:40]
+    compactface(f"gallery create {name} --max-fpir 0.02 --sighting-hours 1")
+    compactface(f"enroll obama --name 'Barack Obama' --collection {name} --largest", OBAMA)
+    return name
+
+
+def test_who_was_enrolled_is_identified(compactface: Any, collection: str) -> None:
+    (answer,) = json.loads(compactface(f"identify --json --collection {collection}", OBAMA))
+    assert answer["decision"] == "IDENTIFY_DECISION_MATCH"
+    assert answer["candidates"][0]["subject_id"] == "obama"
+    assert answer["candidates"][0]["similarity"] > 0.999
+    row = compactface(f"identify --collection {collection}", OBAMA)
+    assert "obama (Barack Obama)" in row
+
+
+def test_photos_and_subjects_are_verified(compactface: Any, collection: str) -> None:
+    same = json.loads(compactface("verify --json", OBAMA, OBAMA))
+    assert same["decision"] == "VERIFY_DECISION_MATCH"
+    named = json.loads(
+        compactface(f"verify --json --collection {collection} --subject obama", OBAMA)
+    )
+    assert named["decision"] == "VERIFY_DECISION_MATCH"
+    strict = json.loads(compactface("verify --json --min-similarity 0.9999", OBAMA, COLLINS))
+    assert strict["decision"] == "VERIFY_DECISION_NO_MATCH"
+
+
+def test_the_gallery_is_listed(compactface: Any, collection: str) -> None:
+    (row,) = [
+        line for line in compactface("gallery collections").splitlines() if collection in line
+    ]
+    assert [word for word in row.split() if word != "│"] == [
+        *(collection, "1", "1", "0.02", "0.001", "kept", "1", "h")
+    ]
+    assert "Barack Obama" in compactface(f"gallery subjects --collection {collection}")
+
+
+def test_faces_subjects_and_collections_are_deleted(compactface: Any, collection: str) -> None:
+    shown = compactface(f"gallery show obama --collection {collection}")
+    face_id = next(line.split()[1] for line in shown.splitlines() if " 0." in line)
+    assert "deleted" in compactface(f"gallery delete-face {face_id} --collection {collection}")
+    assert "with 0 faces" in compactface(f"gallery delete-subject obama --collection {collection}")
+    assert "deleted" in compactface(f"gallery delete-collection {collection}")
+    assert collection not in compactface("gallery collections")
+
+
+def test_a_refusal_of_the_service_is_one_line_with_its_reason(services: Services) -> None:
+    result = CliRunner().invoke(
+        app, ["gallery", "show", "nobody", "--recognizer", services.recognizer]
+    )
+    assert result.exit_code == 1
+    assert result.stderr.startswith("SUBJECT_NOT_FOUND: ")
+    assert len(result.stderr.splitlines()) == 1

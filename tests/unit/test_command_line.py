@@ -1,0 +1,219 @@
+"""The command line without services: help, local work, and one clear line for every failure."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from command_line.main import app
+from shared.compact_map import unpack
+from shared.model_directory import ModelDirectory, current_version
+from tests.tiny_model import FAMILY, write_tiny_model
+
+PHOTOS = Path(__file__).parents[1] / "data"
+BIDEN = PHOTOS / "joe_biden_blue_room.jpg"
+COLLINS = PHOTOS / "eileen_collins_portrait.jpg"
+
+COMMANDS = [
+    *("serve", "serve encoder", "serve recognizer"),
+    *("demo", "encode", "enroll", "identify", "verify", "health"),
+    *("gallery", "gallery collections", "gallery create", "gallery subjects", "gallery show"),
+    *("gallery delete-subject", "gallery delete-face", "gallery delete-collection"),
+    *("model", "model list", "model show", "model verify", "model use"),
+    *("evaluate", "train"),
+]
+
+
+def run(*arguments: object) -> Result:
+    """Run the program; a bug shows as its own exception."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def two_faces(tmp_path: Path) -> Path:
+    """A photo of two people side by side."""
+    left, right = (Image.open(photo).resize((512, 512)) for photo in (BIDEN, COLLINS))
+    both = Image.new("RGB", (1024, 512))
+    both.paste(left, (0, 0))
+    both.paste(right, (512, 0))
+    both.save(tmp_path / "both.png")
+    return tmp_path / "both.png"
+
+
+@pytest.fixture
+def no_face(tmp_path: Path) -> Path:
+    Image.new("RGB", (200, 200), "teal").save(tmp_path / "wall.png")
+    return tmp_path / "wall.png"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert f"Usage: root {command} " in result.output
+
+
+def test_help_names_every_command_with_a_sentence() -> None:
+    output = run("--help").output
+    for name in {command.split()[0] for command in COMMANDS}:
+        assert any(line.split()[1:2] == [name] for line in output.splitlines()), name
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").output.startswith("compactface 0.")
+
+
+def test_every_setting_is_a_flag_and_every_bad_one_is_named() -> None:
+    result = run("serve", "encoder", "--port", 99999, "--threads", 0)
+    assert result.exit_code == 2
+    assert "--port is 99999" in result.stderr
+    assert "--threads is 0" in result.stderr
+
+
+def test_a_service_without_a_model_says_where_it_looked(tmp_path: Path) -> None:
+    result = run("serve", "encoder", "--models", tmp_path, "--port", 0, "--metrics-port", 0)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("MODEL_MISSING: ")
+    assert str(tmp_path) in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_encode_prints_a_row_for_each_face(tiny_models: Path, no_face: Path) -> None:
+    result = run("encode", BIDEN, no_face, "--models", tiny_models)
+    assert result.exit_code == 0
+    assert any(BIDEN.name in line and " at " in line for line in result.output.splitlines())
+    assert "no face found" in result.output
+
+
+def test_encode_writes_maps_that_the_codec_reads(
+    tiny_models: Path, tiny_model: ModelDirectory, tmp_path: Path
+) -> None:
+    result = run("encode", BIDEN, "--models", tiny_models, "-o", tmp_path / "maps")
+    assert result.exit_code == 0
+    facts = json.loads((tmp_path / "maps" / f"{BIDEN.name}.1.json").read_text())
+    assert facts["codec_id"] == tiny_model.codec().codec_id
+    assert 0 < facts["quality"] <= 1
+    assert "map" not in facts
+    png = (tmp_path / "maps" / f"{BIDEN.name}.1.png").read_bytes()
+    assert len(png) == facts["size_bytes"]
+    fmt = tiny_model.codec().map_format
+    assert unpack(png, fmt).shape == fmt.shape
+
+
+def test_encode_as_json_carries_the_map_itself(
+    tiny_models: Path, tiny_model: ModelDirectory
+) -> None:
+    result = run("encode", BIDEN, "--json", "--models", tiny_models)
+    (answer,) = json.loads(result.output)
+    (face,) = answer["faces"]
+    assert answer["photo"] == str(BIDEN)
+    unpack(base64.b64decode(face["map"]["png"]), tiny_model.codec().map_format)
+
+
+def test_a_file_that_is_no_picture_is_named(tiny_models: Path) -> None:
+    result = run("encode", PHOTOS / "PROVENANCE.md", "--models", tiny_models)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"NOT_AN_IMAGE: {PHOTOS / 'PROVENANCE.md'}: ")
+
+
+def test_a_photo_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
+    assert run("encode", tmp_path / "nowhere.jpg").exit_code == 2
+
+
+def test_enroll_refuses_a_photo_without_a_face(tiny_models: Path, no_face: Path) -> None:
+    result = run("enroll", "wall", no_face, "--models", tiny_models)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"NO_FACE: {no_face}")
+
+
+def test_enroll_refuses_a_photo_of_several_people(tiny_models: Path, two_faces: Path) -> None:
+    result = run("enroll", "someone", two_faces, "--models", tiny_models)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"SEVERAL_FACES: {two_faces}: 2 faces")
+    assert "--largest" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["gallery", "collections", "--recognizer", "127.0.0.1:1"],
+        ["encode", BIDEN, "--encoder", "127.0.0.1:1"],
+    ],
+)
+def test_a_service_that_cannot_be_reached_is_one_line(arguments: list[object]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("UNAVAILABLE: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", BIDEN],
+        ["verify", BIDEN, COLLINS, "--subject", "someone"],
+        ["verify", BIDEN, COLLINS, "--max-fmr", "0.1", "--min-similarity", "0.5"],
+        ["identify", BIDEN, "--max-fpir", "0.1", "--min-similarity", "0.5"],
+        ["gallery", "collections", "--key", BIDEN],
+        ["gallery", "collections", "--key", BIDEN, "--certificate", BIDEN],
+    ],
+)
+def test_options_that_do_not_go_together_are_a_usage_error(arguments: list[object]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "command"),
+    [
+        ("onnxruntime", "encoder", ["encode", str(BIDEN)]),
+        ("torch", "recognizer", ["serve", "recognizer"]),
+        ("faiss", "recognizer", ["serve", "recognizer"]),
+    ],
+)
+def test_a_missing_extra_is_answered_with_the_line_that_installs_it(
+    module: str, extra: str, command: list[str]
+) -> None:
+    program = (
+        f"import sys; sys.modules[{module!r}] = None; from command_line.main import app; app()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"this needs {module}; install it: pip install 'compactface[{extra}]'\n"
+
+
+def test_the_model_in_use_is_shown_verified_and_chosen(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for version in ("1", "2"):
+        write_tiny_model(tmp_path, tmp_path_factory.mktemp("scratch"), version=version)
+    where = ("--models", tmp_path)
+
+    assert run("model", "use", "1", *where).exit_code == 0
+    assert current_version(tmp_path, FAMILY) == "1"
+    current = [line for line in run("model", "list", *where).output.splitlines() if "curr" in line]
+    assert ["1" in line for line in current] == [True]
+    shown = run("model", "show", "2", *where).output
+    assert ModelDirectory.load(tmp_path, FAMILY, "2").codec().codec_id in shown
+    assert run("model", "verify", *where).exit_code == 0
+
+
+def test_a_damaged_model_is_found_and_not_chosen(tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "models", tmp_path / "scratch")
+    extractor = tmp_path / "models" / FAMILY / "1" / "extractor.safetensors"
+    extractor.write_bytes(extractor.read_bytes()[:-1])
+    for command in (["verify"], ["use", "1"]):
+        result = run("model", *command, "--models", tmp_path / "models")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("MODEL_DAMAGED: ")
