@@ -44,7 +44,6 @@ class ReportingGroup(TyperGroup):
 def _explain(error: Exception) -> tuple[str, int] | None:
     """What to print and the exit code; None for a bug."""
     from compactface.client import RequestFailed
-
     from shared.errors import CompactfaceError
     from shared.service.settings_loader import SettingsError
 

@@ -27,9 +27,10 @@ def health(
 def _ask(target: str, timeout: float, tls: TlsOptions) -> str:
     """The name of its grpc.health.v1 status, or of the gRPC code that came in place of one."""
     import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
     from compactface.client import RequestFailed
     from compactface.client.channel import open_channel
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     with open_channel(target, tls=tls.load()) as channel:
         stub = health_pb2_grpc.HealthStub(channel)

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from compactface.v1.compact_map_pb2 import Box
     from compactface.v1.recognizer_pb2 import AppliedThreshold, Candidate
-    from google.protobuf.message import Message
 
 
 _FILE_WIDTH = 120

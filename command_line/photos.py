@@ -66,7 +66,6 @@ class LocalEncoder:
             InvalidImage: the picture cannot be read, or is too large or too small.
         """
         from compactface.v1 import encoder_pb2
-
         from encoder_service import conversions
 
         picture = self._encoder.encode(image)

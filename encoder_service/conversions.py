@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
-
 from encoder_service.encoder import EncodedFace, EncodeTimings, PictureKind
 from shared.errors import InvalidInput
 from shared.face.detect import Box, Landmarks, Point

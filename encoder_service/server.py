@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import cv2
 import numpy as np
-from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 from encoder_service.encoder import Encoder, PictureKind
 from encoder_service.metrics import EncoderMetrics, UplinkMetrics
 from encoder_service.servicer import EncoderServicer

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from importlib.metadata import version
 
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
-
 from encoder_service import conversions
 from encoder_service.encoder import EncodedPicture, Encoder
 from encoder_service.in_order import map_in_order

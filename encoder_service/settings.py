@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from compactface.client.channel import Tls
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from compactface.client.channel import Tls
 from shared.face.picture import PictureLimits
 from shared.service.settings import Port, ServiceSettings
 

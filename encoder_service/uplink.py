@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import grpc
 import structlog
+
 from compactface.client.channel import Tls, open_async_channel
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
-
 from encoder_service.metrics import UplinkMetrics
 from shared.errors import Overloaded
 

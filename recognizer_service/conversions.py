@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
 from google.protobuf.duration_pb2 import Duration
 
+from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION
 from recognizer_service.gallery.records import Collection, Face, SightingOutcome, Subject
 from recognizer_service.questions import (

@@ -2,7 +2,6 @@
 """GalleryService: receive, convert, call, convert, send."""
 
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc
-
 from recognizer_service import conversions
 from recognizer_service.gallery.collection import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR
 from recognizer_service.peer import certified_name

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
-
 from recognizer_service import conversions
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
 from recognizer_service.peer import certified_name

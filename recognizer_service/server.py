@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import structlog
 import torch
-from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service.batcher import Batcher
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE

@@ -48,12 +48,11 @@ def demo(
 def _perform(
     output: Path, photos: Path, models: Path, family: str, console: "Console"
 ) -> "Performance":
-    from compactface.client import EncoderClient, RecognizerClient
-
     from command_line.demo import report
     from command_line.demo.performance import perform
     from command_line.demo.processes import running_services
     from command_line.demo.scenario import COLLECTION
+    from compactface.client import EncoderClient, RecognizerClient
 
     with (
         tempfile.TemporaryDirectory(prefix="gallery-", dir=output) as gallery,

@@ -7,19 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from compactface.client import EncoderClient, Frame, RecognizerClient
-from compactface.v1.encoder_pb2 import EncodeResponse, Face
-from compactface.v1.recognizer_pb2 import (
-    IDENTIFY_DECISION_MATCH,
-    IDENTIFY_DECISION_NO_MATCH,
-    VERIFY_DECISION_MATCH,
-    VERIFY_DECISION_NO_MATCH,
-    AppliedThreshold,
-    IdentifyDecision,
-    IdentifyResponse,
-    VerifyDecision,
-    VerifyResponse,
-)
 from google.protobuf.message import Message
 from PIL import Image
 
@@ -36,6 +23,19 @@ from command_line.demo.scenario import (
     Verification,
 )
 from command_line.output import decision_text
+from compactface.client import EncoderClient, Frame, RecognizerClient
+from compactface.v1.encoder_pb2 import EncodeResponse, Face
+from compactface.v1.recognizer_pb2 import (
+    IDENTIFY_DECISION_MATCH,
+    IDENTIFY_DECISION_NO_MATCH,
+    VERIFY_DECISION_MATCH,
+    VERIFY_DECISION_NO_MATCH,
+    AppliedThreshold,
+    IdentifyDecision,
+    IdentifyResponse,
+    VerifyDecision,
+    VerifyResponse,
+)
 from shared.compact_map import Layout, MapFormat
 from shared.errors import InvalidInput, Unavailable
 

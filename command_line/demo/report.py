@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from compactface.v1.encoder_pb2 import GetEncoderInfoResponse
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from command_line.demo.performance import JPEG_QUALITY, Outcome, Performance
 from command_line.demo.scenario import LABELS, Identification, Verification
+from compactface.v1.encoder_pb2 import GetEncoderInfoResponse
 
 
 def show(performance: Performance, console: Console) -> None:

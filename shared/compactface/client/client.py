@@ -5,9 +5,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
+from google.protobuf.message import Message
+
 from compactface.client.channel import Tls, open_channel
 from compactface.client.errors import RequestFailed
-from google.protobuf.message import Message
 
 Response = TypeVar("Response", bound=Message)
 
