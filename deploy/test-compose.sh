@@ -1,0 +1,210 @@
+#!/usr/bin/env bash
+# Builds the images, starts deploy/compose.yaml on the CPU and uses it: enrols and identifies
+# through the published ports, forwards a face from container to container, restarts the
+# recognizer, asks Prometheus about its targets, stops everything gracefully and tears it down.
+# Prints what it sees; ends with 0 only if all of it is right. Needs `make setup`.
+#
+# Variables, all optional:
+#   ENGINE            docker or podman; default: the first of them that works
+#   COMPOSE           default: "docker compose" or "podman-compose"
+#   BASE_IMAGE        a Debian or Ubuntu with Python 3.11 and venv; default: python:3.11-slim
+#   PROMETHEUS_IMAGE  default: the one of compose.yaml; "debian" builds deploy/prometheus.Dockerfile
+#                     on BASE_IMAGE, for machines that cannot pull images
+#   BUILD_ARGS        further arguments of "$ENGINE build", split at spaces, e.g.
+#                     "--network host --secret id=pip,src=$HOME/.config/pip/pip.conf"
+#   MODELS            folder of model families; default: deploy/models
+#   BIN               folder of the `compactface` and `python` to use; default: .venv/bin
+#   ENCODER_PORT, RECOGNIZER_PORT, PROMETHEUS_PORT
+#                     published on 127.0.0.1; default: 55051, 55052, 59090
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PROJECT=compactface-test
+PHOTOS=tests/data
+BIN=${BIN:-.venv/bin}
+BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim}
+MODELS=$(realpath "${MODELS:-deploy/models}")
+ENCODER_PORT=${ENCODER_PORT:-55051}
+RECOGNIZER_PORT=${RECOGNIZER_PORT:-55052}
+PROMETHEUS_PORT=${PROMETHEUS_PORT:-59090}
+ENCODER_IMAGE=compactface/encoder:test
+RECOGNIZER_IMAGE=compactface/recognizer:test
+export MODELS ENCODER_PORT RECOGNIZER_PORT PROMETHEUS_PORT ENCODER_IMAGE RECOGNIZER_IMAGE
+export BIND=127.0.0.1
+
+find_engine() {
+    local engine
+    for engine in docker podman; do
+        if "$engine" info > /dev/null 2>&1; then
+            echo "$engine"
+            return
+        fi
+    done
+    fail "neither docker nor podman works here"
+}
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+
+build() { # name of the Dockerfile, image
+    local started=$SECONDS
+    # shellcheck disable=SC2086 # BUILD_ARGS are several words
+    "$ENGINE" build ${BUILD_ARGS:-} --build-arg "BASE_IMAGE=$BASE_IMAGE" \
+        --file "deploy/$1.Dockerfile" --tag "$2" . > "build/$1.log" 2>&1 \
+        || { tail -n 30 "build/$1.log" >&2; fail "$1 cannot be built"; }
+    echo "$2: $((SECONDS - started)) s, $(size "$2") MB"
+}
+
+size() { echo $(($("$ENGINE" image inspect --format '{{.Size}}' "$1") / 1000000)); }
+
+compose() { $COMPOSE --project-name "$PROJECT" --file deploy/compose.yaml "$@"; }
+
+container() { # service
+    "$ENGINE" ps --all --quiet --filter "label=com.docker.compose.project=$PROJECT" \
+        --filter "label=com.docker.compose.service=$1"
+}
+
+is_healthy() { # service
+    case $ENGINE in
+        # podman leaves healthchecks to systemd's timers, which not every machine has.
+        *podman*) "$ENGINE" healthcheck run "$(container "$1")" > /dev/null 2>&1 ;;
+        *) "$ENGINE" inspect --format '{{.State.Health.Status}}' "$(container "$1")" \
+            | grep -qx healthy ;;
+    esac
+}
+
+wait_until() { # seconds, what is waited for, command...
+    local seconds=$1 what=$2 started=$SECONDS
+    shift 2
+    until "$@"; do
+        [ $((SECONDS - started)) -lt "$seconds" ] || fail "$what: not within $seconds s"
+        sleep 1
+    done
+    echo "$what after $((SECONDS - started)) s"
+}
+
+expect() { # photograph, the subject it shows or "" for nobody known
+    local seen
+    "$BIN/compactface" identify "$PHOTOS/$1" --encoder "127.0.0.1:$ENCODER_PORT" \
+        --recognizer "127.0.0.1:$RECOGNIZER_PORT" --json > build/identified.json
+    seen=$("$BIN/python" - <<'PYTHON'
+import json
+
+(face,) = json.load(open("build/identified.json"))
+if face["decision"] == "IDENTIFY_DECISION_MATCH":
+    print(face["candidates"][0]["subject_id"])
+PYTHON
+    )
+    echo "$1: ${seen:-nobody known}"
+    [ "$seen" = "$2" ] || fail "$1 shows ${2:-nobody known}"
+}
+
+enroll() { # subject, photograph
+    "$BIN/compactface" enroll "$1" "$PHOTOS/$2" --encoder "127.0.0.1:$ENCODER_PORT" \
+        --recognizer "127.0.0.1:$RECOGNIZER_PORT"
+}
+
+forward() { # photograph
+    "$BIN/python" - "127.0.0.1:$ENCODER_PORT" "$PHOTOS/$1" <<'PYTHON'
+import sys
+from pathlib import Path
+
+from compactface.client import EncoderClient
+
+with EncoderClient(sys.argv[1]) as encoder:
+    (face,) = encoder.encode(Path(sys.argv[2]).read_bytes(), forward=True).faces
+print(f"forwarded {face.size_bytes} bytes as sighting {face.sighting_id}")
+PYTHON
+}
+
+query() { # PromQL; prints "job value" a line
+    "$BIN/python" - "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query" "$1" <<'PYTHON'
+import json
+import sys
+import urllib.parse
+import urllib.request
+
+address, expression = sys.argv[1:]
+with urllib.request.urlopen(f"{address}?{urllib.parse.urlencode({'query': expression})}") as answer:
+    for series in json.load(answer)["data"]["result"]:
+        print(series["metric"]["job"], series["value"][1])
+PYTHON
+}
+
+answers() { # PromQL, the lines it must give
+    [ "$(query "$1" 2> /dev/null | sort)" = "$2" ]
+}
+
+tear_down() {
+    local status=$?
+    if [ "$status" -ne 0 ]; then
+        for service in encoder recognizer prometheus; do
+            say "log of $service"
+            "$ENGINE" logs --tail 30 "$(container "$service")" 2>&1 || true
+        done
+    fi
+    compose down --volumes > build/compose-down.log 2>&1 || true
+    exit "$status"
+}
+
+ENGINE=${ENGINE:-$(find_engine)}
+case $ENGINE in
+    *podman*) COMPOSE=${COMPOSE:-podman-compose} ;;
+    *) COMPOSE=${COMPOSE:-docker compose} ;;
+esac
+mkdir -p build
+
+say "images by $ENGINE on $BASE_IMAGE"
+build encoder "$ENCODER_IMAGE"
+build recognizer "$RECOGNIZER_IMAGE"
+if [ "${PROMETHEUS_IMAGE:-}" = debian ]; then
+    export PROMETHEUS_IMAGE=compactface/prometheus:test
+    build prometheus "$PROMETHEUS_IMAGE"
+fi
+"$ENGINE" run --rm --entrypoint python "$ENCODER_IMAGE" -c '
+from importlib.util import find_spec
+found = [name for name in ("torch", "faiss", "sqlalchemy") if find_spec(name)]
+raise SystemExit(f"in the encoder image: {found}" if found else 0)'
+echo "no torch, faiss or sqlalchemy in the encoder image"
+
+say "up"
+trap tear_down EXIT
+# Services that are named are started whatever their profile.
+compose up --detach --no-build encoder recognizer prometheus > build/compose-up.log 2>&1 \
+    || { cat build/compose-up.log >&2; fail "compose up"; }
+for service in recognizer encoder; do
+    wait_until 120 "$service healthy" is_healthy "$service"
+done
+
+say "enrol and identify"
+enroll obama barack_obama_portrait_2012.jpg
+enroll biden joe_biden_blue_room.jpg
+expect barack_obama_portrait_2012.jpg obama
+expect barack_obama_congress.jpg obama
+expect joe_biden_blue_room.jpg biden
+expect eileen_collins_portrait.jpg ""
+
+say "forward from the encoder to the recognizer"
+forward barack_obama_blue_room.jpg
+
+say "the gallery outlives the recognizer"
+"$ENGINE" restart "$(container recognizer)" > build/compose-restart.log 2>&1
+wait_until 120 "recognizer healthy again" is_healthy recognizer
+expect barack_obama_congress.jpg obama
+
+say "Prometheus"
+wait_until 60 "both targets up" answers up $'encoder 1\nrecognizer 1'
+wait_until 60 "the forwarded map acknowledged" \
+    answers compactface_uplink_acknowledged_total "encoder 1"
+query up
+query compactface_gallery_faces
+
+say "graceful stop"
+compose stop > build/compose-stop.log 2>&1
+for service in encoder recognizer; do
+    status=$("$ENGINE" inspect --format '{{.State.ExitCode}}' "$(container "$service")")
+    echo "$service ended with $status"
+    [ "$status" -eq 0 ] || fail "$service did not drain"
+done
+
+say "passed"
