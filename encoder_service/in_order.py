@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,7 +41,10 @@ async def map_in_order(
             places.release()
         await reader
     finally:
-        reader.cancel()
+        left: list[asyncio.Task[Any]] = [reader]
         while not begun.empty():
-            if left := begun.get_nowait():
-                left.cancel()
+            if task := begun.get_nowait():
+                left.append(task)
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)

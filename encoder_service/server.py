@@ -23,7 +23,6 @@ from shared.model_directory import ModelDirectory
 from shared.service.server import ServiceHost
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
-_FLUSH_S = 5.0
 
 
 async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
@@ -97,7 +96,7 @@ async def _uplink(
     try:
         yield uplink
     finally:
-        await uplink.close(flush_s=_FLUSH_S)
+        await uplink.close(flush_s=settings.uplink_flush_seconds)
 
 
 def _metrics(

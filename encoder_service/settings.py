@@ -34,6 +34,8 @@ class EncoderSettings(ServiceSettings):
     uplink_certificate: Path | None = Field(None, description="PEM chain shown to the recognizer")
     uplink_key: Path | None = Field(None, description="PEM private key of uplink_certificate")
     uplink_queue: int = Field(10_000, ge=1, description="maps that may wait to be acknowledged")
+    # After the drain, and with it within the ten seconds that container engines wait.
+    uplink_flush_seconds: float = Field(2.0, ge=0, le=3600, description="last chance on stopping")
 
     @property
     def picture_limits(self) -> PictureLimits:

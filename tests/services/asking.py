@@ -1,8 +1,15 @@
 """The questions of the tests, in one line each."""
 
+from google.protobuf.duration_pb2 import Duration
+
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
-from compactface.v1.gallery_pb2 import EnrollRequest, EnrollResponse
+from compactface.v1.gallery_pb2 import (
+    Collection,
+    CreateCollectionRequest,
+    EnrollRequest,
+    EnrollResponse,
+)
 from compactface.v1.recognizer_pb2 import (
     IdentifyRequest,
     IdentifyResponse,
@@ -12,14 +19,22 @@ from compactface.v1.recognizer_pb2 import (
     VerifyResponse,
     VerifyThreshold,
 )
-
 from tests.services.hosting import Service
+
+CAMERAS = "cameras"
+"""The collection of the tests that keeps what cameras stream."""
 
 
 async def crop_map(encoder: Service, crop: bytes) -> CompactMap:
     """The map of an aligned crop."""
     request = EncodeRequest(image=crop, kind=PICTURE_KIND_CROP)
     return (await encoder.encoder.Encode(request)).faces[0].map
+
+
+async def keep_sightings(service: Service) -> None:
+    """Create the collection `CAMERAS`."""
+    collection = Collection(collection_id=CAMERAS, sighting_retention=Duration(seconds=3600))
+    await service.gallery.CreateCollection(CreateCollectionRequest(collection=collection))
 
 
 async def enroll(

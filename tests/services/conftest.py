@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
-from compactface.v1 import encoder_pb2, gallery_pb2
-from compactface.v1.compact_map_pb2 import CompactMap
 from PIL import Image, ImageEnhance
 
+from compactface.v1 import encoder_pb2, gallery_pb2
+from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.asking import crop_map
 from tests.services.hosting import Service, running_encoder, running_recognizer
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import grpc
 import pytest
-from compactface.client import RequestFailed
-from compactface.v1 import encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
+from compactface.client import RequestFailed
+from compactface.v1 import encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
 from encoder_service import server as encoder_server
 from encoder_service.settings import EncoderSettings
 from recognizer_service import server as recognizer_server

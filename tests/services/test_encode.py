@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from PIL import Image
+
 from compactface.v1.compact_map_pb2 import Landmarks
 from compactface.v1.encoder_pb2 import (
     PICTURE_KIND_CROP,
@@ -11,9 +14,6 @@ from compactface.v1.encoder_pb2 import (
     EncodeResponse,
     GetEncoderInfoRequest,
 )
-from google.protobuf.timestamp_pb2 import Timestamp
-from PIL import Image
-
 from shared.compact_map import unpack
 from shared.model_directory import ModelDirectory
 from tests.services.conftest import clouds

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from compactface.client import RequestFailed
 from compactface.v1.encoder_pb2 import (
     PICTURE_KIND_CROP,
@@ -11,7 +12,6 @@ from compactface.v1.encoder_pb2 import (
     EncodeStreamRequest,
     EncodeStreamResponse,
 )
-
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, fields_of, running_encoder
 

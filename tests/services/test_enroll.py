@@ -1,6 +1,8 @@
 import asyncio
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import (
     ON_DUPLICATE_ALLOW,
@@ -9,8 +11,6 @@ from compactface.v1.gallery_pb2 import (
     GetSubjectRequest,
     GetSubjectResponse,
 )
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from tests.services.asking import enroll, identify, with_quality
 from tests.services.hosting import Service, failure, fields_of
 

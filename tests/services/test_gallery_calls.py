@@ -3,6 +3,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+
 from compactface.v1 import gallery_pb2, recognizer_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import (
@@ -22,8 +24,6 @@ from compactface.v1.recognizer_pb2 import (
     IDENTIFY_DECISION_EMPTY_GALLERY,
     IDENTIFY_DECISION_NO_MATCH,
 )
-from google.protobuf.duration_pb2 import Duration
-
 from tests.services.asking import enroll, identify
 from tests.services.hosting import Service, failure
 

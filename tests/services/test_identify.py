@@ -3,6 +3,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from compactface.client import RequestFailed
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
@@ -16,7 +17,6 @@ from compactface.v1.recognizer_pb2 import (
     BatchIdentifyRequest,
     GetRecognizerInfoRequest,
 )
-
 from shared.model_directory import ModelDirectory
 from tests.services.asking import asked, enroll, identify, with_quality
 from tests.services.conftest import clouds

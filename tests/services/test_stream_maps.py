@@ -4,9 +4,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from compactface.client import RequestFailed
 from compactface.v1.compact_map_pb2 import CompactMap
-from compactface.v1.gallery_pb2 import Collection, CreateCollectionRequest
 from compactface.v1.recognizer_pb2 import (
     IDENTIFY_DECISION_MATCH,
     VERIFY_DECISION_MATCH,
@@ -15,14 +15,11 @@ from compactface.v1.recognizer_pb2 import (
     StreamMapsRequest,
     StreamMapsResponse,
 )
-from google.protobuf.duration_pb2 import Duration
-
-from tests.services.asking import enroll, identify, verify
+from tests.services.asking import CAMERAS, enroll, identify, keep_sightings, verify
 from tests.services.hosting import Service, failure, fields_of, running_recognizer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CAMERAS = "cameras"
 STORED, DUPLICATE, DISCARDED = (
     StreamMapsResponse.OUTCOME_STORED,
     StreamMapsResponse.OUTCOME_DUPLICATE,
@@ -41,12 +38,6 @@ async def stream(service: Service, *sightings: StreamMapsRequest) -> list[Stream
 @pytest.fixture
 def gallery(tmp_path: Path) -> Path:
     return tmp_path / "gallery.sqlite"
-
-
-async def keep_sightings(service: Service) -> None:
-    """Create the collection that keeps what cameras stream."""
-    collection = Collection(collection_id=CAMERAS, sighting_retention=Duration(seconds=3600))
-    await service.gallery.CreateCollection(CreateCollectionRequest(collection=collection))
 
 
 async def test_maps_are_discarded_where_the_collection_keeps_no_sightings(

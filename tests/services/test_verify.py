@@ -1,4 +1,5 @@
 import pytest
+
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import DeleteFaceRequest
 from compactface.v1.recognizer_pb2 import (
@@ -8,7 +9,6 @@ from compactface.v1.recognizer_pb2 import (
     AppliedThreshold,
     EmbedRequest,
 )
-
 from tests.services.asking import enroll, verify, with_quality
 from tests.services.hosting import Service, close_to, failure
 

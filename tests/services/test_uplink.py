@@ -1,0 +1,279 @@
+import asyncio
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from compactface.client import RequestFailed
+from compactface.v1.encoder_pb2 import (
+    PICTURE_KIND_CROP,
+    EncodeRequest,
+    EncodeStreamRequest,
+    GetEncoderInfoRequest,
+)
+from compactface.v1.recognizer_pb2 import (
+    IDENTIFY_DECISION_EMPTY_GALLERY,
+    StreamMapsRequest,
+)
+from encoder_service.metrics import UplinkMetrics
+from encoder_service.uplink import MemoryUplink
+from shared.errors import Overloaded
+from tests.services.asking import CAMERAS, identify, keep_sightings
+from tests.services.conftest import clouds
+from tests.services.hosting import (
+    Service,
+    failure,
+    running_encoder,
+    running_recognizer,
+    until,
+)
+from tests.services.uplink_peer import Peer, listening
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class Camera:
+    """An uplink with its metrics, and maps to send."""
+
+    def __init__(self, port: int, *, capacity: int = 100) -> None:
+        self._registry = CollectorRegistry()
+        self.uplink = MemoryUplink(
+            f"127.0.0.1:{port}",
+            tls=None,
+            capacity=capacity,
+            metrics=UplinkMetrics(self._registry),
+        )
+
+    def send(self, count: int) -> list[str]:
+        """Offer that many maps one by one; their ids."""
+        ids = [str(uuid.uuid4()) for _ in range(count)]
+        for sighting_id in ids:
+            self.uplink.offer([StreamMapsRequest(sighting_id=sighting_id)])
+        return ids
+
+    def count(self, what: str) -> float:
+        """The present value of a metric."""
+        return self._registry.get_sample_value(f"compactface_uplink_{what}") or 0
+
+
+@asynccontextmanager
+async def camera(port: int, **options: int) -> AsyncIterator[Camera]:
+    """A camera whose uplink is at work, and is not flushed at the end."""
+    made = Camera(port, **options)
+    made.uplink.start()
+    try:
+        yield made
+    finally:
+        await made.uplink.close(flush_s=0)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nobody listens yet."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+async def test_maps_arrive_once_and_in_order_and_are_counted() -> None:
+    peer = Peer()
+    async with listening(peer) as port, camera(port) as cam:
+        ids = cam.send(50)
+        await until(lambda: cam.uplink.depth == 0)
+        assert peer.received == ids
+        assert cam.count("acknowledged_total") == 50
+        assert cam.count("depth") == 0
+
+
+async def test_what_a_broken_stream_left_unacknowledged_is_sent_again_in_order() -> None:
+    peer = Peer(["ack", "ignore", "ignore", "break"])
+    async with listening(peer) as port, camera(port) as cam:
+        ids = cam.send(10)
+        await until(lambda: cam.uplink.depth == 0)
+        assert peer.acknowledged == ids
+        assert peer.received[:4] == ids[:4]
+        assert peer.received[4:] == ids[1:]
+        assert cam.count("breaks_total") == 1
+
+
+async def test_maps_wait_for_a_peer_that_is_away(free_port: int) -> None:
+    peer = Peer()
+    async with camera(free_port) as cam:
+        ids = cam.send(3)
+        await asyncio.sleep(0.1)
+        assert (cam.uplink.depth, cam.count("depth")) == (3, 3)
+        async with listening(peer, port=free_port):
+            ids += cam.send(3)
+            await until(lambda: cam.uplink.depth == 0)
+    assert peer.received == ids
+
+
+async def test_a_restarted_peer_gets_what_the_old_one_did_not_acknowledge(
+    free_port: int,
+) -> None:
+    old, new = Peer(["ack", "ack"] + ["ignore"] * 100), Peer()
+    async with camera(free_port) as cam:
+        async with listening(old, port=free_port):
+            ids = cam.send(6)
+            await until(lambda: len(old.received) == 6 and cam.uplink.depth == 4)
+        ids += cam.send(2)
+        async with listening(new, port=free_port):
+            ids += cam.send(2)
+            await until(lambda: cam.uplink.depth == 0)
+        assert old.acknowledged == ids[:2]
+        assert new.acknowledged == ids[2:]
+        assert cam.count("acknowledged_total") == 10
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.INTERNAL,
+    ],
+)
+async def test_a_map_that_may_be_taken_later_is_sent_again(code: grpc.StatusCode) -> None:
+    peer = Peer(["ack", code])
+    async with listening(peer) as port, camera(port) as cam:
+        ids = cam.send(3)
+        await until(lambda: cam.uplink.depth == 0)
+        assert set(peer.acknowledged) == set(ids)
+        assert cam.count("refused_total") == 0
+
+
+async def test_a_map_refused_for_good_is_counted_and_holds_nobody_up() -> None:
+    peer = Peer([grpc.StatusCode.INVALID_ARGUMENT])
+    async with listening(peer) as port, camera(port) as cam:
+        ids = cam.send(3)
+        await until(lambda: cam.uplink.depth == 0)
+        assert peer.received == ids
+        assert (cam.count("refused_total"), cam.count("acknowledged_total")) == (1, 2)
+
+
+async def test_a_full_uplink_takes_all_of_a_picture_or_nothing(free_port: int) -> None:
+    async with camera(free_port, capacity=3) as cam:
+        cam.send(2)
+        pair = [StreamMapsRequest(sighting_id=str(uuid.uuid4())) for _ in range(2)]
+        with pytest.raises(Overloaded) as caught:
+            cam.uplink.offer(pair)
+        assert caught.value.reason == "UPLINK_FULL"
+        assert cam.uplink.depth == 2
+        cam.send(1)
+        assert cam.uplink.depth == 3
+
+
+async def test_closing_waits_for_the_acknowledgements() -> None:
+    peer = Peer()
+    async with listening(peer) as port:
+        cam = Camera(port)
+        cam.uplink.start()
+        ids = cam.send(20)
+        await cam.uplink.close(flush_s=20)
+        assert peer.acknowledged == ids
+
+
+def crop(seed: int) -> EncodeRequest:
+    return EncodeRequest(image=clouds(seed), kind=PICTURE_KIND_CROP, forward=True)
+
+
+def recognizer_for_cameras(
+    models: Path, gallery: Path, **settings: object
+) -> AbstractAsyncContextManager[Service]:
+    """A recognizer that takes streamed maps into the collection `CAMERAS`."""
+    return running_recognizer(models, gallery, stream_collection=CAMERAS, **settings)
+
+
+async def forwarded(encoder: Service, seed: int) -> str:
+    """Forward a crop; the id of the sighting."""
+    (face,) = (await encoder.encoder.Encode(crop(seed))).faces
+    assert face.sighting_id
+    return face.sighting_id
+
+
+async def assert_stored(recognizer: Service, ids: list[str]) -> None:
+    """Ask about each sighting; one that is not there would be NOT_FOUND."""
+    for sighting_id in ids:
+        answer = await identify(recognizer, CAMERAS, sighting_id)
+        assert answer.decision == IDENTIFY_DECISION_EMPTY_GALLERY
+
+
+async def test_a_forwarded_face_is_a_sighting_of_the_recognizer(
+    tiny_models: Path, tmp_path: Path, photos: dict[str, bytes]
+) -> None:
+    async with (
+        recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite") as recognizer,
+        running_encoder(tiny_models, uplink_target=recognizer.address) as encoder,
+    ):
+        await keep_sightings(recognizer)
+        request = EncodeRequest(image=photos["eileen_collins_portrait"], forward=True)
+        (face,) = (await encoder.encoder.Encode(request)).faces
+        streamed = [crop(seed) for seed in range(3)]
+        answers = [
+            answer.response.faces[0]
+            async for answer in encoder.encoder.EncodeStream(
+                iter([EncodeStreamRequest(request=request) for request in streamed])
+            )
+        ]
+        await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
+        await assert_stored(recognizer, [each.sighting_id for each in (face, *answers)])
+        assert recognizer.sample("compactface_sightings_total", outcome="stored") == 4
+
+
+async def test_a_recognizer_that_went_away_and_came_back_has_it_all(
+    tiny_models: Path, tmp_path: Path, free_port: int
+) -> None:
+    def recognizer() -> AbstractAsyncContextManager[Service]:
+        return recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite", port=free_port)
+
+    async with running_encoder(tiny_models, uplink_target=f"127.0.0.1:{free_port}") as encoder:
+        async with recognizer() as first:
+            await keep_sightings(first)
+            ids = [await forwarded(encoder, 0)]
+            await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
+        ids += [await forwarded(encoder, seed) for seed in (1, 2)]
+        info = await encoder.encoder.GetEncoderInfo(GetEncoderInfoRequest())
+        assert (info.uplink_enabled, info.uplink_depth) == (True, 2)
+        async with recognizer() as restarted:
+            ids.append(await forwarded(encoder, 3))
+            await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
+            await assert_stored(restarted, ids)
+
+
+async def test_a_full_uplink_refuses_the_picture_and_says_when_to_come_back(
+    tiny_models: Path, free_port: int
+) -> None:
+    target = f"127.0.0.1:{free_port}"
+    async with running_encoder(
+        tiny_models, uplink_target=target, uplink_queue=2, uplink_flush_seconds=0
+    ) as encoder:
+        await forwarded(encoder, 0)
+        await forwarded(encoder, 1)
+        error = await failure(encoder.encoder.Encode(crop(2)))
+        assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "UPLINK_FULL")
+        assert error.retry_after_s is not None
+        assert error.retry_after_s > 0
+        (answer,) = [
+            answer
+            async for answer in encoder.encoder.EncodeStream(
+                iter([EncodeStreamRequest(request=crop(2))])
+            )
+        ]
+        assert RequestFailed.from_status(answer.error).reason == "UPLINK_FULL"
+        assert encoder.sample("compactface_uplink_depth") == 2
+        unforwarded = EncodeRequest(image=clouds(2), kind=PICTURE_KIND_CROP)
+        assert len((await encoder.encoder.Encode(unforwarded)).faces) == 1
+
+
+async def test_a_stop_of_the_encoder_flushes_the_uplink(tiny_models: Path, tmp_path: Path) -> None:
+    async with recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite") as recognizer:
+        await keep_sightings(recognizer)
+        async with running_encoder(tiny_models, uplink_target=recognizer.address) as encoder:
+            ids = [await forwarded(encoder, seed) for seed in range(4)]
+        await assert_stored(recognizer, ids)

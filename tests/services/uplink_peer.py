@@ -1,0 +1,58 @@
+"""A recognizer's end of StreamMaps that does what a test tells it to."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+from google.rpc import status_pb2
+
+from compactface.v1 import recognizer_pb2_grpc
+from compactface.v1.recognizer_pb2 import StreamMapsRequest, StreamMapsResponse
+
+STORED = StreamMapsResponse.OUTCOME_STORED
+
+
+class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
+    """Acknowledges every map, unless its script says otherwise for the next ones.
+
+    Attributes:
+        received: ids in the order of arrival, repetitions included.
+        acknowledged: ids in the order of acknowledgement.
+        script: what to do with the next maps: "ack", "ignore" (read on without an answer),
+            "break" (end the stream with UNAVAILABLE), or a code to refuse the map with.
+    """
+
+    def __init__(self, script: Sequence[str | grpc.StatusCode] = ()) -> None:
+        self.received: list[str] = []
+        self.acknowledged: list[str] = []
+        self.script = deque(script)
+
+    async def StreamMaps(  # noqa: N802 - named by the protocol
+        self, request_iterator: AsyncIterator[StreamMapsRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[StreamMapsResponse]:
+        """Take maps by the script."""
+        async for request in request_iterator:
+            self.received.append(request.sighting_id)
+            match self.script.popleft() if self.script else "ack":
+                case "ack":
+                    self.acknowledged.append(request.sighting_id)
+                    yield StreamMapsResponse(sighting_id=request.sighting_id, outcome=STORED)
+                case "break":
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+                case grpc.StatusCode() as code:
+                    error = status_pb2.Status(code=code.value[0], message="refused by the script")
+                    yield StreamMapsResponse(sighting_id=request.sighting_id, error=error)
+
+
+@asynccontextmanager
+async def listening(peer: Peer, *, port: int = 0) -> AsyncIterator[int]:
+    """Serve on a free port, or on a given one; at the end connections are cut."""
+    server = grpc.aio.server()
+    recognizer_pb2_grpc.add_RecognizerServiceServicer_to_server(peer, server)
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
