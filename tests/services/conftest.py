@@ -1,6 +1,7 @@
 """The real encoder and the real recognizer, shared by the tests of a session, and what to ask."""
 
 import io
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,13 +27,16 @@ async def encoder(tiny_models: Path) -> AsyncIterator[Service]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def recognizer(
-    tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
+async def recognizer(tiny_models: Path, gallery_of_all: Path) -> AsyncIterator[Service]:
     """A recognizer with limits that tests can reach; tests bring collections of their own."""
-    gallery = tmp_path_factory.mktemp("gallery") / "gallery.sqlite"
-    async with running_recognizer(tiny_models, gallery, max_batch_items=4) as service:
+    async with running_recognizer(tiny_models, gallery_of_all, max_batch_items=4) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def gallery_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the gallery that `recognizer` has open."""
+    return tmp_path_factory.mktemp("gallery") / "gallery.sqlite"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -43,6 +47,15 @@ async def collection(recognizer: Service) -> str:
         gallery_pb2.CreateCollectionRequest(collection=gallery_pb2.Collection(collection_id=name))
     )
     return name
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nobody listens yet."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 @pytest.fixture(scope="session")

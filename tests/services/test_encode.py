@@ -1,10 +1,13 @@
 import asyncio
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from PIL import Image
 
 from compactface.v1.compact_map_pb2 import Landmarks
@@ -17,7 +20,7 @@ from compactface.v1.encoder_pb2 import (
 from shared.compact_map import unpack
 from shared.model_directory import ModelDirectory
 from tests.services.conftest import clouds
-from tests.services.hosting import Service, close_to, until
+from tests.services.hosting import Service, close_to, running_encoder, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -183,3 +186,20 @@ async def test_the_quality_of_a_blurred_face_is_lower(
     (blurred,) = (await encode(encoder, as_file(small))).faces
     assert blurred.quality < clear.quality - 0.1
     assert clear.quality == close_to(clear.map.quality)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_reflection_names_the_service_only_behind_its_flag(
+    tiny_models: Path,
+    enabled: bool,  # noqa: FBT001
+) -> None:
+    list_services = ServerReflectionRequest(list_services="")
+    async with running_encoder(tiny_models, reflection=enabled) as service:
+        stub = ServerReflectionStub(service.channel)
+        call = stub.ServerReflectionInfo(iter([list_services]))
+        if enabled:
+            services = (await call.read()).list_services_response.service
+            assert "compactface.v1.EncoderService" in {each.name for each in services}
+        else:
+            with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+                await call.read()

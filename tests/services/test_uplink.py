@@ -1,5 +1,4 @@
 import asyncio
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -70,15 +69,6 @@ async def camera(port: int, **options: int) -> AsyncIterator[Camera]:
         yield made
     finally:
         await made.uplink.close(flush_s=0)
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port on which nobody listens yet."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 async def test_maps_arrive_once_and_in_order_and_are_counted() -> None:
