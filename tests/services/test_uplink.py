@@ -1,7 +1,9 @@
 import asyncio
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -9,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from compactface.client import RequestFailed
+from compactface.client.channel import Tls, open_async_channel
 from compactface.v1.encoder_pb2 import (
     PICTURE_KIND_CROP,
     EncodeRequest,
@@ -23,6 +26,7 @@ from encoder_service.metrics import UplinkMetrics
 from encoder_service.uplink import MemoryUplink
 from shared.errors import Overloaded
 from tests.services.asking import CAMERAS, identify, keep_sightings
+from tests.services.authority import Authority
 from tests.services.conftest import clouds
 from tests.services.hosting import (
     Service,
@@ -267,3 +271,35 @@ async def test_a_stop_of_the_encoder_flushes_the_uplink(tiny_models: Path, tmp_p
         async with running_encoder(tiny_models, uplink_target=recognizer.address) as encoder:
             ids = [await forwarded(encoder, seed) for seed in range(4)]
         await assert_stored(recognizer, ids)
+
+
+async def test_the_uplink_speaks_mutual_tls_and_the_certificate_names_the_camera(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path, "authority")
+    (certificate, key), (camera_certificate, camera_key) = map(
+        authority.issue, ("server", "gate-7")
+    )
+    gallery = tmp_path / "gallery.sqlite"
+    async with recognizer_for_cameras(
+        tiny_models,
+        gallery,
+        tls_certificate=certificate,
+        tls_key=key,
+        tls_client_ca=authority.certificate,
+    ) as recognizer:
+        tls = Tls(authority.certificate, camera_certificate, camera_key)
+        async with open_async_channel(recognizer.address, tls=tls) as channel:
+            await keep_sightings(replace(recognizer, channel=channel))
+        async with running_encoder(
+            tiny_models,
+            uplink_target=recognizer.address,
+            uplink_ca=authority.certificate,
+            uplink_certificate=camera_certificate,
+            uplink_key=camera_key,
+        ) as encoder:
+            sighting_id = await forwarded(encoder, 0)
+            await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
+    with closing(sqlite3.connect(gallery)) as database:
+        rows = database.execute("SELECT id, camera_id FROM sightings").fetchall()
+    assert rows == [(sighting_id, "gate-7")]
