@@ -129,7 +129,7 @@ def _describe(
                 channels=config["channels"],
                 levels=config["levels"],
                 layout="row",
-                widths=config["widths"],
+                widths=tuple(config["widths"]),
             )
         },
         default_point=point,
