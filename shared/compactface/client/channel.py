@@ -25,6 +25,8 @@ _RETRY = {
 # The services accept a ping every 20 s.
 OPTIONS = [
     ("grpc.service_config", json.dumps(_RETRY)),
+    # After a long outage gRPC would wait two minutes between tries to connect.
+    ("grpc.max_reconnect_backoff_ms", 10_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
