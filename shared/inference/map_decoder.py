@@ -35,18 +35,15 @@ class MapDecoder:
         formats: map format by codec id: the codecs it decodes.
     """
 
-    def __init__(self, model: ModelDirectory, *, device: str = "cpu", bf16: bool = False) -> None:
+    def __init__(self, model: ModelDirectory, *, device: str = "cpu") -> None:
         """Load the networks.
 
         Args:
             model: a verified model directory.
             device: of torch, e.g. "cpu" or "cuda".
-            bf16: compute in bfloat16: faster on hardware that has it; moves cosines by about
-                1e-2, and calibration does not cover it.
         """
         self.model = model
         self._device = torch.device(device)
-        self._bf16 = bf16
         if self._device.type == "cuda":
             # TF32 would set a GPU's embeddings apart from those that a CPU enrolled.
             torch.backends.cudnn.allow_tf32 = False
@@ -107,8 +104,7 @@ class MapDecoder:
         """
         normalisation = self.model.manifest.normalisation
         batches = [
-            to_pixels(self._decode(batch).float().cpu().numpy(), normalisation)
-            for batch in _batches(maps)
+            to_pixels(self._decode(batch).cpu().numpy(), normalisation) for batch in _batches(maps)
         ]
         template = self.model.manifest.alignment
         none = np.empty((0, template.height, template.width, 3), np.uint8)
@@ -135,24 +131,18 @@ class MapDecoder:
         for codec_id, rows in rows_of.items():
             levels = self._format(codec_id).levels
             latents = dequantize(np.stack([maps[row][1] for row in rows]), levels)
-            with self._autocast():
-                crops[rows] = self._recnets[codec_id](self._tensor(latents)).float()
+            crops[rows] = self._recnets[codec_id](self._tensor(latents))
         return crops
 
     @torch.inference_mode()
     def _embed(self, crops: Tensor) -> NDArray[np.float32]:
-        with self._autocast():
-            embeddings = self._extractor(crops).float()
-        unit: NDArray[np.float32] = functional.normalize(embeddings).cpu().numpy()
+        unit: NDArray[np.float32] = functional.normalize(self._extractor(crops)).cpu().numpy()
         return unit
 
     def _format(self, codec_id: str) -> MapFormat:
         if codec_id not in self.formats:
             raise UnknownCodec(codec_id, list(self.formats))
         return self.formats[codec_id]
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
 
     def _tensor(self, array: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array).to(self._device, memory_format=torch.channels_last)

@@ -183,16 +183,6 @@ def test_unknown_codecs_and_foreign_maps_are_refused(
         decoder.unpack(standard, png)
 
 
-def test_bfloat16_is_an_option_that_stays_near(
-    tiny_model: ModelDirectory, decoder: MapDecoder, crops: Crops
-) -> None:
-    fast = MapDecoder(tiny_model, bf16=True)
-    fast.warm_up((1,))
-    maps = _maps(tiny_model, "standard", decoder, crops[:3])
-    similarity = (fast.embed(maps) * decoder.embed(maps)).sum(1)
-    assert 0.99 < similarity.min() <= similarity.max() < 1 + 1e-5
-
-
 def test_exported_onnx_takes_any_number_of_crops(tiny_model: ModelDirectory) -> None:
     session = onnxruntime.InferenceSession(tiny_model.codec_path("paper", "compnet.onnx"))
     for count in (1, 3):
