@@ -32,6 +32,7 @@ def enroll(
     caller: str,
     request_id: str,
     duplicate_similarity: float | None,
+    space: str | None = None,
 ) -> Enrolled:
     """Add faces to a subject, new or known; see `Gallery.enroll`."""
     check_enrolment(enrolment)
@@ -41,6 +42,7 @@ def enroll(
     with store.database.exclusive:
         if request and (earlier := _earlier_answer(store, request)):
             return earlier
+        store.cache_in(space)  # and it stays so, as long as we hold the lock
         if duplicate_similarity is not None:
             _refuse_duplicates(store, collection_id, enrolment, duplicate_similarity)
         return _add(store, collection_id, enrolment, request)

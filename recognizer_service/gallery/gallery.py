@@ -24,7 +24,8 @@ from recognizer_service.gallery.records import (
     Purge,
     SubjectHit,
 )
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.reembed import Spaces
+from recognizer_service.gallery.store import Cache, Store
 from recognizer_service.gallery.subject import Subjects
 from shared.errors import AlreadyExists
 
@@ -42,6 +43,7 @@ class Gallery:
         collections: create, get, list, delete collections.
         subjects: get, list, delete subjects and their faces.
         sightings: store and get streamed maps.
+        spaces: embed everything anew and change over to it.
     """
 
     def __init__(
@@ -64,10 +66,11 @@ class Gallery:
             FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY or
                 EMBEDDING_SPACE_MISMATCH.
         """
-        self._store = Store(Database(path), embedding_space, faiss_threads, now)
+        self._store = Store(Database(path), Cache(embedding_space, faiss_threads), now)
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
         self.sightings = sighting.Sightings(self._store)
+        self.spaces = Spaces(self._store)
         try:
             self._get_ready()
         except BaseException:
@@ -88,6 +91,7 @@ class Gallery:
         caller: str = "",
         request_id: str = "",
         duplicate_similarity: float | None = None,
+        space: str | None = None,
     ) -> Enrolled:
         """Add faces to a subject, new or known: all or none, on the disk and searchable on return.
 
@@ -99,6 +103,7 @@ class Gallery:
                 answer again; "": every call enrols.
             duplicate_similarity: refuse faces that resemble another subject of the collection
                 by this cosine or more; None: allow duplicates.
+            space: of the faces' embeddings; None: of the space served.
 
         Raises:
             InvalidInput: a field breaks a limit.
@@ -106,6 +111,7 @@ class Gallery:
                 REQUEST_ID_REUSED.
             FailedPrecondition: the subject would have more than 32 faces (TOO_MANY_FACES), or
                 the faces of a repeated request were deleted since (ENROLMENT_DELETED).
+            EmbeddingSpaceChanged: another space than `space` is served.
         """
         return enrolment.enroll(
             self._store,
@@ -114,28 +120,40 @@ class Gallery:
             caller=caller,
             request_id=request_id,
             duplicate_similarity=duplicate_similarity,
+            space=space,
         )
 
-    def search(self, collection_id: str, probe: Embedding, *, count: int) -> list[SubjectHit]:
+    def search(
+        self, collection_id: str, probe: Embedding, *, count: int, space: str | None = None
+    ) -> list[SubjectHit]:
         """The `count` (1 to 100) subjects most similar to a probe, best first; fewer if there are.
+
+        Args:
+            collection_id: where.
+            probe: whom.
+            count: how many.
+            space: of the probe's embedding; None: of the space served.
 
         Raises:
             InvalidInput: the probe is not a finite (512,) vector of length 1, or `count` is out
                 of range.
+            EmbeddingSpaceChanged: another space than `space` is served.
         """
-        return search.search(self._store, collection_id, probe, count)
+        return search.search(self._store, collection_id, probe, count, space=space)
 
     def similarity_to_subject(
-        self, collection_id: str, subject_id: str, probe: Embedding
+        self, collection_id: str, subject_id: str, probe: Embedding, *, space: str | None = None
     ) -> SubjectHit:
-        """How similar one subject is to a probe, by the most similar of its faces.
+        """How similar one subject is to a probe, by the most similar of its faces; see `search`.
 
         Raises:
             NotFound: no such subject.
             FailedPrecondition: all its faces were deleted (SUBJECT_HAS_NO_FACES).
             InvalidInput: as `search`.
         """
-        return search.similarity_to_subject(self._store, collection_id, subject_id, probe)
+        return search.similarity_to_subject(
+            self._store, collection_id, subject_id, probe, space=space
+        )
 
     def purge_expired(self) -> Purge:
         """Delete sightings past their retention and request ids past their seven days."""

@@ -30,13 +30,15 @@ _HIT = select(
 ).join_from(faces, subjects)
 
 
-def search(store: Store, collection_id: str, probe: Embedding, count: int) -> list[SubjectHit]:
+def search(
+    store: Store, collection_id: str, probe: Embedding, count: int, *, space: str | None = None
+) -> list[SubjectHit]:
     """The `count` subjects most similar to a probe, best first; see `Gallery.search`."""
     probe = as_embedding(probe)
     check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
     with store.database.reading() as connection:
         key = collection_key(connection, collection_id)
-    index = store.indexes.get(key)
+    index = store.cache_in(space).indexes.get(key)
     if index is None:
         return []
     wanted = count * _FACES_PER_SUBJECT_GUESS
@@ -68,7 +70,12 @@ def _best_of_each_subject(hits: Iterator[SubjectHit]) -> list[SubjectHit]:
 
 
 def similarity_to_subject(
-    store: Store, collection_id: str, subject_id: str, probe: Embedding
+    store: Store,
+    collection_id: str,
+    subject_id: str,
+    probe: Embedding,
+    *,
+    space: str | None = None,
 ) -> SubjectHit:
     """How similar one subject is to a probe; see `Gallery.similarity_to_subject`."""
     probe = as_embedding(probe)
@@ -78,7 +85,7 @@ def similarity_to_subject(
             _HIT.add_columns(embeddings.c.vector)
             .join_from(faces, embeddings)
             .where(faces.c.subject_key == key)
-            .where(embeddings.c.space == store.embedding_space)
+            .where(embeddings.c.space == store.cache_in(space).space)
             .order_by(faces.c.key)
         ).all()
     if not rows:

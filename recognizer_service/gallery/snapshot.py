@@ -1,0 +1,57 @@
+"""A copy of a gallery's file, taken while it is served."""
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from shared.errors import AlreadyExists, FailedPrecondition, NotFound
+
+
+def snapshot(gallery: Path, target: Path) -> int:
+    """Copy a gallery into a file, as it is at one moment; the size of the copy in bytes.
+
+    Any process may call it: changes go on meanwhile, though bytes of what is deleted meanwhile
+    leave the log only afterwards. The copy is written anew from the rows (VACUUM INTO) instead
+    of page by page, so that nothing deleted is in it. It is on the disk and complete under its
+    name, or not there. To restore it, serve it.
+
+    Raises:
+        NotFound: there is no such gallery (GALLERY_NOT_FOUND).
+        AlreadyExists: the target is there (SNAPSHOT_EXISTS).
+        FailedPrecondition: the file cannot be copied (SNAPSHOT_FAILED).
+    """
+    if not gallery.is_file():
+        raise NotFound("GALLERY_NOT_FOUND", f"there is no gallery {str(gallery)!r}")
+    if target.exists():
+        raise AlreadyExists(
+            "SNAPSHOT_EXISTS", f"{str(target)!r} exists; choose another name or remove it"
+        )
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        partial = Path(folder) / "snapshot"  # in a private folder, for nobody else's eyes
+        try:
+            _copy(gallery, partial)
+        except sqlite3.Error as error:
+            raise FailedPrecondition(
+                "SNAPSHOT_FAILED", f"{gallery.name} could not be copied: {error}"
+            ) from error
+        _sync(partial)
+        partial.rename(target)
+    _sync(target.parent)
+    return target.stat().st_size
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.touch(mode=0o600)
+    with closing(sqlite3.connect(source, isolation_level=None)) as connection:
+        connection.execute("PRAGMA busy_timeout = 3000")
+        connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
