@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, delete, event, func, i
 from sqlalchemy.exc import DatabaseError
 
 from recognizer_service.gallery import schema
+from recognizer_service.gallery.migrations import migrate
 from shared.errors import FailedPrecondition
 
 _PRAGMAS = (
@@ -43,7 +44,7 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create the database file, and its folder.
+        """Open or create the database file, and its folder; one of an older version is upgraded.
 
         Raises:
             FailedPrecondition: another process has it (GALLERY_IN_USE), it is of a later
@@ -64,7 +65,7 @@ class Database:
     def _prepare(self, path: Path) -> None:
         try:
             with self.writing() as connection:
-                _create_tables(connection)
+                _bring_up_to_date(connection)
         except DatabaseError as error:
             raise FailedPrecondition(
                 "NOT_A_GALLERY", f"{path.name} cannot be read as a gallery: {error.orig}"
@@ -180,7 +181,7 @@ def _engine(path: Path) -> Engine:
     return engine
 
 
-def _create_tables(connection: Connection) -> None:
+def _bring_up_to_date(connection: Connection) -> None:
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if version > schema.VERSION:
         raise FailedPrecondition(
@@ -189,6 +190,9 @@ def _create_tables(connection: Connection) -> None:
             f"{schema.VERSION}: run a newer program, or restore an older gallery",
         )
     if version == schema.VERSION:
+        return
+    if version:
+        migrate(connection, version)
         return
     if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise FailedPrecondition(

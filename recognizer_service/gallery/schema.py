@@ -2,20 +2,25 @@
 
 ::
 
-    collections ─┬─< subjects ──< faces ──< embeddings   one per embedding space
+    collections ─┬─< subjects ─┬─< faces ──< embeddings   one per embedding space
+                 │             └─< labels
                  └─< sightings
     requests     request ids of the last days, and the faces they enrolled
+    audit        who did what to whom, by ids; outlives what it tells of
     erasures     deletions whose bytes may still be on disk
 
 Rows are joined by integer keys that are never used twice (AUTOINCREMENT): a key of `faces` is
 also the face's id in FAISS, where a reused one would point at another person. The ids that
 callers see are separate columns.
+
+Whoever changes a table raises `VERSION` and adds the way there to `migrations`.
 """
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     CheckConstraint,
     Column,
     Dialect,
@@ -25,13 +30,14 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     UniqueConstraint,
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of the tables; a gallery of a higher one is not opened."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,6 +85,10 @@ collections = Table(
     # Counted here so that a threshold for N faces costs one row and not a count of N.
     Column("subject_count", Integer, nullable=False, default=0),
     Column("face_count", Integer, nullable=False, default=0),
+    Column("max_subjects", Integer, nullable=False, server_default="0"),  # 0: no limit
+    Column("max_faces", Integer, nullable=False, server_default="0"),
+    Column("subject_retention_s", Integer, nullable=False, server_default="0"),  # 0: for good
+    Column("subject_score", String, nullable=False, server_default="best_face"),
     sqlite_autoincrement=True,
 )
 
@@ -90,8 +100,19 @@ subjects = Table(
     Column("id", String, nullable=False),
     Column("display_name", String, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("metadata", JSON, nullable=False, server_default="{}"),
+    Column("expires_at", Instant),
+    Column("revision", Integer, nullable=False, server_default="1"),
     UniqueConstraint("collection_key", "id"),
     sqlite_autoincrement=True,
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("subject_key", Integer, ForeignKey("subjects.key", ondelete="CASCADE")),
+    Column("label", String),
+    PrimaryKeyConstraint("subject_key", "label"),
 )
 
 faces = Table(
@@ -146,6 +167,20 @@ requests = Table(
     Column("first_face_key", Integer, nullable=False),
     Column("last_face_key", Integer, nullable=False),
     Column("created_at", Instant, nullable=False, index=True),
+)
+
+# Ids and no names. A subject's id stays here when the subject is deleted, until its own retention
+# ends: else nobody could tell who deleted whom.
+audit = Table(
+    "audit",
+    metadata,
+    _key(),
+    Column("at", Instant, nullable=False, index=True),
+    Column("caller", String, nullable=False),
+    Column("operation", String, nullable=False),
+    Column("collection_id", String, nullable=False),
+    Column("subject_id", String, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 erasures = Table("erasures", metadata, _key(), sqlite_autoincrement=True)
