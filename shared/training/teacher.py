@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime
 from rich.progress import track
 
+from shared.inference.onnx_embedder import OnnxEmbedder
 from shared.training.faces import PIXELS_FILE, TEACHER_FILE
 
 _BATCH = 64
@@ -17,27 +16,15 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class Teacher:
-    """A network (N, 3, 112, 112) -> N embeddings, from an ONNX file whose batch may be fixed."""
+    """A network of 112x112 pictures that are normalised by ImageNet's statistics."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
-        model = onnx.load(path)
-        for value in (*model.graph.input, *model.graph.output):
-            value.type.tensor_type.shape.dim[0].dim_param = "N"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # the file promises one embedding; we know better
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        self._input = self._session.get_inputs()[0].name
+        self._network = OnnxEmbedder(path, threads=threads)
 
     def embed(self, faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(N, 112, 112, 3) uint8 RGB -> (N, D) float32 unit vectors."""
-        batch = ((faces / np.float32(255) - _MEAN) / _STD).transpose(0, 3, 1, 2)
-        (raw,) = self._session.run(None, {self._input: np.ascontiguousarray(batch, np.float32)})
-        embeddings = np.asarray(raw, np.float32).reshape(len(faces), -1)
-        unit: npt.NDArray[np.float32] = embeddings / np.linalg.norm(embeddings, axis=1)[:, None]
-        return unit
+        normalised = (faces / np.float32(255) - _MEAN) / _STD
+        return self._network.embed(normalised.transpose(0, 3, 1, 2))
 
 
 def cache_teacher(teacher: Path, cache: Path, *, threads: int) -> None:

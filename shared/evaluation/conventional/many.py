@@ -1,0 +1,68 @@
+"""A codec over many crops, on all cores."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.evaluation.conventional.codec import Codec, Picture
+from shared.evaluation.conventional.search import Compressed, Measure, compress_to
+
+# Crops that a process is handed at once: seconds of work, next to which the hand-over is nothing.
+_CHUNK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedCrops:
+    """N crops that have been through a codec.
+
+    Attributes:
+        crops: (N, 112, 96, 3) RGB, what the decoder shows.
+        file_bytes: (N,) sizes of the files.
+        payload_bytes: (N,) what of them changes with the picture.
+        reached: (N,) whether each kept to the target.
+    """
+
+    crops: NDArray[np.uint8]
+    file_bytes: NDArray[np.int64]
+    payload_bytes: NDArray[np.int64]
+    reached: NDArray[np.bool_]
+
+
+def compress_all(
+    codec: Codec,
+    crops: Sequence[Picture] | NDArray[np.uint8],
+    target_bytes: int,
+    *,
+    measure: Measure,
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> CompressedCrops:
+    """`compress_to` for every crop, in processes of their own.
+
+    Args:
+        codec: any.
+        crops: (N, 112, 96, 3) RGB, at least one.
+        target_bytes: the most that each may take.
+        measure: which bytes count.
+        workers: processes.
+        progress: is told after every crop how many are done, and of how many.
+    """
+    compress = partial(compress_to, codec, target_bytes=target_bytes, measure=measure)
+    done: list[Compressed] = []
+    # Spawned, because a fork would inherit the locks of whatever threads run here.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for compressed in pool.map(compress, crops, chunksize=_CHUNK):
+            done.append(compressed)
+            if progress:
+                progress(len(done), len(crops))
+    return CompressedCrops(
+        crops=np.stack([one.crop for one in done]),
+        file_bytes=np.array([one.file_bytes for one in done]),
+        payload_bytes=np.array([one.payload_bytes for one in done]),
+        reached=np.array([one.reached for one in done]),
+    )

@@ -1,0 +1,37 @@
+"""The simplest codec: a small picture, enlarged again."""
+
+import numpy as np
+from PIL import Image
+
+from shared.evaluation.conventional.codec import Codec, Picture
+from shared.png import CHUNK_OVERHEAD, HEADER_BYTES, RGB, SIGNATURE, Geometry, write
+
+_WIDTH, _HEIGHT = 96, 112
+_LENGTH_OF_DATA = len(SIGNATURE) + CHUNK_OVERHEAD + HEADER_BYTES
+
+
+class Thumbnail(Codec):
+    """The crop scaled down by a bicubic filter, as RGB PNG, and scaled up again to 112x96.
+
+    The knob is the thumbnail's width in pixels. The file comes from the writer of compact maps,
+    which tries PNG's filters and deflate's strategies.
+    """
+
+    name = "thumbnail"
+    settings = range(2, _WIDTH + 1)
+
+    def encode(self, picture: Picture, setting: float) -> list[bytes]:
+        """One PNG file."""
+        width, height = int(setting), round(setting * _HEIGHT / _WIDTH)
+        small = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+        rows = np.asarray(small).reshape(height, 3 * width)
+        return [write(rows, Geometry(width, height, bit_depth=8, color_type=RGB))]
+
+    def decode(self, file: bytes) -> Picture:
+        """The thumbnail, enlarged to 112x96."""
+        small = Image.fromarray(super().decode(file))
+        return np.asarray(small.resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC))
+
+    def payload_bytes(self, file: bytes) -> int:
+        """The data of the chunk IDAT, and a byte for the width."""
+        return 1 + int.from_bytes(file[_LENGTH_OF_DATA : _LENGTH_OF_DATA + 4], "big")
