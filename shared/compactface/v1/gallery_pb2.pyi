@@ -2,6 +2,7 @@ import datetime
 
 from compactface.v1 import compact_map_pb2 as _compact_map_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
@@ -13,17 +14,51 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SubjectScore(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SUBJECT_SCORE_UNSPECIFIED: _ClassVar[SubjectScore]
+    SUBJECT_SCORE_BEST_FACE: _ClassVar[SubjectScore]
+    SUBJECT_SCORE_MEAN_TEMPLATE: _ClassVar[SubjectScore]
+
 class OnDuplicate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ON_DUPLICATE_UNSPECIFIED: _ClassVar[OnDuplicate]
     ON_DUPLICATE_REJECT: _ClassVar[OnDuplicate]
     ON_DUPLICATE_ALLOW: _ClassVar[OnDuplicate]
+
+class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUDIT_OPERATION_UNSPECIFIED: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_CREATE_COLLECTION: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_UPDATE_COLLECTION: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_DELETE_COLLECTION: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_ENROLL: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_UPDATE_SUBJECT: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_DELETE_SUBJECT: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_DELETE_FACE: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_EXPIRE_SUBJECT: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_EXPORT: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_IMPORT: _ClassVar[AuditOperation]
+SUBJECT_SCORE_UNSPECIFIED: SubjectScore
+SUBJECT_SCORE_BEST_FACE: SubjectScore
+SUBJECT_SCORE_MEAN_TEMPLATE: SubjectScore
 ON_DUPLICATE_UNSPECIFIED: OnDuplicate
 ON_DUPLICATE_REJECT: OnDuplicate
 ON_DUPLICATE_ALLOW: OnDuplicate
+AUDIT_OPERATION_UNSPECIFIED: AuditOperation
+AUDIT_OPERATION_CREATE_COLLECTION: AuditOperation
+AUDIT_OPERATION_UPDATE_COLLECTION: AuditOperation
+AUDIT_OPERATION_DELETE_COLLECTION: AuditOperation
+AUDIT_OPERATION_ENROLL: AuditOperation
+AUDIT_OPERATION_UPDATE_SUBJECT: AuditOperation
+AUDIT_OPERATION_DELETE_SUBJECT: AuditOperation
+AUDIT_OPERATION_DELETE_FACE: AuditOperation
+AUDIT_OPERATION_EXPIRE_SUBJECT: AuditOperation
+AUDIT_OPERATION_EXPORT: AuditOperation
+AUDIT_OPERATION_IMPORT: AuditOperation
 
 class Collection(_message.Message):
-    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count")
+    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score")
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_FPIR_FIELD_NUMBER: _ClassVar[int]
     MAX_FMR_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +66,10 @@ class Collection(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
     FACE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MAX_SUBJECTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FACES_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_RETENTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_SCORE_FIELD_NUMBER: _ClassVar[int]
     collection_id: str
     max_fpir: float
     max_fmr: float
@@ -38,7 +77,11 @@ class Collection(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     subject_count: int
     face_count: int
-    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ...) -> None: ...
+    max_subjects: int
+    max_faces: int
+    subject_retention: _duration_pb2.Duration
+    subject_score: SubjectScore
+    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_faces: _Optional[int] = ..., subject_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., subject_score: _Optional[_Union[SubjectScore, str]] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("collection",)
@@ -80,6 +123,20 @@ class ListCollectionsResponse(_message.Message):
     next_page_token: str
     def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class UpdateCollectionRequest(_message.Message):
+    __slots__ = ("collection", "update_mask")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class UpdateCollectionResponse(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+
 class DeleteCollectionRequest(_message.Message):
     __slots__ = ("collection", "force")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
@@ -97,16 +154,31 @@ class DeleteCollectionResponse(_message.Message):
     def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ...) -> None: ...
 
 class Subject(_message.Message):
-    __slots__ = ("subject_id", "display_name", "create_time", "face_count")
+    __slots__ = ("subject_id", "display_name", "create_time", "face_count", "metadata", "labels", "expire_time", "revision")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     FACE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     subject_id: str
     display_name: str
     create_time: _timestamp_pb2.Timestamp
     face_count: int
-    def __init__(self, subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., face_count: _Optional[int] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    expire_time: _timestamp_pb2.Timestamp
+    revision: int
+    def __init__(self, subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., face_count: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class EnrolledFace(_message.Message):
     __slots__ = ("face_id", "subject_id", "codec_id", "size_bytes", "quality", "capture_time", "create_time")
@@ -127,7 +199,14 @@ class EnrolledFace(_message.Message):
     def __init__(self, face_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., quality: _Optional[float] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class EnrollRequest(_message.Message):
-    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only")
+    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +214,9 @@ class EnrollRequest(_message.Message):
     ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     collection: str
     subject_id: str
     display_name: str
@@ -142,17 +224,32 @@ class EnrollRequest(_message.Message):
     on_duplicate: OnDuplicate
     request_id: str
     create_only: bool
-    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Disagreement(_message.Message):
+    __slots__ = ("face_id", "similarity", "threshold")
+    FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    face_id: str
+    similarity: float
+    threshold: float
+    def __init__(self, face_id: _Optional[str] = ..., similarity: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class EnrollResponse(_message.Message):
-    __slots__ = ("subject", "faces", "repeated_request")
+    __slots__ = ("subject", "faces", "repeated_request", "disagreements")
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     FACES_FIELD_NUMBER: _ClassVar[int]
     REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    DISAGREEMENTS_FIELD_NUMBER: _ClassVar[int]
     subject: Subject
     faces: _containers.RepeatedCompositeFieldContainer[EnrolledFace]
     repeated_request: bool
-    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ..., repeated_request: _Optional[bool] = ...) -> None: ...
+    disagreements: _containers.RepeatedCompositeFieldContainer[Disagreement]
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ..., repeated_request: _Optional[bool] = ..., disagreements: _Optional[_Iterable[_Union[Disagreement, _Mapping]]] = ...) -> None: ...
 
 class BulkEnrollRequest(_message.Message):
     __slots__ = ("enroll",)
@@ -187,14 +284,20 @@ class GetSubjectResponse(_message.Message):
     def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ...) -> None: ...
 
 class ListSubjectsRequest(_message.Message):
-    __slots__ = ("collection", "page_size", "page_token")
+    __slots__ = ("collection", "page_size", "page_token", "subject_id_prefix", "display_name_contains", "labels")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_CONTAINS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     page_size: int
     page_token: str
-    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    subject_id_prefix: str
+    display_name_contains: str
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., subject_id_prefix: _Optional[str] = ..., display_name_contains: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListSubjectsResponse(_message.Message):
     __slots__ = ("subjects", "next_page_token")
@@ -205,14 +308,31 @@ class ListSubjectsResponse(_message.Message):
     def __init__(self, subjects: _Optional[_Iterable[_Union[Subject, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateSubjectRequest(_message.Message):
-    __slots__ = ("collection", "subject_id", "display_name")
+    __slots__ = ("collection", "subject_id", "display_name", "metadata", "labels", "expire_time", "update_mask", "revision")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     collection: str
     subject_id: str
     display_name: str
-    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    expire_time: _timestamp_pb2.Timestamp
+    update_mask: _field_mask_pb2.FieldMask
+    revision: int
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class UpdateSubjectResponse(_message.Message):
     __slots__ = ("subject",)
@@ -319,3 +439,39 @@ class ReembedResponse(_message.Message):
     faces_done: int
     faces_total: int
     def __init__(self, faces_done: _Optional[int] = ..., faces_total: _Optional[int] = ...) -> None: ...
+
+class AuditEvent(_message.Message):
+    __slots__ = ("time", "caller", "operation", "collection_id", "subject_id")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    caller: str
+    operation: AuditOperation
+    collection_id: str
+    subject_id: str
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., caller: _Optional[str] = ..., operation: _Optional[_Union[AuditOperation, str]] = ..., collection_id: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
+
+class ListAuditEventsRequest(_message.Message):
+    __slots__ = ("collection_id", "subject_id", "start_time", "page_size", "page_token")
+    COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection_id: str
+    subject_id: str
+    start_time: _timestamp_pb2.Timestamp
+    page_size: int
+    page_token: str
+    def __init__(self, collection_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAuditEventsResponse(_message.Message):
+    __slots__ = ("events", "next_page_token")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[AuditEvent]
+    next_page_token: str
+    def __init__(self, events: _Optional[_Iterable[_Union[AuditEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

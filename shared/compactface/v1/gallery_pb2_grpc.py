@@ -55,6 +55,11 @@ class GalleryServiceStub:
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.ListCollectionsRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_gallery__pb2.ListCollectionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateCollection = channel.unary_unary(
+                '/compactface.v1.GalleryService/UpdateCollection',
+                request_serializer=compactface_dot_v1_dot_gallery__pb2.UpdateCollectionRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_gallery__pb2.UpdateCollectionResponse.FromString,
+                _registered_method=True)
         self.DeleteCollection = channel.unary_unary(
                 '/compactface.v1.GalleryService/DeleteCollection',
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.DeleteCollectionRequest.SerializeToString,
@@ -120,6 +125,11 @@ class GalleryServiceStub:
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.ReembedRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_gallery__pb2.ReembedResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/compactface.v1.GalleryService/ListAuditEvents',
+                request_serializer=compactface_dot_v1_dot_gallery__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_gallery__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
 
 
 class GalleryServiceServicer:
@@ -160,6 +170,18 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateCollection(self, request, context):
+        """Changes a collection's defaults, quotas and retention.
+
+        Errors:
+        - NOT_FOUND: no such collection.
+        - INVALID_ARGUMENT: an impossible value, or an update_mask that is empty or names what cannot
+        be changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteCollection(self, request, context):
         """Deletes a collection with all it holds.
 
@@ -175,20 +197,26 @@ class GalleryServiceServicer:
         """Adds faces to a subject, new or known. All of them or none.
 
         Errors:
-        - INVALID_ARGUMENT: no map, too many, or a bad one; a malformed id or name.
+        - INVALID_ARGUMENT: no map, too many, or a bad one; a malformed id, name, label or metadata.
         - ALREADY_EXISTS: `create_only` and the subject exists (SUBJECT_EXISTS); another subject
         looks the same and on_duplicate is REJECT (DUPLICATE_FACE, metadata names the subject);
         the request id was used with another body (REQUEST_ID_REUSED).
-        - FAILED_PRECONDITION: unknown codec; the subject has as many faces as it may have.
+        - FAILED_PRECONDITION: unknown codec; the subject has as many faces as it may have
+        (TOO_MANY_FACES), or the collection as many subjects or faces (QUOTA_EXCEEDED, metadata
+        names the quota and its limit).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BulkEnroll(self, request_iterator, context):
-        """Enrolls many, with a result for each.
+        """Enrolls many, with a result for each, in the order of the requests. A request that fails
+        ends nothing. The server reads only a little ahead of its answers, so a quick sender is held
+        up and not refused. After a broken stream send again whatever was not answered, or all of it:
+        requests that carry a request id are enrolled once.
 
-        Errors: not implemented yet, UNIMPLEMENTED.
+        Errors: UNAVAILABLE, the server stops; requests without an answer were not read, or may have
+        been enrolled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,18 +232,22 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSubjects(self, request, context):
-        """The subjects of a collection, by id.
+        """The subjects of a collection that pass all filters, by id.
 
-        Errors: INVALID_ARGUMENT for a page token that is not ours.
+        Errors: INVALID_ARGUMENT for a page token that is not ours, or a filter beyond its limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSubject(self, request, context):
-        """Changes a subject's display name.
+        """Changes what is known of a subject, but for its faces.
 
-        Errors: not implemented yet, UNIMPLEMENTED.
+        Errors:
+        - NOT_FOUND: no such subject.
+        - INVALID_ARGUMENT: a malformed name, label or metadata; an update_mask that names what
+        cannot be changed.
+        - FAILED_PRECONDITION: the subject is of another revision (REVISION_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,6 +317,15 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEvents(self, request, context):
+        """Who enrolled, changed, deleted, exported and imported, oldest first.
+
+        Errors: INVALID_ARGUMENT for a page token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GalleryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -302,6 +343,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.ListCollections,
                     request_deserializer=compactface_dot_v1_dot_gallery__pb2.ListCollectionsRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_gallery__pb2.ListCollectionsResponse.SerializeToString,
+            ),
+            'UpdateCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCollection,
+                    request_deserializer=compactface_dot_v1_dot_gallery__pb2.UpdateCollectionRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_gallery__pb2.UpdateCollectionResponse.SerializeToString,
             ),
             'DeleteCollection': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteCollection,
@@ -367,6 +413,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.Reembed,
                     request_deserializer=compactface_dot_v1_dot_gallery__pb2.ReembedRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_gallery__pb2.ReembedResponse.SerializeToString,
+            ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=compactface_dot_v1_dot_gallery__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_gallery__pb2.ListAuditEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -456,6 +507,33 @@ class GalleryService:
             '/compactface.v1.GalleryService/ListCollections',
             compactface_dot_v1_dot_gallery__pb2.ListCollectionsRequest.SerializeToString,
             compactface_dot_v1_dot_gallery__pb2.ListCollectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.GalleryService/UpdateCollection',
+            compactface_dot_v1_dot_gallery__pb2.UpdateCollectionRequest.SerializeToString,
+            compactface_dot_v1_dot_gallery__pb2.UpdateCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -807,6 +885,33 @@ class GalleryService:
             '/compactface.v1.GalleryService/Reembed',
             compactface_dot_v1_dot_gallery__pb2.ReembedRequest.SerializeToString,
             compactface_dot_v1_dot_gallery__pb2.ReembedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.GalleryService/ListAuditEvents',
+            compactface_dot_v1_dot_gallery__pb2.ListAuditEventsRequest.SerializeToString,
+            compactface_dot_v1_dot_gallery__pb2.ListAuditEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,
