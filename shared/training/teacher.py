@@ -23,7 +23,7 @@ class Teacher:
 
     def embed(self, faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(N, 112, 112, 3) uint8 RGB -> (N, D) float32 unit vectors."""
-        normalised = (faces.astype(np.float32) / 255 - _MEAN) / _STD
+        normalised = np.asarray((faces / np.float32(255) - _MEAN) / _STD, np.float32)
         return self._network.embed(normalised.transpose(0, 3, 1, 2))
 
 
