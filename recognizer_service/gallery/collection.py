@@ -1,27 +1,38 @@
 """The collections of a gallery."""
 
-from typing import Any
+from typing import Any, Unpack
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from recognizer_service.gallery import audit
 from recognizer_service.gallery.database import mark_erasure
-from recognizer_service.gallery.limits import (
-    check_collection_id,
-    check_rate,
-    check_retention,
-    shown,
-)
+from recognizer_service.gallery.limits import check_collection_id, check_settings, shown
 from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.records import Collection, Deletion, Page
-from recognizer_service.gallery.rows import collection_key
+from recognizer_service.gallery.records import (
+    AuditEvent,
+    Collection,
+    CollectionSettings,
+    Deletion,
+    Operation,
+    Page,
+    SubjectScore,
+)
+from recognizer_service.gallery.rows import STAGED_PREFIX, collection_key
 from recognizer_service.gallery.schema import collections
 from recognizer_service.gallery.store import Store
 from shared.errors import AlreadyExists, FailedPrecondition
 
 DEFAULT_COLLECTION = "default"
-DEFAULT_MAX_FPIR = 1e-2
-DEFAULT_MAX_FMR = 1e-3
+_DEFAULTS = CollectionSettings(
+    max_fpir=1e-2,
+    max_fmr=1e-3,
+    sighting_retention_s=0,
+    max_subjects=0,
+    max_faces=0,
+    subject_retention_s=0,
+    subject_score=SubjectScore.BEST_FACE,
+)
 
 _COLLECTION = select(
     collections.c.id,
@@ -31,43 +42,39 @@ _COLLECTION = select(
     collections.c.created_at,
     collections.c.subject_count,
     collections.c.face_count,
+    collections.c.max_subjects,
+    collections.c.max_faces,
+    collections.c.subject_retention_s,
+    collections.c.subject_score,
 )
 
 
 class Collections:
-    """Create, get, list and delete isolated galleries."""
+    """Create, get, list, update and delete isolated galleries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def create(
-        self,
-        collection_id: str,
-        *,
-        max_fpir: float = DEFAULT_MAX_FPIR,
-        max_fmr: float = DEFAULT_MAX_FMR,
-        sighting_retention_s: int = 0,
+        self, collection_id: str, *, caller: str = "", **settings: Unpack[CollectionSettings]
     ) -> Collection:
-        """Create an empty collection; the arguments are those of `Collection`.
+        """Create an empty collection, on behalf of a caller; the settings are `Collection`'s.
 
         Raises:
             InvalidInput: a malformed id or an impossible default.
             AlreadyExists: the collection exists (COLLECTION_EXISTS).
         """
         check_collection_id(collection_id)
-        check_rate(max_fpir, "max_fpir")
-        check_rate(max_fmr, "max_fmr")
-        check_retention(sighting_retention_s)
+        check_settings(settings)
+        now = self._store.now()
+        event = AuditEvent(now, caller, Operation.CREATE_COLLECTION, collection_id)
         new = insert(collections).values(
-            id=collection_id,
-            max_fpir=max_fpir,
-            max_fmr=max_fmr,
-            sighting_retention_s=sighting_retention_s,
-            created_at=self._store.now(),
+            **{**_DEFAULTS, **settings}, id=collection_id, created_at=now
         )
         try:
             with self._store.database.exclusive, self._store.database.writing() as connection:
                 connection.execute(new)
+                audit.record(connection, event)
                 return _read(connection, collection_id)
         except IntegrityError:
             raise AlreadyExists(
@@ -86,20 +93,44 @@ class Collections:
         with self._store.database.reading() as connection:
             return read_page(
                 connection,
-                _COLLECTION,
+                _COLLECTION.where(~collections.c.id.startswith(STAGED_PREFIX)),
                 by=collections.c.id,
                 record=_record,
                 size=page_size,
                 token=page_token,
             )
 
-    def delete(self, collection_id: str, *, force: bool = False) -> Deletion:
-        """Delete a collection with all it holds.
+    def update(
+        self, collection_id: str, *, caller: str = "", **settings: Unpack[CollectionSettings]
+    ) -> Collection:
+        """Change some settings of a collection, on behalf of a caller.
+
+        A quota below what the collection holds deletes nothing and refuses what would be added.
+        A shorter retention counts for what is there, too.
+
+        Raises:
+            NotFound: no such collection.
+            InvalidInput: an impossible setting.
+        """
+        check_settings(settings)
+        event = AuditEvent(self._store.now(), caller, Operation.UPDATE_COLLECTION, collection_id)
+        with self._store.database.exclusive, self._store.database.writing() as connection:
+            key = collection_key(connection, collection_id)
+            if settings:
+                connection.execute(
+                    update(collections).where(collections.c.key == key).values(**settings)
+                )
+            audit.record(connection, event)
+            return _read(connection, collection_id)
+
+    def delete(self, collection_id: str, *, force: bool = False, caller: str = "") -> Deletion:
+        """Delete a collection with all it holds, on behalf of a caller.
 
         Raises:
             NotFound: no such collection.
             FailedPrecondition: it holds subjects and `force` is not set (COLLECTION_NOT_EMPTY).
         """
+        event = AuditEvent(self._store.now(), caller, Operation.DELETE_COLLECTION, collection_id)
         with self._store.database.exclusive:
             with self._store.database.writing() as connection:
                 key = collection_key(connection, collection_id)
@@ -107,6 +138,7 @@ class Collections:
                 if doomed.subject_count and not force:
                     raise _not_empty(doomed)
                 connection.execute(delete(collections).where(collections.c.key == key))
+                audit.record(connection, event)
                 mark_erasure(connection)
             self._store.indexes.pop(key, None)
         return Deletion(doomed.face_count, self._store.database.erase())
@@ -128,4 +160,5 @@ def _read(connection: Connection, collection_id: str) -> Collection:
 
 
 def _record(row: Any) -> Collection:
-    return Collection(*row)
+    *values, score = row
+    return Collection(*values, SubjectScore(score))

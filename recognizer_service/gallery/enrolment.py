@@ -6,16 +6,22 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, insert
 
-from recognizer_service.gallery.limits import (
-    MAX_FACES_PER_SUBJECT,
-    as_embedding,
-    check_enrolment,
-    shown,
+from recognizer_service.gallery import audit
+from recognizer_service.gallery.agreement import agreements
+from recognizer_service.gallery.changes import change_subject, insert_labels
+from recognizer_service.gallery.limits import as_embedding, check_enrolment, shown
+from recognizer_service.gallery.records import (
+    AuditEvent,
+    Enrolled,
+    Enrolment,
+    NewFace,
+    Operation,
+    SubjectChanges,
 )
-from recognizer_service.gallery.records import Enrolled, Enrolment, NewFace
 from recognizer_service.gallery.request_log import Request, digest_of, recall, remember
+from recognizer_service.gallery.room import check_quotas, check_room
 from recognizer_service.gallery.rows import FACE, collection_key, face_of, find_subject
 from recognizer_service.gallery.schema import embeddings, faces, subjects
 from recognizer_service.gallery.search import search
@@ -45,7 +51,7 @@ def enroll(
         store.cache_in(space)  # and it stays so, as long as we hold the lock
         if duplicate_similarity is not None:
             _refuse_duplicates(store, collection_id, enrolment, duplicate_similarity)
-        return _add(store, collection_id, enrolment, request)
+        return _add(store, collection_id, enrolment, caller, request)
 
 
 def _check_similarity(similarity: float | None) -> None:
@@ -58,7 +64,9 @@ def _check_similarity(similarity: float | None) -> None:
 def _earlier_answer(store: Store, request: Request) -> Enrolled | None:
     with store.database.reading() as connection:
         keys = recall(connection, request, store.now())
-        return None if keys is None else _answer(connection, keys, repeated=True)
+        if keys is None:
+            return None
+        return _answer(connection, keys, store.embedding_space, repeated=True)
 
 
 def _refuse_duplicates(
@@ -77,7 +85,7 @@ def _refuse_duplicates(
 
 
 def _add(
-    store: Store, collection_id: str, enrolment: Enrolment, request: Request | None
+    store: Store, collection_id: str, enrolment: Enrolment, caller: str, request: Request | None
 ) -> Enrolled:
     """Commit first: the index only ever shows faces that a crash would not take back."""
     now = store.now()
@@ -87,10 +95,14 @@ def _add(
         subject = _take_subject(connection, collection_id, enrolment, now)
         face_keys = [_insert_face(connection, subject, face, now) for face in enrolment.faces]
         _insert_embeddings(connection, store.embedding_space, face_keys, vectors)
+        check_quotas(connection, owner, new_faces=len(face_keys))
         count(connection, owner, new_faces=len(face_keys))
         if request:
             remember(connection, request, face_keys, now)
-        answer = _answer(connection, face_keys, repeated=False)
+        answer = _answer(connection, face_keys, store.embedding_space, repeated=False)
+        subject_id = answer.subject.subject_id
+        event = AuditEvent(now, caller, Operation.ENROLL, collection_id, subject_id)
+        audit.record(connection, event)
     store.index_of(owner).add(face_keys, vectors)
     return answer
 
@@ -98,7 +110,7 @@ def _add(
 def _take_subject(
     connection: Connection, collection_id: str, enrolment: Enrolment, now: datetime
 ) -> int:
-    """The key of the subject, which is created, or renamed and checked for room."""
+    """The key of the subject, which is created, or changed and checked for room."""
     subject_id = enrolment.subject_id or str(uuid4())
     key = find_subject(connection, collection_id, subject_id)
     if key is None:
@@ -107,14 +119,24 @@ def _take_subject(
         raise AlreadyExists(
             "SUBJECT_EXISTS", f"subject {shown(subject_id)} exists", field="subject_id"
         )
-    _check_room(connection, key, subject_id, len(enrolment.faces))
-    if enrolment.display_name:
-        connection.execute(
-            update(subjects)
-            .where(subjects.c.key == key)
-            .values(display_name=enrolment.display_name)
-        )
+    check_room(connection, key, subject_id, len(enrolment.faces))
+    if changes := _changes(enrolment):
+        change_subject(connection, key, changes)
     return key
+
+
+def _changes(enrolment: Enrolment) -> SubjectChanges:
+    """What the enrolment says of the subject besides the faces."""
+    changes = SubjectChanges()
+    if enrolment.display_name:
+        changes["display_name"] = enrolment.display_name
+    if enrolment.metadata:
+        changes["metadata"] = enrolment.metadata
+    if enrolment.labels:
+        changes["labels"] = enrolment.labels
+    if enrolment.expires_at:
+        changes["expires_at"] = enrolment.expires_at
+    return changes
 
 
 def _create_subject(
@@ -125,26 +147,20 @@ def _create_subject(
     now: datetime,
 ) -> int:
     owner = collection_key(connection, collection_id)
+    check_quotas(connection, owner, new_subjects=1)
     count(connection, owner, new_subjects=1)
-    return _insert(
+    key = _insert(
         connection,
         subjects,
         collection_key=owner,
         id=subject_id,
         display_name=enrolment.display_name,
         created_at=now,
+        metadata=dict(enrolment.metadata),
+        expires_at=enrolment.expires_at,
     )
-
-
-def _check_room(connection: Connection, key: int, subject_id: str, more: int) -> None:
-    present = connection.scalar(select(func.count()).where(faces.c.subject_key == key)) or 0
-    if present + more > MAX_FACES_PER_SUBJECT:
-        raise FailedPrecondition(
-            "TOO_MANY_FACES",
-            f"subject {shown(subject_id)} has {present} faces and {more} more would make "
-            f"{present + more}; at most {MAX_FACES_PER_SUBJECT} are kept",
-            field="maps",
-        )
+    insert_labels(connection, key, enrolment.labels)
+    return key
 
 
 def _insert_face(connection: Connection, subject: int, face: NewFace, now: datetime) -> int:
@@ -161,7 +177,9 @@ def _insert_face(connection: Connection, subject: int, face: NewFace, now: datet
     )
 
 
-def _answer(connection: Connection, face_keys: Sequence[int], *, repeated: bool) -> Enrolled:
+def _answer(
+    connection: Connection, face_keys: Sequence[int], space: str, *, repeated: bool
+) -> Enrolled:
     found = connection.execute(
         FACE.add_columns(faces.c.subject_key).where(faces.c.key.in_(face_keys))
     ).all()
@@ -172,8 +190,13 @@ def _answer(connection: Connection, face_keys: Sequence[int], *, repeated: bool)
             "enrol them again",
             field="request_id",
         )
-    subject = read_subject(connection, found[0].subject_key)
-    return Enrolled(subject, tuple(face_of(row[:-1]) for row in found), repeated)
+    owner = found[0].subject_key
+    return Enrolled(
+        subject=read_subject(connection, owner),
+        faces=tuple(face_of(row[:-1]) for row in found),
+        repeated=repeated,
+        agreements=agreements(connection, owner, face_keys, space),
+    )
 
 
 def _insert(connection: Connection, table: Table, **values: object) -> int:

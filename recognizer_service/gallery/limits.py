@@ -2,14 +2,21 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.records import Embedding, Enrolment, NewFace, Sighting
+from recognizer_service.gallery.records import (
+    CollectionSettings,
+    Embedding,
+    Enrolment,
+    NewFace,
+    Sighting,
+    SubjectChanges,
+)
 from shared.errors import InvalidInput
 from shared.png_reader import MAX_PNG_BYTES
 
@@ -20,6 +27,10 @@ MAX_NAME_CHARACTERS = 256
 MAX_PAGE_SIZE = 1000
 MAX_SUBJECTS_PER_SEARCH = 100
 MAX_RETENTION_S = 366 * 24 * 3600
+MAX_SUBJECT_RETENTION_S = 100 * MAX_RETENTION_S
+MAX_QUOTA = 10**12
+MAX_TAGS = 32
+MAX_TAG_CHARACTERS = 64
 
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _LENGTH_TOLERANCE = 1e-3
@@ -49,8 +60,25 @@ def check_rate(rate: float, field: str) -> None:
 
 
 def check_retention(seconds: int) -> None:
-    """Refuse a retention that is negative or beyond a year."""
+    """Refuse a retention of sightings that is negative or beyond a year."""
     check_range(seconds, 0, MAX_RETENTION_S, "sighting_retention_s")
+
+
+def check_settings(settings: CollectionSettings) -> None:
+    """Refuse what no collection can be set to."""
+    if "max_fpir" in settings:
+        check_rate(settings["max_fpir"], "max_fpir")
+    if "max_fmr" in settings:
+        check_rate(settings["max_fmr"], "max_fmr")
+    if "sighting_retention_s" in settings:
+        check_retention(settings["sighting_retention_s"])
+    for name, most in (
+        ("subject_retention_s", MAX_SUBJECT_RETENTION_S),
+        ("max_subjects", MAX_QUOTA),
+        ("max_faces", MAX_QUOTA),
+    ):
+        if name in settings:
+            check_range(settings[name], 0, most, name)  # type: ignore[literal-required] # above
 
 
 def check_range(value: int, least: int, most: int, field: str) -> None:
@@ -94,11 +122,43 @@ def check_map(
         raise InvalidInput("INVALID_TIME", "capture time has no time zone", field="capture_time")
 
 
+def check_changes(changes: SubjectChanges) -> None:
+    """Refuse what no subject can be changed to."""
+    name = changes.get("display_name", "")
+    check_text(name, "display_name", least=0, most=MAX_NAME_CHARACTERS)
+    check_labels(changes.get("labels", ()))
+    _check_metadata(changes.get("metadata", {}))
+    expires_at = changes.get("expires_at")
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise InvalidInput("INVALID_TIME", "expiry has no time zone", field="expire_time")
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse too many labels, and one that is empty, too long, or not printable."""
+    check_range(len(labels), 0, MAX_TAGS, "labels.size")
+    for position, label in enumerate(labels):
+        check_text(label, f"labels[{position}]", most=MAX_TAG_CHARACTERS)
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    check_range(len(metadata), 0, MAX_TAGS, "metadata.size")
+    for key, value in metadata.items():
+        check_text(key, "metadata.key", most=MAX_TAG_CHARACTERS)
+        check_text(value, f"metadata[{shown(key)}]", least=0, most=MAX_NAME_CHARACTERS)
+
+
 def check_enrolment(enrolment: Enrolment) -> None:
     """Refuse an enrolment that could not be stored whatever the gallery holds."""
     if enrolment.subject_id is not None:
         check_text(enrolment.subject_id, "subject_id")
-    check_text(enrolment.display_name, "display_name", least=0, most=MAX_NAME_CHARACTERS)
+    check_changes(
+        {
+            "display_name": enrolment.display_name,
+            "metadata": enrolment.metadata,
+            "labels": enrolment.labels,
+            "expires_at": enrolment.expires_at,
+        }
+    )
     if not 1 <= len(enrolment.faces) <= MAX_FACES_PER_SUBJECT:
         raise InvalidInput(
             "INVALID_FACE_COUNT",

@@ -18,6 +18,7 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "ALTER TABLE collections ADD COLUMN subject_score VARCHAR DEFAULT 'best_face' NOT NULL",
         "ALTER TABLE subjects ADD COLUMN metadata JSON DEFAULT '{}' NOT NULL",
         "ALTER TABLE subjects ADD COLUMN expires_at INTEGER",
+        "CREATE INDEX ix_subjects_expires_at ON subjects (expires_at)",
         "ALTER TABLE subjects ADD COLUMN revision INTEGER DEFAULT '1' NOT NULL",
         """
         CREATE TABLE labels (

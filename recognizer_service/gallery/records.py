@@ -3,10 +3,11 @@
 Names, maps and embeddings are left out of every ``repr``, so that none can slip into a log.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,27 @@ class Page(Generic[RecordT]):
     next_page_token: str
 
 
+class SubjectScore(StrEnum):
+    """How similar a subject is to a probe."""
+
+    BEST_FACE = "best_face"
+    """As the most similar of its faces."""
+    MEAN_TEMPLATE = "mean_template"
+    """As the mean of its faces' embeddings, brought to unit length."""
+
+
+class CollectionSettings(TypedDict, total=False):
+    """What can be set of a `Collection`, and changed later."""
+
+    max_fpir: float
+    max_fmr: float
+    sighting_retention_s: int
+    max_subjects: int
+    max_faces: int
+    subject_retention_s: int
+    subject_score: SubjectScore
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """An isolated gallery with its defaults.
@@ -42,6 +64,11 @@ class Collection:
         created_at: when it was created, UTC.
         subject_count: subjects enrolled.
         face_count: faces enrolled.
+        max_subjects: most subjects it may hold; 0: no limit.
+        max_faces: most faces it may hold; 0: no limit.
+        subject_retention_s: how long after its creation a subject is deleted, in seconds,
+            unless it has an expiry of its own; 0: never.
+        subject_score: how a subject is scored.
     """
 
     collection_id: str
@@ -51,6 +78,19 @@ class Collection:
     created_at: datetime
     subject_count: int
     face_count: int
+    max_subjects: int
+    max_faces: int
+    subject_retention_s: int
+    subject_score: SubjectScore
+
+
+class SubjectChanges(TypedDict, total=False):
+    """What can be changed of a `Subject`; `expires_at` None: as its collection has it."""
+
+    display_name: str
+    metadata: Mapping[str, str]
+    labels: Sequence[str]
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +102,35 @@ class Subject:
         display_name: for people, at most 256 characters.
         created_at: when first enrolled, UTC.
         face_count: faces enrolled.
+        metadata: facts the caller keeps here, at most 32.
+        labels: words to list subjects by, sorted, at most 32.
+        expires_at: when it is deleted, by itself or its collection's retention; None: never.
+        revision: raised with every change of name, metadata, labels and expiry; 1 at first.
     """
 
     subject_id: str
     display_name: str = field(repr=False)
     created_at: datetime
     face_count: int
+    metadata: Mapping[str, str] = field(repr=False)
+    labels: tuple[str, ...] = field(repr=False)
+    expires_at: datetime | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectFilter:
+    """Which subjects to list: those that pass all of it.
+
+    Attributes:
+        id_prefix: how the id begins.
+        name_contains: part of the display name, ASCII letters in either case.
+        labels: all of which the subject must have.
+    """
+
+    id_prefix: str = ""
+    name_contains: str = field(default="", repr=False)
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +176,35 @@ class Enrolment:
         subject_id: the subject, new or known; None: the gallery makes an id.
         display_name: for people; "" keeps the name of a known subject.
         create_only: refuse if the subject is known.
+        metadata: as in `Subject`; none keeps what a known subject has.
+        labels: as in `Subject`; none keeps those of a known subject.
+        expires_at: when to delete the subject; None keeps that of a known subject.
     """
 
     faces: tuple[NewFace, ...]
     subject_id: str | None = None
     display_name: str = field(default="", repr=False)
     create_only: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    labels: tuple[str, ...] = field(default=(), repr=False)
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well a new face goes with those that its subject had before.
+
+    Attributes:
+        face_id: the new face.
+        similarity: cosine in [-1, 1] to the most similar of the earlier ones.
+        codec_ids: of the new face and of that one.
+        earlier_faces: how many there were.
+    """
+
+    face_id: str
+    similarity: float
+    codec_ids: tuple[str, str]
+    earlier_faces: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +215,13 @@ class Enrolled:
         subject: the subject as it now is.
         faces: the faces that were added, in the order given.
         repeated: whether this repeats the answer to an earlier request of the same id.
+        agreements: one for each of the faces; none if the subject had no faces before.
     """
 
     subject: Subject
     faces: tuple[Face, ...]
     repeated: bool
+    agreements: tuple[Agreement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,18 +291,56 @@ class SightingOutcome(StrEnum):
     """The collection keeps no sightings."""
 
 
+class Operation(StrEnum):
+    """What is audited."""
+
+    CREATE_COLLECTION = "create_collection"
+    UPDATE_COLLECTION = "update_collection"
+    DELETE_COLLECTION = "delete_collection"
+    ENROLL = "enroll"
+    UPDATE_SUBJECT = "update_subject"
+    DELETE_SUBJECT = "delete_subject"
+    DELETE_FACE = "delete_face"
+    EXPIRE_SUBJECT = "expire_subject"
+    EXPORT = "export"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One deed; ids and no names.
+
+    Attributes:
+        at: when, UTC.
+        caller: who; "": unknown, or the service itself.
+        operation: what.
+        collection_id: where.
+        subject_id: to whom; "": to the collection.
+    """
+
+    at: datetime
+    caller: str
+    operation: Operation
+    collection_id: str
+    subject_id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Purge:
     """What had expired and was deleted.
 
     Attributes:
         sightings: sightings older than the retention of their collection.
+        subjects: subjects whose time had come.
         request_ids: remembered request ids.
+        audit_events: events older than the retention of the audit log.
         erased: as in `Deletion`.
     """
 
     sightings: int
+    subjects: int
     request_ids: int
+    audit_events: int
     erased: bool
 
 

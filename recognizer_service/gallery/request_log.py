@@ -48,7 +48,7 @@ def digest_of(collection_id: str, enrolment: Enrolment, *, refuse_duplicates: bo
     Embeddings are not part of it: they follow from the maps, and their last bits may depend on
     which other faces were in the batch.
     """
-    body = [
+    body: list[Any] = [
         collection_id,
         enrolment.subject_id,
         enrolment.display_name,
@@ -56,12 +56,21 @@ def digest_of(collection_id: str, enrolment: Enrolment, *, refuse_duplicates: bo
         refuse_duplicates,
         [_face_body(face) for face in enrolment.faces],
     ]
+    if enrolment.metadata or enrolment.labels or enrolment.expires_at:
+        body += [  # apart, so that digests of before there were such fields still hold
+            sorted(enrolment.metadata.items()),
+            sorted(set(enrolment.labels)),
+            _moment(enrolment.expires_at),
+        ]
     return hashlib.sha256(json.dumps(body).encode()).digest()
 
 
 def _face_body(face: NewFace) -> list[Any]:
-    captured_at = face.captured_at and face.captured_at.astimezone(UTC).isoformat()
-    return [face.codec_id, face.png.hex(), face.quality, captured_at]
+    return [face.codec_id, face.png.hex(), face.quality, _moment(face.captured_at)]
+
+
+def _moment(time: datetime | None) -> str | None:
+    return time and time.astimezone(UTC).isoformat()
 
 
 def recall(connection: Connection, request: Request, now: datetime) -> range | None:

@@ -1,22 +1,34 @@
 """How ids become keys, and rows become records."""
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from recognizer_service.gallery.limits import shown
 from recognizer_service.gallery.records import Face, Subject
-from recognizer_service.gallery.schema import collections, faces, subjects
+from recognizer_service.gallery.schema import collections, faces, labels, subjects
 from shared.errors import NotFound
+
+STAGED_PREFIX = "~"
+"""Begins the ids of collections that are still being imported; no caller can see or name them."""
 
 _METADATA_CHARACTERS = 80
 
 
-def collection_key(connection: Connection, collection_id: str) -> int:
-    """The key of a collection, or NotFound (COLLECTION_NOT_FOUND)."""
+def find_collection(connection: Connection, collection_id: str) -> int | None:
+    """The key of a collection, None if there is none."""
+    if collection_id.startswith(STAGED_PREFIX):
+        return None
     key: int | None = connection.scalar(
         select(collections.c.key).where(collections.c.id == collection_id)
     )
+    return key
+
+
+def collection_key(connection: Connection, collection_id: str) -> int:
+    """The key of a collection, or NotFound (COLLECTION_NOT_FOUND)."""
+    key = find_collection(connection, collection_id)
     if key is None:
         raise _not_found("collection", "collection", collection_id)
     return key
@@ -67,9 +79,23 @@ def _not_found(kind: str, field_name: str, name: str) -> NotFound:
 
 
 _face_count = select(func.count()).where(faces.c.subject_key == subjects.c.key).scalar_subquery()
-SUBJECT = select(
-    subjects.c.id, subjects.c.display_name, subjects.c.created_at, _face_count.label("face_count")
+_LABEL_END = "\n"  # no label holds it: labels are printable
+_labels = (
+    select(func.aggregate_strings(labels.c.label, _LABEL_END))
+    .where(labels.c.subject_key == subjects.c.key)
+    .scalar_subquery()
 )
+SUBJECT = select(
+    subjects.c.id,
+    subjects.c.display_name,
+    subjects.c.created_at,
+    _face_count.label("face_count"),
+    subjects.c.metadata,
+    _labels.label("labels"),
+    subjects.c.expires_at,
+    collections.c.subject_retention_s,
+    subjects.c.revision,
+).join_from(subjects, collections)
 """Selects what `subject_of` reads."""
 
 FACE = (
@@ -90,7 +116,19 @@ FACE = (
 
 def subject_of(row: Any) -> Subject:
     """A row of `SUBJECT` as a record."""
-    return Subject(*row)
+    expires_at = row.expires_at
+    if expires_at is None and row.subject_retention_s:
+        expires_at = row.created_at + timedelta(seconds=row.subject_retention_s)
+    return Subject(
+        row.id,
+        row.display_name,
+        row.created_at,
+        row.face_count,
+        row.metadata,
+        tuple(sorted(row.labels.split(_LABEL_END))) if row.labels else (),
+        expires_at,
+        row.revision,
+    )
 
 
 def face_of(row: Any) -> Face:

@@ -101,7 +101,7 @@ subjects = Table(
     Column("display_name", String, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("metadata", JSON, nullable=False, server_default="{}"),
-    Column("expires_at", Instant),
+    Column("expires_at", Instant, index=True),
     Column("revision", Integer, nullable=False, server_default="1"),
     UniqueConstraint("collection_key", "id"),
     sqlite_autoincrement=True,

@@ -1,10 +1,31 @@
-"""The subjects of a gallery and their faces: reading and deleting them."""
+"""The subjects of a gallery and their faces: reading, changing and deleting them."""
 
-from sqlalchemy import Connection, delete, select, update
+from collections.abc import Sequence
+from typing import Any, Unpack
 
+from sqlalchemy import Connection, Select, delete, func, select, update
+
+from recognizer_service.gallery import audit
+from recognizer_service.gallery.changes import change_subject
 from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.limits import (
+    MAX_NAME_CHARACTERS,
+    check_changes,
+    check_labels,
+    check_text,
+    shown,
+)
 from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.records import Deletion, Face, Page, Subject
+from recognizer_service.gallery.records import (
+    AuditEvent,
+    Deletion,
+    Face,
+    Operation,
+    Page,
+    Subject,
+    SubjectChanges,
+    SubjectFilter,
+)
 from recognizer_service.gallery.rows import (
     FACE,
     SUBJECT,
@@ -14,14 +35,18 @@ from recognizer_service.gallery.rows import (
     subject_key,
     subject_of,
 )
-from recognizer_service.gallery.schema import collections, faces, subjects
+from recognizer_service.gallery.schema import collections, faces, labels, subjects
 from recognizer_service.gallery.store import Store
+from shared.errors import FailedPrecondition
+
+_EVERYBODY = SubjectFilter()
 
 
 class Subjects:
-    """Get, list and delete subjects and faces.
+    """Get, list, update and delete subjects and faces.
 
-    Every method raises NotFound for a collection, subject or face that does not exist.
+    What changes something does so on behalf of a `caller`, for the audit log. Every method
+    raises NotFound for a collection, subject or face that does not exist.
     """
 
     def __init__(self, store: Store) -> None:
@@ -34,31 +59,71 @@ class Subjects:
             return read_subject(connection, key), _read_faces(connection, key)
 
     def list(
-        self, collection_id: str, *, page_size: int = 100, page_token: str = ""
+        self,
+        collection_id: str,
+        *,
+        only: SubjectFilter = _EVERYBODY,
+        page_size: int = 100,
+        page_token: str = "",
     ) -> Page[Subject]:
-        """One page of the subjects of a collection, by id."""
+        """One page of the subjects of a collection that pass a filter, by id."""
+        _check_filter(only)
         with self._store.database.reading() as connection:
             key = collection_key(connection, collection_id)
             return read_page(
                 connection,
-                SUBJECT.where(subjects.c.collection_key == key),
+                _filtered(SUBJECT.where(subjects.c.collection_key == key), only),
                 by=subjects.c.id,
                 record=subject_of,
                 size=page_size,
                 token=page_token,
             )
 
-    def delete(self, collection_id: str, subject_id: str) -> Deletion:
+    def update(
+        self,
+        collection_id: str,
+        subject_id: str,
+        *,
+        revision: int | None = None,
+        caller: str = "",
+        **changes: Unpack[SubjectChanges],
+    ) -> Subject:
+        """Change what is known of a subject, but for its faces.
+
+        Args:
+            collection_id: where.
+            subject_id: whom.
+            revision: refuse if the subject is of another one; None: change it whatever it is.
+            caller: who asks.
+            changes: new values; what is not given stays.
+
+        Raises:
+            InvalidInput: a value breaks a limit.
+            FailedPrecondition: the subject is of another revision (REVISION_CHANGED).
+        """
+        check_changes(changes)
+        event = AuditEvent(
+            self._store.now(), caller, Operation.UPDATE_SUBJECT, collection_id, subject_id
+        )
+        with self._store.database.exclusive, self._store.database.writing() as connection:
+            key = subject_key(connection, collection_id, subject_id)
+            present = read_subject(connection, key)
+            if revision is not None and revision != present.revision:
+                raise _revision_changed(present, revision)
+            change_subject(connection, key, changes)
+            audit.record(connection, event)
+            return read_subject(connection, key)
+
+    def delete(self, collection_id: str, subject_id: str, *, caller: str = "") -> Deletion:
         """Delete a subject with its faces, maps and embeddings."""
         store = self._store
+        event = AuditEvent(store.now(), caller, Operation.DELETE_SUBJECT, collection_id, subject_id)
         with store.database.exclusive:
             with store.database.writing() as connection:
                 key = subject_key(connection, collection_id, subject_id)
-                of_subject = select(faces.c.key).where(faces.c.subject_key == key)
-                face_keys = connection.scalars(of_subject).all()
                 owner = collection_key(connection, collection_id)
-                connection.execute(delete(subjects).where(subjects.c.key == key))
-                count(connection, owner, new_subjects=-1, new_faces=-len(face_keys))
+                face_keys = remove_subject(connection, owner, key)
+                audit.record(connection, event)
                 mark_erasure(connection)
             store.index_of(owner).remove(face_keys)
         return Deletion(len(face_keys), store.database.erase())
@@ -74,18 +139,31 @@ class Subjects:
         with self._store.database.reading() as connection:
             return _read_faces(connection, subject_key(connection, collection_id, subject_id))
 
-    def delete_face(self, collection_id: str, face_id: str) -> Deletion:
+    def delete_face(self, collection_id: str, face_id: str, *, caller: str = "") -> Deletion:
         """Delete one face; its subject stays, even without any."""
         store = self._store
         with store.database.exclusive:
             with store.database.writing() as connection:
                 key = face_key(connection, collection_id, face_id)
                 owner = collection_key(connection, collection_id)
+                whose = face_of(connection.execute(FACE.where(faces.c.key == key)).one())
                 connection.execute(delete(faces).where(faces.c.key == key))
                 count(connection, owner, new_faces=-1)
+                event = AuditEvent(
+                    store.now(), caller, Operation.DELETE_FACE, collection_id, whose.subject_id
+                )
+                audit.record(connection, event)
                 mark_erasure(connection)
             store.index_of(owner).remove([key])
         return Deletion(1, store.database.erase())
+
+
+def remove_subject(connection: Connection, owner: int, key: int) -> Sequence[int]:
+    """Delete a subject in the caller's transaction; the keys of its faces, for the index."""
+    face_keys = connection.scalars(select(faces.c.key).where(faces.c.subject_key == key)).all()
+    connection.execute(delete(subjects).where(subjects.c.key == key))
+    count(connection, owner, new_subjects=-1, new_faces=-len(face_keys))
+    return face_keys
 
 
 def count(connection: Connection, owner: int, *, new_subjects: int = 0, new_faces: int = 0) -> None:
@@ -107,3 +185,32 @@ def read_subject(connection: Connection, key: int) -> Subject:
 
 def _read_faces(connection: Connection, key: int) -> tuple[Face, ...]:
     return tuple(face_of(row) for row in connection.execute(FACE.where(faces.c.subject_key == key)))
+
+
+def _check_filter(only: SubjectFilter) -> None:
+    check_text(only.id_prefix, "subject_id_prefix", least=0)
+    check_text(only.name_contains, "display_name_contains", least=0, most=MAX_NAME_CHARACTERS)
+    check_labels(only.labels)
+
+
+def _filtered(query: Select[Any], only: SubjectFilter) -> Select[Any]:
+    if only.id_prefix:
+        # The order of ids narrows it down; the comparison, unlike LIKE, keeps upper case apart.
+        begins = func.substr(subjects.c.id, 1, len(only.id_prefix)) == only.id_prefix
+        query = query.where(subjects.c.id >= only.id_prefix, begins)
+    if only.name_contains:
+        query = query.where(subjects.c.display_name.icontains(only.name_contains, autoescape=True))
+    for label in only.labels:
+        has_label = (labels.c.subject_key == subjects.c.key) & (labels.c.label == label)
+        query = query.where(select(labels.c.label).where(has_label).exists())
+    return query
+
+
+def _revision_changed(subject: Subject, expected: int) -> FailedPrecondition:
+    return FailedPrecondition(
+        "REVISION_CHANGED",
+        f"subject {shown(subject.subject_id)} is of revision {subject.revision}, not {expected}; "
+        "read it again",
+        field="revision",
+        metadata={"revision": str(subject.revision)},
+    )

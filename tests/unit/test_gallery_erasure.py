@@ -1,9 +1,13 @@
-"""After a deletion that says "erased", the raw files hold none of the person's bytes."""
+"""After a deletion that says "erased", the raw files hold none of the person's bytes.
+
+But for the subject's id, which stays in the audit log as long as that keeps it.
+"""
 
 import random
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,17 @@ from recognizer_service.gallery.records import Enrolment
 from tests.gallery_faces import SPACE, new_face, person
 
 NAME = "Zebedee Quillfeather"
+
+
+class Clock:
+    """A clock that tests set forward."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2025, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.time
 
 
 @pytest.fixture
@@ -31,10 +46,19 @@ def raw(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
+def known(*seeds: int) -> Enrolment:
+    """The subject "zq-1883", and all that can be said of one."""
+    return replace(
+        person(*seeds, subject_id="zq-1883", name=NAME),
+        metadata={"badge-number": "Qx-77-04411"},
+        labels=("night-shift-crew",),
+    )
+
+
 def traces(enrolment: Enrolment) -> list[bytes]:
-    """What would betray the subject: id, name, and both ends of each map and embedding."""
-    assert enrolment.subject_id is not None
-    found = [enrolment.subject_id.encode(), enrolment.display_name.encode()]
+    """What would betray the subject: what is said of it, both ends of each map and embedding."""
+    words = [enrolment.display_name, *enrolment.metadata, *enrolment.metadata.values()]
+    found = [word.encode() for word in (*words, *enrolment.labels)]
     for face in enrolment.faces:
         for blob in (face.png, face.embedding.tobytes()):
             found += [blob[:24], blob[-24:]]
@@ -42,7 +66,7 @@ def traces(enrolment: Enrolment) -> list[bytes]:
 
 
 def test_deleted_subject_leaves_no_bytes(gallery: Gallery, path: Path) -> None:
-    subject = person(1, 2, subject_id="zq-1883", name=NAME)
+    subject = known(1, 2)
     gallery.enroll("default", subject, request_id="r")
     assert all(trace in raw(path) for trace in traces(subject))
     assert gallery.subjects.delete("default", "zq-1883").erased
@@ -50,7 +74,7 @@ def test_deleted_subject_leaves_no_bytes(gallery: Gallery, path: Path) -> None:
 
 
 def test_deleted_face_leaves_no_bytes_and_its_siblings_stay(gallery: Gallery, path: Path) -> None:
-    subject = person(1, 2, subject_id="zq-1883", name=NAME)
+    subject = known(1, 2)
     face = gallery.enroll("default", subject).faces[0]
     assert gallery.subjects.delete_face("default", face.face_id).erased
     assert subject.faces[0].png not in raw(path)
@@ -60,7 +84,7 @@ def test_deleted_face_leaves_no_bytes_and_its_siblings_stay(gallery: Gallery, pa
 
 def test_deleted_collection_leaves_no_bytes(gallery: Gallery, path: Path) -> None:
     gallery.collections.create("c")
-    subject = person(1, subject_id="zq-1883", name=NAME)
+    subject = known(1)
     gallery.enroll("c", subject)
     assert gallery.collections.delete("c", force=True).erased
     assert not any(trace in raw(path) for trace in traces(subject))
@@ -94,7 +118,7 @@ def _map(chance: random.Random) -> bytes:
 def test_erased_is_false_while_a_reader_holds_the_log_and_made_good_later(
     gallery: Gallery, path: Path
 ) -> None:
-    subject = person(1, subject_id="zq-1883", name=NAME)
+    subject = known(1)
     gallery.enroll("default", subject)
     gallery.enroll("default", person(2))
     reader = sqlite3.connect(path, isolation_level=None)
@@ -110,7 +134,7 @@ def test_erased_is_false_while_a_reader_holds_the_log_and_made_good_later(
 
 def test_bytes_of_a_deletion_cut_short_go_at_the_next_start(path: Path) -> None:
     """As after a crash between the deletion's commit and the erasure."""
-    subject = person(1, subject_id="zq-1883", name=NAME)
+    subject = known(1)
     with Gallery(path, embedding_space=SPACE) as gallery:
         gallery.enroll("default", subject)
     crashed = sqlite3.connect(path, isolation_level=None)
@@ -124,11 +148,53 @@ def test_bytes_of_a_deletion_cut_short_go_at_the_next_start(path: Path) -> None:
     assert not any(trace in raw(path) for trace in traces(subject))
 
 
+def test_what_was_said_before_a_change_leaves_no_bytes_once_something_is_erased(
+    gallery: Gallery, path: Path
+) -> None:
+    before = known(1)
+    gallery.enroll("default", before)
+    gallery.subjects.update(
+        "default", "zq-1883", display_name="Zoe", metadata={"badge": "1"}, labels=["day"]
+    )
+    gallery.enroll("default", person(2))
+    assert gallery.subjects.delete("default", "person-2").erased
+    content = raw(path)
+    assert before.faces[0].png in content
+    assert not [word for word in traces(before)[:4] if word in content]
+
+
+def test_expired_subject_leaves_no_bytes(path: Path) -> None:
+    clock = Clock()
+    subject = replace(known(1), expires_at=clock.time + timedelta(hours=1))
+    with Gallery(path, embedding_space=SPACE, now=clock) as gallery:
+        gallery.enroll("default", subject)
+        clock.time += timedelta(hours=1)
+        purge = gallery.purge_expired()
+        assert (purge.subjects, purge.erased) == (1, True)
+        assert not any(trace in raw(path) for trace in traces(subject))
+
+
+def test_the_id_stays_in_the_audit_log_until_that_expires(path: Path) -> None:
+    clock = Clock()
+    with Gallery(
+        path, embedding_space=SPACE, now=clock, audit_retention=timedelta(days=30)
+    ) as gallery:
+        gallery.enroll("default", known(1), request_id="req-77")
+        gallery.subjects.delete("default", "zq-1883")
+        assert b"zq-1883" in raw(path)
+        clock.time += timedelta(days=32)
+        purge = gallery.purge_expired()
+        assert (purge.audit_events, purge.erased) == (3, True)
+        assert b"zq-1883" not in raw(path)
+
+
 def test_request_digest_outlives_the_subject_but_tells_nothing(
     gallery: Gallery, path: Path
 ) -> None:
-    gallery.enroll("default", Enrolment((new_face(1),), "zq-1883", NAME), request_id="req-77")
+    gallery.enroll("default", known(1), request_id="req-77")
     gallery.subjects.delete("default", "zq-1883")
-    content = raw(path)
-    assert b"req-77" in content
-    assert b"zq-1883" not in content
+    with sqlite3.connect(path) as connection:
+        (row,) = connection.execute("SELECT * FROM requests").fetchall()
+    connection.close()
+    assert "req-77" in row
+    assert not any(b"zq-1883" in str(value).encode() for value in row)

@@ -1,0 +1,95 @@
+"""Who did what to whom: written in the transaction of the deed, kept for its own retention."""
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text
+from recognizer_service.gallery.paging import read_page
+from recognizer_service.gallery.records import AuditEvent, Operation, Page
+from recognizer_service.gallery.schema import audit
+from recognizer_service.gallery.store import Store
+
+_EVENT = select(
+    audit.c.key,
+    audit.c.at,
+    audit.c.caller,
+    audit.c.operation,
+    audit.c.collection_id,
+    audit.c.subject_id,
+)
+
+
+class AuditLog:
+    """List what was done, and note what changes no row."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def note(self, operation: Operation, collection_id: str, *, caller: str = "") -> None:
+        """Note a deed that has no transaction of its own, an export say; it is on the disk then."""
+        event = AuditEvent(self._store.now(), caller, operation, collection_id)
+        with self._store.database.exclusive, self._store.database.writing() as connection:
+            record(connection, event)
+
+    def list(
+        self,
+        *,
+        collection_id: str = "",
+        subject_id: str = "",
+        since: datetime | None = None,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> Page[AuditEvent]:
+        """One page of the events, oldest first: of a collection, a subject, from a time; or all."""
+        query = _EVENT
+        if collection_id:
+            query = query.where(audit.c.collection_id == collection_id)
+        if subject_id:
+            query = query.where(audit.c.subject_id == subject_id)
+        if since:
+            query = query.where(audit.c.at >= since)
+        with self._store.database.reading() as connection:
+            return read_page(
+                connection,
+                query,
+                by=audit.c.key,
+                record=_event,
+                size=page_size,
+                token=page_token,
+                parse=int,
+            )
+
+
+def record(connection: Connection, event: AuditEvent) -> None:
+    """Write an event, in the transaction of what it tells of.
+
+    Raises:
+        InvalidInput: the caller's name is too long or not printable.
+    """
+    check_text(event.caller, "caller", least=0, most=2 * MAX_ID_CHARACTERS)
+    connection.execute(
+        insert(audit).values(
+            at=event.at,
+            caller=event.caller,
+            operation=event.operation.value,
+            collection_id=event.collection_id,
+            subject_id=event.subject_id,
+        )
+    )
+
+
+def delete_expired(connection: Connection, now: datetime, retention: timedelta) -> int:
+    """Delete the events of all days that ended before the retention; how many there were.
+
+    By whole days, UTC: what is deleted has to be erased from the disk, which rewrites the file.
+    """
+    midnight = datetime.combine((now - retention).astimezone(UTC), time.min, UTC)
+    return connection.execute(delete(audit).where(audit.c.at < midnight)).rowcount
+
+
+def _event(row: Any) -> AuditEvent:
+    return AuditEvent(
+        row.at, row.caller, Operation(row.operation), row.collection_id, row.subject_id
+    )

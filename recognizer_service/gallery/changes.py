@@ -1,0 +1,30 @@
+"""Changing what is known of a subject, but for its faces."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, update
+
+from recognizer_service.gallery.records import SubjectChanges
+from recognizer_service.gallery.schema import labels, subjects
+
+
+def change_subject(connection: Connection, key: int, changes: SubjectChanges) -> None:
+    """Make changes that were checked, and count them as one revision."""
+    columns: dict[str, Any] = dict(changes)
+    if "labels" in changes:
+        connection.execute(delete(labels).where(labels.c.subject_key == key))
+        insert_labels(connection, key, changes["labels"])
+        del columns["labels"]
+    connection.execute(
+        update(subjects)
+        .where(subjects.c.key == key)
+        .values(revision=subjects.c.revision + 1, **columns)
+    )
+
+
+def insert_labels(connection: Connection, key: int, names: Iterable[str]) -> None:
+    """Give labels to a subject that has none; one given twice counts once."""
+    rows = [{"subject_key": key, "label": name} for name in sorted(set(names))]
+    if rows:
+        connection.execute(insert(labels), rows)
