@@ -3,65 +3,82 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from command_line.evaluation_output import open_progress, show_kodak, show_result
 
 if TYPE_CHECKING:
-    from shared.evaluation import pipeline
-    from shared.evaluation.result import Result
+    from shared.evaluation.panel import Panel
 
 app = typer.Typer(no_args_is_help=True, help="Measure a model: verification accuracy and bytes.")
 
+Data = Annotated[
+    Path,
+    typer.Option(envvar="COMPACTFACE_DATA", help="Holds lfw112/lfw.zip and lfw112/pairs.txt."),
+]
 Models = Annotated[Path, typer.Option(help="Folder of model families.")]
 Family = Annotated[str, typer.Option(help="Model family.")]
 Version = Annotated[
     str | None, typer.Option("--model-version", help="Its version; default: the current one.")
 ]
-Point = Annotated[str | None, typer.Option(help="Operating point; default: the model's own.")]
+Points = Annotated[
+    list[str] | None, typer.Option("--point", help="Operating point; repeatable; default: all.")
+]
 Threads = Annotated[int, typer.Option(min=1, help="Cores to use.")]
+Report = Annotated[Path, typer.Option(help="Folder of the report.")]
+Unseen = Annotated[
+    Path | None,
+    typer.Option(
+        help="ONNX file of a judge that training never saw; "
+        "default: teachers/fr_feature_512.onnx below the data, if it is there."
+    ),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference-extractor",
+        help="Weights of the extractor before it was tuned on reconstructions: it measures A.",
+    ),
+]
 
 _CORES = os.cpu_count() or 1
+_MODELS = Path("deploy/models")
+_REPORT = Path("report")
 
 
 @app.command()
 def lfw(
     *,
-    data: Annotated[
-        Path,
-        typer.Option(envvar="COMPACTFACE_DATA", help="Holds lfw112/lfw.zip and lfw112/pairs.txt."),
-    ],
-    models: Models = Path("deploy/models"),
+    data: Data,
+    models: Models = _MODELS,
     family: Family = "default",
     version: Version = None,
-    point: Point = None,
+    points: Points = None,
     folds: Annotated[
         int, typer.Option(min=2, max=10, help="Take only the first folds, and their images.")
     ] = 10,
     threads: Threads = _CORES,
-    report: Annotated[Path, typer.Option(help="Each run is added to lfw_runs.jsonl here.")] = Path(
-        "report"
-    ),
+    unseen: Unseen = None,
+    reference: Reference = None,
+    report: Report = _REPORT,
 ) -> None:
-    """Verify LFW's 6,000 pairs by its ten-fold protocol. For testing only."""
+    """Verify LFW's 6,000 pairs by its ten-fold protocol. For testing only: the run is recorded."""
     from shared.evaluation.lfw import evaluate_lfw
+    from shared.evaluation.pipeline import Pipeline
     from shared.evaluation.runs import append_run
     from shared.model_directory import ModelDirectory
 
     model = ModelDirectory.load(models, family, version)
     _use_threads(threads)
-    with _progress("LFW") as progress:
-        result = evaluate_lfw(model, point, data, folds=folds, threads=threads, progress=progress)
-    runs = report / "lfw_runs.jsonl"
-    append_run(runs, result, command=shlex.join(["compactface", *sys.argv[1:]]))
-    _show(result)
-    Console().print(f"added to {runs}")
+    panel = _panel(data, unseen, reference, threads)
+    pipeline = Pipeline(model, points, panel=panel, threads=threads)
+    with open_progress("LFW") as progress:
+        result, _ = evaluate_lfw(model, pipeline, data, folds=folds, progress=progress)
+    append_run(report / "lfw_runs.jsonl", result, command=_command())
+    show_result(result)
 
 
 @app.command()
@@ -73,10 +90,10 @@ def validation(
             exists=True, file_okay=False, help="Cache of training faces, as training reads it."
         ),
     ],
-    models: Models = Path("deploy/models"),
+    models: Models = _MODELS,
     family: Family = "default",
     version: Version = None,
-    point: Point = None,
+    points: Points = None,
     threads: Threads = _CORES,
 ) -> None:
     """Verify 6,000 pairs of people held out of training. Choices are made on this."""
@@ -86,11 +103,136 @@ def validation(
 
     model = ModelDirectory.load(models, family, version)
     _use_threads(threads)
-    with _progress("validation") as progress:
+    with open_progress("validation") as progress:
         result = evaluate_validation(
-            model, point, load_faces(cache), threads=threads, progress=progress
+            model, load_faces(cache), points=points, threads=threads, progress=progress
         )
-    _show(result)
+    show_result(result)
+
+
+@app.command()
+def kodak(
+    *,
+    data: Annotated[
+        Path, typer.Option(envvar="COMPACTFACE_DATA", help="Holds kodak/ with Kodak's pictures.")
+    ],
+    models: Models = _MODELS,
+    family: Family = "default",
+    version: Version = None,
+    threads: Threads = _CORES,
+    report: Report = _REPORT,
+) -> None:
+    """Photographs through a codec made for faces, beside others at equal bits per pixel."""
+    from shared.evaluation.kodak import evaluate_kodak
+    from shared.evaluation.sheets import kodak_sheet
+    from shared.model_directory import ModelDirectory
+
+    model = ModelDirectory.load(models, family, version)
+    _use_threads(threads)
+    with open_progress("Kodak") as progress:
+        rows, shown = evaluate_kodak(model, data / "kodak", progress=progress)
+    report.mkdir(parents=True, exist_ok=True)
+    kodak_sheet(shown).save(report / "kodak.png")
+    show_kodak(rows)
+
+
+@app.command("report")
+def write_report(
+    *,
+    data: Data,
+    models: Models = _MODELS,
+    family: Family = "default",
+    version: Version = None,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="Another family whose rows to show; repeatable.")
+    ] = None,
+    threads: Threads = _CORES,
+    unseen: Unseen = None,
+    reference: Reference = None,
+    rivals_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Operating point at whose size conventional codecs are measured; default: all."
+        ),
+    ] = None,
+    photos: Annotated[
+        Path, typer.Option(help="Photographs that may be published, for the sheet of faces.")
+    ] = Path("tests/data"),
+    cache: Annotated[
+        Path, typer.Option(help="Keeps what took long; delete it after changing the code.")
+    ] = Path("build/evaluation"),
+    report: Report = _REPORT,
+) -> None:
+    """Measure everything and write the report. Hours the first time, and resumable."""
+    from shared.evaluation.cache import Cache
+    from shared.evaluation.report import Workshop, measure
+    from shared.model_directory import ModelDirectory
+
+    _use_threads(threads)
+    workshop = Workshop(
+        data=data,
+        photos=photos,
+        report=report,
+        panel=_panel(data, unseen, reference, threads),
+        cache=Cache(cache),
+        threads=threads,
+        command=_command(),
+        progress=open_progress,
+    )
+    model = ModelDirectory.load(models, family, version)
+    others = [ModelDirectory.load(models, name) for name in beside or []]
+    measure(workshop, model, beside=others, rivals_at=rivals_at)
+    render(report=report)
+
+
+@app.command()
+def render(*, report: Report = _REPORT) -> None:
+    """Write the report's text and plot anew, from results.json alone."""
+    from shared.evaluation.render import render_report
+
+    render_report(report)
+    typer.echo(f"{report / 'report.md'} written")
+
+
+@app.command()
+def check(
+    *,
+    data: Data,
+    models: Models = _MODELS,
+    family: Family = "default",
+    threads: Threads = _CORES,
+    report: Report = _REPORT,
+) -> None:
+    """Measure LFW's first fold anew; ends with 1 if results.json says otherwise."""
+    from shared.evaluation.rows import read_results
+    from shared.evaluation.slices import disagreements, measure_slices
+    from shared.model_directory import ModelDirectory
+
+    committed = read_results(report / "results.json")
+    model = ModelDirectory.load(models, family)
+    _use_threads(threads)
+    with open_progress("LFW, first fold") as progress:
+        measured = measure_slices(model, committed, data, threads=threads, progress=progress)
+    complaints = [
+        f"{said.form}: {complaint}"
+        for said, found in zip(committed.slices, measured, strict=True)
+        for complaint in disagreements(said, found)
+    ]
+    for complaint in complaints:
+        typer.echo(complaint, err=True)
+    if complaints:
+        raise typer.Exit(1)
+    for found in measured:
+        typer.echo(f"{found.form}: {found.pairs} pairs, {100 * found.accuracy:.2f} %, as reported")
+
+
+def _panel(data: Path, unseen: Path | None, reference: Path | None, threads: int) -> "Panel":
+    from shared.evaluation.panel import open_panel
+
+    usual = data / "teachers/fr_feature_512.onnx"
+    if unseen is None and usual.is_file():
+        unseen = usual
+    return open_panel(reference=reference, unseen=unseen, threads=threads)
 
 
 def _use_threads(threads: int) -> None:
@@ -99,35 +241,5 @@ def _use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-@contextmanager
-def _progress(title: str) -> "Iterator[pipeline.Progress]":
-    columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _show(result: "Result") -> None:
-    table = Table(
-        "probe",
-        "enrolled",
-        "accuracy, %",
-        "TAR at FAR 1e-3, %",
-        title=f"{result.dataset}: {result.model} at {result.operating_point}",
-        caption=f"{result.pairs:,} pairs in {result.folds} folds",
-    )
-    for probe, enrolled, score in (
-        ("uncompressed", "uncompressed", result.uncompressed),
-        ("compressed", "compressed", result.compressed),
-        ("compressed", "uncompressed", result.probe_compressed),
-    ):
-        accuracy = f"{100 * score.accuracy:.2f} ± {100 * score.std:.2f}"
-        table.add_row(probe, enrolled, accuracy, f"{100 * score.tar_at_far_1e3:.2f}")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{result.bytes_mean:.1f} bytes a face in the mean, {result.bytes_max} at most, "
-        f"over {result.images:,} images; {result.seconds:.0f} s"
-    )
-    digest = f"codec {result.codec_id}, weights sha256 {result.weights_sha256}"
-    console.print(digest, soft_wrap=True)
+def _command() -> str:
+    return shlex.join(["compactface", *sys.argv[1:]])

@@ -4,12 +4,14 @@ Source: Huang, Ramesh, Berg, Learned-Miller, "Labeled Faces in the Wild", 2007.
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shared.evaluation.lfw_files import Pair, open_lfw
-from shared.evaluation.pipeline import Pipeline, Progress, no_progress
+from shared.evaluation.lfw_files import LfwFiles, Pair, open_lfw
+from shared.evaluation.pipeline import Embedded, Pipeline, Progress, no_progress
 from shared.evaluation.protocol import Pairs
 from shared.evaluation.result import Result, score_result
 from shared.model_directory import ModelDirectory
@@ -17,25 +19,44 @@ from shared.model_directory import ModelDirectory
 FOLDS = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Lfw:
+    """Photographs of LFW, or of its first folds, in every form.
+
+    Attributes:
+        names: of N photographs, sorted, `Name/Name_0001.jpg`.
+        pairs: the protocol's, as rows of `names`.
+        embedded: the N photographs.
+    """
+
+    names: list[str]
+    pairs: Pairs
+    embedded: Embedded
+
+    @property
+    def people(self) -> NDArray[np.int64]:
+        """(N,) who each photograph shows, as numbers in the order of their names."""
+        _, numbers = np.unique([name.split("/")[0] for name in self.names], return_inverse=True)
+        return numbers
+
+
 def evaluate_lfw(
     model: ModelDirectory,
-    point: str | None,
+    pipeline: Pipeline,
     data: Path,
     *,
     folds: int = FOLDS,
-    threads: int = 1,
     progress: Progress = no_progress,
-) -> Result:
+) -> tuple[Result, Lfw]:
     """LFW's verification protocol through the product's own code.
 
     Args:
         model: a verified model directory.
-        point: operating point; None takes the default.
+        pipeline: made of this model.
         data: folder that holds `lfw112/lfw.zip` and `lfw112/pairs.txt`.
         folds: how many of the ten to take, the first ones. All ten encode all 13,233 images,
             so that the mean size is that of the whole set; fewer encode only the images that
             occur in their pairs.
-        threads: of ONNX Runtime.
         progress: is told of every batch.
 
     Raises:
@@ -44,21 +65,29 @@ def evaluate_lfw(
     """
     began = time.perf_counter()
     with open_lfw(data) as files:
-        chosen = [pair for fold in files.folds[:folds] for pair in fold]
-        names = files.names if folds >= len(files.folds) else _images_of(chosen)
-        pipeline = Pipeline(model, point, threads=threads)
-        batches = files.batches(names)
-        embedded = pipeline.embed(batches, total=len(names), progress=progress)
-        pairs = _rows_of(chosen, names, folds=min(folds, len(files.folds)))
+        faces = embed_lfw(pipeline, files, folds=folds, progress=progress)
     seconds = time.perf_counter() - began
-    return score_result(model, point, embedded, pairs, dataset="lfw", seconds=seconds)
+    result = score_result(model, faces.embedded, faces.pairs, dataset="lfw", seconds=seconds)
+    return result, faces
 
 
-def _images_of(pairs: list[Pair]) -> list[str]:
+def embed_lfw(
+    pipeline: Pipeline, files: LfwFiles, *, folds: int = FOLDS, progress: Progress = no_progress
+) -> Lfw:
+    """The photographs of the first folds; those of all ten are all there are."""
+    chosen = [pair for fold in files.folds[:folds] for pair in fold]
+    names = files.names if folds >= len(files.folds) else images_of(chosen)
+    embedded = pipeline.embed(files.batches(names), total=len(names), progress=progress)
+    return Lfw(names, rows_of(chosen, names, folds=min(folds, len(files.folds))), embedded)
+
+
+def images_of(pairs: list[Pair]) -> list[str]:
+    """The names of all images that occur in pairs, sorted."""
     return sorted({name for pair in pairs for name in (pair.first, pair.second)})
 
 
-def _rows_of(pairs: list[Pair], names: list[str], *, folds: int) -> Pairs:
+def rows_of(pairs: list[Pair], names: list[str], *, folds: int) -> Pairs:
+    """Pairs of names as rows of `names`."""
     row = {name: index for index, name in enumerate(names)}
     return Pairs(
         first=np.array([row[pair.first] for pair in pairs]),

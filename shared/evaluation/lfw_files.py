@@ -41,14 +41,14 @@ class LfwFiles:
     names: list[str]
     folds: list[list[Pair]]
 
-    def batches(self, names: list[str]) -> Iterator[Faces]:
-        """The images of these names in their order, a few at a time.
+    def batches(self, names: list[str], *, size: int = BATCH) -> Iterator[Faces]:
+        """The images of these names in their order, `size` at a time.
 
         Raises:
             InvalidImage: an image cannot be read or is not 112x112.
         """
-        for start in range(0, len(names), BATCH):
-            yield np.stack([self._face(name) for name in names[start : start + BATCH]])
+        for start in range(0, len(names), size):
+            yield np.stack([self._face(name) for name in names[start : start + size]])
 
     def _face(self, name: str) -> NDArray[np.uint8]:
         face = decode_picture(self.archive.read(name), PictureLimits())

@@ -1,82 +1,178 @@
 """Aligned faces through the product's own objects: real PNG files, the services' precision."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
+from shared.evaluation.cache import NO_CACHE, Arrays, Cache, pixels_digest
+from shared.evaluation.panel import NOBODY, Panel
+from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
-from shared.inference.map_decoder import MapDecoder
-from shared.model_directory import ModelDirectory
+from shared.inference.map_decoder import CodedMap, MapDecoder
+from shared.model_directory import UNCOMPRESSED, ModelDirectory
 
 BATCH = 64
 """Faces held in memory at once."""
 
+OWN = "own"
+"""The judge that is the model's own extractor, fed by RecNet as in the recognizer."""
+
 Faces = NDArray[np.uint8]
 """(N, 112, 112, 3) RGB, aligned to ArcFace's template."""
+
+Vectors = NDArray[np.float32]
+"""(N, D) unit vectors."""
 
 Progress = Callable[[int, int], None]
 """Is told how many photographs are done, and of how many."""
 
 # ArcFace's template for 112x112 is that of 112x96 shifted by 8 pixels.
 _CROP_COLUMNS = slice(8, 104)
+_BYTES = "bytes"  # what a cached batch keeps file sizes under; no judge has that name
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """N photographs as the product sees them, with and without its codec.
+    """N photographs in several forms, as several judges see them.
+
+    A *form* is what of a crop reaches the judge: UNCOMPRESSED, the crop itself, or the name of
+    an operating point, what RecNet paints from the crop's map.
 
     Attributes:
-        uncompressed: (N, 512) unit vectors of the crops themselves.
-        compressed: (N, 512) unit vectors of the crops' compact maps.
-        map_bytes: (N,) sizes of the PNG files.
+        vectors: (N, D) unit vectors by judge and form; every judge has every form.
+        map_bytes: (N,) sizes of the PNG files by operating point.
     """
 
-    uncompressed: NDArray[np.float32]
-    compressed: NDArray[np.float32]
-    map_bytes: NDArray[np.int64]
+    vectors: Mapping[str, Mapping[str, Vectors]]
+    map_bytes: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def own(self) -> Mapping[str, Vectors]:
+        """The own extractor's vectors by form."""
+        return self.vectors[OWN]
 
 
 class Pipeline:
-    """Both services' way from crop to embedding, at one operating point."""
+    """Both services' way from crop to embedding, at several operating points of one model."""
 
     def __init__(
-        self, model: ModelDirectory, point: str | None = None, *, threads: int = 1
+        self,
+        model: ModelDirectory,
+        points: Sequence[str] | None = None,
+        *,
+        panel: Panel = NOBODY,
+        threads: int = 1,
+        cache: Cache = NO_CACHE,
     ) -> None:
         """Load the networks.
 
         Args:
             model: a verified model directory.
-            point: operating point; None takes the default.
+            points: operating points; None takes all.
+            panel: judges that are shown crops and reconstructions, besides the own extractor.
             threads: of ONNX Runtime. Those of torch belong to the process.
+            cache: keeps what batches were embedded to.
         """
-        self._encoder = OnnxCropEncoder(model, point, threads=threads)
+        self._encoders = {
+            point: OnnxCropEncoder(model, point, threads=threads)
+            for point in points or model.manifest.codecs
+        }
         self._decoder = MapDecoder(model)
+        self._panel = panel
+        self._cache = cache
+        self._key: dict[str, JsonValue] = {
+            "software": version("compactface"),
+            "weights": {point: weights_sha256(model, point) for point in self._encoders},
+            "judges": dict(panel.digests),
+        }
 
     def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Embedded:
         """Embed faces that come in batches, `total` in all, at least one."""
         parts = []
         done = 0
         for faces in batches:
-            parts.append(self._embed(faces[:, :, _CROP_COLUMNS]))
+            parts.append(self.embed_batch(faces))
             done += len(faces)
             progress(done, total)
-        return Embedded(
-            uncompressed=np.concatenate([part.uncompressed for part in parts]),
-            compressed=np.concatenate([part.compressed for part in parts]),
-            map_bytes=np.concatenate([part.map_bytes for part in parts]),
-        )
+        return join(parts)
 
-    def _embed(self, crops: NDArray[np.uint8]) -> Embedded:
-        codec_id = self._encoder.codec_id
-        files = self._encoder.encode(crops)
-        maps = [(codec_id, self._decoder.unpack(codec_id, png)) for png in files]
-        return Embedded(
-            uncompressed=self._decoder.embed_crops(crops),
-            compressed=self._decoder.embed(maps),
-            map_bytes=np.array([len(png) for png in files], np.int64),
-        )
+    def embed_batch(self, faces: Faces) -> Embedded:
+        """Embed the faces of one batch."""
+        crops = crops_of(faces)
+        key = {**self._key, "crops": pixels_digest(crops)}
+        return _unflattened(self._cache.arrays(key, lambda: _flattened(self._embed_crops(crops))))
+
+    def _embed_crops(self, crops: Faces) -> Embedded:
+        maps: dict[str, list[CodedMap]] = {}
+        sizes = {}
+        for point, encoder in self._encoders.items():
+            files = encoder.encode(crops)
+            sizes[point] = np.array([len(png) for png in files], np.int64)
+            codec_id = encoder.codec_id
+            maps[point] = [(codec_id, self._decoder.unpack(codec_id, png)) for png in files]
+        return Embedded({OWN: self._embed(crops, maps), **self._judge(crops, maps)}, sizes)
+
+    def _embed(self, crops: Faces, maps: Mapping[str, list[CodedMap]]) -> dict[str, Vectors]:
+        compressed = {point: self._decoder.embed(coded) for point, coded in maps.items()}
+        return {UNCOMPRESSED: self._decoder.embed_crops(crops), **compressed}
+
+    def _judge(
+        self, crops: Faces, maps: Mapping[str, list[CodedMap]]
+    ) -> dict[str, dict[str, Vectors]]:
+        if not self._panel.judges:
+            return {}
+        pictures = {UNCOMPRESSED: crops}
+        pictures |= {point: self._decoder.reconstruct(coded) for point, coded in maps.items()}
+        return {
+            role: {form: judge.embed(seen) for form, seen in pictures.items()}
+            for role, judge in self._panel.judges.items()
+        }
+
+
+def crops_of(faces: Faces) -> NDArray[np.uint8]:
+    """(N, 112, 112, 3) -> (N, 112, 96, 3): what the product sees of aligned faces."""
+    return np.ascontiguousarray(faces[:, :, _CROP_COLUMNS])
+
+
+def join(parts: Sequence[Embedded]) -> Embedded:
+    """One after the other; all of the same judges and forms."""
+    first = parts[0]
+    return Embedded(
+        vectors={
+            judge: {
+                form: np.concatenate([part.vectors[judge][form] for part in parts])
+                for form in forms
+            }
+            for judge, forms in first.vectors.items()
+        },
+        map_bytes={
+            point: np.concatenate([part.map_bytes[point] for part in parts])
+            for point in first.map_bytes
+        },
+    )
+
+
+def _flattened(embedded: Embedded) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {
+        f"{judge}/{form}": vectors
+        for judge, forms in embedded.vectors.items()
+        for form, vectors in forms.items()
+    }
+    return arrays | {f"{_BYTES}/{point}": sizes for point, sizes in embedded.map_bytes.items()}
+
+
+def _unflattened(arrays: Arrays) -> Embedded:
+    nested: defaultdict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
+    for name, array in arrays.items():
+        group, _, member = name.partition("/")
+        nested[group][member] = array
+    return Embedded(map_bytes=nested.pop(_BYTES), vectors=dict(nested))
 
 
 def no_progress(done: int, total: int) -> None:

@@ -45,43 +45,69 @@ class Score:
     tar_at_far_1e3: float
 
 
-def score(probe: NDArray[np.float32], enrolled: NDArray[np.float32], pairs: Pairs) -> Score:
-    """Score pairs of embeddings by their cosine.
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Which pairs were told right.
+
+    Attributes:
+        thresholds: (F,) similarity that each fold's pairs must reach.
+        right: (P,) whether a pair was told right.
+    """
+
+    thresholds: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    @property
+    def of_folds(self) -> NDArray[np.float64]:
+        """(F,) share of each fold's pairs that were told right."""
+        return np.array([np.mean(own) for own in np.array_split(self.right, len(self.thresholds))])
+
+
+def cosines(
+    probe: NDArray[np.float32], enrolled: NDArray[np.float32], pairs: Pairs
+) -> NDArray[np.float32]:
+    """(P,) similarities of pairs of embeddings.
 
     Args:
         probe: (N, D) unit vectors of which `pairs.first` names rows.
         enrolled: (N, D) unit vectors of which `pairs.second` names rows.
         pairs: what to compare.
     """
-    similarities = np.einsum("pd,pd->p", probe[pairs.first], enrolled[pairs.second])
-    accuracy, std = fold_accuracy(similarities, pairs.same, folds=pairs.folds)
-    return Score(accuracy, std, tar_at_far(similarities, pairs.same, far=FAR))
+    similarities: NDArray[np.float32] = np.einsum(
+        "pd,pd->p", probe[pairs.first], enrolled[pairs.second]
+    )
+    return similarities
 
 
-def fold_accuracy(
-    similarities: NDArray[np.float32], same: NDArray[np.bool_], *, folds: int = 10
-) -> tuple[float, float]:
-    """Accuracy with the threshold of each fold chosen on the other folds.
+def decide(similarities: NDArray[np.float32], same: NDArray[np.bool_], *, folds: int) -> Decisions:
+    """Tell pairs apart, with the threshold of each fold chosen on the other folds.
 
     Args:
         similarities: (P,), fold after fold.
         same: (P,) whether a pair is genuine.
         folds: how many, at least 2.
 
-    Returns:
-        Mean and standard deviation over the folds, both as shares of 1.
-
     Raises:
         ValueError: fewer than 2 folds, which leaves nothing to choose a threshold on.
     """
     if folds < 2:  # noqa: PLR2004 - the docstring says why
         raise ValueError(f"{folds} folds; at least 2 are needed")
-    accuracies = []
+    thresholds, right = [], []
     for own in np.array_split(np.arange(len(same)), folds):
         others = np.delete(np.arange(len(same)), own)
-        threshold = _best_threshold(similarities[others], same[others])
-        accuracies.append(np.mean((similarities[own] >= threshold) == same[own]))
-    return float(np.mean(accuracies)), float(np.std(accuracies))
+        thresholds.append(_best_threshold(similarities[others], same[others]))
+        right.append((similarities[own] >= thresholds[-1]) == same[own])
+    return Decisions(np.array(thresholds), np.concatenate(right))
+
+
+def score(similarities: NDArray[np.float32], pairs: Pairs) -> Score:
+    """Score pairs by their similarities (P,)."""
+    accuracies = decide(similarities, pairs.same, folds=pairs.folds).of_folds
+    return Score(
+        accuracy=float(accuracies.mean()),
+        std=float(accuracies.std()),
+        tar_at_far_1e3=tar_at_far(similarities, pairs.same, far=FAR),
+    )
 
 
 def tar_at_far(similarities: NDArray[np.float32], same: NDArray[np.bool_], *, far: float) -> float:

@@ -1,7 +1,7 @@
 """Verification on people held out of training: what every choice is made on."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ FOLDS = 10
 
 def evaluate_validation(
     model: ModelDirectory,
-    point: str | None,
     faces: Faces,
     *,
+    points: Sequence[str] | None = None,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Result:
@@ -29,26 +29,26 @@ def evaluate_validation(
 
     Args:
         model: a verified model directory.
-        point: operating point; None takes the default.
         faces: the cache that training reads, from which `split_faces` holds people out.
+        points: operating points; None takes all.
         threads: of ONNX Runtime.
         progress: is told of every batch.
     """
     began = time.perf_counter()
     embedded, identities = embed_validation(
-        model, point, faces, split_faces(faces), threads=threads, progress=progress
+        model, faces, split_faces(faces), points=points, threads=threads, progress=progress
     )
     pairs = balanced_pairs(identities, count=PAIRS)
     seconds = time.perf_counter() - began
-    return score_result(model, point, embedded, pairs, dataset="validation", seconds=seconds)
+    return score_result(model, embedded, pairs, dataset="validation", seconds=seconds)
 
 
 def embed_validation(
     model: ModelDirectory,
-    point: str | None,
     faces: Faces,
     split: Split,
     *,
+    points: Sequence[str] | None = None,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[Embedded, NDArray[np.int64]]:
@@ -60,7 +60,7 @@ def embed_validation(
     """
     rows = split.validation
     batches = _batches(faces, rows)
-    pipeline = Pipeline(model, point, threads=threads)
+    pipeline = Pipeline(model, points, threads=threads)
     embedded = pipeline.embed(batches, total=len(rows), progress=progress)
     index = {name: number for number, name in enumerate(split.held_out)}
     owners = faces.identities()

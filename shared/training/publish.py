@@ -1,19 +1,18 @@
 """The last stage: from checkpoints to a calibrated model directory."""
 
-import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from shared.calibration import CalibrationTable, calibrate
+from shared.errors import InvalidTraining
 from shared.evaluation.pipeline import Embedded
 from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs, embed_validation
@@ -26,21 +25,21 @@ from shared.model_directory import (
     ModelDirectory,
     publish_results,
 )
-from shared.training.codec import Codec, load_codec
+from shared.training.codec import Codec, PointRecipe, load_codecs
 from shared.training.export import TrainedCodec, export_model
 from shared.training.faces import Faces
-from shared.training.loop import CONFIG_FILE
+from shared.training.run_folder import read_run
 from shared.training.split import split_faces
 
 
 def publish(
-    stages: Mapping[str, Path],
+    runs: Sequence[Path],
     *,
     faces: Faces,
     models: Path,
     family: str,
     version: str,
-    point: str,
+    default_point: str,
     threads: int,
 ) -> ModelDirectory:
     """Write the averaged networks of the last stage as a model directory.
@@ -48,36 +47,55 @@ def publish(
     They are stored first, and measured and calibrated as stored, on the held-out identities.
 
     Args:
-        stages: run folders by name of the stage, in order; the last holds the networks, the
-            others are recorded as its provenance.
+        runs: run folders, stage after stage; the last holds the networks, the others are
+            recorded as its provenance.
         faces: the cache it was trained on.
         models: folder of model families to write into.
         family: name of the family.
         version: name of the version.
-        point: name of the operating point.
+        default_point: operating point of those who name none.
         threads: cores for the measurements.
 
     Raises:
         AlreadyExists: the version is there.
+        InvalidTraining: a folder holds no run, or the last one not of stage 1 or 3, or it has
+            no operating point `default_point`.
     """
-    configs = {name: json.loads((run / CONFIG_FILE).read_text()) for name, run in stages.items()}
-    codec = load_codec(list(stages.values())[-1])
-    description = _describe(configs, codec, faces, family=family, version=version, point=point)
+    recipe, network = load_codecs(runs[-1])
+    if default_point not in recipe.points:
+        known = ", ".join(recipe.points)
+        raise InvalidTraining("NO_POINT", f"no operating point {default_point!r}; known: {known}")
+    split = split_faces(faces)
+    description = ModelDescription(
+        family=family,
+        version=version,
+        extractor=ExtractorConfig(width=network.student.shape["width"]),
+        alignment=COSFACE_112X96,
+        codecs={name: _codec_config(point) for name, point in recipe.points.items()},
+        default_point=default_point,
+        provenance={
+            "faces": len(split.train),
+            "classes": split.classes,
+            "held_out_identities": len(split.held_out),
+            "stages": {run.name: read_run(run) for run in runs},
+        },
+    )
     with tempfile.TemporaryDirectory() as scratch:
         model = export_model(
             Path(scratch),
             description=description,
-            extractor=codec.student.extractor,
-            codecs={point: TrainedCodec(codec.compnet, codec.recnet)},
+            extractor=network.student.extractor,
+            codecs={
+                name: TrainedCodec(codec.compnet, codec.recnet)
+                for name, codec in network.codecs.items()
+                if isinstance(codec, Codec)
+            },
         )
         torch.set_num_threads(threads)
         began = time.perf_counter()
-        embedded, identities = embed_validation(
-            model, point, faces, split_faces(faces), threads=threads
-        )
+        embedded, identities = embed_validation(model, faces, split, threads=threads)
         result = score_result(
             model,
-            point,
             embedded,
             balanced_pairs(identities, count=PAIRS),
             dataset="validation",
@@ -86,16 +104,19 @@ def publish(
         return publish_results(
             model,
             models,
-            calibration=_calibration(embedded, identities, model.codec(point).codec_id),
+            calibration=_calibration(model, embedded, identities),
             measured={"validation": asdict(result)},
         )
 
 
 def _calibration(
-    embedded: Embedded, identities: NDArray[np.int64], codec_id: str
+    model: ModelDirectory, embedded: Embedded, identities: NDArray[np.int64]
 ) -> list[CalibrationTable]:
-    """A table for every pair of {maps of the codec, uncompressed crops}."""
-    embeddings = {codec_id: embedded.compressed, UNCOMPRESSED: embedded.uncompressed}
+    """A table for every pair of {maps of each codec, uncompressed crops}."""
+    embeddings = {
+        UNCOMPRESSED if form == UNCOMPRESSED else model.codec(form).codec_id: vectors
+        for form, vectors in embedded.own.items()
+    }
     return [
         calibrate(
             embeddings[probe],
@@ -108,35 +129,7 @@ def _calibration(
     ]
 
 
-def _describe(
-    configs: Mapping[str, dict[str, Any]],
-    codec: Codec,
-    faces: Faces,
-    *,
-    family: str,
-    version: str,
-    point: str,
-) -> ModelDescription:
-    split = split_faces(faces)
-    config = list(configs.values())[-1]
-    return ModelDescription(
-        family=family,
-        version=version,
-        extractor=ExtractorConfig(width=codec.student.shape["width"]),
-        alignment=COSFACE_112X96,
-        codecs={
-            point: CodecConfig(
-                channels=config["channels"],
-                levels=config["levels"],
-                layout="row",
-                widths=tuple(config["widths"]),
-            )
-        },
-        default_point=point,
-        provenance={
-            "faces": len(split.train),
-            "classes": split.classes,
-            "held_out_identities": len(split.held_out),
-            "stages": dict(configs),
-        },
+def _codec_config(point: PointRecipe) -> CodecConfig:
+    return CodecConfig(
+        channels=point.channels, levels=point.levels, layout=point.layout, widths=point.widths
     )

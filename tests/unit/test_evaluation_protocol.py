@@ -5,13 +5,13 @@ import pytest
 
 from shared.errors import InvalidInput
 from shared.evaluation.lfw_files import parse_pairs
-from shared.evaluation.protocol import fold_accuracy, tar_at_far
+from shared.evaluation.protocol import decide, tar_at_far
 from shared.evaluation.validation import balanced_pairs
 
 
 def test_separable_pairs_are_all_told_right() -> None:
     same = np.tile([True, False], 50)
-    assert fold_accuracy(np.where(same, 0.8, 0.1), same) == (1.0, 0.0)
+    assert decide(np.where(same, 0.8, 0.1), same, folds=10).right.all()
 
 
 def test_a_fold_has_no_say_in_its_own_threshold() -> None:
@@ -19,21 +19,19 @@ def test_a_fold_has_no_say_in_its_own_threshold() -> None:
     same = np.tile([True, False], 50)
     similarities = np.where(same, 0.6, 0.1)
     similarities[:10] += 0.9
-    mean, std = fold_accuracy(similarities, same)
-    assert mean == pytest.approx(0.95)
-    assert std == pytest.approx(0.15)
+    assert decide(similarities, same, folds=10).of_folds.tolist() == [0.5] + [1.0] * 9
 
 
 def test_unequal_folds_and_ties_are_counted_exactly() -> None:
     """Genuine 3, 2, 1 and impostor 2, 1, 0 in each half: the best threshold errs on 2 of 6."""
     similarities = np.tile([3.0, 2.0, 1.0, 2.0, 1.0, 0.0], 2)
     same = np.tile([True, True, True, False, False, False], 2)
-    assert fold_accuracy(similarities, same, folds=2) == (pytest.approx(4 / 6), 0.0)
+    assert decide(similarities, same, folds=2).of_folds == pytest.approx([4 / 6, 4 / 6])
 
 
 def test_one_fold_leaves_nothing_to_choose_a_threshold_on() -> None:
     with pytest.raises(ValueError, match="1 folds; at least 2"):
-        fold_accuracy(np.array([0.1, 0.9]), np.array([False, True]), folds=1)
+        decide(np.array([0.1, 0.9]), np.array([False, True]), folds=1)
 
 
 @pytest.mark.parametrize(("far", "expected"), [(0.1, 0.5), (0.2, 0.75), (0.05, 0.25)])

@@ -1,0 +1,53 @@
+"""How sure a difference between two codecs is: paired bootstrap intervals.
+
+Both are judged on the same pairs, so a hard pair is hard for both and cancels out. Pairs are not
+independent, people are: each draw takes as many people as there are, with replacement, and a
+pair counts as often as its person was drawn, an impostor pair as often as both together.
+Thresholds stay those that the protocol chose. 0.2 points are 12 of LFW's 6,000 pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A difference of accuracies as shares of 1, with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def accuracy_difference(
+    right: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    people: NDArray[np.int64],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """How much more of the pairs one tells right than the other.
+
+    Args:
+        right: (P,) whether the one told a pair right.
+        other: (P,) whether the other did.
+        people: (P, 2) who a pair shows, twice the same in a genuine pair.
+        draws: bootstrap samples.
+        seed: of all draws.
+    """
+    gained = right.astype(np.float64) - other
+    names, (one, two) = np.unique(people.T, return_inverse=True)
+    genuine = one == two
+    random = np.random.default_rng(seed)
+    differences = np.empty(draws)
+    for draw in range(draws):
+        times = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
+        weights = times[one] * np.where(genuine, 1, times[two])
+        differences[draw] = gained @ weights / max(1, weights.sum())
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return Interval(float(gained.mean()), float(low), float(high))

@@ -1,0 +1,64 @@
+"""Results that took long, kept between runs under a name that says what they depend on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A folder of arrays. Interrupt a run, start it again, and it goes on where it was.
+
+    Attributes:
+        folder: made when first written to; None keeps nothing. Delete it at will.
+    """
+
+    folder: Path | None
+
+    def arrays(self, key: Mapping[str, JsonValue], compute: Callable[[], Arrays]) -> Arrays:
+        """What `compute` gives, computed once per key.
+
+        Args:
+            key: everything that the result depends on.
+            compute: is called if nothing is kept under the key.
+        """
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{digest(key)}.npz"
+        if not path.is_file():
+            _write(path, compute())
+        with np.load(path) as kept:
+            return {name: kept[name] for name in kept.files}
+
+
+NO_CACHE = Cache(None)
+
+
+def digest(key: Mapping[str, JsonValue]) -> str:
+    """sha256 of a JSON object, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+
+def pixels_digest(pixels: NDArray[np.uint8]) -> str:
+    """sha256 of pictures, their number and size."""
+    content = hashlib.sha256(repr(pixels.shape).encode())
+    content.update(np.ascontiguousarray(pixels).data)
+    return content.hexdigest()
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    partial.rename(path)

@@ -1,0 +1,181 @@
+"""Kodak's photographs through the codec: it was made for faces, and this shows how narrowly.
+
+The networks are convolutional, so a picture of any size has a map. One of a whole photograph
+would exceed what a compact map may be, so it is cut into strips, each a PNG file of the product's
+own format; all their bytes are counted (the paper's figure 9).
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.compact_map import MapFormat, dequantize, pack, quantize, unpack
+from shared.errors import FailedPrecondition
+from shared.evaluation.conventional import CODECS, Thumbnail, compress_to
+from shared.evaluation.pipeline import Progress, no_progress
+from shared.evaluation.rows import OURS, KodakRow
+from shared.face.picture import PictureLimits, decode_picture
+from shared.inference.networks import load_compnet, load_recnet
+from shared.inference.pixels import to_network, to_pixels
+from shared.model_directory import CodecConfig, ModelDirectory
+
+SHOWN = ("08", "23")
+"""Houses and parrots: the report shows them because no one is in them."""
+
+_STRIDE = 8
+_CPU = torch.device("cpu")
+# A thumbnail is one of a crop.
+_RIVALS = tuple(codec for codec in CODECS if not isinstance(codec, Thumbnail))
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """What a codec made of a picture.
+
+    Attributes:
+        codec: its name, `compactface` or that of a conventional one.
+        operating_point: of compactface; else the one whose size was the target.
+        picture: (H, W, 3) RGB.
+        bits_per_pixel: of the real files.
+        psnr: in dB over all pixels and colours.
+    """
+
+    codec: str
+    operating_point: str
+    picture: Picture
+    bits_per_pixel: float
+    psnr: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture to be looked at, (H, W, 3) RGB, with all its renditions."""
+
+    original: Picture
+    renditions: list[Rendition]
+
+
+def evaluate_kodak(
+    model: ModelDirectory, folder: Path, *, progress: Progress = no_progress
+) -> tuple[list[KodakRow], list[Shown]]:
+    """Every picture at every operating point, and by others at the default point's size.
+
+    Args:
+        model: a verified model directory.
+        folder: holds PNG or WebP files.
+        progress: is told of every picture.
+
+    Returns:
+        The mean of each codec over all pictures, and the pictures of SHOWN, or else the first.
+
+    Raises:
+        FailedPrecondition: EVALUATION_DATA_MISSING.
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix in {".png", ".webp"})
+    if not files:
+        raise FailedPrecondition("EVALUATION_DATA_MISSING", f"{folder} holds no PNG or WebP files")
+    show = {file for file in files if file.stem in SHOWN} or {files[0]}
+    codecs = [_PictureCodec(model, point) for point in model.manifest.codecs]
+    rendered, shown = [], []
+    for done, file in enumerate(files, 1):
+        picture = _cropped(decode_picture(file.read_bytes(), PictureLimits()))
+        renditions = _render(picture, codecs, model.manifest.default_point)
+        rendered.append(renditions)
+        if file in show:
+            shown.append(Shown(picture, renditions))
+        progress(done, len(files))
+    return _mean_rows(rendered), shown
+
+
+def _render(picture: Picture, codecs: list["_PictureCodec"], default: str) -> list[Rendition]:
+    ours = [codec.render(picture) for codec in codecs]
+    pixels = picture.shape[0] * picture.shape[1]
+    (bits,) = (one.bits_per_pixel for one in ours if one.operating_point == default)
+    target = round(bits * pixels / 8)
+    others = [
+        (rival.name, compress_to(rival, picture, target, measure="file")) for rival in _RIVALS
+    ]
+    return ours + [
+        _rendition(name, default, picture, other.crop, other.file_bytes) for name, other in others
+    ]
+
+
+def _mean_rows(rendered: list[list[Rendition]]) -> list[KodakRow]:
+    return [
+        KodakRow(
+            codec=same[0].codec,
+            operating_point=same[0].operating_point,
+            bits_per_pixel=float(np.mean([one.bits_per_pixel for one in same])),
+            psnr=float(np.mean([one.psnr for one in same])),
+            images=len(same),
+        )
+        for same in zip(*rendered, strict=True)
+    ]
+
+
+class _PictureCodec:
+    """One operating point for pictures of any size."""
+
+    def __init__(self, model: ModelDirectory, point: str) -> None:
+        self._point = point
+        self._config = model.codec(point)
+        self._normalisation = model.manifest.normalisation
+        self._compnet = load_compnet(model, point, _CPU)
+        self._recnet = load_recnet(model, point, _CPU)
+
+    @torch.inference_mode()
+    def render(self, picture: Picture) -> Rendition:
+        batch = torch.from_numpy(to_network(picture[np.newaxis], self._normalisation))
+        latent = self._compnet(batch)[0].numpy()
+        strips, size = [], 0
+        for fmt, strip in _strips(latent, self._config):
+            png = pack(quantize(strip, fmt.levels), fmt)
+            size += len(png)
+            strips.append(dequantize(unpack(png, fmt), fmt.levels))
+        received = torch.from_numpy(np.concatenate(strips, axis=1)[np.newaxis])
+        (seen,) = to_pixels(self._recnet(received).numpy(), self._normalisation)
+        return _rendition(OURS, self._point, picture, seen, size)
+
+
+def _strips(
+    latent: NDArray[np.float32], config: CodecConfig
+) -> Iterator[tuple[MapFormat, NDArray[np.float32]]]:
+    """A map (C, H, W) from top to bottom in strips, each as tall as a compact map may be."""
+    _, rows, columns = latent.shape
+    start = 0
+    while start < rows:
+        fmt = _tallest(config, rows - start, columns)
+        yield fmt, latent[:, start : start + fmt.height]
+        start += fmt.height
+
+
+def _tallest(config: CodecConfig, rows: int, columns: int) -> MapFormat:
+    for height in range(rows, 0, -1):
+        with suppress(ValueError):  # a map that could exceed the limit has no format
+            return MapFormat(config.channels, height, columns, config.levels, config.layout)
+    raise ValueError(f"one row of {columns} symbols exceeds a compact map")
+
+
+def _cropped(picture: Picture) -> Picture:
+    height, width = (side // _STRIDE * _STRIDE for side in picture.shape[:2])
+    return picture[:height, :width]
+
+
+def _rendition(codec: str, point: str, original: Picture, picture: Picture, size: int) -> Rendition:
+    error = float(np.mean((original.astype(np.float64) - picture) ** 2))
+    return Rendition(
+        codec=codec,
+        operating_point=point,
+        picture=picture,
+        bits_per_pixel=8 * size / (original.shape[0] * original.shape[1]),
+        psnr=10 * math.log10(255**2 / max(error, 1e-3)),
+    )

@@ -1,0 +1,101 @@
+"""The judges of an evaluation besides the model's own extractor, and which weights they are."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch.nn import functional
+
+from shared.errors import InvalidModel
+from shared.evaluation.judges import Judge, OnnxJudge
+from shared.inference.pixels import to_network
+from shared.model_directory import InputNormalisation
+from shared.models.sphere20 import BASE_WIDTHS, Sphere20
+from shared.models.weights import load_weights
+
+REFERENCE = "reference"
+"""The best extractor before any tuning on reconstructions; on crops it measures A."""
+
+UNSEEN = "unseen"
+"""A network that no trained weight depends on."""
+
+_FIRST_LAYER = "stages.0.weight"
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Judges by what they are there for: REFERENCE, UNSEEN.
+
+    Attributes:
+        judges: what they are shown are crops of 8-bit pixels.
+        digests: sha256 of each one's weights.
+    """
+
+    judges: Mapping[str, Judge] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def joined_by(self, role: str, judge: Judge, digest: str) -> "Panel":
+        """The panel and one more."""
+        return Panel({role: judge, **self.judges}, {role: digest, **self.digests})
+
+
+NOBODY = Panel()
+
+
+def open_panel(*, reference: Path | None, unseen: Path | None, threads: int) -> Panel:
+    """The judges in these files.
+
+    Args:
+        reference: a sphere20's weights as the project stores them, of any width.
+        unseen: an ONNX file for 112x112 faces.
+        threads: of ONNX Runtime.
+
+    Raises:
+        InvalidModel: `reference` holds no sphere20.
+        FailedPrecondition: EVALUATION_DATA_MISSING; there is no file `unseen`.
+    """
+    panel = NOBODY
+    if unseen:
+        panel = panel.joined_by(UNSEEN, OnnxJudge(unseen, threads=threads), _sha256(unseen))
+    if reference:
+        panel = panel.joined_by(REFERENCE, LooseExtractor(reference), _sha256(reference))
+    return panel
+
+
+class LooseExtractor:
+    """A sphere20 that belongs to no model directory, as a judge of crops."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the weights in a safetensors file; it says how wide the network is.
+
+        Raises:
+            InvalidModel: it holds no sphere20.
+        """
+        self.name = path.stem
+        self._network = load_weights(Sphere20(width=_width(path)), path.read_bytes())
+
+    @torch.inference_mode()
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, 112, 96, 3) RGB in [0, 255] -> (N, 512) unit vectors."""
+        batches = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
+        pictures = (torch.from_numpy(to_network(batch, InputNormalisation())) for batch in batches)
+        return torch.cat([functional.normalize(self._network(p)) for p in pictures]).numpy()
+
+
+def _width(path: Path) -> float:
+    try:
+        with safe_open(path, "numpy") as file:
+            channels: int = file.get_slice(_FIRST_LAYER).get_shape()[0]
+    except SafetensorError as error:
+        raise InvalidModel("WEIGHTS_UNREADABLE", f"{path} holds no sphere20") from error
+    return channels / BASE_WIDTHS[0]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,76 @@
+"""Faces that may be published, in every form, for people to look at (the paper's figure 10)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import FailedPrecondition
+from shared.evaluation.conventional import CODECS, compress_to
+from shared.face.align import align
+from shared.face.detect import MtcnnDetector
+from shared.face.picture import PictureLimits, decode_picture
+from shared.inference.crop_encoder import OnnxCropEncoder
+from shared.inference.map_decoder import MapDecoder
+from shared.model_directory import UNCOMPRESSED, ModelDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Specimens:
+    """The same N faces in one form.
+
+    Attributes:
+        form: "uncompressed", an operating point, or the name of a conventional codec.
+        crops: (N, 112, 96, 3) RGB.
+        sizes: (N,) bytes of the files; of uncompressed crops, of their pixels.
+    """
+
+    form: str
+    crops: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+
+
+def find_faces(photos: Path) -> NDArray[np.uint8]:
+    """The largest face of each JPEG file in a folder, by name: (N, 112, 96, 3) RGB.
+
+    Raises:
+        FailedPrecondition: EVALUATION_DATA_MISSING; there is no photograph with a face.
+    """
+    detector = MtcnnDetector()
+    crops = []
+    for file in sorted(photos.glob("*.jpg")):
+        photo = decode_picture(file.read_bytes(), PictureLimits())
+        crops += [align(photo, found.landmarks) for found in detector.detect(photo)[:1]]
+    if not crops:
+        raise FailedPrecondition(
+            "EVALUATION_DATA_MISSING", f"{photos} holds no photographs (*.jpg) with a face"
+        )
+    return np.stack(crops)
+
+
+def render_faces(model: ModelDirectory, crops: NDArray[np.uint8]) -> list[Specimens]:
+    """Crops (N, 112, 96, 3) as they are, at every operating point, and by conventional codecs.
+
+    Those may make files as large as the default point's.
+    """
+    decoder = MapDecoder(model)
+    rows = [Specimens(UNCOMPRESSED, crops, np.array([crop.nbytes for crop in crops]))]
+    for point in model.manifest.codecs:
+        encoder = OnnxCropEncoder(model, point)
+        files = encoder.encode(crops)
+        maps = [(encoder.codec_id, decoder.unpack(encoder.codec_id, png)) for png in files]
+        sizes = np.array([len(png) for png in files])
+        rows.append(Specimens(point, decoder.reconstruct(maps), sizes))
+        if point == model.manifest.default_point:
+            target = round(sizes.mean())
+    for codec in CODECS:
+        compressed = [compress_to(codec, crop, target, measure="file") for crop in crops]
+        rows.append(
+            Specimens(
+                codec.name,
+                np.stack([one.crop for one in compressed]),
+                np.array([one.file_bytes for one in compressed]),
+            )
+        )
+    return rows

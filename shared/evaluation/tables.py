@@ -1,0 +1,189 @@
+"""The tables of the report in Markdown, made from results.json."""
+
+from collections.abc import Iterable, Sequence
+
+from shared.evaluation import paper
+from shared.evaluation.panel import REFERENCE
+from shared.evaluation.pipeline import OWN
+from shared.evaluation.rows import NO_CODEC, OURS, Results, Row
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; columns named with a leading ">" are aligned to the right."""
+    names = [column.removeprefix(">") for column in columns]
+    rules = ["---:" if column.startswith(">") else "---" for column in columns]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (names, rules, *rows))
+
+
+def forms_table(results: Results) -> str:
+    """Uncompressed crops and every operating point before every judge."""
+    return table(
+        ("form", "judge", ">bytes a face", ">accuracy, %", ">TAR at FAR 1e-3, %", "weights sha256"),
+        [
+            (
+                _name(row, results),
+                row.judge,
+                _bytes(row),
+                f"{_percent(row.accuracy)} ± {_percent(row.std)}",
+                _percent(row.tar_at_far_1e3),
+                f"`{row.weights_sha256[:12]}`",
+            )
+            for row in results.rows
+            if row.codec in {OURS, NO_CODEC} and row.quantized
+        ],
+    )
+
+
+def table_1(results: Results) -> str:
+    """The paper's rows, then ours, then conventional codecs given our default point's bytes."""
+    theirs = [
+        (f"*paper: {row.approach}*", f"*{row.bytes_mean:,.0f}*", f"*{_percent(row.accuracy)}*")
+        for row in paper.TABLE_1
+    ]
+    ours = [
+        row for row in results.rows if row.judge == OWN and row.codec in {OURS, NO_CODEC}
+    ] + _best_rivals(results, results.default_point, measure="file")
+    return table(
+        ("approach", ">bytes a face", ">LFW accuracy, %"),
+        [
+            *theirs,
+            *(
+                (_name(row, results), _bytes(row), _percent(row.accuracy))
+                for row in ours
+                if row.quantized
+            ),
+        ],
+    )
+
+
+def table_2(results: Results) -> str:
+    """What rounding costs, in the paper's networks and in ours."""
+    rows = [
+        (f"*paper: {row.network}*", *_cost(row.rounded, row.unrounded)) for row in paper.TABLE_2
+    ]
+    own = [row for row in results.rows if row.judge == OWN and row.codec == OURS]
+    for unrounded in (row for row in own if not row.quantized):
+        rounded = next(
+            row
+            for row in own
+            if (row.model, row.operating_point) == (unrounded.model, unrounded.operating_point)
+            and row.quantized
+        )
+        costs = _cost(rounded.accuracy, unrounded.accuracy)
+        rows.append((f"{unrounded.model}, {unrounded.operating_point}", *costs))
+    columns = ("network", ">with quantization, %", ">without, %", ">cost, points")
+    return table(columns, rows)
+
+
+def matrix_table(results: Results, judge: str) -> str:
+    """Accuracy of every form of probe (rows) against every form of enrolment (columns)."""
+    cells = {(c.probe, c.enrolled): c for c in results.matrix if c.judge == judge}
+    forms = list(dict.fromkeys(probe for probe, _ in cells))
+    return table(
+        ("probe \\ enrolled", *(f">{form}" for form in forms)),
+        [
+            (probe, *(_percent(cells[probe, enrolled].accuracy) for enrolled in forms))
+            for probe in forms
+        ],
+    )
+
+
+def rivals_table(results: Results) -> str:
+    """Conventional codecs at the size of each operating point, before every judge."""
+    judges = list(dict.fromkeys(row.judge for row in results.rows))
+    found = {
+        (row.operating_point, row.label, row.judge): row
+        for row in results.rows
+        if row.codec not in {OURS, NO_CODEC}
+    }
+    lines = []
+    for point, label in dict.fromkeys((point, label) for point, label, _ in found):
+        same = {judge: found[point, label, judge] for judge in judges}
+        row = same[OWN]
+        accuracies = [_percent(same[judge].accuracy) for judge in judges]
+        lines.append((point, label, _bytes(row), f"{100 * row.on_target:.1f}", *accuracies))
+    columns = ("size of", "codec, bytes counted", ">bytes a face", ">reached by, %")
+    return table((*columns, *(f">{judge}, %" for judge in judges)), lines)
+
+
+def differences_table(results: Results) -> str:
+    """How far our operating points are from everything else, with intervals."""
+    return table(
+        ("ours", "less", "judge", ">difference, points", ">95 % interval"),
+        [
+            (
+                row.codec,
+                row.other if row.other_judge == row.judge else f"{row.other} ({row.other_judge})",
+                row.judge,
+                f"{100 * row.difference:+.2f}",
+                f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
+            )
+            for row in results.differences
+        ],
+    )
+
+
+def calibration_table(results: Results) -> str:
+    """False match rates that were promised, and those of LFW's strangers."""
+    return table(
+        ("probe", "enrolled", ">promised", ">threshold", ">measured", ">ratio"),
+        [
+            (
+                row.probe,
+                row.enrolled,
+                f"{row.fmr:.0e}",
+                f"{row.threshold:.3f}",
+                f"{row.measured:.2e}",
+                f"{row.ratio:.2f}",
+            )
+            for row in results.calibration
+        ],
+    )
+
+
+def kodak_table(results: Results) -> str:
+    """Bits per pixel and PSNR on Kodak's pictures."""
+    return table(
+        ("codec", ">bits a pixel", ">PSNR, dB"),
+        [
+            (
+                row.operating_point if row.codec == OURS else row.codec,
+                f"{row.bits_per_pixel:.4f}",
+                f"{row.psnr:.2f}",
+            )
+            for row in results.kodak
+        ],
+    )
+
+
+def _best_rivals(results: Results, point: str, *, measure: str) -> list[Row]:
+    """Each conventional codec before whichever of own and reference extractor favours it."""
+    best: dict[str, Row] = {}
+    for row in results.rows:
+        if row.codec in {OURS, NO_CODEC} or row.judge not in {OWN, REFERENCE}:
+            continue
+        if (row.operating_point, row.measure) == (point, measure):
+            best[row.codec] = max(best.get(row.codec, row), row, key=lambda one: one.accuracy)
+    return list(best.values())
+
+
+def _name(row: Row, results: Results) -> str:
+    """What a row is about: the model is named where it is not the report's."""
+    name = "A, uncompressed" if _is_a(row) else row.label
+    return name if row.model == results.model else f"{row.model}, {name}"
+
+
+def _is_a(row: Row) -> bool:
+    return (row.codec, row.judge) == (NO_CODEC, REFERENCE)
+
+
+def _bytes(row: Row) -> str:
+    return "" if row.bytes_mean is None else f"{row.bytes_mean:,.1f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+def _cost(rounded: float, unrounded: float) -> tuple[str, str, str]:
+    return _percent(rounded), _percent(unrounded), f"{100 * (unrounded - rounded):.2f}"

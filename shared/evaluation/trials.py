@@ -1,0 +1,210 @@
+"""Every codec on the same pairs before every judge, and how far apart they are."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.evaluation.bootstrap import accuracy_difference
+from shared.evaluation.lfw import Lfw
+from shared.evaluation.panel import REFERENCE
+from shared.evaluation.pipeline import OWN, Vectors
+from shared.evaluation.protocol import FAR, Pairs, cosines, decide, tar_at_far
+from shared.evaluation.rivals import JudgedRival, Rival
+from shared.evaluation.rows import NO_CODEC, OURS, DifferenceRow, Row
+from shared.evaluation.weights import model_name, weights_sha256
+from shared.model_directory import UNCOMPRESSED, ModelDirectory
+
+PROTOCOL = "{folds} folds, threshold from the others, both sides alike"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where figures come from.
+
+    Attributes:
+        command: what was typed.
+        commit: of the software.
+    """
+
+    command: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One codec before one judge.
+
+    Attributes:
+        row: its figures.
+        right: (P,) which pairs were told right.
+    """
+
+    row: Row
+    right: NDArray[np.bool_]
+
+
+def model_trials(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Trial]:
+    """Every form of a model's crops before every judge."""
+    return [
+        _trial(
+            forms[form],
+            lfw.pairs,
+            origin,
+            judge=judge,
+            codec=NO_CODEC if form == UNCOMPRESSED else OURS,
+            operating_point="" if form == UNCOMPRESSED else form,
+            model=model_name(model),
+            weights_sha256=weights_sha256(model, None if form == UNCOMPRESSED else form),
+            bytes_mean=_mean(lfw.embedded.map_bytes.get(form)),
+            images=len(lfw.names),
+        )
+        for judge, forms in lfw.embedded.vectors.items()
+        for form in forms
+    ]
+
+
+def unquantized_trial(
+    model: ModelDirectory, point: str, vectors: Vectors, lfw: Lfw, origin: Origin
+) -> Trial:
+    """An operating point without rounding; `vectors` are of the photographs in `lfw`."""
+    return _trial(
+        vectors,
+        lfw.pairs,
+        origin,
+        judge=OWN,
+        codec=OURS,
+        operating_point=point,
+        quantized=False,
+        model=model_name(model),
+        weights_sha256=weights_sha256(model, point),
+        bytes_mean=None,
+        images=len(lfw.names),
+    )
+
+
+def rival_trials(
+    rival: Rival,
+    judged: JudgedRival,
+    pairs: Pairs,
+    origin: Origin,
+    *,
+    model: ModelDirectory,
+    point: str,
+) -> list[Trial]:
+    """A conventional codec at the size of an operating point; `pairs` are rows of `judged`."""
+    return [
+        _trial(
+            vectors,
+            pairs,
+            origin,
+            judge=judge,
+            codec=rival.codec.name,
+            operating_point=point,
+            model=model_name(model),
+            weights_sha256=weights_sha256(model, point),
+            measure=rival.measure,
+            bytes_mean=_mean(judged.sizes),
+            on_target=float(judged.reached.mean()),
+            images=len(judged.sizes),
+        )
+        for judge, vectors in judged.vectors.items()
+    ]
+
+
+def differences(
+    trials: Sequence[Trial], people: NDArray[np.int64], *, model: str
+) -> list[DifferenceRow]:
+    """How far a model's operating points are from everything they are compared with.
+
+    That is the uncompressed crop before the same judge; A, the reference extractor's
+    uncompressed crops; and, at equal size, each conventional codec, for which the better of
+    own and reference extractor judges where our own does.
+
+    Args:
+        trials: all on the same pairs.
+        people: (P, 2) who a pair shows.
+        model: `<family>/<version>`.
+    """
+    rows = []
+    for ours in trials:
+        if (ours.row.codec, ours.row.model, ours.row.quantized) != (OURS, model, True):
+            continue
+        if ours.row.judge == REFERENCE:
+            continue
+        for other in _opponents(ours.row, trials):
+            interval = accuracy_difference(ours.right, other.right, people)
+            rows.append(
+                DifferenceRow(
+                    judge=ours.row.judge,
+                    codec=ours.row.label,
+                    other=other.row.label,
+                    other_judge=other.row.judge,
+                    difference=interval.difference,
+                    low=interval.low,
+                    high=interval.high,
+                )
+            )
+    return rows
+
+
+def _opponents(ours: Row, trials: Sequence[Trial]) -> Iterator[Trial]:
+    judges = {ours.judge, REFERENCE} if ours.judge == OWN else {ours.judge}
+    best: dict[str, Trial] = {}
+    for trial in trials:
+        row = trial.row
+        if row.model != ours.model or row.judge not in judges or row.codec == OURS:
+            continue
+        if row.codec == NO_CODEC:
+            yield trial
+        elif row.operating_point == ours.operating_point:
+            rival = best.setdefault(row.label, trial)
+            if rival.row.accuracy < row.accuracy:
+                best[row.label] = trial
+    yield from best.values()
+
+
+def _trial(
+    vectors: Vectors,
+    pairs: Pairs,
+    origin: Origin,
+    *,
+    judge: str,
+    codec: str,
+    operating_point: str,
+    model: str,
+    weights_sha256: str,
+    bytes_mean: float | None,
+    images: int,
+    quantized: bool = True,
+    measure: str = "file",
+    on_target: float = 1.0,
+) -> Trial:
+    similarities = cosines(vectors, vectors, pairs)
+    decisions = decide(similarities, pairs.same, folds=pairs.folds)
+    row = Row(
+        dataset="lfw",
+        protocol=PROTOCOL.format(folds=pairs.folds),
+        codec=codec,
+        operating_point=operating_point,
+        model=model,
+        quantized=quantized,
+        measure=measure,
+        bytes_mean=bytes_mean,
+        on_target=on_target,
+        judge=judge,
+        accuracy=float(decisions.of_folds.mean()),
+        std=float(decisions.of_folds.std()),
+        tar_at_far_1e3=tar_at_far(similarities, pairs.same, far=FAR),
+        command=origin.command,
+        commit=origin.commit,
+        weights_sha256=weights_sha256,
+        samples=len(pairs.same),
+        images=images,
+    )
+    return Trial(row, decisions.right)
+
+
+def _mean(sizes: NDArray[np.int64] | None) -> float | None:
+    return None if sizes is None else float(sizes.mean())

@@ -1,0 +1,56 @@
+"""What rounding costs: RecNet fed with CompNet's output as it is (the paper's table 2)."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import JsonValue
+from torch.nn import functional
+
+from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
+from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
+from shared.evaluation.weights import weights_sha256
+from shared.inference.crop_encoder import OnnxCropEncoder
+from shared.inference.networks import load_extractor, load_recnet
+from shared.model_directory import ModelDirectory
+
+_CPU = torch.device("cpu")
+
+
+class UnquantizedPipeline:
+    """One operating point's networks in a row, with neither rounding nor a file between them."""
+
+    def __init__(
+        self, model: ModelDirectory, point: str, *, threads: int = 1, cache: Cache = NO_CACHE
+    ) -> None:
+        self._encoder = OnnxCropEncoder(model, point, threads=threads)
+        self._recnet = load_recnet(model, point, _CPU)
+        self._extractor = load_extractor(model, _CPU)
+        self._cache = cache
+        self._key: dict[str, JsonValue] = {
+            "software": version("compactface"),
+            "unquantized": weights_sha256(model, point),
+        }
+
+    def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Vectors:
+        """(N, 512) unit vectors of faces that come in batches, `total` in all."""
+        parts: list[Vectors] = []
+        done = 0
+        for faces in batches:
+            parts.append(self._embed_batch(crops_of(faces)))
+            done += len(faces)
+            progress(done, total)
+        return np.concatenate(parts)
+
+    def _embed_batch(self, crops: NDArray[np.uint8]) -> Vectors:
+        key = {**self._key, "crops": pixels_digest(crops)}
+        return self._cache.arrays(key, lambda: {"vectors": self._embed_crops(crops)})["vectors"]
+
+    @torch.inference_mode()
+    def _embed_crops(self, crops: NDArray[np.uint8]) -> Vectors:
+        latents = torch.from_numpy(self._encoder.latents(crops))
+        pictures = self._recnet(latents.to(memory_format=torch.channels_last))
+        vectors: Vectors = functional.normalize(self._extractor(pictures)).numpy()
+        return vectors

@@ -1,0 +1,29 @@
+"""Which weights a figure belongs to."""
+
+import hashlib
+
+from shared.model_directory import (
+    COMPNET_FILE,
+    EXTRACTOR_FILE,
+    ONNX_FILE,
+    RECNET_FILE,
+    ModelDirectory,
+    codec_file,
+)
+
+
+def model_name(model: ModelDirectory) -> str:
+    """`<family>/<version>`."""
+    return f"{model.manifest.family}/{model.manifest.version}"
+
+
+def weights_sha256(model: ModelDirectory, point: str | None) -> str:
+    """One digest of the weights behind an operating point (None: the default).
+
+    The sha256 of the four files' hexadecimal digests in a row: extractor, CompNet, RecNet and
+    CompNet's ONNX form. Other operating points of the model do not change it.
+    """
+    codec = point or model.manifest.default_point
+    names = [codec_file(codec, name) for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE)]
+    digests = [model.manifest.files[name] for name in (EXTRACTOR_FILE, *names)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
