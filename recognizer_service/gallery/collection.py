@@ -1,5 +1,6 @@
 """The collections of a gallery."""
 
+from dataclasses import replace
 from typing import Any, Unpack
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -160,5 +161,4 @@ def _read(connection: Connection, collection_id: str) -> Collection:
 
 
 def _record(row: Any) -> Collection:
-    *values, score = row
-    return Collection(*values, SubjectScore(score))
+    return replace(Collection(*row), subject_score=SubjectScore(row.subject_score))

@@ -5,29 +5,36 @@ hit is confirmed in the database before it is returned, and opening rebuilds the
 process that dies at any moment loses nothing it has acknowledged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from recognizer_service.gallery import consistency, enrolment, request_log, search, sighting
+from recognizer_service.gallery import consistency, enrolment, purge, search, sighting
+from recognizer_service.gallery.archive.exporting import export
+from recognizer_service.gallery.archive.importing import Importer
+from recognizer_service.gallery.archive.staging import sweep
+from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
-from recognizer_service.gallery.database import Database, mark_erasure
+from recognizer_service.gallery.database import Database
 from recognizer_service.gallery.rebuild import rebuild
 from recognizer_service.gallery.records import (
     Consistency,
     Embedding,
     Enrolled,
     Enrolment,
+    Operation,
     Purge,
     SubjectHit,
 )
-from recognizer_service.gallery.reembed import Spaces
+from recognizer_service.gallery.reembed import MapEmbedder, Spaces
 from recognizer_service.gallery.store import Cache, Store
 from recognizer_service.gallery.subject import Subjects
 from shared.errors import AlreadyExists
+
+DEFAULT_AUDIT_RETENTION = timedelta(days=365)
 
 
 def _utc_now() -> datetime:
@@ -40,8 +47,9 @@ class Gallery:
     Every method that names a collection raises NotFound if it does not exist.
 
     Attributes:
-        collections: create, get, list, delete collections.
-        subjects: get, list, delete subjects and their faces.
+        collections: create, get, list, update, delete collections.
+        subjects: get, list, update, delete subjects and their faces.
+        audit: who did what to whom.
         sightings: store and get streamed maps.
         spaces: embed everything anew and change over to it.
     """
@@ -52,6 +60,7 @@ class Gallery:
         *,
         embedding_space: str,
         faiss_threads: int = 1,
+        audit_retention: timedelta = DEFAULT_AUDIT_RETENTION,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         """Open or create a gallery; a new one has the collection "default".
@@ -60,15 +69,18 @@ class Gallery:
             path: the database file, made if missing with its folder; its log and lock lie beside.
             embedding_space: of the extractor in use, from the model's manifest.
             faiss_threads: how many threads one search may use.
+            audit_retention: how long events stay in the audit log.
             now: the clock, UTC.
 
         Raises:
             FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY or
                 EMBEDDING_SPACE_MISMATCH.
         """
+        self._audit_retention = audit_retention
         self._store = Store(Database(path), Cache(embedding_space, faiss_threads), now)
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
+        self.audit = AuditLog(self._store)
         self.sightings = sighting.Sightings(self._store)
         self.spaces = Spaces(self._store)
         try:
@@ -78,7 +90,8 @@ class Gallery:
             raise
 
     def _get_ready(self) -> None:
-        self._store.database.erase()  # what a crash may have left
+        sweep(self._store)  # what a crash may have left
+        self._store.database.erase()
         with suppress(AlreadyExists):
             self.collections.create(DEFAULT_COLLECTION)
         rebuild(self._store)
@@ -98,7 +111,7 @@ class Gallery:
         Args:
             collection_id: where to.
             enrolment_: whom.
-            caller: who asks; request ids of different callers never meet.
+            caller: who asks, for the audit log; request ids of different callers never meet.
             request_id: repeating a call with the same id and body within 7 days gives the first
                 answer again; "": every call enrols.
             duplicate_similarity: refuse faces that resemble another subject of the collection
@@ -109,8 +122,9 @@ class Gallery:
             InvalidInput: a field breaks a limit.
             AlreadyExists: SUBJECT_EXISTS, DUPLICATE_FACE (metadata names the `subject_id`) or
                 REQUEST_ID_REUSED.
-            FailedPrecondition: the subject would have more than 32 faces (TOO_MANY_FACES), or
-                the faces of a repeated request were deleted since (ENROLMENT_DELETED).
+            FailedPrecondition: the subject would have more than 32 faces (TOO_MANY_FACES), the
+                collection more than its quota (QUOTA_EXCEEDED), or the faces of a repeated
+                request were deleted since (ENROLMENT_DELETED).
             EmbeddingSpaceChanged: another space than `space` is served.
         """
         return enrolment.enroll(
@@ -156,14 +170,37 @@ class Gallery:
         )
 
     def purge_expired(self) -> Purge:
-        """Delete sightings past their retention and request ids past their seven days."""
-        database, now = self._store.database, self._store.now()
-        with database.exclusive, database.writing() as connection:
-            sightings = sighting.delete_expired(connection, now)
-            request_ids = connection.execute(request_log.expired(now)).rowcount
-            if sightings:
-                mark_erasure(connection)
-        return Purge(sightings, request_ids, database.erase())
+        """Delete subjects, sightings and audit events past their time, and request ids too."""
+        return purge.purge_expired(self._store, audit_retention=self._audit_retention)
+
+    def export(self, collection_id: str, *, caller: str = "") -> Iterator[bytes]:
+        """The archive of a collection, a record at a time; see docs/gallery-archive.md.
+
+        Each subject is archived as it was at one moment. Who is enrolled or deleted meanwhile may
+        be in the archive or not.
+
+        Args:
+            collection_id: what to export.
+            caller: who asks, for the audit log.
+
+        Raises:
+            EmbeddingSpaceChanged: another space is served since it began; export again.
+        """
+        self.collections.get(collection_id)
+        self.audit.note(Operation.EXPORT, collection_id, caller=caller)
+        return export(self._store, collection_id)
+
+    def importing(
+        self, *, collection_id: str = "", embedder: MapEmbedder | None = None, caller: str = ""
+    ) -> Importer:
+        """Restore an archive: enter the result, `feed` it the bytes, and `finish`.
+
+        Args:
+            collection_id: where to: a new or empty collection; "": the name it had.
+            embedder: of the space served, for archives of another space; None refuses those.
+            caller: who asks, for the audit log.
+        """
+        return Importer(self._store, collection_id=collection_id, embedder=embedder, caller=caller)
 
     def check(self) -> Consistency:
         """Compare the indexes with the database and the database with itself. Slow."""

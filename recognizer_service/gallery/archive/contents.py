@@ -1,0 +1,78 @@
+"""What the records say: rows of the tables as JSON objects, their keys left out.
+
+A row is written with every column that means something outside its gallery, by name; a column
+that is added changes the format.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeGuard
+
+from sqlalchemy import Column, LargeBinary, Row, Table
+
+from recognizer_service.gallery.archive.records import Record
+from recognizer_service.gallery.schema import Instant
+
+FORMAT = 1
+"""Raised when a reader of the format before could not read what is written."""
+
+# Keys are a gallery's own, and counts follow from the content.
+_LEFT_OUT = {"key", "collection_key", "subject_key", "subject_count", "face_count"}
+
+
+def archived_columns(table: Table) -> list[Column[Any]]:
+    """The columns that records of a table hold as JSON."""
+    return [
+        column
+        for column in table.columns
+        if column.name not in _LEFT_OUT and not isinstance(column.type, LargeBinary)
+    ]
+
+
+def document_of(row: Row[Any], table: Table) -> dict[str, Any]:
+    """A row that was selected with `archived_columns` as a JSON object."""
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    return {column.name: _to_json(values[column.name]) for column in archived_columns(table)}
+
+
+def values_of(record: Record, document: object, table: Table) -> dict[str, Any]:
+    """The values of a new row, from the JSON object of a record.
+
+    Raises:
+        InvalidInput: ARCHIVE_DAMAGED; a field is missing, unknown or of another type.
+    """
+    if not isinstance(document, Mapping):
+        raise record.damaged(f"it holds no object that describes {table.name}")
+    columns = {column.name: column for column in archived_columns(table)}
+    if odd := document.keys() ^ columns.keys():
+        raise record.damaged(f"the field {min(odd)!r:.80} is missing, or not one of {table.name}")
+    return {name: _from_json(record, column, document[name]) for name, column in columns.items()}
+
+
+def _to_json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _from_json(record: Record, column: Column[Any], value: object) -> Any:
+    if value is None and column.nullable:
+        return None
+    if isinstance(column.type, Instant):
+        if (moment := _moment(value)) is not None:
+            return moment
+    elif isinstance(value, column.type.python_type) and not isinstance(value, bool):
+        return value
+    elif column.type.python_type is float and _is_whole(value):
+        return float(value)
+    raise record.damaged(f"the field {column.name!r} is {value!r:.80}")
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None

@@ -1,0 +1,97 @@
+"""Writing a collection as an archive, a few subjects at a time."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from recognizer_service.gallery.archive.contents import FORMAT, archived_columns, document_of
+from recognizer_service.gallery.archive.records import Kind, RecordWriter
+from recognizer_service.gallery.rows import collection_key
+from recognizer_service.gallery.schema import collections, embeddings, faces, labels, subjects
+from recognizer_service.gallery.store import EmbeddingSpaceChanged, Store
+
+_SUBJECTS_PER_PAGE = 64
+
+
+def export(store: Store, collection_id: str) -> Iterator[bytes]:
+    """The archive of a collection, record by record.
+
+    Each subject is archived as it was at one moment, and no transaction is held in between, so
+    that a slow reader does not keep deleted bytes on the disk. Who is enrolled or deleted
+    meanwhile may be in the archive or not; for the whole gallery at one moment take a snapshot.
+
+    Raises:
+        NotFound: no such collection.
+        EmbeddingSpaceChanged: another embedding space is served since it began; export again.
+    """
+    writer, space = RecordWriter(), store.embedding_space
+    with store.database.reading() as connection:
+        key = collection_key(connection, collection_id)
+        header = writer.header(_header(connection, key, space))
+    yield header
+    last_key = 0
+    while True:
+        with store.database.reading() as connection:
+            page = _subjects(connection, key, after=last_key)
+            labels_of = _labels(connection, [row.key for row in page])
+            faces_of = _faces(connection, [row.key for row in page], space)
+        if not page:
+            break
+        last_key = page[-1].key
+        for subject in page:
+            document = document_of(subject, subjects) | {"labels": labels_of[subject.key]}
+            yield writer.record(Kind.SUBJECT, document)
+            for face in faces_of[subject.key]:
+                if face.vector is None:
+                    raise EmbeddingSpaceChanged(given=space, served=store.embedding_space)
+                document = document_of(face, faces) | {"png_bytes": len(face.png)}
+                yield writer.record(Kind.FACE, document, face.png + face.vector)
+    yield writer.end()
+
+
+def _header(connection: Connection, key: int, space: str) -> dict[str, Any]:
+    collection = connection.execute(
+        select(*archived_columns(collections)).where(collections.c.key == key)
+    ).one()
+    codecs = connection.scalars(
+        select(faces.c.codec_id).distinct().join(subjects).where(subjects.c.collection_key == key)
+    )
+    return {
+        "format": FORMAT,
+        "embedding_space": space,
+        "codecs": sorted(codecs),
+        "collection": document_of(collection, collections),
+    }
+
+
+def _subjects(connection: Connection, key: int, *, after: int) -> Sequence[Row[Any]]:
+    return connection.execute(
+        select(subjects.c.key, *archived_columns(subjects))
+        .where(subjects.c.collection_key == key, subjects.c.key > after)
+        .order_by(subjects.c.key)
+        .limit(_SUBJECTS_PER_PAGE)
+    ).all()
+
+
+def _labels(connection: Connection, owners: Sequence[int]) -> dict[int, list[str]]:
+    query = select(labels).where(labels.c.subject_key.in_(owners)).order_by(labels.c.label)
+    found: dict[int, list[str]] = {owner: [] for owner in owners}
+    for row in connection.execute(query):
+        found[row.subject_key].append(row.label)
+    return found
+
+
+def _faces(connection: Connection, owners: Sequence[int], space: str) -> dict[int, list[Row[Any]]]:
+    rows = connection.execute(
+        select(faces.c.subject_key, *archived_columns(faces), faces.c.png, embeddings.c.vector)
+        .outerjoin(
+            embeddings, (embeddings.c.face_key == faces.c.key) & (embeddings.c.space == space)
+        )
+        .where(faces.c.subject_key.in_(owners))
+        .order_by(faces.c.key)
+    )
+    found: dict[int, list[Row[Any]]] = {owner: [] for owner in owners}
+    for row in rows:
+        found[row.subject_key].append(row)
+    return found

@@ -1,0 +1,164 @@
+"""From records to what they say, within the limits of a gallery."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from recognizer_service.gallery.archive.contents import FORMAT, values_of
+from recognizer_service.gallery.archive.records import Record
+from recognizer_service.gallery.limits import (
+    EMBEDDING_SIZE,
+    as_embedding,
+    check_changes,
+    check_collection_id,
+    check_map,
+    check_settings,
+    check_text,
+)
+from recognizer_service.gallery.records import CollectionSettings, Embedding, SubjectScore
+from recognizer_service.gallery.schema import collections, faces, subjects
+from shared.errors import InvalidInput
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_VECTOR_BYTES = 4 * EMBEDDING_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an archive says of itself.
+
+    Attributes:
+        collection_id: of the collection that was archived.
+        collection: the rest of its row.
+        embedding_space: of all embeddings in it.
+        codecs: of all maps in it.
+    """
+
+    collection_id: str
+    collection: dict[str, Any]
+    embedding_space: str
+    codecs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedFace:
+    """A face: its row, less its keys, and its embedding in the archive's space."""
+
+    values: dict[str, Any]
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedSubject:
+    """A subject: its row, less its keys, its labels, and its faces as they are found.
+
+    Attributes:
+        record: where it stands in the archive.
+    """
+
+    record: Record
+    values: dict[str, Any]
+    labels: tuple[str, ...]
+    faces: list[ArchivedFace] = field(default_factory=list)
+
+
+def parse_header(record: Record) -> Header:
+    """The header; raises as `parse_face`, or ARCHIVE_TOO_NEW."""
+    document = record.document
+    if document.get("format") != FORMAT:
+        raise InvalidInput(
+            "ARCHIVE_TOO_NEW",
+            f"the archive has format {document.get('format')!r:.80}; this program knows format "
+            f"{FORMAT}: run a newer one",
+            field="chunk",
+        )
+    space = document.get("embedding_space")
+    if not isinstance(space, str):
+        raise record.damaged("the embedding space is missing")
+    values = values_of(record, document.get("collection"), collections)
+    _within(record, check_collection_id, values["id"])
+    _within(record, check_settings, _settings(record, values))
+    codecs = _texts(record, document.get("codecs"), "codecs")
+    return Header(values.pop("id"), values, space, codecs)
+
+
+def parse_subject(record: Record) -> ArchivedSubject:
+    """A subject without its faces, which follow; raises as `parse_face`."""
+    labels = _texts(record, record.document.get("labels"), "labels")
+    document = {name: value for name, value in record.document.items() if name != "labels"}
+    values = values_of(record, document, subjects)
+    _within(record, check_text, values["id"], "id")
+    if not isinstance(values["metadata"], dict):
+        raise record.damaged("metadata are no JSON object")
+    _texts(record, list(values["metadata"].values()), "metadata", different=False)
+    _within(
+        record,
+        check_changes,
+        {
+            "display_name": values["display_name"],
+            "metadata": values["metadata"],
+            "labels": labels,
+            "expires_at": values["expires_at"],
+        },
+    )
+    return ArchivedSubject(record, values, labels)
+
+
+def parse_face(record: Record) -> ArchivedFace:
+    """A face.
+
+    Raises:
+        InvalidInput: ARCHIVE_DAMAGED; a field is missing, unknown, or breaks a limit.
+    """
+    png_bytes = record.document.get("png_bytes")
+    if png_bytes != len(record.blob) - _VECTOR_BYTES:
+        raise record.damaged(
+            f"map and embedding have {len(record.blob)} bytes, where {png_bytes!r:.80} and "
+            f"{_VECTOR_BYTES} are announced"
+        )
+    document = {name: value for name, value in record.document.items() if name != "png_bytes"}
+    values = values_of(record, document, faces) | {"png": record.blob[:png_bytes]}
+    _within(record, check_text, values["id"], "id")
+    _within(
+        record,
+        check_map,
+        values["codec_id"],
+        values["png"],
+        values["quality"],
+        values["captured_at"],
+    )
+    vector = np.frombuffer(record.blob[png_bytes:], "<f4")
+    return ArchivedFace(values, _within(record, as_embedding, vector))
+
+
+def _within(record: Record, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the check gives; what it refuses is damage to the record."""
+    try:
+        return check(*args, **kwargs)
+    except InvalidInput as error:
+        raise record.damaged(error.message) from None
+
+
+def _settings(record: Record, values: dict[str, Any]) -> CollectionSettings:
+    if values["subject_score"] not in list(SubjectScore):
+        raise record.damaged(f"the field 'subject_score' is {values['subject_score']!r:.80}")
+    return {
+        "max_fpir": values["max_fpir"],
+        "max_fmr": values["max_fmr"],
+        "sighting_retention_s": values["sighting_retention_s"],
+        "max_subjects": values["max_subjects"],
+        "max_faces": values["max_faces"],
+        "subject_retention_s": values["subject_retention_s"],
+    }
+
+
+def _texts(record: Record, texts: object, name: str, *, different: bool = True) -> tuple[str, ...]:
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise record.damaged(f"{name} are no texts")
+    if different and len(set(texts)) != len(texts):
+        raise record.damaged(f"{name} hold something twice")
+    return tuple(texts)

@@ -1,0 +1,179 @@
+"""A collection that is filled out of sight, and published whole or not at all.
+
+It is a collection like others, with an id that no caller can name. What a crash leaves of one
+is deleted when the gallery is opened.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, exists, insert, select, update
+
+from recognizer_service.gallery import audit
+from recognizer_service.gallery.archive.parsing import ArchivedSubject
+from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.limits import shown
+from recognizer_service.gallery.records import AuditEvent, Operation
+from recognizer_service.gallery.rows import STAGED_PREFIX, find_collection
+from recognizer_service.gallery.schema import (
+    collections,
+    embeddings,
+    faces,
+    labels,
+    sightings,
+    subjects,
+)
+from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.subject import count
+from shared.errors import AlreadyExists
+
+
+class Staging:
+    """One collection in the making."""
+
+    def __init__(self, store: Store, values: Mapping[str, Any]) -> None:
+        """Begin.
+
+        Args:
+            store: of the gallery.
+            values: the collection's row, less its key and id.
+        """
+        self._store = store
+        self._space = store.embedding_space
+        row = {**values, "id": f"{STAGED_PREFIX}{uuid4().hex}"}
+        with store.database.exclusive, store.database.writing() as connection:
+            self._key: int = connection.execute(
+                insert(collections).values(row).returning(collections.c.key)
+            ).scalar_one()
+
+    def known(self, subject_ids: Sequence[str]) -> set[str]:
+        """Which of these subjects are in it already."""
+        query = select(subjects.c.id).where(
+            subjects.c.collection_key == self._key, subjects.c.id.in_(subject_ids)
+        )
+        with self._store.database.reading() as connection:
+            return set(connection.scalars(query))
+
+    def add(self, batch: Sequence[ArchivedSubject]) -> None:
+        """Add subjects that are not there yet, durably; embeddings in the space served.
+
+        Raises:
+            EmbeddingSpaceChanged: another embedding space is served than when it began.
+        """
+        staged = [face for subject in batch for face in subject.faces]
+        vectors = np.array([face.embedding for face in staged], np.float32).reshape(-1, 512)
+        database = self._store.database
+        with database.exclusive:
+            cache = self._store.cache_in(self._space)
+            with database.writing() as connection:
+                face_keys = self._insert(connection, batch)
+                if face_keys:
+                    _insert_embeddings(connection, self._space, face_keys, vectors)
+                count(connection, self._key, new_subjects=len(batch), new_faces=len(staged))
+            if face_keys:
+                cache.index_of(self._key).add(face_keys, vectors)
+
+    def publish(self, collection_id: str, *, caller: str) -> None:
+        """Give it its name, in the place of an empty collection if there is one.
+
+        Raises:
+            AlreadyExists: a collection of that name holds something (COLLECTION_EXISTS).
+            EmbeddingSpaceChanged: as `add`.
+        """
+        event = AuditEvent(self._store.now(), caller, Operation.IMPORT, collection_id)
+        database = self._store.database
+        with database.exclusive:
+            cache = self._store.cache_in(self._space)
+            with database.writing() as connection:
+                audit.record(connection, event)
+                check_free(connection, collection_id)
+                replaced = find_collection(connection, collection_id)
+                connection.execute(delete(collections).where(collections.c.key == replaced))
+                connection.execute(
+                    update(collections)
+                    .where(collections.c.key == self._key)
+                    .values(id=collection_id)
+                )
+            if replaced is not None:
+                cache.indexes.pop(replaced, None)
+
+    def discard(self) -> None:
+        """Delete it."""
+        database = self._store.database
+        with database.exclusive:
+            with database.writing() as connection:
+                connection.execute(delete(collections).where(collections.c.key == self._key))
+                mark_erasure(connection)
+            self._store.indexes.pop(self._key, None)
+        database.erase()
+
+    def _insert(self, connection: Connection, batch: Sequence[ArchivedSubject]) -> list[int]:
+        rows = [{**subject.values, "collection_key": self._key} for subject in batch]
+        owners = connection.scalars(
+            insert(subjects).returning(subjects.c.key, sort_by_parameter_order=True), rows
+        ).all()
+        tags = [
+            {"subject_key": owner, "label": label}
+            for subject, owner in zip(batch, owners, strict=True)
+            for label in subject.labels
+        ]
+        if tags:
+            connection.execute(insert(labels), tags)
+        new = [
+            {**face.values, "subject_key": owner}
+            for subject, owner in zip(batch, owners, strict=True)
+            for face in subject.faces
+        ]
+        if not new:
+            return []
+        _give_free_ids(connection, new)
+        keys = connection.scalars(
+            insert(faces).returning(faces.c.key, sort_by_parameter_order=True), new
+        )
+        return list(keys)
+
+
+def sweep(store: Store) -> None:
+    """Delete what crashes have left."""
+    left = collections.c.id.startswith(STAGED_PREFIX)
+    with store.database.exclusive, store.database.writing() as connection:
+        if connection.execute(delete(collections).where(left)).rowcount:
+            mark_erasure(connection)
+
+
+def check_free(connection: Connection, collection_id: str) -> None:
+    """Refuse the name of a collection that holds something (COLLECTION_EXISTS)."""
+    key = find_collection(connection, collection_id)
+    held = exists().where(subjects.c.collection_key == key) | (
+        exists().where(sightings.c.collection_key == key)
+    )
+    if key is not None and connection.scalar(select(held)):
+        raise AlreadyExists(
+            "COLLECTION_EXISTS",
+            f"collection {shown(collection_id)} exists and is not empty; restore under another "
+            "name, or delete it first",
+            field="collection",
+        )
+
+
+def _give_free_ids(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """New ids for faces whose own are taken, by the collection they were exported from."""
+    asked = select(faces.c.id).where(faces.c.id.in_([row["id"] for row in rows]))
+    taken = set(connection.scalars(asked))
+    for row in rows:
+        if row["id"] in taken:
+            row["id"] = uuid4().hex
+        taken.add(row["id"])
+
+
+def _insert_embeddings(
+    connection: Connection, space: str, face_keys: Sequence[int], vectors: NDArray[np.float32]
+) -> None:
+    rows = [
+        {"face_key": key, "space": space, "vector": vector.tobytes()}
+        for key, vector in zip(face_keys, vectors, strict=True)
+    ]
+    connection.execute(insert(embeddings), rows)
