@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from recognizer_service.gallery.limits import EMBEDDING_SIZE
 from recognizer_service.gallery.records import Agreement
@@ -34,7 +34,7 @@ def agreements(
     added = [row for row in rows if row.key in new]
     if not (earlier and added):
         return ()
-    cosines = np.clip(vectors_of(added) @ vectors_of(earlier).T, -1, 1)
+    cosines = np.clip(np.inner(vectors_of(added), vectors_of(earlier)), -1, 1)
     return tuple(
         Agreement(
             face_id=face.id,
@@ -46,7 +46,7 @@ def agreements(
     )
 
 
-def vectors_of(rows: Sequence[Row[Any]]) -> NDArray[np.float32]:
+def vectors_of(rows: Sequence[Any]) -> NDArray[np.float32]:
     """The embeddings of some rows: (N, 512)."""
     vectors = np.frombuffer(b"".join(row.vector for row in rows), np.float32)
     return vectors.reshape(-1, EMBEDDING_SIZE)

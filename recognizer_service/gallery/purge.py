@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from recognizer_service.gallery import audit, request_log, sighting
 from recognizer_service.gallery.database import mark_erasure
@@ -46,7 +46,7 @@ def _delete_subjects(connection: Connection, now: datetime) -> list[tuple[int, S
     return gone
 
 
-def _expired_subjects(connection: Connection, now: datetime) -> Iterator[Row[Any]]:
+def _expired_subjects(connection: Connection, now: datetime) -> Iterator[Any]:
     subject = select(
         subjects.c.key,
         subjects.c.id,

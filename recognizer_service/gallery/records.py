@@ -240,14 +240,14 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class SubjectHit:
-    """A subject that resembles the probe, by the most similar of its faces.
+    """A subject that resembles the probe.
 
     Attributes:
         subject_id: who.
         display_name: for people.
         face_id: the most similar face.
         codec_id: the codec of that face, which the calibration depends on.
-        similarity: cosine in [-1, 1].
+        similarity: cosine in [-1, 1], by the `SubjectScore` of the collection.
     """
 
     subject_id: str

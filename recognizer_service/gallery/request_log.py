@@ -70,7 +70,7 @@ def _face_body(face: NewFace) -> list[Any]:
 
 
 def _moment(time: datetime | None) -> str | None:
-    return time and time.astimezone(UTC).isoformat()
+    return None if time is None else time.astimezone(UTC).isoformat()
 
 
 def recall(connection: Connection, request: Request, now: datetime) -> range | None:

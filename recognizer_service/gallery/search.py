@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from sqlalchemy import select
 
+from recognizer_service.gallery.agreement import vectors_of
+from recognizer_service.gallery.index import FaceIndex
 from recognizer_service.gallery.limits import (
-    EMBEDDING_SIZE,
     MAX_SUBJECTS_PER_SEARCH,
     as_embedding,
     check_range,
@@ -16,6 +17,12 @@ from recognizer_service.gallery.records import Embedding, SubjectHit
 from recognizer_service.gallery.rows import collection_key, subject_key
 from recognizer_service.gallery.schema import embeddings, faces, subjects
 from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.template import (
+    LEAST_CANDIDATES,
+    by_template,
+    scores_by_template,
+    template_similarity,
+)
 from shared.errors import FailedPrecondition
 
 _FACES_PER_SUBJECT_GUESS = 4
@@ -38,9 +45,21 @@ def search(
     check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
     with store.database.reading() as connection:
         key = collection_key(connection, collection_id)
-    index = store.cache_in(space).indexes.get(key)
+        templates = scores_by_template(connection, key)
+    cache = store.cache_in(space)
+    index = cache.indexes.get(key)
     if index is None:
         return []
+    if not templates:
+        return _by_best_face(store, key, index, probe, count)
+    hits = _by_best_face(store, key, index, probe, max(count, LEAST_CANDIDATES))
+    with store.database.reading() as connection:
+        return by_template(connection, key, hits, probe, cache.space)[:count]
+
+
+def _by_best_face(
+    store: Store, key: int, index: FaceIndex, probe: Embedding, count: int
+) -> list[SubjectHit]:
     wanted = count * _FACES_PER_SUBJECT_GUESS
     while True:
         nearest = index.nearest(probe, wanted)
@@ -81,6 +100,7 @@ def similarity_to_subject(
     probe = as_embedding(probe)
     with store.database.reading() as connection:
         key = subject_key(connection, collection_id, subject_id)
+        templates = scores_by_template(connection, collection_key(connection, collection_id))
         rows = connection.execute(
             _HIT.add_columns(embeddings.c.vector)
             .join_from(faces, embeddings)
@@ -94,10 +114,9 @@ def similarity_to_subject(
             f"subject {shown(subject_id)} has no faces to compare with",
             field="subject_id",
         )
-    vectors = np.frombuffer(b"".join(row.vector for row in rows), np.float32)
-    cosines = np.clip(vectors.reshape(-1, EMBEDDING_SIZE) @ probe, -1, 1)
+    vectors = vectors_of(rows)
+    cosines = np.clip(vectors @ probe, -1, 1)
     best = int(cosines.argmax())
     row = rows[best]
-    return SubjectHit(
-        row.subject_id, row.display_name, row.face_id, row.codec_id, float(cosines[best])
-    )
+    similarity = template_similarity(vectors, probe) if templates else float(cosines[best])
+    return SubjectHit(row.subject_id, row.display_name, row.face_id, row.codec_id, similarity)

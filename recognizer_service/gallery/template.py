@@ -1,0 +1,56 @@
+"""Scoring a subject by its mean template: the mean of its faces' embeddings, at unit length."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from recognizer_service.gallery.agreement import vectors_of
+from recognizer_service.gallery.records import Embedding, SubjectHit, SubjectScore
+from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
+
+LEAST_CANDIDATES = 50
+"""Subjects whose templates are compared with a probe: those with the nearest single faces. A
+subject outside them would have to be found by its mean though none of its faces is near."""
+
+
+def scores_by_template(connection: Connection, collection_key: int) -> bool:
+    """Whether a collection scores its subjects so."""
+    query = select(collections.c.subject_score).where(collections.c.key == collection_key)
+    return connection.scalar(query) == SubjectScore.MEAN_TEMPLATE
+
+
+def template_similarity(vectors: NDArray[np.float32], probe: Embedding) -> float:
+    """Cosine of the mean of (N, 512) embeddings to a probe, in [-1, 1]."""
+    total = vectors.sum(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(total))
+    return float(np.clip(total @ probe / length, -1, 1)) if length else 0.0
+
+
+def by_template(
+    connection: Connection,
+    collection_key: int,
+    hits: Sequence[SubjectHit],
+    probe: Embedding,
+    space: str,
+) -> list[SubjectHit]:
+    """The same subjects with the similarity of their templates, best first."""
+    rows_of = defaultdict(list)
+    for row in connection.execute(
+        select(subjects.c.id, embeddings.c.vector)
+        .join_from(subjects, faces)
+        .join_from(faces, embeddings)
+        .where(subjects.c.collection_key == collection_key)
+        .where(subjects.c.id.in_([hit.subject_id for hit in hits]))
+        .where(embeddings.c.space == space)
+    ):
+        rows_of[row.id].append(row)
+    scored = [
+        replace(hit, similarity=template_similarity(vectors_of(rows_of[hit.subject_id]), probe))
+        for hit in hits
+        if hit.subject_id in rows_of  # else deleted meanwhile
+    ]
+    return sorted(scored, key=lambda hit: hit.similarity, reverse=True)
