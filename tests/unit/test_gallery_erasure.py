@@ -7,27 +7,17 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
+from tests.clock import Clock
 from tests.gallery_faces import SPACE, new_face, person
 
 NAME = "Zebedee Quillfeather"
-
-
-class Clock:
-    """A clock that tests set forward."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2025, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        """The time."""
-        return self.time
 
 
 @pytest.fixture
