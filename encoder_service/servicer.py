@@ -10,7 +10,6 @@ from importlib.metadata import version
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 from encoder_service import conversions
 from encoder_service.encoder import EncodedPicture, Encoder
-from encoder_service.in_order import map_in_order
 from encoder_service.metrics import EncoderMetrics
 from encoder_service.settings import EncoderSettings
 from encoder_service.uplink import Uplink
@@ -18,6 +17,7 @@ from shared.errors import CompactfaceError, FailedPrecondition
 from shared.face.align import CROP_HEIGHT, CROP_WIDTH
 from shared.model_directory import ModelDirectory
 from shared.service.error_interceptor import to_status
+from shared.service.in_order import map_in_order
 from shared.service.interceptor import Context
 from shared.service.stopping import until_stopping
 
