@@ -8,11 +8,11 @@ written: a process that dies leaves a space that is complete or is not, and goes
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from recognizer_service.gallery.database import mark_erasure
 from recognizer_service.gallery.limits import as_embedding
@@ -163,7 +163,7 @@ class Spaces:
         with self._store.database.reading() as connection:
             return connection.scalar(select(func.sum(collections.c.face_count))) or 0
 
-    def _missing(self, space: str, *, after: int) -> Sequence[Row[tuple[int, str, bytes]]]:
+    def _missing(self, space: str, *, after: int) -> Sequence[Any]:
         query = (
             select(faces.c.key, faces.c.codec_id, faces.c.png)
             .where(faces.c.key > after, ~embedded_in(space))

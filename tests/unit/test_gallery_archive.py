@@ -272,7 +272,9 @@ def test_a_length_out_of_bounds_is_refused_before_its_bytes_are_waited_for(
         importer.feed(MAGIC + struct.pack(">cI", b"H", (1 << 20) + 1))
 
 
-FIELDS = {
+Changes = dict[str, dict[str, object]]
+FIELDS: Changes = {
+    "header": {"format": 1, "embedding_space": SPACE, "codecs": [CODEC]},
     "collection": {
         "id": "c",
         "max_fpir": 0.01,
@@ -304,20 +306,16 @@ FIELDS = {
 }
 
 
-def forged(blob: bytes | None = None, **changes: dict[str, object]) -> bytes:
+def forged(changes: Changes | None = None, *, blob: bytes | None = None) -> bytes:
     """An archive of one face with some fields changed, its checksums right."""
-    parts = {name: fields | changes.get(name, {}) for name, fields in FIELDS.items()}
-    header = {"format": 1, "embedding_space": SPACE, "codecs": [CODEC]}
+    parts = {name: fields | (changes or {}).get(name, {}) for name, fields in FIELDS.items()}
+    face = new_face(1).png + embedding(1).tobytes() if blob is None else blob
     writer = RecordWriter()
     return b"".join(
         [
-            writer.header(header | {"collection": parts["collection"]} | changes.get("header", {})),
+            writer.header({"collection": parts["collection"]} | parts["header"]),
             writer.record(Kind.SUBJECT, parts["subject"]),
-            writer.record(
-                Kind.FACE,
-                parts["face"],
-                new_face(1).png + embedding(1).tobytes() if blob is None else blob,
-            ),
+            writer.record(Kind.FACE, parts["face"], face),
             writer.end(),
         ]
     )
@@ -352,10 +350,10 @@ def test_a_forged_archive_that_is_right_in_all_is_taken(other: Gallery) -> None:
     ],
 )
 def test_a_record_that_breaks_a_limit_is_named(
-    other: Gallery, record: int, changes: dict[str, dict[str, object]]
+    other: Gallery, record: int, changes: Changes
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        restore(other, forged(**changes))
+        restore(other, forged(changes))
     assert refused.value.reason == "ARCHIVE_DAMAGED"
     assert refused.value.metadata["record"] == str(record)
     assert_nothing_came(other)
@@ -364,12 +362,12 @@ def test_a_record_that_breaks_a_limit_is_named(
 def test_an_embedding_that_is_none_is_refused(other: Gallery) -> None:
     for blob in (b"\0" * 2248, new_face(1).png + b"\xff" * 2048):
         with pytest.raises(InvalidInput, match="record 3 at byte"):
-            restore(other, forged(blob))
+            restore(other, forged(blob=blob))
 
 
 def test_an_archive_of_a_later_format_is_refused(other: Gallery) -> None:
     with pytest.raises(InvalidInput, match="format 2") as refused:
-        restore(other, forged(header={"format": 2}))
+        restore(other, forged({"header": {"format": 2}}))
     assert refused.value.reason == "ARCHIVE_TOO_NEW"
 
 

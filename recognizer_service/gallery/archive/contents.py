@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from sqlalchemy import Column, LargeBinary, Row, Table
+from sqlalchemy import Column, LargeBinary, Table
 
 from recognizer_service.gallery.archive.records import Record
 from recognizer_service.gallery.schema import Instant
@@ -29,7 +29,7 @@ def archived_columns(table: Table) -> list[Column[Any]]:
     ]
 
 
-def document_of(row: Row[Any], table: Table) -> dict[str, Any]:
+def document_of(row: Any, table: Table) -> dict[str, Any]:
     """A row that was selected with `archived_columns` as a JSON object."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     return {column.name: _to_json(values[column.name]) for column in archived_columns(table)}

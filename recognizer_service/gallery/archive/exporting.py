@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from recognizer_service.gallery.archive.contents import FORMAT, archived_columns, document_of
 from recognizer_service.gallery.archive.records import Kind, RecordWriter
@@ -65,7 +65,7 @@ def _header(connection: Connection, key: int, space: str) -> dict[str, Any]:
     }
 
 
-def _subjects(connection: Connection, key: int, *, after: int) -> Sequence[Row[Any]]:
+def _subjects(connection: Connection, key: int, *, after: int) -> Sequence[Any]:
     return connection.execute(
         select(subjects.c.key, *archived_columns(subjects))
         .where(subjects.c.collection_key == key, subjects.c.key > after)
@@ -82,7 +82,7 @@ def _labels(connection: Connection, owners: Sequence[int]) -> dict[int, list[str
     return found
 
 
-def _faces(connection: Connection, owners: Sequence[int], space: str) -> dict[int, list[Row[Any]]]:
+def _faces(connection: Connection, owners: Sequence[int], space: str) -> dict[int, list[Any]]:
     rows = connection.execute(
         select(faces.c.subject_key, *archived_columns(faces), faces.c.png, embeddings.c.vector)
         .outerjoin(
@@ -91,7 +91,7 @@ def _faces(connection: Connection, owners: Sequence[int], space: str) -> dict[in
         .where(faces.c.subject_key.in_(owners))
         .order_by(faces.c.key)
     )
-    found: dict[int, list[Row[Any]]] = {owner: [] for owner in owners}
+    found: dict[int, list[Any]] = {owner: [] for owner in owners}
     for row in rows:
         found[row.subject_key].append(row)
     return found
