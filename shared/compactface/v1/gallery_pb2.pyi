@@ -419,12 +419,14 @@ class ImportRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ImportResponse(_message.Message):
-    __slots__ = ("subjects", "faces")
+    __slots__ = ("subjects", "faces", "collection")
     SUBJECTS_FIELD_NUMBER: _ClassVar[int]
     FACES_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
     subjects: int
     faces: int
-    def __init__(self, subjects: _Optional[int] = ..., faces: _Optional[int] = ...) -> None: ...
+    collection: str
+    def __init__(self, subjects: _Optional[int] = ..., faces: _Optional[int] = ..., collection: _Optional[str] = ...) -> None: ...
 
 class ReembedRequest(_message.Message):
     __slots__ = ("collection",)
@@ -433,12 +435,14 @@ class ReembedRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
 class ReembedResponse(_message.Message):
-    __slots__ = ("faces_done", "faces_total")
+    __slots__ = ("faces_done", "faces_total", "done")
     FACES_DONE_FIELD_NUMBER: _ClassVar[int]
     FACES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
     faces_done: int
     faces_total: int
-    def __init__(self, faces_done: _Optional[int] = ..., faces_total: _Optional[int] = ...) -> None: ...
+    done: bool
+    def __init__(self, faces_done: _Optional[int] = ..., faces_total: _Optional[int] = ..., done: _Optional[bool] = ...) -> None: ...
 
 class AuditEvent(_message.Message):
     __slots__ = ("time", "caller", "operation", "collection_id", "subject_id")

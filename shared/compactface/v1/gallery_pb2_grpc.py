@@ -290,28 +290,42 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Export(self, request, context):
-        """Streams a collection as a checksummed archive of maps, embeddings and metadata. Discloses
-        biometrics.
+        """Streams a collection as a checksummed archive of maps, embeddings and metadata, described in
+        docs/gallery-archive.md. Discloses biometrics. The archive is complete only if the stream ends
+        with OK, and says so itself.
 
-        Errors: not implemented yet, UNIMPLEMENTED.
+        Errors: FAILED_PRECONDITION if the model was changed meanwhile (EMBEDDING_SPACE_CHANGED); export
+        again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Import(self, request_iterator, context):
-        """Restores an archive. A partial or damaged one is refused whole.
+        """Restores an archive, as a collection of its own that is not seen before it is complete. An
+        archive of another model is embedded anew from its maps.
 
-        Errors: not implemented yet, UNIMPLEMENTED.
+        Errors:
+        - INVALID_ARGUMENT: no archive, one that is damaged (ARCHIVE_DAMAGED; metadata `record` and
+        `offset` name the place) or cut short (ARCHIVE_INCOMPLETE); nothing of it is kept.
+        - ALREADY_EXISTS: the collection exists and is not empty (COLLECTION_EXISTS).
+        - FAILED_PRECONDITION: no decoder for a map that must be embedded anew (UNKNOWN_CODEC); the
+        model was changed meanwhile (EMBEDDING_SPACE_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reembed(self, request, context):
-        """Computes every embedding anew from the stored maps, in the background.
+        """Changes over to the model that the model directory names as current: every face of the gallery
+        is embedded anew from its map, in the background, while the old model serves; then the new one
+        serves, in one step and without dropping a request. Call it again to learn how far it is: it
+        begins where nothing is under way, goes on where a crash left off, and reports `done` where the
+        current model serves.
 
-        Errors: not implemented yet, UNIMPLEMENTED.
+        Errors: FAILED_PRECONDITION if the model cannot be loaded, or an enrolled map cannot be decoded
+        by any version in the model directory (UNKNOWN_CODEC). What went wrong in the background is the
+        answer to the next call; the one after that tries again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
