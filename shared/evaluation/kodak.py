@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from shared.compact_map import MapFormat, dequantize, pack, quantize, unpack
 from shared.errors import FailedPrecondition
 from shared.evaluation.conventional import CODECS, Thumbnail, compress_to
+from shared.evaluation.names import OURS
 from shared.evaluation.pipeline import Progress, no_progress
-from shared.evaluation.rows import OURS, KodakRow
+from shared.evaluation.rows import KodakRow
 from shared.face.picture import PictureLimits, decode_picture
 from shared.inference.networks import load_compnet, load_recnet
 from shared.inference.pixels import to_network, to_pixels

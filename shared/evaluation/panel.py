@@ -13,16 +13,11 @@ from torch.nn import functional
 
 from shared.errors import InvalidModel
 from shared.evaluation.judges import Judge, OnnxJudge
+from shared.evaluation.names import REFERENCE, UNSEEN
 from shared.inference.pixels import to_network
 from shared.model_directory import InputNormalisation
 from shared.models.sphere20 import BASE_WIDTHS, Sphere20
 from shared.models.weights import load_weights
-
-REFERENCE = "reference"
-"""The best extractor before any tuning on reconstructions; on crops it measures A."""
-
-UNSEEN = "unseen"
-"""A network that no trained weight depends on."""
 
 _FIRST_LAYER = "stages.0.weight"
 _BATCH = 64

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from shared.evaluation.cache import NO_CACHE, Arrays, Cache, pixels_digest
+from shared.evaluation.names import OWN
 from shared.evaluation.panel import NOBODY, Panel
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
@@ -19,9 +20,6 @@ from shared.model_directory import UNCOMPRESSED, ModelDirectory
 
 BATCH = 64
 """Faces held in memory at once."""
-
-OWN = "own"
-"""The judge that is the model's own extractor, fed by RecNet as in the recognizer."""
 
 Faces = NDArray[np.uint8]
 """(N, 112, 112, 3) RGB, aligned to ArcFace's template."""

@@ -10,65 +10,70 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from shared.evaluation import paper
-from shared.evaluation.panel import REFERENCE, UNSEEN
-from shared.evaluation.pipeline import OWN
-from shared.evaluation.rows import NO_CODEC, OURS, Results, Row
+from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE, UNSEEN
+from shared.evaluation.rows import Results, Row
 
-_INK, _FAINT, _OURS, _PAPER = "#1f2328", "#6b7280", "#b3261e", "#1f4e8c"
+_INK, _OURS, _PAPER = "#1f2328", "#b3261e", "#1f4e8c"
+_RIVALS = ("#0f766e", "#a16207", "#7c3aed", "#be185d", "#4d7c0f", "#64748b")
 _TITLES = {OWN: "own extractor", UNSEEN: "a judge that training never saw"}
+_TICKS = (100, 150, 221, 347, 500, 700, 1000)
 
 
 def draw_rate_accuracy(results: Results, path: Path) -> None:
     """A panel for each judge: accuracy on LFW over the bytes of a face, as a PNG file."""
-    judges = [judge for judge in _TITLES if any(row.judge == judge for row in results.rows)]
-    figure = Figure(figsize=(7 * len(judges), 5.5), layout="constrained")
+    rows = [row for row in results.rows if row.model == results.model and row.quantized]
+    judges = [judge for judge in _TITLES if any(row.judge == judge for row in rows)]
+    figure = Figure(figsize=(2 + 5.5 * len(judges), 5.5), layout="constrained")
     panels = figure.subplots(1, len(judges), sharey=True, squeeze=False)[0]
     for judge, axes in zip(judges, panels, strict=True):
-        _draw_judge(axes, [row for row in results.rows if row.model == results.model], judge)
+        _draw_judge(axes, rows, judge)
     panels[0].set_ylabel("LFW accuracy, %")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def _draw_judge(axes: Axes, rows: Sequence[Row], judge: str) -> None:
-    lines: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    codecs = [row.codec for row in rows if row.codec not in {OURS, NO_CODEC}]
+    colours = dict(zip(dict.fromkeys(codecs), _RIVALS, strict=False))
+    lines: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
         if row.judge == judge and row.bytes_mean is not None:
-            name = OURS if row.codec == OURS else row.label
-            lines[name].append((row.bytes_mean, 100 * row.accuracy))
-    for name, points in lines.items():
-        axes.plot(*zip(*sorted(points), strict=True), label=name, **_style(name))
+            lines[row.codec, row.measure].append((row.bytes_mean, 100 * row.accuracy))
+    for (codec, measure), points in lines.items():
+        name = codec if codec == OURS else f"{codec}, {measure}"
+        style = _style(colours.get(codec), measure)
+        axes.plot(*zip(*sorted(points), strict=True), label=name, **style)
     for row in rows:
-        if row.codec == NO_CODEC and row.judge in {judge, REFERENCE}:
-            _draw_level(axes, row, judge)
+        if row.codec == NO_CODEC and (row.judge == judge or (row.judge, judge) == (REFERENCE, OWN)):
+            style = {"linestyle": "--" if row.judge == judge else ":"}
+            axes.axhline(100 * row.accuracy, label=row.label, color=_INK, linewidth=1, **style)
     if judge == OWN:
         _draw_paper(axes)
     axes.set_xscale("log")
-    axes.set_xticks([100, 150, 221, 347, 700, 1000])
+    axes.set_xticks(_TICKS)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.minorticks_off()
     axes.set_xlabel("bytes a face, mean")
     axes.set_title(_TITLES[judge])
     axes.grid(visible=True, color="#e5e7eb")
-    axes.legend(fontsize=8, frameon=False)
-
-
-def _draw_level(axes: Axes, row: Row, judge: str) -> None:
-    if row.judge == REFERENCE and judge != OWN:
-        return
-    label = "A, uncompressed" if row.judge == REFERENCE else "uncompressed"
-    style = ":" if row.judge == REFERENCE else "--"
-    axes.axhline(100 * row.accuracy, linestyle=style, color=_INK, linewidth=1, label=label)
 
 
 def _draw_paper(axes: Axes) -> None:
-    for row in (paper.BEFORE_JOINT, paper.JOINT):
-        axes.scatter([row.bytes_mean], [100 * row.accuracy], marker="*", s=90, color=_PAPER)
-        axes.annotate(
-            f"the paper: {row.approach}", (row.bytes_mean, 100 * row.accuracy), fontsize=8
-        )
+    rows = paper.BEFORE_JOINT, paper.JOINT
+    axes.plot(
+        [row.bytes_mean for row in rows],
+        [100 * row.accuracy for row in rows],
+        label="the paper, before and after joint training",
+        color=_PAPER,
+        linestyle=":",
+        marker="*",
+        markersize=10,
+    )
 
 
-def _style(name: str) -> dict[str, Any]:
-    if name == OURS:
+def _style(rival: str | None, measure: str) -> dict[str, Any]:
+    if rival is None:
         return {"color": _OURS, "linewidth": 2.5, "marker": "o", "zorder": 3}
-    return {"linewidth": 1, "marker": "s" if name.endswith("payload") else ".", "markersize": 4}
+    line = {"file": "-", "payload": "--"}[measure]
+    return {"color": rival, "linewidth": 1, "linestyle": line, "marker": ".", "markersize": 5}

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.evaluation.panel import REFERENCE, UNSEEN
-from shared.evaluation.pipeline import OWN
+from shared.evaluation.names import OWN, REFERENCE, UNSEEN
 from shared.evaluation.plots import draw_rate_accuracy
 from shared.evaluation.rows import Results, read_results
 from shared.evaluation.tables import (
@@ -44,7 +43,7 @@ def render_report(folder: Path) -> None:
 
     Raises:
         OSError: there is no results.json.
-        pydantic.ValidationError: it is of another version.
+        InvalidInput: INVALID_RESULTS; it is of another version.
     """
     results = read_results(folder / "results.json")
     draw_rate_accuracy(results, folder / "rate_accuracy.png")

@@ -16,8 +16,9 @@ from shared.evaluation.judges import ExtractorJudge
 from shared.evaluation.kodak import evaluate_kodak
 from shared.evaluation.lfw import Lfw, evaluate_lfw
 from shared.evaluation.lfw_files import open_lfw
+from shared.evaluation.names import OWN
 from shared.evaluation.panel import NOBODY, Panel
-from shared.evaluation.pipeline import OWN, Pipeline, Progress
+from shared.evaluation.pipeline import Pipeline, Progress
 from shared.evaluation.result import Result
 from shared.evaluation.rivals import BLOCK, Rival, judge_rival
 from shared.evaluation.rows import JudgeRow, MatrixRow, Results, write_results

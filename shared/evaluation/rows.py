@@ -5,13 +5,12 @@ The report's text and plots are made from this file alone.
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from shared.errors import InvalidInput
+from shared.evaluation.names import NO_CODEC, OURS, REFERENCE
+from shared.model_directory import UNCOMPRESSED
 from shared.record import Record
-
-OURS = "compactface"
-NO_CODEC = "none"
-"""Stand for compact maps, and for crops that went through nothing, where codecs are named."""
 
 Share = float
 """In [0, 1]."""
@@ -63,9 +62,9 @@ class Row(Record):
 
     @property
     def label(self) -> str:
-        """What was done to the crops, in words."""
+        """What was done to the crops, in words; the reference extractor's uncompressed are A."""
         if self.codec == NO_CODEC:
-            return "uncompressed"
+            return "A, uncompressed" if self.judge == REFERENCE else UNCOMPRESSED
         if self.codec == OURS:
             return self.operating_point if self.quantized else f"{self.operating_point}, unrounded"
         return f"{self.codec}, {self.measure}"
@@ -217,7 +216,14 @@ def read_results(path: Path) -> Results:
     """Read results.json.
 
     Raises:
-        OSError: there is none.
-        pydantic.ValidationError: it is of another version.
+        OSError: it cannot be read.
+        InvalidInput: INVALID_RESULTS; it is of another version, or somebody has edited it.
     """
-    return Results.model_validate_json(path.read_bytes())
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InvalidInput(
+            "INVALID_RESULTS",
+            f"{path} does not hold results that this version can read "
+            f"({error.error_count()} problems); run `compactface evaluate report`",
+        ) from error

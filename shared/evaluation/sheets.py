@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from shared.evaluation.kodak import Shown
-from shared.evaluation.rows import OURS
+from shared.evaluation.names import OURS
 from shared.evaluation.specimens import Specimens
 from shared.model_directory import UNCOMPRESSED
 

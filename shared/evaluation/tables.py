@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from shared.evaluation import paper
-from shared.evaluation.panel import REFERENCE
-from shared.evaluation.pipeline import OWN
-from shared.evaluation.rows import NO_CODEC, OURS, Results, Row
+from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE
+from shared.evaluation.rows import DifferenceRow, Results, Row
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -113,7 +112,7 @@ def differences_table(results: Results) -> str:
         [
             (
                 row.codec,
-                row.other if row.other_judge == row.judge else f"{row.other} ({row.other_judge})",
+                _opponent(row),
                 row.judge,
                 f"{100 * row.difference:+.2f}",
                 f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
@@ -169,12 +168,13 @@ def _best_rivals(results: Results, point: str, *, measure: str) -> list[Row]:
 
 def _name(row: Row, results: Results) -> str:
     """What a row is about: the model is named where it is not the report's."""
-    name = "A, uncompressed" if _is_a(row) else row.label
-    return name if row.model == results.model else f"{row.model}, {name}"
+    return row.label if row.model == results.model else f"{row.model}, {row.label}"
 
 
-def _is_a(row: Row) -> bool:
-    return (row.codec, row.judge) == (NO_CODEC, REFERENCE)
+def _opponent(row: DifferenceRow) -> str:
+    """The other's name, and who judged it where that was not our judge."""
+    judged_alike = row.other_judge == row.judge or row.other.startswith("A,")
+    return row.other if judged_alike else f"{row.other}, judged by {row.other_judge}"
 
 
 def _bytes(row: Row) -> str:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from shared.evaluation.bootstrap import accuracy_difference
 from shared.evaluation.lfw import Lfw
-from shared.evaluation.panel import REFERENCE
-from shared.evaluation.pipeline import OWN, Vectors
+from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE
+from shared.evaluation.pipeline import Vectors
 from shared.evaluation.protocol import FAR, Pairs, cosines, decide, tar_at_far
 from shared.evaluation.rivals import JudgedRival, Rival
-from shared.evaluation.rows import NO_CODEC, OURS, DifferenceRow, Row
+from shared.evaluation.rows import DifferenceRow, Row
 from shared.evaluation.weights import model_name, weights_sha256
 from shared.model_directory import UNCOMPRESSED, ModelDirectory
 

@@ -15,7 +15,8 @@ from shared.errors import FailedPrecondition, InvalidImage, InvalidInput, Invali
 from shared.evaluation.cache import Cache
 from shared.evaluation.lfw import Lfw, evaluate_lfw
 from shared.evaluation.lfw_files import open_lfw
-from shared.evaluation.panel import REFERENCE, open_panel
+from shared.evaluation.names import REFERENCE
+from shared.evaluation.panel import open_panel
 from shared.evaluation.pipeline import Pipeline, no_progress
 from shared.evaluation.protocol import decide
 from shared.evaluation.result import Result
