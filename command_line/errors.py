@@ -18,6 +18,9 @@ _EXTRAS = {
     "torch": "recognizer",
     "onnx": "train",
     "onnxscript": "train",
+    "tensorboard": "train",
+    "matplotlib": "evaluate",
+    "pillow_jxl": "evaluate",
 }
 """Which extra of the distribution brings a module."""
 

@@ -1,23 +1,35 @@
 """`compactface train`: from a folder of faces to a model directory, stage by stage.
 
 Every stage writes a checkpoint into its run folder; started again, it goes on from there.
+Several processes train together under `torchrun -m command_line train ...`.
 """
 
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, help="Train a model: cache, extractor, codec, joint, publish."
+    no_args_is_help=True,
+    help="Train a model: cache, views, extractor, codec, classifier, joint, publish.",
 )
 
 Cache = Annotated[Path, typer.Option(help="Folder that `train cache` has filled.")]
-Out = Annotated[Path, typer.Option(help="Run folder: configuration and checkpoint.")]
+Out = Annotated[Path, typer.Option(help="Run folder: recipe, checkpoint, TensorBoard log.")]
+Profile = Annotated[
+    str, typer.Option(help="Which built-in recipes: default, paper, paper-cpu or smoke.")
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A TOML file of your own in place of the profile's.")
+]
 Samples = Annotated[int | None, typer.Option(min=1, help="Faces to see; default: the recipe's.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A run of seconds: --profile smoke.")]
+Start = Annotated[Path | None, typer.Option(help="Run folder whose networks are the first guess.")]
+Extractor = Annotated[Path, typer.Option(help="Run folder of stage 0 or 2.")]
 
+_RUNS = Path("build/training")
+_CACHE = _RUNS / "cache"
 _CORES = os.cpu_count() or 1
 
 
@@ -25,95 +37,172 @@ _CORES = os.cpu_count() or 1
 def cache(
     source: Annotated[Path, typer.Argument(help="Zip archives, or one folder per identity.")],
     teacher: Annotated[Path, typer.Option(help="ONNX file of the teacher, 112x112 input.")],
-    cache: Cache = Path("build/training/cache"),
+    cache: Cache = _CACHE,
 ) -> None:
-    """Decode aligned 112x112 faces once, and embed them with the teacher once."""
+    """Decode the faces once, align those that are not 112x112, and ask the teacher once."""
     from shared.training.faces import cache_faces
     from shared.training.teacher import cache_teacher
 
-    cache_faces(source, cache)
+    left_out = cache_faces(source, cache)
+    for name in left_out:
+        typer.echo(f"left out, no face or not readable: {name}", err=True)
     cache_teacher(teacher, cache, threads=_CORES)
 
 
 @app.command()
+def views(
+    teacher: Annotated[Path, typer.Option(help="ONNX file of the teacher, 112x112 input.")],
+    cache: Cache = _CACHE,
+    count: Annotated[int, typer.Option(min=1, help="Mixtures to draw.")] = 240_000,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 11,
+) -> None:
+    """Mix training faces in pairs and ask the teacher about every mixture."""
+    from shared.training.views import cache_views
+
+    cache_views(teacher, cache, count=count, seed=seed, threads=_CORES)
+
+
+@app.command()
 def extractor(
-    cache: Cache = Path("build/training/cache"),
-    out: Out = Path("build/training/extractor"),
+    cache: Cache = _CACHE,
+    out: Out = _RUNS / "extractor",
+    start: Start = None,
+    profile: Profile = "default",
+    recipe: RecipeFile = None,
     samples: Samples = None,
+    smoke: Smoke = False,
 ) -> None:
     """Stage 0: sphere20, distilled from the teacher and pulled apart by LMCL."""
-    from shared.training.extractor import ExtractorConfig, train_extractor
+    from shared.training.extractor import ExtractorRecipe, train_extractor
     from shared.training.faces import load_faces
+    from shared.training.recipe import read_recipe
+    from shared.training.views import load_views
 
-    config = ExtractorConfig() if samples is None else ExtractorConfig(samples=samples)
+    path = _recipe_path("extractor", profile, recipe, smoke=smoke)
+    told = read_recipe(ExtractorRecipe, path, **_changes(samples))
     _log()
-    train_extractor(load_faces(cache), config, out)
+    train_extractor(load_faces(cache), load_views(cache), told, out, start=start)
 
 
 @app.command()
 def codec(
-    cache: Cache = Path("build/training/cache"),
-    extractor: Annotated[Path, typer.Option(help="Run folder of stage 0.")] = Path(
-        "build/training/extractor"
-    ),
-    out: Out = Path("build/training/codec"),
+    cache: Cache = _CACHE,
+    extractor: Extractor = _RUNS / "extractor",
+    out: Out = _RUNS / "codec",
+    start: Start = None,
+    photographs: Annotated[
+        Path | None, typer.Option(help="Pictures to cut patches from, for the profiles that do.")
+    ] = None,
+    profile: Profile = "default",
+    recipe: RecipeFile = None,
     samples: Samples = None,
+    smoke: Smoke = False,
 ) -> None:
-    """Stage 1: CompNet and RecNet, before the frozen extractor."""
-    from shared.training.codec import STAGE_1, load_student, train_codec
-    from shared.training.faces import load_faces
+    """Stage 1: CompNet and RecNet, before the frozen extractor or, with --photographs, alone."""
+    from shared.training.patches import PatchRecipe, train_on_patches
+    from shared.training.recipe import read_recipe
 
+    path = _recipe_path("codec", profile, recipe, smoke=smoke)
+    if photographs is None:
+        _train_codec(path, cache, out, extractor=extractor, start=start, samples=samples)
+        return
     _log()
-    config = STAGE_1 if samples is None else replace(STAGE_1, samples=samples)
-    train_codec(load_faces(cache), load_student(extractor), config, out)
+    train_on_patches(photographs, read_recipe(PatchRecipe, path, **_changes(samples)), out)
+
+
+@app.command()
+def classifier(
+    cache: Cache = _CACHE,
+    extractor: Extractor = _RUNS / "extractor",
+    out: Out = _RUNS / "classifier",
+    profile: Profile = "default",
+    recipe: RecipeFile = None,
+    samples: Samples = None,
+    smoke: Smoke = False,
+) -> None:
+    """Stage 2: LMCL's weights, before the frozen extractor."""
+    from shared.training.classifier import ClassifierRecipe, train_classifier
+    from shared.training.faces import load_faces
+    from shared.training.recipe import read_recipe
+
+    path = _recipe_path("classifier", profile, recipe, smoke=smoke)
+    told = read_recipe(ClassifierRecipe, path, **_changes(samples))
+    _log()
+    train_classifier(load_faces(cache), told, out, extractor=extractor)
 
 
 @app.command()
 def joint(
-    cache: Cache = Path("build/training/cache"),
-    extractor: Annotated[Path, typer.Option(help="Run folder of stage 0.")] = Path(
-        "build/training/extractor"
-    ),
-    codec: Annotated[Path, typer.Option(help="Run folder of stage 1.")] = Path(
-        "build/training/codec"
-    ),
-    out: Out = Path("build/training/joint"),
+    cache: Cache = _CACHE,
+    extractor: Extractor = _RUNS / "extractor",
+    codec: Annotated[Path, typer.Option(help="Run folder of stage 1.")] = _RUNS / "codec",
+    out: Out = _RUNS / "joint",
+    profile: Profile = "default",
+    recipe: RecipeFile = None,
     samples: Samples = None,
+    smoke: Smoke = False,
 ) -> None:
     """Stage 3: CompNet, RecNet and extractor together."""
-    from shared.training.codec import STAGE_3, load_student, train_codec
-    from shared.training.faces import load_faces
-
-    _log()
-    config = STAGE_3 if samples is None else replace(STAGE_3, samples=samples)
-    train_codec(load_faces(cache), load_student(extractor), config, out, start=codec)
+    path = _recipe_path("joint", profile, recipe, smoke=smoke)
+    _train_codec(path, cache, out, extractor=extractor, start=codec, samples=samples)
 
 
 @app.command()
 def publish(
     version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 2.")],
     runs: Annotated[
-        Path, typer.Option(help="Folder of the run folders extractor, codec and joint.")
-    ] = Path("build/training"),
-    cache: Cache = Path("build/training/cache"),
+        list[Path],
+        typer.Option("--run", help="Run folders, stage after stage; the last holds the networks."),
+    ] = [_RUNS / "extractor", _RUNS / "codec", _RUNS / "joint"],  # noqa: B006 - Typer's way
+    cache: Cache = _CACHE,
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
-    point: Annotated[str, typer.Option(help="Name of the operating point.")] = "standard",
+    point: Annotated[str, typer.Option(help="Default operating point.")] = "standard",
 ) -> None:
     """Store the networks as a model directory, calibrated on held-out identities."""
     from shared.training.faces import load_faces
     from shared.training.publish import publish as write
 
     model = write(
-        {stage: runs / stage for stage in ("extractor", "codec", "joint")},
+        runs,
         faces=load_faces(cache),
         models=models,
         family=family,
         version=version,
-        point=point,
+        default_point=point,
         threads=_CORES,
     )
     typer.echo(f"{model.path} written; `compactface model use {version}` makes it current")
+
+
+def _train_codec(
+    recipe: Path,
+    cache: Path,
+    out: Path,
+    *,
+    extractor: Path,
+    start: Path | None,
+    samples: int | None,
+) -> None:
+    from shared.training.codec import CodecRecipe, train_codec
+    from shared.training.faces import load_faces
+    from shared.training.recipe import read_recipe
+    from shared.training.views import load_views
+
+    told = read_recipe(CodecRecipe, recipe, **_changes(samples))
+    _log()
+    faces, views = load_faces(cache), load_views(cache)
+    train_codec(faces, views, told, out, extractor=extractor, start=start)
+
+
+def _recipe_path(stage: str, profile: str, recipe: Path | None, *, smoke: bool) -> Path:
+    from shared.training.recipe import recipe_path
+
+    return recipe or recipe_path("smoke" if smoke else profile, stage)
+
+
+def _changes(samples: int | None) -> dict[str, dict[str, Any]]:
+    return {} if samples is None else {"schedule": {"samples": samples}}
 
 
 def _log() -> None:

@@ -255,6 +255,8 @@ def _intervals(
     weighted = np.stack(
         [((weights @ pairs) * weights).sum(1, dtype=np.float64) for pairs in reached]
     )
+    # Of very few people, a draw may be one person again and again, who makes no impostor pair.
+    weighted = weighted[:, weighted[0] > 0]
     fmr = np.maximum(weighted[1:] / weighted[0], 1e-12)
     thresholds = np.array(
         [[np.interp(-math.log(f), -np.log(column), grid) for f in fmrs] for column in fmr.T]

@@ -13,7 +13,8 @@
     ├── Overloaded               too much at once; try again after `retry_after_s`
     ├── Unavailable              a peer or a component is away; try again
     ├── Unimplemented            the protocol has it, this version does not
-    └── InvalidModel             a model directory is damaged or incomplete
+    ├── InvalidModel             a model directory is damaged or incomplete
+    └── InvalidTraining          a recipe, a run folder or training faces that cannot be used
 
 Messages name the value and the limit and are safe to show to a client. The domain raises
 these; one interceptor (`shared.service.error_interceptor`) turns them into
@@ -133,3 +134,9 @@ class InvalidModel(CompactfaceError):
     """A model directory is damaged or incomplete: start-up fails, or a reload is refused."""
 
     code = "FAILED_PRECONDITION"
+
+
+class InvalidTraining(CompactfaceError):
+    """A recipe, a run folder or training faces that cannot be used."""
+
+    code = "INVALID_ARGUMENT"

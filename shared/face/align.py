@@ -65,7 +65,9 @@ def similarity_transform(
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def align(picture: NDArray[np.uint8], landmarks: Landmarks) -> NDArray[np.uint8]:
+def align(
+    picture: NDArray[np.uint8], landmarks: Landmarks, *, margin: int = 0
+) -> NDArray[np.uint8]:
     """The face upright, its landmarks 1.6 pixels up and left of TEMPLATE, where training had them.
 
     Beyond the picture's edge it is black.
@@ -76,22 +78,24 @@ def align(picture: NDArray[np.uint8], landmarks: Landmarks) -> NDArray[np.uint8]
     Args:
         picture: (H, W, 3) RGB.
         landmarks: in pixels of the picture.
+        margin: columns to show on either side of the crop; training takes 8.
 
     Returns:
-        (112, 96, 3) RGB.
+        (112, 96 + 2 margin, 3) RGB.
 
     Raises:
         ValueError: the landmarks coincide or are not finite.
     """
-    matrix = similarity_transform(landmarks.as_array(), TEMPLATE - _TRAINING_SHIFT)
+    template = TEMPLATE - _TRAINING_SHIFT + np.array([margin, 0], np.float32)
+    matrix = similarity_transform(landmarks.as_array(), template)
     shrinking = 1 / np.hypot(matrix[0, 0], matrix[1, 0])
     times = int(np.clip(round(shrinking), 1, _MAX_OVERSAMPLING))
     # Whole numbers are centres of pixels, so edges and not centres are what is multiplied.
     matrix = matrix * times
     matrix[:, 2] += (times - 1) / 2
-    size = CROP_WIDTH * times, CROP_HEIGHT * times
+    size = (CROP_WIDTH + 2 * margin) * times, CROP_HEIGHT * times
     drawn = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR)
-    return _shrunk(drawn.astype(np.uint8, copy=False))
+    return _shrunk(drawn.astype(np.uint8, copy=False), width=CROP_WIDTH + 2 * margin)
 
 
 def fit_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -120,9 +124,9 @@ def fit_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
             f"aligned crop is {width}x{height} pixels (width x height), {height / width:.3f} "
             f"times as high as wide; {CROP_HEIGHT / CROP_WIDTH:.3f} times is needed",
         )
-    return _shrunk(picture)
+    return _shrunk(picture, width=CROP_WIDTH)
 
 
-def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    size = CROP_WIDTH, CROP_HEIGHT
+def _shrunk(picture: NDArray[np.uint8], *, width: int) -> NDArray[np.uint8]:
+    size = width, CROP_HEIGHT
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

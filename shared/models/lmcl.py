@@ -23,8 +23,15 @@ class LargeMarginCosineLoss(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embedding: Tensor, label: Tensor) -> Tensor:
-        """(N, size) embeddings and (N,) class indices -> the mean loss, a scalar."""
+        """(N, size) embeddings and (N,) classes -> the mean loss, a scalar.
+
+        Faces of class NOBODY (-1), whose identity is unknown, do not count.
+        """
         unit = functional.normalize(embedding)
         cosine = functional.linear(unit, functional.normalize(self.weight))
-        margin = torch.zeros_like(cosine).scatter_(1, label[:, None], self.margin)
-        return functional.cross_entropy(self.scale * (cosine - margin), label)
+        true = label.clamp(min=0)[:, None]
+        margin = torch.zeros_like(cosine).scatter_(1, true, self.margin)
+        logits = self.scale * (cosine - margin)
+        known = (label >= 0).sum().clamp(min=1)
+        total = functional.cross_entropy(logits, label, ignore_index=-1, reduction="sum")
+        return total / known

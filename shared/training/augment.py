@@ -1,61 +1,100 @@
 """What happens to a face between a person and a camera, on whole batches of tensors."""
 
+import io
 import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from shared.training.faces import to_bytes
+
 CROP_HEIGHT, CROP_WIDTH = 112, 96
+_MARGIN = 8
+"""Columns that a 112x112 face has on either side of its 112x96 crop."""
 
 
-def _uniform(n: int, low: float, high: float) -> Tensor:
-    return torch.empty(n).uniform_(low, high)
+class Placement(NamedTuple):
+    """Errors of alignment, (N,) each.
 
-
-def random_crops(faces: Tensor, *, strength: float = 1.0) -> Tensor:
-    """Cut the 112x96 crop out of 112x112 faces with small errors of alignment.
-
-    Args:
-        faces: (N, 3, 112, 112) in [-1, 1].
-        strength: 1.0 shifts by up to 3 pixels, rotates by 4 degrees and scales by 5 %.
-
-    Returns:
-        (N, 3, 112, 96) in [-1, 1].
+    Attributes:
+        angle: radians.
+        scale: 1 keeps the size; more shows more of the surroundings.
+        x: shift to the right, in half widths of the face.
+        y: shift down, likewise.
     """
-    n = len(faces)
-    angle = _uniform(n, -1, 1) * strength * math.radians(4)
-    scale = 1 + _uniform(n, -1, 1) * strength * 0.05
-    shift = torch.stack([_uniform(n, -1, 1), _uniform(n, -1, 1)], 1) * strength * 3 / 56
-    cos, sin = scale * angle.cos(), scale * angle.sin()
-    narrow = CROP_WIDTH / CROP_HEIGHT
+
+    angle: Tensor
+    scale: Tensor
+    x: Tensor
+    y: Tensor
+
+
+def place(faces: Tensor, placement: Placement) -> Tensor:
+    """Sample (N, 3, H, W) faces anew, a little beside where they were; edges are repeated."""
+    cos = placement.scale * placement.angle.cos()
+    sin = placement.scale * placement.angle.sin()
     theta = torch.stack(
         [
-            torch.stack([cos * narrow, -sin, shift[:, 0]], 1),
-            torch.stack([sin * narrow, cos, shift[:, 1]], 1),
+            torch.stack([cos, -sin, placement.x], 1),
+            torch.stack([sin, cos, placement.y], 1),
         ],
         1,
     )
-    grid = functional.affine_grid(theta, [n, 3, CROP_HEIGHT, CROP_WIDTH], align_corners=False)
+    grid = functional.affine_grid(theta, list(faces.shape), align_corners=False)
     return functional.grid_sample(faces, grid, padding_mode="border", align_corners=False)
 
 
-def random_light(crops: Tensor) -> Tensor:
-    """Brightness and contrast per image; one in ten loses its colour."""
-    n = len(crops)
-    contrast = _uniform(n, 0.75, 1.25)[:, None, None, None]
-    brightness = _uniform(n, -0.2, 0.2)[:, None, None, None]
+def random_placement(n: int, *, device: torch.device) -> Placement:
+    """Up to 4 degrees, 5 % in size and 3 pixels of 112."""
+    angle, scale, x, y = (2 * torch.rand(4, n, device=device) - 1).unbind()
+    return Placement(angle * math.radians(4), 1 + 0.05 * scale, x * 3 / 56, y * 3 / 56)
+
+
+def cut_crops(faces: Tensor) -> Tensor:
+    """(N, 3, 112, 112) -> the middle (N, 3, 112, 96) that the product uses."""
+    return faces[..., _MARGIN:-_MARGIN]
+
+
+def degrade(crops: Tensor) -> Tensor:
+    """(N, 3, 112, 96) in [-1, 1] -> the same faces as a poor camera sees them."""
+    return _occlusion(_compression(_distance(_noise(_light(crops)))))
+
+
+def _uniform(like: Tensor, low: float, high: float) -> Tensor:
+    """(N, 1, 1, 1) random numbers for a batch."""
+    return torch.empty(len(like), 1, 1, 1, device=like.device).uniform_(low, high)
+
+
+def _some(crops: Tensor, share: float) -> Tensor:
+    """Rows of a random share of the batch."""
+    return (torch.rand(len(crops), device=crops.device) < share).nonzero().flatten()
+
+
+def _light(crops: Tensor) -> Tensor:
+    """Contrast, brightness and gamma per image; one in ten loses its colour."""
     grey = crops.mean(1, keepdim=True).expand_as(crops)
-    crops = torch.where(torch.rand(n, 1, 1, 1) < 0.1, grey, crops)
-    return (crops * contrast + brightness).clamp(-1, 1)
+    crops = torch.where(_uniform(crops, 0, 1) < 0.1, grey, crops)
+    gamma = _uniform(crops, -0.35, 0.35).exp()
+    crops = ((crops.clamp(-1, 1) + 1) / 2 + 1e-4).pow(gamma) * 2 - 1
+    return (crops * _uniform(crops, 0.75, 1.25) + _uniform(crops, -0.2, 0.2)).clamp(-1, 1)
 
 
-def random_distance(crops: Tensor, *, share: float = 0.2) -> Tensor:
-    """Every so often a face far from the camera: scaled down two- to threefold and back up."""
-    chosen = (torch.rand(len(crops)) < share).nonzero().flatten()
+def _noise(crops: Tensor, *, share: float = 0.2) -> Tensor:
+    """Every so often the grain of a sensor in the dark."""
+    strength = torch.where(_uniform(crops, 0, 1) < share, _uniform(crops, 0, 0.12), 0.0)
+    return crops + strength * torch.randn_like(crops)
+
+
+def _distance(crops: Tensor, *, share: float = 0.2) -> Tensor:
+    """Every so often a face far away or out of focus: scaled down two- to threefold and up."""
+    chosen = _some(crops, share)
     if len(chosen) == 0:
         return crops
-    factor = float(_uniform(1, 0.35, 0.7))
+    factor = float(torch.empty(()).uniform_(0.35, 0.7))
     size = (round(CROP_HEIGHT * factor), round(CROP_WIDTH * factor))
     small = functional.interpolate(crops[chosen], size=size, mode="area")
     far = functional.interpolate(
@@ -64,6 +103,33 @@ def random_distance(crops: Tensor, *, share: float = 0.2) -> Tensor:
     return crops.index_copy(0, chosen, far)
 
 
-def augment(faces: Tensor) -> Tensor:
-    """(N, 3, 112, 112) faces in [-1, 1] -> (N, 3, 112, 96) crops as a camera might see them."""
-    return random_distance(random_light(random_crops(faces)))
+def _compression(crops: Tensor, *, share: float = 0.15) -> Tensor:
+    """Every so often a frame of a video stream: JPEG of quality 15 to 60."""
+    chosen = _some(crops, share)
+    if len(chosen) == 0:
+        return crops
+    qualities = torch.randint(15, 61, (len(chosen),)).tolist()
+    images = to_bytes(crops[chosen])
+    decoded = np.stack([_jpeg(*pair) for pair in zip(images, qualities, strict=True)])
+    back = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops) / 127.5 - 1
+    return crops.index_copy(0, chosen, back)
+
+
+def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def _occlusion(crops: Tensor, *, share: float = 0.15) -> Tensor:
+    """Every so often a hand, a mask or a pole: one flat rectangle of up to half each side."""
+    _, _, height, width = crops.shape
+    row = torch.arange(height, device=crops.device)[None, None, :, None] / height
+    column = torch.arange(width, device=crops.device)[None, None, None, :] / width
+    tall, wide = _uniform(crops, 0.1, 0.5), _uniform(crops, 0.1, 0.5)
+    top = _uniform(crops, 0, 1) * (1 - tall)
+    left = _uniform(crops, 0, 1) * (1 - wide)
+    inside = (row >= top) & (row < top + tall) & (column >= left) & (column < left + wide)
+    hidden = inside & (_uniform(crops, 0, 1) < share)
+    colour = torch.empty(len(crops), 3, 1, 1, device=crops.device).uniform_(-1, 1)
+    return torch.where(hidden, colour, crops)

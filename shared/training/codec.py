@@ -1,217 +1,260 @@
 """Stages 1 and 3: CompNet and RecNet, first before a frozen extractor, then all together.
 
-Unlike the paper, rounding is part of training (straight through), the teacher's embedding
-of the uncompressed face is the target, and a pixel loss stays on, so that a person can
-recognise the reconstruction.
+Unlike the paper, rounding is part of training (straight through), the teacher's embedding of
+the uncompressed face is the target, a pixel loss stays on, so that a person can recognise the
+reconstruction, and all operating points train at once before one extractor, which is why a
+probe of one matches an enrolment of another.
+
+compactface train codec; compactface train joint
 """
 
-import json
-import logging
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional
 
+from shared.compact_map import Layout
 from shared.models.compnet import CompNet, Widths
 from shared.models.quantizer import quantize_straight_through
 from shared.models.recnet import RecNet
-from shared.training.augment import augment
-from shared.training.extractor import Student
-from shared.training.faces import Faces, to_tensor
-from shared.training.loop import (
-    CHECKPOINT_FILE,
-    CONFIG_FILE,
-    Average,
-    batches,
-    cosine_loss,
-    learning_rate,
-    relation_loss,
-    save_checkpoint,
-    write_config,
-)
+from shared.training.extractor import Student, load_student
+from shared.training.faces import Faces
+from shared.training.lessons import Kind, Lessons
+from shared.training.loop import train
+from shared.training.losses import cosine_loss, relation_loss
+from shared.training.optimizers import Group
+from shared.training.recipe import Recipe, Schedule
+from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
+from shared.training.views import Views
 
-log = logging.getLogger(__name__)
+UNCOMPRESSED = "uncompressed"
 
 
-@dataclass(frozen=True, slots=True)
-class CodecConfig:
-    """How stages 1 and 3 train.
+class PointRecipe(Recipe):
+    """An operating point, and how much of the training it gets.
 
     Attributes:
         channels: C of the compact map.
         levels: L of the quantizer.
+        layout: of the PNG, see `shared.compact_map`.
         widths: of CompNet's first four convolutions (RecNet mirrors them).
-        joint: train the extractor and LMCL, too (stage 3); else they are frozen (stage 1).
-        samples: faces seen in all.
-        batch: faces a step.
-        peak_rate: AdamW's learning rate of CompNet and RecNet.
-        extractor_rate: AdamW's learning rate of the extractor, in stage 3.
-        warm_up: steps of linear warm-up.
-        weight_decay: AdamW's.
-        relation_weight: weight of the similarity-matrix loss.
-        lmcl_weight: weight of LMCL, in stage 3.
-        pixel_weight: weight of the mean squared error of the pixels in [-1, 1].
-        seed: of shuffling and initial weights.
-        compile: use torch.compile.
+        dropout: in the residual blocks.
+        share: of a batch, relative to the other points'.
     """
 
-    channels: int = 6
-    levels: int = 4
-    widths: Widths = (16, 32, 64, 96)
-    joint: bool = False
-    samples: int = 80_000
-    batch: int = 48
-    peak_rate: float = 2e-3
-    extractor_rate: float = 4e-4
-    warm_up: int = 100
-    weight_decay: float = 0.01
-    relation_weight: float = 8.0
-    lmcl_weight: float = 0.03
-    pixel_weight: float = 2.0
-    seed: int = 2
-    compile: bool = True
+    channels: PositiveInt
+    levels: int = Field(ge=2, le=256)
+    layout: Layout
+    widths: Widths
+    dropout: float = Field(ge=0, lt=1)
+    share: float = Field(gt=0)
 
 
-STAGE_1 = CodecConfig()
-STAGE_3 = CodecConfig(joint=True, samples=120_000, peak_rate=1.2e-3)
+class CodecRecipe(Recipe):
+    """How stages 1 and 3 train.
+
+    Attributes:
+        points: operating points by name.
+        uncompressed: share of a batch that reaches the extractor as it is.
+        mixed: share of a batch that is mixtures of two faces.
+        faces: see `lessons.Kind`.
+        quantize: round in training (straight through), or not at all as the paper did.
+        encoder_pace: learning rate of CompNet, relative to the schedule's; 0 freezes it.
+        decoder_pace: of RecNet.
+        extractor_pace: of the extractor and its heads.
+        distil_weight: weight of the cosine distance to the teacher.
+        relation_weight: weight of the similarity-matrix loss.
+        lmcl_weight: weight of LMCL.
+        pixel_weight: weight of the mean squared error of the pixels in [-1, 1].
+        schedule: see there.
+    """
+
+    points: dict[str, PointRecipe] = Field(min_length=1)
+    uncompressed: NonNegativeFloat
+    mixed: float = Field(ge=0, lt=1)
+    faces: Kind
+    quantize: Literal["straight_through", "none"]
+    encoder_pace: NonNegativeFloat
+    decoder_pace: NonNegativeFloat
+    extractor_pace: NonNegativeFloat
+    distil_weight: NonNegativeFloat
+    relation_weight: NonNegativeFloat
+    lmcl_weight: NonNegativeFloat
+    pixel_weight: NonNegativeFloat
+    schedule: Schedule
 
 
 class Codec(nn.Module):
-    """Crop -> quantized map -> crop -> embedding: figure 8 of the paper, with the rounding."""
+    """Crop -> quantized map -> crop: the left half of the paper's figure 8, with the rounding."""
 
-    def __init__(self, config: CodecConfig, student: Student) -> None:
+    def __init__(self, point: PointRecipe, *, quantize: bool) -> None:
         super().__init__()
-        self.levels = config.levels
-        self.compnet = CompNet(channels=config.channels, widths=config.widths)
-        self.recnet = RecNet(channels=config.channels, widths=config.widths)
+        self._levels = point.levels if quantize else None
+        kind: dict[str, Any] = {
+            "channels": point.channels,
+            "widths": point.widths,
+            "dropout": point.dropout,
+        }
+        self.compnet = CompNet(**kind)
+        self.recnet = RecNet(**kind)
+
+    def forward(self, crop: Tensor) -> Tensor:
+        """(N, 3, 112, 96) in [-1, 1] -> its reconstruction, (N, 3, 112, 96), not clipped."""
+        latent = self.compnet(crop).float()
+        if self._levels is not None:
+            latent = quantize_straight_through(latent, levels=self._levels)
+        reconstruction: Tensor = self.recnet(latent)
+        return reconstruction
+
+
+class CodecTraining(nn.Module):
+    """Codecs before one extractor, and what is lost on the way through each."""
+
+    def __init__(self, recipe: CodecRecipe, student: Student) -> None:
+        super().__init__()
+        rounds = recipe.quantize == "straight_through"
+        self.codecs = nn.ModuleDict(
+            {name: Codec(point, quantize=rounds) for name, point in recipe.points.items()}
+        )
         self.student = student
+        self._recipe = recipe
 
-    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, 112, 96) in [-1, 1] -> the reconstruction likewise, and (N, 512) embeddings."""
-        latent = quantize_straight_through(self.compnet(crop).float(), levels=self.levels)
-        reconstruction = self.recnet(latent)
-        return reconstruction, self.student.extractor(reconstruction)
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of a batch: `crops` (N, 3, 112, 96), `target` (N, D), `label` (N,).
+
+        The batch is dealt out to the operating points, and a part stays uncompressed.
+        """
+        crops = batch["crops"]
+        sizes = self._deal(len(crops))
+        parts = dict(zip(sizes, crops.split(list(sizes.values())), strict=True))
+        through = [self.codecs[name](part) for name, part in parts.items() if name in self.codecs]
+        seen = torch.cat(through).to(crops.dtype)
+        rest = parts[UNCOMPRESSED]
+        embedding = self.student.extractor(torch.cat([seen, rest]))
+        with torch.autocast(crops.device.type, enabled=False):
+            pixel = functional.mse_loss(seen.float(), crops[: len(seen)].float())
+            return self._losses(embedding.float(), batch, pixel, sizes)
+
+    def _deal(self, n: int) -> dict[str, int]:
+        """How many of n faces go through each point; the rest of them stays uncompressed."""
+        shares = {name: point.share for name, point in self._recipe.points.items()}
+        unit = n / (sum(shares.values()) + self._recipe.uncompressed)
+        ends = torch.tensor([*shares.values()]).cumsum(0).mul(unit).round().int().tolist()
+        starts = [0, *ends[:-1]]
+        sizes = {name: end - start for name, start, end in zip(shares, starts, ends, strict=True)}
+        return {**sizes, UNCOMPRESSED: n - ends[-1]}
+
+    def _losses(
+        self, embedding: Tensor, batch: Mapping[str, Tensor], pixel: Tensor, sizes: dict[str, int]
+    ) -> dict[str, Tensor]:
+        recipe, target = self._recipe, batch["target"]
+        answer = self.student.to_teacher(embedding)
+        distil = cosine_loss(answer, target)
+        relation = relation_loss(embedding, target)
+        lmcl = self.student.lmcl(embedding, batch["label"])
+        loss = (
+            recipe.distil_weight * distil
+            + recipe.relation_weight * relation
+            + recipe.lmcl_weight * lmcl
+            + recipe.pixel_weight * pixel
+        )
+        groups = zip(answer.split([*sizes.values()]), target.split([*sizes.values()]), strict=True)
+        per_point = {
+            name: cosine_loss(*group).detach()
+            for name, group in zip(sizes, groups, strict=True)
+            if sizes[name]
+        }
+        return {"loss": loss, "relation": relation, "lmcl": lmcl, "pixel": pixel, **per_point}
 
 
-def _optimizer(codec: Codec, config: CodecConfig) -> torch.optim.AdamW:
-    own = [*codec.compnet.parameters(), *codec.recnet.parameters()]
-    groups = [{"params": own, "peak": config.peak_rate}]
-    if config.joint:
-        groups.append({"params": list(codec.student.parameters()), "peak": config.extractor_rate})
-    else:
-        codec.student.requires_grad_(False)
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+class CodecStage:
+    """What trains in stages 1 and 3, and how fast."""
+
+    def __init__(self, lessons: Lessons, network: CodecTraining, recipe: CodecRecipe) -> None:
+        self.lessons = lessons
+        self.network = network
+        codecs = [codec for codec in network.codecs.values() if isinstance(codec, Codec)]
+        self._groups = [
+            Group([codec.compnet for codec in codecs], recipe.encoder_pace),
+            Group([codec.recnet for codec in codecs], recipe.decoder_pace),
+            Group([network.student], recipe.extractor_pace),
+        ]
+        for group in self._groups:
+            for part in group.networks:
+                part.requires_grad_(group.pace > 0)
+
+    def groups(self) -> Sequence[Group]:
+        """Those that are not frozen."""
+        return [group for group in self._groups if group.pace > 0]
+
+    def heavy(self) -> Sequence[nn.Module]:
+        """Every codec and the extractor."""
+        return [*self.network.codecs.values(), self.network.student.extractor]
 
 
 def train_codec(
-    faces: Faces, student: Student, config: CodecConfig, out: Path, *, start: Path | None = None
+    faces: Faces,
+    views: Views,
+    recipe: CodecRecipe,
+    out: Path,
+    *,
+    extractor: Path,
+    start: Path | None = None,
 ) -> None:
-    """Train until `config.samples` faces are seen, resuming from `out/last.pt` if present.
+    """Train stage 1 or 3, going on from `out` if it holds a checkpoint.
 
     Args:
         faces: training faces with the teacher's embeddings.
-        student: the extractor of stage 0 with its heads.
-        config: see there.
-        out: folder for the checkpoint.
-        start: run folder of stage 1 to start stage 3 from.
+        views: mixtures of them; none are needed where the recipe's share of them is 0.
+        recipe: what to do.
+        out: folder of the run.
+        extractor: folder of the run of stage 0 (or 2).
+        start: folder of an earlier run of stage 1 or 3 whose networks are the first guess.
+
+    Raises:
+        InvalidTraining: `out` was begun with another recipe, or a folder holds no such run.
     """
-    torch.manual_seed(config.seed)
+    torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
-    codec = Codec(config, student)
+    student = load_student(extractor)
+    network = CodecTraining(recipe, student)
+    shape: dict[str, Any] = {"student": student.shape}
     if start is not None:
-        saved = torch.load(start / CHECKPOINT_FILE, weights_only=True)
-        codec.load_state_dict(saved["average"])
-    codec = codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    optimizer = _optimizer(codec, config)
-    average = Average(codec)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / CHECKPOINT_FILE
-    step = 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        codec.load_state_dict(saved["codec"])
-        average.module.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step = saved["step"]
-    write_config(out, config, student.shape)
-    log.info("%d faces, %d classes, from step %d", len(split.train), split.classes, step)
-
-    run = torch.compile(codec) if config.compile else codec
-    steps = config.samples // config.batch
-    began, means = time.monotonic(), np.zeros(4)
-    for rows in batches(split.train, size=config.batch, seed=config.seed, start=step):
-        if step >= steps:
-            break
-        torch.manual_seed(config.seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(
-                step, steps=steps, warm_up=config.warm_up, peak=group["peak"]
-            )
-        mirrored = torch.rand(len(rows)) < 0.5
-        crops = augment(to_tensor(faces.pixels[rows], mirrored))
-        crops = crops.contiguous(memory_format=torch.channels_last)
-        target = torch.from_numpy(faces.teacher[rows, mirrored.long().numpy()])
-        with torch.autocast("cpu", torch.bfloat16):
-            reconstruction, embedding = run(crops)
-        embedding = embedding.float()
-        pixel = nn.functional.mse_loss(reconstruction.float(), crops)
-        distilled = cosine_loss(codec.student.to_teacher(embedding), target)
-        related = relation_loss(embedding, target)
-        labels = torch.from_numpy(split.labels[rows])
-        known = labels >= 0
-        apart = embedding.new_zeros(())
-        if config.joint and bool(known.any()):
-            apart = codec.student.lmcl(embedding[known], labels[known])
-        loss = (
-            distilled
-            + config.relation_weight * related
-            + config.lmcl_weight * apart
-            + config.pixel_weight * pixel
-        )
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(codec.parameters(), 5.0)
-        optimizer.step()
-        average.update(codec, step)
-        step += 1
-        means += [part.item() for part in (distilled, related, apart, pixel)]
-        if step % 50 == 0:
-            speed = 50 * config.batch / (time.monotonic() - began)
-            began = time.monotonic()
-            log.info(
-                "step %d/%d distil %.4f relation %.5f lmcl %.3f pixel %.4f, %.0f faces/s",
-                step,
-                steps,
-                *(means / 50),
-                speed,
-            )
-            means[:] = 0
-        if step % 250 == 0 or step == steps:
-            save_checkpoint(
-                checkpoint,
-                codec=codec.state_dict(),
-                step=step,
-                average=average.module.state_dict(),
-                optimizer=optimizer.state_dict(),
-            )
+        begin_with(network, averaged_weights(start))
+        shape["start"] = read_run(start)
+    begin(out, recipe, shape)
+    lessons = Lessons(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
+    train(CodecStage(lessons, network, recipe), recipe.schedule, out)
 
 
-def load_student(run: Path) -> Student:
-    """The averaged student of a run of stage 0."""
-    shape = json.loads((run / CONFIG_FILE).read_text())["student"]
-    student = Student(**shape)
-    student.load_state_dict(torch.load(run / CHECKPOINT_FILE, weights_only=True)["average"])
-    return student
+def begin_with(network: CodecTraining, weights: Mapping[str, Tensor]) -> None:
+    """Take over the weights of an earlier run; an operating point it lacked starts from another.
+
+    Layers whose shape depends on the number of channels start afresh there.
+    """
+    donors = {name.split(".")[1] for name in weights if name.startswith("codecs.")}
+    own = network.state_dict()
+    for name, value in own.items():
+        candidates = [name]
+        if name.startswith("codecs."):
+            _, _, rest = name.split(".", 2)
+            candidates += [f"codecs.{donor}.{rest}" for donor in sorted(donors)]
+        for candidate in candidates:
+            if candidate in weights and weights[candidate].shape == value.shape:
+                own[name] = weights[candidate]
+                break
+    network.load_state_dict(own)
 
 
-def load_codec(run: Path) -> Codec:
-    """The averaged networks of a run of stage 1 or 3."""
-    values = json.loads((run / CONFIG_FILE).read_text())
-    student = Student(**values.pop("student"))
-    codec = Codec(CodecConfig(**{**values, "widths": tuple(values["widths"])}), student)
-    codec.load_state_dict(torch.load(run / CHECKPOINT_FILE, weights_only=True)["average"])
-    return codec.eval()
+def load_codecs(run: Path) -> tuple[CodecRecipe, CodecTraining]:
+    """The averaged networks of a run of stage 1 or 3, and its recipe."""
+    told = read_run(run)
+    recipe = CodecRecipe.model_validate(told["recipe"])
+    network = CodecTraining(recipe, Student(**told["shape"]["student"]))
+    network.load_state_dict(averaged_weights(run))
+    return recipe, network.eval()

@@ -1,19 +1,27 @@
 """Training faces: read once from folders or zip archives, kept as one array on disk."""
 
-import io
 import json
+import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from rich.progress import track
 from torch import Tensor
 
+from shared.errors import InvalidImage, InvalidTraining
+from shared.face.align import align
+from shared.face.detect import Detector, MtcnnDetector
+from shared.face.picture import PictureLimits, decode_picture, require_photo_size
+
 SIZE = 112
+_MARGIN = 8  # columns beside the crop of 112x96
 UNLABELLED = "unlabelled"
 PIXELS_FILE, NAMES_FILE, TEACHER_FILE = "faces.npy", "names.json", "teacher.npy"
 IMAGE_SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
@@ -38,41 +46,76 @@ class Faces:
         return [name.split("/")[0] for name in self.names]
 
 
-def _members(source: Path) -> Iterator[tuple[str, bytes]]:
-    archives = sorted(source.glob("*.zip"))
-    for archive in archives:
-        with zipfile.ZipFile(archive) as opened:
-            for info in opened.infolist():
-                if Path(info.filename).suffix.lower() in IMAGE_SUFFIXES:
-                    yield info.filename, opened.read(info)
-    if not archives:
-        for path in sorted(source.glob("*/*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                yield f"{path.parent.name}/{path.name}", path.read_bytes()
+def image_files(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
+    """All pictures in a folder's zip archives, or else in its folders, by name.
+
+    Returns:
+        Name and a function that reads the file, sorted by name.
+    """
+    found: list[tuple[str, Callable[[], bytes]]] = []
+    for path in sorted(source.glob("*.zip")):
+        archive = zipfile.ZipFile(path)
+        found += [(name, partial(archive.read, name)) for name in archive.namelist()]
+    if not found:
+        files = [path for path in source.rglob("*") if path.is_file()]
+        found = [(path.relative_to(source).as_posix(), path.read_bytes) for path in files]
+    pictures = [entry for entry in found if Path(entry[0]).suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(pictures, key=lambda entry: entry[0])
 
 
-def cache_faces(source: Path, cache: Path) -> None:
+def cache_faces(source: Path, cache: Path) -> list[str]:
     """Decode every face below `source` into `cache/faces.npy` and `cache/names.json`.
 
+    Pictures of 112x112 are taken as aligned; in any other the largest face is found and aligned.
+
     Args:
-        source: a folder of zip archives, or of one folder per identity; 112x112 faces.
+        source: a folder of zip archives, or of one folder per identity.
         cache: created if missing.
 
+    Returns:
+        Names of the pictures that were left out, since they cannot be read or show no face.
+
     Raises:
-        ValueError: an image is not 112x112.
+        InvalidTraining: no picture below `source` shows a face.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    found = sorted(_members(source))
-    pixels = np.lib.format.open_memmap(
-        cache / PIXELS_FILE, "w+", np.uint8, (len(found), SIZE, SIZE, 3)
-    )
-    for row, (name, data) in enumerate(found):
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        if image.size != (SIZE, SIZE):
-            raise ValueError(f"{name} is {image.size}; aligned faces are {SIZE}x{SIZE}")
-        pixels[row] = np.asarray(image)
+    detector = MtcnnDetector()
+    names, left_out = [], []
+    with tempfile.TemporaryFile(dir=cache) as raw:
+        for name, read in track(image_files(source), description="faces"):
+            face = _aligned(read(), detector)
+            if face is None:
+                left_out.append(name)
+            else:
+                names.append(name)
+                raw.write(face.tobytes())
+        if not names:
+            raise InvalidTraining("NO_FACES", f"no picture below {source} shows a face")
+        raw.seek(0)
+        _write_pixels(raw, cache / PIXELS_FILE, count=len(names))
+    (cache / NAMES_FILE).write_text(json.dumps(names))
+    return left_out
+
+
+def _aligned(data: bytes, detector: Detector) -> npt.NDArray[np.uint8] | None:
+    try:
+        picture = decode_picture(data, PictureLimits())
+        if picture.shape[:2] == (SIZE, SIZE):
+            return picture
+        require_photo_size(picture)
+    except InvalidImage:
+        return None
+    found = detector.detect(picture)
+    return align(picture, found[0].landmarks, margin=_MARGIN) if found else None
+
+
+def _write_pixels(raw: BinaryIO, path: Path, *, count: int) -> None:
+    """The array file of so many faces, of which only one at a time is in memory."""
+    shape = (count, SIZE, SIZE, 3)
+    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    for row in pixels:
+        row[:] = np.frombuffer(raw.read(row.size), np.uint8).reshape(row.shape)
     pixels.flush()
-    (cache / NAMES_FILE).write_text(json.dumps([name for name, _ in found]))
 
 
 def load_faces(cache: Path) -> Faces:
@@ -92,3 +135,9 @@ def to_tensor(pixels: npt.NDArray[np.uint8], mirrored: Tensor) -> Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1], rows of `mirrored` flipped."""
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
     return torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+
+
+def to_bytes(batch: Tensor) -> npt.NDArray[np.uint8]:
+    """(N, 3, H, W) in [-1, 1] -> (N, H, W, 3) uint8, rounded."""
+    levels = ((batch.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,79 +1,192 @@
-"""What every training stage shares: batches, schedule, averaged weights, checkpoints."""
+"""The loop that every training stage runs in: resumable, seeded, on one process or many."""
 
-import copy
-import json
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.tensorboard import SummaryWriter
 
-CONFIG_FILE, CHECKPOINT_FILE = "config.json", "last.pt"
+from shared.training.optimizers import Group, learning_rate, make_optimizers, set_rates
+from shared.training.processes import Process, joined
+from shared.training.recipe import Schedule
+from shared.training.run_folder import (
+    LOG_FOLDER,
+    Average,
+    restore_checkpoint,
+    save_checkpoint,
+)
+
+log = logging.getLogger(__name__)
+
+Batch = Mapping[str, Tensor]
+Losses = Mapping[str, Tensor]
+_LOG_EVERY = 50
 
 
-def learning_rate(step: int, *, steps: int, warm_up: int, peak: float) -> float:
-    """Linear warm-up, then a cosine down to a hundredth of `peak`."""
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+class Data(Protocol):
+    """What is trained on."""
+
+    def batches(self, size: int, *, seed: int, start: int) -> Iterator[Any]:
+        """Endless batches of `size`; batch `start` is the same however training was resumed."""
+
+    def load(self, batch: Any, process: Process) -> Batch:
+        """This process's part of a batch, augmented, on its device."""
 
 
-def batches(rows: np.ndarray, *, size: int, seed: int, start: int) -> Iterator[np.ndarray]:
-    """Endless shuffled batches; batch `start` is the same however training was resumed."""
+class Stage(Protocol):
+    """What is trained.
+
+    Attributes:
+        lessons: what on.
+        network: all that is trained or kept; called with a batch, it answers with its losses.
+            The one named `loss` is minimised, the others are logged.
+    """
+
+    @property
+    def lessons(self) -> Data:
+        """See above."""
+
+    @property
+    def network(self) -> nn.Module:
+        """See above."""
+
+    def groups(self) -> Sequence[Group]:
+        """What trains, and at which pace."""
+
+    def heavy(self) -> Sequence[nn.Module]:
+        """Parts of the network that are worth compiling."""
+
+
+def shuffled(rows: np.ndarray, *, size: int, seed: int, start: int) -> Iterator[np.ndarray]:
+    """Endless shuffled batches of rows, epoch after epoch; see `Data.batches`."""
+    size = min(size, len(rows))
+    while size == 0:
+        yield rows[:0]
     per_epoch = len(rows) // size
-    step = start
+    epoch, offset = divmod(start, per_epoch)
     while True:
-        epoch, offset = divmod(step, per_epoch)
         order = np.random.default_rng((seed, epoch)).permutation(len(rows))
         for batch in range(offset, per_epoch):
-            yield np.sort(rows[order[batch * size : (batch + 1) * size]])
-            step += 1
+            yield rows[order[batch * size : (batch + 1) * size]]
+        epoch, offset = epoch + 1, 0
 
 
-class Average:
-    """Exponential moving average of a module's parameters (decay warms up with the steps)."""
+def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
+    """Train until `schedule.samples` faces are seen, going on from the folder's checkpoint.
 
-    def __init__(self, module: nn.Module, *, decay: float = 0.999) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Move the average towards `module`, quickly at first."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
-            average.lerp_(current, 1 - decay)
-
-
-def save_checkpoint(path: Path, **state: Any) -> None:
-    """Write a checkpoint beside `path` and rename it into place."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def write_config(out: Path, config: Any, student: Mapping[str, float]) -> None:
-    """Record what a run was told, and the shape of its student: together they rebuild it."""
-    values = {**asdict(config), "student": dict(student)}
-    (out / CONFIG_FILE).write_text(json.dumps(values, indent=2))
-
-
-def cosine_loss(embedding: Tensor, target: Tensor) -> Tensor:
-    """Mean of 1 - cos over the batch; (N, D) each, `target` of unit length."""
-    return 1 - (nn.functional.normalize(embedding) * target).sum(1).mean()
-
-
-def relation_loss(embedding: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of the batch's two cosine matrices, off the diagonal.
-
-    It lets a 512-d student learn the geometry of a 128-d teacher without a head between.
+    SIGTERM and Ctrl-C end it after a checkpoint; started again, it ends where it would have
+    ended, to rounding.
     """
-    unit = nn.functional.normalize(embedding)
-    difference = (unit @ unit.T - target @ target.T).square()
-    n = len(embedding)
-    return (difference.sum() - difference.diagonal().sum()) / (n * (n - 1))
+    with joined() as process, _asked_to_stop() as stop:
+        network = stage.network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+        optimizers = make_optimizers(stage.groups(), schedule)
+        average = Average(network, decay=schedule.average)
+        state = {"network": network, "average": average, "optimizers": optimizers}
+        step = restore_checkpoint(folder, **state)
+        if schedule.compile:
+            for part in stage.heavy():
+                part.compile()
+        called = DistributedDataParallel(network) if process.count > 1 else network
+        batches = stage.lessons.batches(schedule.batch, seed=schedule.seed, start=step)
+        with _Report(folder, schedule, process, start=step) as report:
+            while step < schedule.steps and not stop.is_set():
+                torch.manual_seed((schedule.seed * 1_000_003 + step) * 1_009 + process.rank)
+                set_rates(optimizers, learning_rate(step, schedule))
+                batch = stage.lessons.load(next(batches), process)
+                with torch.autocast(process.device.type, torch.bfloat16, enabled=schedule.bf16):
+                    losses: Losses = called(batch)
+                for optimizer in optimizers:
+                    optimizer.zero_grad(set_to_none=True)
+                torch.autograd.backward(losses["loss"])
+                nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+                for optimizer in optimizers:
+                    optimizer.step()
+                average.update(network, step)
+                step += 1
+                report.add(step, losses)
+                if process.rank == 0 and step % schedule.save_every == 0:
+                    save_checkpoint(folder, step=step, **state)
+        if process.rank == 0:
+            save_checkpoint(folder, step=step, **state)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(kind, lambda *_: asked.set()) for kind in kinds]
+    try:
+        yield asked
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
+
+
+class _Report:
+    """A progress bar, lines in the log, and curves in TensorBoard; of the first process only."""
+
+    def __init__(self, folder: Path, schedule: Schedule, process: Process, *, start: int) -> None:
+        self._schedule = schedule
+        self._first = process.rank == 0
+        self._sums: dict[str, Tensor] = {}
+        self._since, self._began = start, time.monotonic()
+        self._bar = Progress(
+            TextColumn(folder.name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            disable=not self._first,
+        )
+        self._task = self._bar.add_task("", total=schedule.steps, completed=start, losses="")
+        self._writer = (
+            SummaryWriter(str(folder / LOG_FOLDER), purge_step=start) if self._first else None
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, step: int, losses: Losses) -> None:
+        """Count a step; every so often say how it goes."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + (
+                value.detach()
+            )
+        self._bar.update(self._task, completed=step)
+        if step % _LOG_EVERY == 0 or step == self._schedule.steps:
+            self._say(step)
+
+    def _say(self, step: int) -> None:
+        steps, now = step - self._since, time.monotonic()
+        speed = steps * self._schedule.batch / (now - self._began)
+        means = {name: float(total) / steps for name, total in self._sums.items()}
+        self._sums, self._since, self._began = {}, step, now
+        if self._writer is None:
+            return
+        text = " ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+        self._bar.update(self._task, losses=f"{text}, {speed:.0f}/s")
+        log.info("step %d/%d %s, %.0f faces/s", step, self._schedule.steps, text, speed)
+        for name, mean in means.items():
+            self._writer.add_scalar(f"loss/{name}", mean, step)
+        self._writer.add_scalar("faces_per_second", speed, step)
+        self._writer.add_scalar("learning_rate", learning_rate(step - 1, self._schedule), step)

@@ -10,9 +10,12 @@ import numpy.typing as npt
 from shared.training.faces import UNLABELLED, Faces
 
 HELD_OUT_IDENTITIES = 600
+"""Or a fifth of those with two faces or more, where they are fewer than 3,000."""
 # Teacher cosines: strangers of one training set lie below 0.4 but for one pair in 10,000.
 LOOK_ALIKE_COSINE = 0.45
 SAME_PERSON_COSINE = 0.6
+NOBODY = -1
+"""The label of a face whose identity is unknown or too rare to learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Split:
 
     Attributes:
         train: rows to train on, labelled or not.
-        labels: per row of `Faces`, the class of a labelled training face, else -1.
+        labels: per row of `Faces`, the class of a labelled training face, else NOBODY.
         classes: number of training classes.
         validation: rows of the held-out identities.
         held_out: names of the held-out identities, sorted.
@@ -54,7 +57,7 @@ def split_faces(faces: Faces) -> Split:
     counts = Counter(owners)
     candidates = [n for n, count in counts.items() if n != UNLABELLED and count >= 2]
     candidates.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    names = sorted(candidates[:HELD_OUT_IDENTITIES])
+    names = sorted(candidates[: min(HELD_OUT_IDENTITIES, len(candidates) // 5)])
 
     templates = _templates(faces, owners, names)
     alike = templates @ templates.T - np.eye(len(names), dtype=np.float32)
@@ -69,8 +72,8 @@ def split_faces(faces: Faces) -> Split:
     in_training = Counter(owners[row] for row in train)
     people = sorted(n for n, count in in_training.items() if n != UNLABELLED and count >= 2)
     index = {name: label for label, name in enumerate(people)}
-    labels = np.full(len(owners), -1, np.int64)
-    labels[train] = [index.get(owners[row], -1) for row in train]
+    labels = np.full(len(owners), NOBODY, np.int64)
+    labels[train] = [index.get(owners[row], NOBODY) for row in train]
     kept = set(held_out)
     validation = np.array([row for row, owner in enumerate(owners) if owner in kept])
     return Split(train, labels, len(people), validation, held_out)

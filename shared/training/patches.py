@@ -1,0 +1,147 @@
+"""Stage 1 as the paper has it: CompNet and RecNet learn pictures, on patches of photographs.
+
+compactface train codec --profile paper --photographs FOLDER
+"""
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shared.errors import InvalidTraining
+from shared.training.codec import Codec, PointRecipe
+from shared.training.faces import image_files
+from shared.training.loop import shuffled, train
+from shared.training.optimizers import Group
+from shared.training.processes import Process
+from shared.training.recipe import Recipe, Schedule
+from shared.training.run_folder import begin
+
+
+class PatchRecipe(Recipe):
+    """How stage 1 trains on photographs.
+
+    Attributes:
+        point: name of the operating point in the making.
+        codec: its networks; its share means nothing here.
+        size: side of a patch in pixels, a multiple of 8.
+        patches: how many different ones are cut.
+        degrees: largest rotation, either way.
+        scale: smallest and largest magnification.
+        schedule: see there.
+    """
+
+    point: str
+    codec: PointRecipe
+    size: int = Field(ge=16, multiple_of=8)
+    patches: PositiveInt
+    degrees: float = Field(ge=0, le=180)
+    scale: tuple[float, float]
+    schedule: Schedule
+
+
+class Patches:
+    """Patches of photographs, each the same whenever it comes."""
+
+    def __init__(self, source: Path, recipe: PatchRecipe) -> None:
+        """Decode all photographs below `source`.
+
+        Raises:
+            InvalidTraining: there are none.
+        """
+        self._photographs = [_photograph(read()) for _, read in image_files(source)]
+        if not self._photographs:
+            raise InvalidTraining("NO_PHOTOGRAPHS", f"no photographs below {source}")
+        self._recipe = recipe
+
+    def batches(self, size: int, *, seed: int, start: int) -> Iterator[np.ndarray]:
+        """Numbers of patches; see `loop.Data`."""
+        return shuffled(np.arange(self._recipe.patches), size=size, seed=seed, start=start)
+
+    def load(self, batch: np.ndarray, process: Process) -> dict[str, Tensor]:
+        """`patches`: (N, 3, size, size) in [-1, 1]."""
+        cut = [self._cut(number) for number in batch[process.rank :: process.count].tolist()]
+        patches = torch.cat(cut).to(process.device)
+        return {"patches": patches.contiguous(memory_format=torch.channels_last)}
+
+    def _cut(self, number: int) -> Tensor:
+        random = np.random.default_rng((self._recipe.schedule.seed, number))
+        photograph = self._photographs[number % len(self._photographs)]
+        _, _, height, width = photograph.shape
+        size = self._recipe.size
+        angle = math.radians(random.uniform(-1, 1) * self._recipe.degrees)
+        span = size / random.uniform(*self._recipe.scale)
+        x, y = (max(0.0, 1 - span / side) * random.uniform(-1, 1) for side in (width, height))
+        cos, sin = math.cos(angle) * span, math.sin(angle) * span
+        theta = torch.tensor(
+            [[[cos / width, -sin / width, x], [sin / height, cos / height, y]]],
+            dtype=torch.float32,
+        )
+        grid = functional.affine_grid(theta, [1, 3, size, size], align_corners=False)
+        return functional.grid_sample(
+            photograph, grid, padding_mode="reflection", align_corners=False
+        )
+
+
+def _photograph(data: bytes) -> Tensor:
+    pixels = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+class PatchTraining(nn.Module):
+    """One codec and how far it is from the identity."""
+
+    def __init__(self, recipe: PatchRecipe) -> None:
+        super().__init__()
+        self.codecs = nn.ModuleDict({recipe.point: Codec(recipe.codec, quantize=False)})
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Equation 2 of the paper: the squared error summed over pixels, per patch.
+
+        The paper's pixels reach from 0 to 1, ours from -1 to 1.
+        """
+        patches = batch["patches"]
+        (codec,) = self.codecs.values()
+        error = (codec(patches).float() - patches.float()) / 2
+        squares = error.square().sum((1, 2, 3))
+        return {"loss": squares.mean(), "mse": error.square().mean()}
+
+
+class PatchStage:
+    """All of the codec learns."""
+
+    def __init__(self, lessons: Patches, network: PatchTraining) -> None:
+        self.lessons = lessons
+        self.network = network
+
+    def groups(self) -> Sequence[Group]:
+        """CompNet and RecNet, at one pace."""
+        return [Group([self.network])]
+
+    def heavy(self) -> Sequence[nn.Module]:
+        """The codec."""
+        return list(self.network.codecs.values())
+
+
+def train_on_patches(photographs: Path, recipe: PatchRecipe, out: Path) -> None:
+    """Train stage 1 on photographs, going on from `out` if it holds a checkpoint.
+
+    Args:
+        photographs: a folder, or zip archives in one.
+        recipe: what to do.
+        out: folder of the run.
+
+    Raises:
+        InvalidTraining: no photographs, or `out` was begun with another recipe.
+    """
+    torch.manual_seed(recipe.schedule.seed)
+    lessons = Patches(photographs, recipe)
+    begin(out, recipe, {})
+    train(PatchStage(lessons, PatchTraining(recipe)), recipe.schedule, out)

@@ -1,0 +1,136 @@
+"""A run's folder: the recipe it was begun with, its checkpoint, its TensorBoard log."""
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from shared.errors import InvalidTraining
+from shared.training.recipe import Recipe
+
+RECIPE_FILE, CHECKPOINT_FILE, LOG_FOLDER = "recipe.json", "last.pt", "tensorboard"
+_MAY_CHANGE = ("samples", "save_every")
+
+
+class Average:
+    """Exponential moving average of a network's parameters (its decay warms up)."""
+
+    def __init__(self, network: nn.Module, *, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move the average towards `network`, quickly at first."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averages = list(self.network.parameters())
+        torch._foreach_lerp_(averages, list(network.parameters()), 1 - decay)
+
+
+def begin(folder: Path, recipe: Recipe, shape: dict[str, Any]) -> None:
+    """Write down what a run was told, or check that it goes on as it began.
+
+    Args:
+        folder: of the run, made if missing.
+        recipe: of the stage.
+        shape: whatever else is needed to build its networks again.
+
+    Raises:
+        InvalidTraining: the run was begun with another recipe. Only its length may change.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    now = {"recipe": recipe.model_dump(mode="json"), "shape": shape}
+    path = folder / RECIPE_FILE
+    if path.exists() and (folder / CHECKPOINT_FILE).exists():
+        was = json.loads(path.read_text())
+        for field, old, new in _differences(was, now):
+            if field.rsplit(".", 1)[-1] not in _MAY_CHANGE:
+                raise InvalidTraining(
+                    "RECIPE_CHANGED",
+                    f"{folder} was begun with {field} = {old!r}, now it is {new!r}; "
+                    "choose another folder",
+                )
+    path.write_text(json.dumps(now, indent=2))
+
+
+def _differences(was: Any, now: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        keys = sorted(was.keys() | now.keys())
+        return [
+            found
+            for key in keys
+            for found in _differences(was.get(key), now.get(key), f"{path}.{key}".strip("."))
+        ]
+    return [] if was == now else [(path, was, now)]
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What a run was told: {"recipe": ..., "shape": ...}.
+
+    Raises:
+        InvalidTraining: this is no run's folder.
+    """
+    try:
+        told: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text())
+    except FileNotFoundError as error:
+        raise InvalidTraining("NO_RUN", f"{folder} holds no training run") from error
+    return told
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    step: int,
+    network: nn.Module,
+    average: Average,
+    optimizers: Sequence[torch.optim.Optimizer],
+) -> None:
+    """Write everything that goes on from here, and rename it into place."""
+    partial = folder / f"{CHECKPOINT_FILE}.partial"
+    state = {
+        "step": step,
+        "network": network.state_dict(),
+        "average": average.network.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
+    torch.save(state, partial)
+    partial.replace(folder / CHECKPOINT_FILE)
+
+
+def restore_checkpoint(
+    folder: Path,
+    *,
+    network: nn.Module,
+    average: Average,
+    optimizers: Sequence[torch.optim.Optimizer],
+) -> int:
+    """Go on from the folder's checkpoint; returns the steps done, 0 where there is none."""
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        return 0
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict(saved["network"])
+    average.network.load_state_dict(saved["average"])
+    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
+    step: int = saved["step"]
+    return step
+
+
+def averaged_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of a run, which are what later stages and models are made of.
+
+    Raises:
+        InvalidTraining: the run has no checkpoint yet.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        raise InvalidTraining("NO_CHECKPOINT", f"{folder} has no checkpoint yet")
+    weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)[
+        "average"
+    ]
+    return weights

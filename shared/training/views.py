@@ -1,0 +1,144 @@
+"""Views: mixtures of two faces, each with the teacher's answer to that very mixture.
+
+Tens of thousands of photographs are soon known by heart; there is no end of mixtures of two of
+them, and the teacher has an opinion on each. A student that agrees with it there agrees with it
+on strangers, too (Beyer et al., Knowledge distillation: a good teacher is patient and
+consistent, CVPR 2022).
+
+A view is kept as the few numbers that make it, not as pixels.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from shared.training.augment import Placement, place
+from shared.training.faces import SIZE, load_faces, to_bytes, to_tensor
+from shared.training.split import split_faces
+from shared.training.teacher import Teacher
+
+VIEWS_FILE = "views.npz"
+_BATCH = 64
+# A slope of 4 goes from one face to the other within half the width.
+_CUT_SLOPE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """V mixtures and what the teacher sees in them.
+
+    The share of the first face at a point (x, y) of [-1, 1]^2 is
+    clamp(share + slope * (x cos(direction) + y sin(direction)), 0, 1): a blend where the slope
+    is zero, else a cut with a soft edge.
+
+    Attributes:
+        first: (V,) rows of the faces.
+        second: (V,) rows of the faces they are mixed with.
+        mirrored: (V, 2) whether each of the two is.
+        share: (V,) in [0, 1].
+        slope: (V,) per half width.
+        direction: (V,) radians.
+        placement: (V, 4) see `augment.Placement`.
+        teacher: (V, D) unit vectors.
+    """
+
+    first: npt.NDArray[np.int32]
+    second: npt.NDArray[np.int32]
+    mirrored: npt.NDArray[np.bool_]
+    share: npt.NDArray[np.float32]
+    slope: npt.NDArray[np.float32]
+    direction: npt.NDArray[np.float32]
+    placement: npt.NDArray[np.float32]
+    teacher: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """How many views there are."""
+        return len(self.first)
+
+
+def render(views: Views, rows: npt.NDArray[np.int64], pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """The pixels of some views: (N, 3, 112, 112) in [-1, 1], as the teacher has seen them.
+
+    Args:
+        views: what to make.
+        rows: (N,) of `views`.
+        pixels: of all faces, (F, 112, 112, 3) RGB.
+    """
+    mirrored = torch.from_numpy(views.mirrored[rows])
+    first = to_tensor(pixels[views.first[rows]], mirrored[:, 0])
+    second = to_tensor(pixels[views.second[rows]], mirrored[:, 1])
+    axis = (torch.arange(SIZE) + 0.5) * (2 / SIZE) - 1
+    share, slope, direction = (
+        torch.from_numpy(column[rows])[:, None, None]
+        for column in (views.share, views.slope, views.direction)
+    )
+    along = axis[None, None, :] * direction.cos() + axis[None, :, None] * direction.sin()
+    weight = (share + slope * along).clamp(0, 1)[:, None]
+    mixed = torch.lerp(second, first, weight)
+    return place(mixed, Placement(*torch.from_numpy(views.placement[rows]).unbind(1)))
+
+
+def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
+    """Draw `count` views of the faces `rows`, every face as often as any other; no teacher yet."""
+    random = np.random.default_rng(seed)
+    rounds = 1 + count // len(rows)
+    first = np.concatenate([random.permutation(rows) for _ in range(rounds)])[:count]
+    cut = random.random(count) < 0.5
+    placement = np.stack(
+        [
+            random.uniform(-1, 1, count) * np.radians(5),
+            1 + random.uniform(-1, 1, count) * 0.07,
+            random.uniform(-1, 1, count) * 4 / 56,
+            random.uniform(-1, 1, count) * 4 / 56,
+        ],
+        axis=1,
+    )
+    return Views(
+        first=first.astype(np.int32),
+        second=random.choice(rows, count).astype(np.int32),
+        mirrored=random.random((count, 2)) < 0.5,
+        # A cut may lie off the middle, but not so far that only one face is left.
+        share=np.where(cut, 0.5 + random.uniform(-1, 1, count), random.random(count)).astype(
+            np.float32
+        ),
+        slope=np.where(cut, _CUT_SLOPE, 0).astype(np.float32),
+        direction=random.uniform(0, 2 * np.pi, count).astype(np.float32),
+        placement=placement.astype(np.float32),
+        teacher=np.empty((count, 0), np.float32),
+    )
+
+
+def cache_views(teacher: Path, cache: Path, *, count: int, seed: int, threads: int) -> None:
+    """Draw views of the training faces and ask the teacher, into `cache/views.npz`.
+
+    Args:
+        teacher: ONNX file.
+        cache: folder that already holds the faces and the teacher's embeddings of them.
+        count: views to draw.
+        seed: of all draws.
+        threads: cores for the teacher.
+    """
+    network = Teacher(teacher, threads=threads)
+    faces = load_faces(cache)
+    views = draw_views(split_faces(faces).train, count=count, seed=seed)
+    embeddings = []
+    for start in track(range(0, count, _BATCH), description="views"):
+        rows = np.arange(start, min(count, start + _BATCH))
+        embeddings.append(network.embed(to_bytes(render(views, rows, faces.pixels))))
+    answered = replace(views, teacher=np.concatenate(embeddings))
+    np.savez(cache / VIEWS_FILE, **asdict(answered))
+
+
+def load_views(cache: Path) -> Views:
+    """Read what `cache_views` has written."""
+    with np.load(cache / VIEWS_FILE) as stored:
+        return Views(**stored)
+
+
+NO_VIEWS = draw_views(np.zeros(1, np.int64), count=0, seed=0)
+"""For stages that mix nothing."""

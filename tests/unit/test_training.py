@@ -1,0 +1,246 @@
+"""Every stage of training, on a handful of invented faces, from pictures to a model."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from PIL import Image
+from typer.testing import CliRunner
+
+from command_line.main import app
+from shared.errors import InvalidTraining
+from shared.model_directory import ModelDirectory
+from shared.training.extractor import ExtractorRecipe
+from shared.training.faces import cache_faces, load_faces, to_bytes
+from shared.training.recipe import read_recipe, recipe_path
+from shared.training.run_folder import CHECKPOINT_FILE
+from shared.training.split import NOBODY, split_faces
+from shared.training.teacher import Teacher
+from shared.training.views import load_views, render
+
+PEOPLE, FACES_EACH = 40, 3
+PHOTOGRAPH = Path(__file__).parents[1] / "data" / "eileen_collins_portrait.jpg"
+
+
+def _invented_face(person: int, number: int) -> Image.Image:
+    """Blurred colours that differ more between people than between a person's pictures."""
+    coarse = np.random.default_rng(person).integers(0, 256, (7, 7, 3))
+    noise = np.random.default_rng((person, number)).integers(-20, 21, (7, 7, 3))
+    pixels = (coarse + noise).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(pixels).resize((112, 112), Image.Resampling.BICUBIC)
+
+
+def _teacher(path: Path) -> Path:
+    """A linear network on an 8x8 thumbnail: near pictures have near embeddings."""
+    weights = np.random.default_rng(0).normal(size=(3 * 8 * 8, 16)).astype(np.float32)
+    nodes = [
+        helper.make_node(
+            "AveragePool", ["input"], ["small"], kernel_shape=[14] * 2, strides=[14] * 2
+        ),
+        helper.make_node("Flatten", ["small"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "teacher",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 112, 112])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 16])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def _run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces of forty invented people, with a teacher's embeddings of them and of mixtures."""
+    folder = tmp_path_factory.mktemp("training")
+    for person in range(PEOPLE):
+        for number in range(FACES_EACH):
+            path = folder / "faces" / f"person{person}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _invented_face(person, number).save(path)
+    teacher = _teacher(folder / "teacher.onnx")
+    _run("cache", folder / "faces", "--teacher", teacher, "--cache", folder / "cache")
+    _run("views", "--teacher", teacher, "--cache", folder / "cache", "--count", 64)
+    return folder / "cache"
+
+
+@pytest.fixture(scope="module")
+def extractor(cache: Path) -> Path:
+    """A run of stage 0."""
+    _run("extractor", "--smoke", "--cache", cache, "--out", cache / "extractor")
+    return cache / "extractor"
+
+
+def test_zip_archives_and_folders_give_the_same_faces(cache: Path, tmp_path: Path) -> None:
+    source = cache.parent / "faces"
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for path in source.rglob("*.png"):
+            archive.write(path, path.relative_to(source))
+
+    left_out = cache_faces(tmp_path, tmp_path / "cache")
+
+    assert left_out == []
+    faces = load_faces(cache)
+    assert json.loads((tmp_path / "cache" / "names.json").read_text()) == faces.names
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / "faces.npy"), faces.pixels)
+
+
+def test_photographs_are_aligned_and_those_without_a_face_left_out(tmp_path: Path) -> None:
+    (tmp_path / "faces" / "somebody").mkdir(parents=True)
+    (tmp_path / "faces" / "somebody" / "photo.jpg").write_bytes(PHOTOGRAPH.read_bytes())
+    (tmp_path / "faces" / "somebody" / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (200, 150)).save(tmp_path / "faces" / "somebody" / "black.png")
+
+    left_out = cache_faces(tmp_path / "faces", tmp_path / "cache")
+
+    assert sorted(left_out) == ["somebody/black.png", "somebody/broken.jpg"]
+    assert np.load(tmp_path / "cache" / "faces.npy").shape == (1, 112, 112, 3)
+
+
+def test_a_folder_without_faces_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTraining, match="no picture below"):
+        cache_faces(tmp_path, tmp_path / "cache")
+
+
+def test_held_out_people_and_their_look_alikes_are_not_trained_on(cache: Path) -> None:
+    faces = load_faces(cache)
+
+    split = split_faces(faces)
+
+    owners = np.array(faces.identities())
+    assert len(split.held_out) > 0
+    assert not set(owners[split.train]) & set(split.held_out)
+    near = faces.teacher[split.train, 0] @ faces.teacher[split.validation, 0].T
+    assert near.max() < 0.7
+    assert (split.labels[split.validation] == NOBODY).all()
+
+
+def test_views_are_kept_with_the_teachers_answer_to_their_pixels(cache: Path) -> None:
+    faces, views = load_faces(cache), load_views(cache)
+    pixels = to_bytes(render(views, np.arange(5), faces.pixels))
+
+    answers = Teacher(cache.parent / "teacher.onnx", threads=1).embed(pixels)
+
+    np.testing.assert_allclose(answers, views.teacher[:5], atol=1e-5)
+
+
+def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> None:
+    folder = cache.parent
+    codec, classifier, joint = (folder / stage for stage in ("codec", "classifier", "joint"))
+    told = ("--smoke", "--cache", cache, "--extractor")
+    _run("codec", *told, extractor, "--out", codec)
+    _run("classifier", *told, extractor, "--out", classifier)
+    _run("joint", *told, classifier, "--codec", codec, "--out", joint)
+
+    runs = ("--run", extractor, "--run", codec, "--run", joint)
+    _run("publish", "1", *runs, "--cache", cache, "--models", folder / "models")
+
+    model = ModelDirectory.load(folder / "models", "default", "1")
+    assert set(model.manifest.codecs) == {"tiny", "small", "standard", "fine"}
+    assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
+
+
+def test_stage_one_of_the_paper_learns_pictures(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    text = recipe_path("paper", "codec").read_text()
+    text = text.replace("compile = true", "compile = false").replace(
+        "[64, 64, 64, 64]", "[8, 8, 8, 8]"
+    )
+    recipe.write_text(text.replace("batch = 20", "batch = 4"))
+
+    _run("codec", "--photographs", PHOTOGRAPH.parent, "--recipe", recipe, "--samples", 8,
+         "--out", tmp_path / "run")  # fmt: skip
+
+    weights = torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)
+    assert weights["step"] == 2
+    assert any(name.startswith("codecs.paper.compnet") for name in weights["average"])
+
+
+def test_a_run_that_was_stopped_ends_where_it_would_have_ended(cache: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    # With a rate that never falls, half a run is the first half of a whole one.
+    recipe.write_text(
+        recipe_path("smoke", "extractor").read_text().replace("decay = 0.8", "decay = 0.0")
+    )
+    for out, samples in (("whole", 32), ("parts", 16), ("parts", 32)):
+        _run("extractor", "--recipe", recipe, "--cache", cache, "--out", tmp_path / out,
+             "--samples", samples)  # fmt: skip
+
+    whole, parts = (
+        torch.load(tmp_path / out / CHECKPOINT_FILE, weights_only=True)
+        for out in ("whole", "parts")
+    )
+
+    assert whole["step"] == parts["step"] == 4
+    for name, weight in whole["average"].items():
+        torch.testing.assert_close(parts["average"][name], weight)
+
+
+def test_a_run_goes_on_only_with_the_recipe_it_was_begun_with(
+    cache: Path, extractor: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    text = recipe_path("smoke", "extractor").read_text()
+    recipe.write_text(text.replace("relation_weight = 8.0", "relation_weight = 4.0"))
+
+    result = CliRunner().invoke(
+        app, ["train", "extractor", "--recipe", str(recipe), "--cache", str(cache),
+              "--out", str(extractor)]
+    )  # fmt: skip
+
+    assert result.exit_code == 1
+    assert "recipe.relation_weight = 8.0, now it is 4.0" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("margin = 0.35", "margin = 1.35"), "margin: .*less than 1; got 1.35"),
+        (("margin = 0.35", "marge = 0.35"), "margin: Field required"),
+        (("seed = 1", "seed = 1\nsed = 2"), "schedule.sed: Extra inputs are not permitted"),
+        (("[schedule]", "[schedule"), "recipe.toml: "),
+    ],
+)
+def test_a_recipe_that_is_wrong_is_refused_by_the_name_of_the_field(
+    change: tuple[str, str], complaint: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe_path("default", "extractor").read_text().replace(*change))
+
+    with pytest.raises(InvalidTraining, match=complaint):
+        read_recipe(ExtractorRecipe, path)
+
+
+def test_a_profile_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(InvalidTraining, match="known: default, paper, paper-cpu, smoke"):
+        recipe_path("fast", "codec")
+
+
+def test_several_processes_train_together(cache: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "command_line", "train", "extractor", "--smoke", "--cache", str(cache),
+        "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=110)
+
+    assert torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)["step"] == 2
