@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 
-from google.protobuf.duration_pb2 import Duration
-
-from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
+from compactface.v1 import compact_map_pb2, recognizer_pb2
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION
-from recognizer_service.gallery.records import Collection, Face, SightingOutcome, Subject
+from recognizer_service.gallery.records import SightingOutcome
 from recognizer_service.questions import (
     AppliedThreshold,
     Candidate,
     Criterion,
     Decision,
-    EnrolRequest,
     FaceMap,
     Identification,
     Probe,
@@ -22,7 +19,7 @@ from recognizer_service.questions import (
 )
 from shared.errors import InvalidInput
 from shared.model_directory.manifest import CodecSpec
-from shared.service.moment import moment, timestamp
+from shared.service.moment import moment
 
 _IDENTIFY_DECISIONS = {
     Decision.MATCH: recognizer_pb2.IDENTIFY_DECISION_MATCH,
@@ -79,26 +76,6 @@ def probe(message: recognizer_pb2.Probe) -> Probe:
     return face_map(message.map, field="probe.map")
 
 
-def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRequest:
-    """Whom to enrol.
-
-    Raises:
-        InvalidInput: INVALID_TIME.
-    """
-    return EnrolRequest(
-        maps=[
-            face_map(message, field=f"maps[{position}]")
-            for position, message in enumerate(request.maps)
-        ],
-        subject_id=request.subject_id,
-        display_name=request.display_name,
-        create_only=request.create_only,
-        allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
-        request_id=request.request_id,
-        caller=caller,
-    )
-
-
 def identify_criterion(message: recognizer_pb2.IdentifyThreshold) -> Criterion:
     """How sure an identification must be; an empty message leaves it to the collection."""
     kind = message.WhichOneof("criterion")
@@ -132,7 +109,7 @@ def verify_response(answer: Verification) -> recognizer_pb2.VerifyResponse:
     """The answer to Verify."""
     return recognizer_pb2.VerifyResponse(
         decision=_VERIFY_DECISIONS[answer.decision],
-        similarity=_shown(answer.similarity),
+        similarity=shown_similarity(answer.similarity),
         estimated_fmr=answer.estimated_fmr or 0.0,
         estimate_extrapolated=answer.estimate_extrapolated,
         threshold=_threshold(answer.threshold),
@@ -161,46 +138,9 @@ def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec
     ]
 
 
-def whole_seconds(message: Duration) -> int:
-    """A duration in seconds; one that has begun counts."""
-    return message.seconds + (message.nanos > 0)
-
-
-def collection_message(collection: Collection) -> gallery_pb2.Collection:
-    """A collection as it is answered."""
-    message = gallery_pb2.Collection(
-        collection_id=collection.collection_id,
-        max_fpir=collection.max_fpir,
-        max_fmr=collection.max_fmr,
-        create_time=timestamp(collection.created_at),
-        subject_count=collection.subject_count,
-        face_count=collection.face_count,
-    )
-    message.sighting_retention.FromSeconds(collection.sighting_retention_s)
-    return message
-
-
-def subject_message(subject: Subject) -> gallery_pb2.Subject:
-    """A subject as it is answered."""
-    return gallery_pb2.Subject(
-        subject_id=subject.subject_id,
-        display_name=subject.display_name,
-        create_time=timestamp(subject.created_at),
-        face_count=subject.face_count,
-    )
-
-
-def face_message(face: Face) -> gallery_pb2.EnrolledFace:
-    """An enrolled face as it is answered, without its map."""
-    return gallery_pb2.EnrolledFace(
-        face_id=face.face_id,
-        subject_id=face.subject_id,
-        codec_id=face.codec_id,
-        size_bytes=len(face.png),
-        quality=face.quality,
-        capture_time=timestamp(face.captured_at) if face.captured_at else None,
-        create_time=timestamp(face.created_at),
-    )
+def shown_similarity(similarity: float) -> float:
+    """Rounded, so that nobody climbs to a face by small steps of its similarity."""
+    return round(similarity, 3)
 
 
 def _candidate(candidate: Candidate) -> recognizer_pb2.Candidate:
@@ -208,7 +148,7 @@ def _candidate(candidate: Candidate) -> recognizer_pb2.Candidate:
         subject_id=candidate.hit.subject_id,
         display_name=candidate.hit.display_name,
         face_id=candidate.hit.face_id,
-        similarity=_shown(candidate.hit.similarity),
+        similarity=shown_similarity(candidate.hit.similarity),
         matched=candidate.matched,
     )
 
@@ -228,8 +168,3 @@ def _timings(timings: Timings) -> recognizer_pb2.RecognizeTimings:
     return recognizer_pb2.RecognizeTimings(
         unpack_ms=timings.unpack_ms, embed_ms=timings.embed_ms, match_ms=timings.match_ms
     )
-
-
-def _shown(similarity: float) -> float:
-    """Rounded, so that nobody climbs to a face by small steps of its similarity."""
-    return round(similarity, 3)

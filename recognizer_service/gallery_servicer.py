@@ -1,41 +1,49 @@
 # ruff: noqa: N802, ARG002 - names and signatures are the protocol's
 """GalleryService: receive, convert, call, convert, send."""
 
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc
-from recognizer_service import conversions
-from recognizer_service.gallery.collection import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR
+from recognizer_service import conversions, gallery_conversions
+from recognizer_service.bulk_enrolment import enroll_all
 from recognizer_service.peer import certified_name
 from recognizer_service.recognizer import Recognizer
 from shared.errors import InvalidInput
 from shared.service.interceptor import Context
+from shared.service.moment import moment
+from shared.service.stopping import until_stopping
 
 _DEFAULT_PAGE = 100
 
 
 class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
-    """Collections, subjects and faces. What is not here yet answers UNIMPLEMENTED."""
+    """Collections, subjects and faces. What is not here yet answers UNIMPLEMENTED.
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    Args:
+        recognizer: the domain.
+        stopping: ends streams when it is set.
+    """
+
+    def __init__(self, recognizer: Recognizer, stopping: asyncio.Event) -> None:
         self._recognizer = recognizer
+        self._stopping = stopping
         self._gallery = recognizer.gallery
 
     async def CreateCollection(
         self, request: gallery_pb2.CreateCollectionRequest, context: Context
     ) -> gallery_pb2.CreateCollectionResponse:
         """Create an isolated gallery."""
-        asked = request.collection
-        try:
+        with _errors_in_collection():
             created = await self._recognizer.in_thread(
                 self._gallery.collections.create,
-                asked.collection_id,
-                max_fpir=asked.max_fpir or DEFAULT_MAX_FPIR,
-                max_fmr=asked.max_fmr or DEFAULT_MAX_FMR,
-                sighting_retention_s=conversions.whole_seconds(asked.sighting_retention),
+                request.collection.collection_id,
+                caller=_caller(context),
+                **gallery_conversions.new_settings(request.collection),
             )
-        except InvalidInput as error:  # seconds there, a Duration here
-            raise error.in_field(f"collection.{error.field.removesuffix('_s')}") from None
         return gallery_pb2.CreateCollectionResponse(
-            collection=conversions.collection_message(created)
+            collection=gallery_conversions.collection_message(created)
         )
 
     async def GetCollection(
@@ -45,7 +53,9 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
         found = await self._recognizer.in_thread(
             self._gallery.collections.get, conversions.collection_id(request.collection)
         )
-        return gallery_pb2.GetCollectionResponse(collection=conversions.collection_message(found))
+        return gallery_pb2.GetCollectionResponse(
+            collection=gallery_conversions.collection_message(found)
+        )
 
     async def ListCollections(
         self, request: gallery_pb2.ListCollectionsRequest, context: Context
@@ -57,8 +67,23 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             page_token=request.page_token,
         )
         return gallery_pb2.ListCollectionsResponse(
-            collections=map(conversions.collection_message, page.items),
+            collections=map(gallery_conversions.collection_message, page.items),
             next_page_token=page.next_page_token,
+        )
+
+    async def UpdateCollection(
+        self, request: gallery_pb2.UpdateCollectionRequest, context: Context
+    ) -> gallery_pb2.UpdateCollectionResponse:
+        """Change a collection's defaults, quotas and retention."""
+        with _errors_in_collection():
+            changed = await self._recognizer.in_thread(
+                self._gallery.collections.update,
+                request.collection.collection_id,
+                caller=_caller(context),
+                **gallery_conversions.changed_settings(request),
+            )
+        return gallery_pb2.UpdateCollectionResponse(
+            collection=gallery_conversions.collection_message(changed)
         )
 
     async def DeleteCollection(
@@ -66,7 +91,10 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
     ) -> gallery_pb2.DeleteCollectionResponse:
         """Delete a collection with all it holds."""
         deletion = await self._recognizer.in_thread(
-            self._gallery.collections.delete, request.collection, force=request.force
+            self._gallery.collections.delete,
+            request.collection,
+            force=request.force,
+            caller=_caller(context),
         )
         return gallery_pb2.DeleteCollectionResponse(
             faces_deleted=deletion.faces_deleted, erased=deletion.erased
@@ -76,15 +104,21 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
         self, request: gallery_pb2.EnrollRequest, context: Context
     ) -> gallery_pb2.EnrollResponse:
         """Add faces to a subject."""
-        enrolled = await self._recognizer.enroll(
+        answer = await self._recognizer.enroller.enroll(
             conversions.collection_id(request.collection),
-            conversions.enrol_request(request, caller=certified_name(context) or ""),
+            gallery_conversions.enrol_request(request, caller=_caller(context)),
         )
-        return gallery_pb2.EnrollResponse(
-            subject=conversions.subject_message(enrolled.subject),
-            faces=map(conversions.face_message, enrolled.faces),
-            repeated_request=enrolled.repeated,
-        )
+        return gallery_conversions.enroll_response(answer)
+
+    async def BulkEnroll(
+        self, request_iterator: AsyncIterator[gallery_pb2.BulkEnrollRequest], context: Context
+    ) -> AsyncIterator[gallery_pb2.BulkEnrollResponse]:
+        """Enroll many, with a result for each."""
+        requests = until_stopping(request_iterator, self._stopping)
+        answers = enroll_all(self._recognizer.enroller, requests, caller=_caller(context))
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
 
     async def GetSubject(
         self, request: gallery_pb2.GetSubjectRequest, context: Context
@@ -96,8 +130,8 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             request.subject_id,
         )
         return gallery_pb2.GetSubjectResponse(
-            subject=conversions.subject_message(subject),
-            faces=map(conversions.face_message, faces),
+            subject=gallery_conversions.subject_message(subject),
+            faces=map(gallery_conversions.face_message, faces),
         )
 
     async def ListSubjects(
@@ -107,12 +141,29 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
         page = await self._recognizer.in_thread(
             self._gallery.subjects.list,
             conversions.collection_id(request.collection),
+            only=gallery_conversions.subject_filter(request),
             page_size=request.page_size or _DEFAULT_PAGE,
             page_token=request.page_token,
         )
         return gallery_pb2.ListSubjectsResponse(
-            subjects=map(conversions.subject_message, page.items),
+            subjects=map(gallery_conversions.subject_message, page.items),
             next_page_token=page.next_page_token,
+        )
+
+    async def UpdateSubject(
+        self, request: gallery_pb2.UpdateSubjectRequest, context: Context
+    ) -> gallery_pb2.UpdateSubjectResponse:
+        """Change what is known of a subject, but for its faces."""
+        changed = await self._recognizer.in_thread(
+            self._gallery.subjects.update,
+            conversions.collection_id(request.collection),
+            request.subject_id,
+            revision=request.revision or None,
+            caller=_caller(context),
+            **gallery_conversions.subject_changes(request),
+        )
+        return gallery_pb2.UpdateSubjectResponse(
+            subject=gallery_conversions.subject_message(changed)
         )
 
     async def DeleteSubject(
@@ -123,6 +174,7 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             self._gallery.subjects.delete,
             conversions.collection_id(request.collection),
             request.subject_id,
+            caller=_caller(context),
         )
         return gallery_pb2.DeleteSubjectResponse(
             faces_deleted=deletion.faces_deleted, erased=deletion.erased
@@ -137,7 +189,7 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             conversions.collection_id(request.collection),
             request.face_id,
         )
-        return gallery_pb2.GetFaceResponse(face=conversions.face_message(face))
+        return gallery_pb2.GetFaceResponse(face=gallery_conversions.face_message(face))
 
     async def ListFaces(
         self, request: gallery_pb2.ListFacesRequest, context: Context
@@ -148,7 +200,7 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             conversions.collection_id(request.collection),
             request.subject_id,
         )
-        return gallery_pb2.ListFacesResponse(faces=map(conversions.face_message, faces))
+        return gallery_pb2.ListFacesResponse(faces=map(gallery_conversions.face_message, faces))
 
     async def DeleteFace(
         self, request: gallery_pb2.DeleteFaceRequest, context: Context
@@ -158,5 +210,42 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             self._gallery.subjects.delete_face,
             conversions.collection_id(request.collection),
             request.face_id,
+            caller=_caller(context),
         )
         return gallery_pb2.DeleteFaceResponse(erased=deletion.erased)
+
+    async def ListAuditEvents(
+        self, request: gallery_pb2.ListAuditEventsRequest, context: Context
+    ) -> gallery_pb2.ListAuditEventsResponse:
+        """One page of who did what to whom."""
+        since = None
+        if request.HasField("start_time"):
+            since = moment(request.start_time, field="start_time")
+        page = await self._recognizer.in_thread(
+            self._gallery.audit.list,
+            collection_id=request.collection_id,
+            subject_id=request.subject_id,
+            since=since,
+            page_size=request.page_size or _DEFAULT_PAGE,
+            page_token=request.page_token,
+        )
+        return gallery_pb2.ListAuditEventsResponse(
+            events=map(gallery_conversions.audit_message, page.items),
+            next_page_token=page.next_page_token,
+        )
+
+
+def _caller(context: Context) -> str:
+    """Who asks, as far as is known."""
+    return certified_name(context) or ""
+
+
+@contextmanager
+def _errors_in_collection() -> Iterator[None]:
+    """Name the field of the message: seconds in the domain are a Duration there."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.field == "update_mask":
+            raise
+        raise error.in_field(f"collection.{error.field.removesuffix('_s')}") from None

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
-from recognizer_service.gallery.records import Collection, SubjectHit
+from recognizer_service.gallery.records import Agreement, Collection, SubjectHit
 from recognizer_service.questions import (
     Candidate,
     Criterion,
     Decision,
+    Disagreement,
     FaceMap,
     Identification,
     Timings,
     Verification,
 )
 from recognizer_service.thresholds import Thresholds
+from shared.errors import FailedPrecondition
 
 
 class Judge:
@@ -47,7 +49,7 @@ class Judge:
             self._thresholds.applied(
                 criterion,
                 default_rate=collection.max_fpir,
-                faces=collection.face_count,
+                faces=collection.comparisons,
                 codecs=(face.codec_id, hit.codec_id),
             )
             for hit in hits
@@ -117,11 +119,34 @@ class Judge:
             self._thresholds.applied(
                 Criterion(),
                 default_rate=collection.max_fpir,
-                faces=collection.face_count,
+                faces=collection.comparisons,
                 codecs=(codec_id, codec_id),
             ).similarity
             for codec_id in codecs
         )
+
+    def disagreements(
+        self, agreements: Sequence[Agreement], collection: Collection
+    ) -> tuple[Disagreement, ...]:
+        """New faces that Verify would not have taken for their subject, as it was before.
+
+        Where the model is not calibrated for the codecs nothing can be said.
+        """
+        found = []
+        for agreement in agreements:
+            try:
+                threshold = self._thresholds.applied(
+                    Criterion(),
+                    default_rate=collection.max_fmr,
+                    faces=agreement.earlier_faces,
+                    codecs=agreement.codec_ids,
+                )
+            except FailedPrecondition:
+                continue
+            if agreement.similarity < threshold.similarity:
+                similarity = agreement.similarity
+                found.append(Disagreement(agreement.face_id, similarity, threshold.similarity))
+        return tuple(found)
 
     def _decide(self, judged: Sequence[FaceMap], *, matched: bool) -> Decision:
         if any(face.quality is not None and face.quality < self._min_quality for face in judged):

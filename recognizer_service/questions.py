@@ -2,13 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.records import SubjectHit
+from recognizer_service.gallery.records import Enrolled, SubjectHit
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,10 @@ class EnrolRequest:
         create_only: refuse a known subject.
         allow_duplicates: enrol even if another subject looks the same.
         request_id: makes the call safe to repeat; "": it is not.
-        caller: whose request ids these are.
+        caller: who asks, and whose request ids these are.
+        metadata: facts to keep with the subject; none keeps what a known subject has.
+        labels: words to list the subject by; none keeps those of a known subject.
+        expires_at: when to delete the subject; None keeps that of a known subject.
     """
 
     maps: Sequence[FaceMap]
@@ -61,6 +64,32 @@ class EnrolRequest:
     allow_duplicates: bool
     request_id: str
     caller: str
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    labels: Sequence[str] = dataclasses.field(default=(), repr=False)
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A new face that looks unlike the earlier ones of its subject.
+
+    Attributes:
+        face_id: the new face.
+        similarity: cosine in [-1, 1] to the most similar of the earlier ones.
+        threshold: what a verification would have asked for.
+    """
+
+    face_id: str
+    similarity: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolAnswer:
+    """What was enrolled, and which of the new faces are doubtful."""
+
+    enrolled: Enrolled
+    disagreements: tuple[Disagreement, ...]
 
 
 @dataclass(frozen=True, slots=True)

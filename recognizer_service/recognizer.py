@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from recognizer_service.batcher import Batcher
 from recognizer_service.embedder import Embedder
+from recognizer_service.enroller import Enroller
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
 from recognizer_service.gallery.records import (
     Collection,
     Embedding,
-    Enrolled,
-    Enrolment,
-    NewFace,
     Sighting,
     SightingOutcome,
 )
@@ -25,7 +22,6 @@ from recognizer_service.judge import Judge
 from recognizer_service.metrics import RecognizerMetrics
 from recognizer_service.questions import (
     Criterion,
-    EnrolRequest,
     FaceMap,
     Identification,
     Probe,
@@ -34,7 +30,6 @@ from recognizer_service.questions import (
     Verification,
 )
 from recognizer_service.thresholds import Thresholds, check_criterion
-from shared.errors import InvalidInput
 from shared.inference.map_decoder import CodedMap, MapDecoder
 
 P = ParamSpec("P")
@@ -42,7 +37,13 @@ T = TypeVar("T")
 
 
 class Recognizer:
-    """Decodes, embeds, compares and remembers; its methods run on one event loop."""
+    """Decodes, embeds, compares and remembers; its methods run on one event loop.
+
+    Attributes:
+        decoder: RecNets and extractor.
+        gallery: who is known.
+        enroller: makes people known.
+    """
 
     def __init__(
         self,
@@ -68,6 +69,9 @@ class Recognizer:
         self.gallery = gallery
         self._embedder = Embedder(decoder, batcher)
         self._judge = Judge(Thresholds(decoder.model.manifest), min_quality=min_quality)
+        self.enroller = Enroller(
+            gallery=gallery, embedder=self._embedder, judge=self._judge, in_thread=self.in_thread
+        )
         self._executor = executor
         self._metrics = metrics
 
@@ -141,44 +145,11 @@ class Recognizer:
             collection,
             timings,
             codecs=(face.codec_id, hit.codec_id),
-            faces=subject.face_count,
+            faces=1 if collection.by_template else subject.face_count,
             face_id=hit.face_id,
         )
         self._metrics.answered("verify", answer.decision, timings)
         return answer
-
-    async def enroll(self, collection_id: str, request: EnrolRequest) -> Enrolled:
-        """Add faces to a subject: all or none, durable on return.
-
-        Raises:
-            InvalidInput: a bad map or a field beyond its limit.
-            NotFound: no such collection.
-            AlreadyExists: SUBJECT_EXISTS, DUPLICATE_FACE or REQUEST_ID_REUSED.
-            UnknownCodec: no decoder for one of the maps.
-            FailedPrecondition: too many faces; NOT_CALIBRATED, if duplicates are refused.
-        """
-        _check_face_count(len(request.maps))
-        collection = await self._collection(collection_id)
-        embeddings = await self._embedder.embed(request.maps, Timings())
-        enrolment = Enrolment(
-            faces=tuple(
-                NewFace(face.codec_id, face.png, embedding, face.quality, face.capture_time)
-                for face, embedding in zip(request.maps, embeddings, strict=True)
-            ),
-            subject_id=request.subject_id or None,
-            display_name=request.display_name,
-            create_only=request.create_only,
-        )
-        return await self.in_thread(
-            self.gallery.enroll,
-            collection_id,
-            enrolment,
-            caller=request.caller,
-            request_id=request.request_id,
-            duplicate_similarity=None
-            if request.allow_duplicates
-            else self._judge.duplicate_similarity(request.maps, collection),
-        )
 
     async def accept_sighting(
         self, collection_id: str, sighting_id: str, camera_id: str, face: FaceMap
@@ -226,14 +197,4 @@ class Recognizer:
         seen = await self.in_thread(self.gallery.sightings.get, collection_id, probe.id)
         return FaceMap(
             seen.codec_id, seen.png, seen.quality, seen.captured_at, field="probe.sighting_id"
-        )
-
-
-def _check_face_count(count: int) -> None:
-    """Refuse before embedding what the gallery would refuse after it."""
-    if not 1 <= count <= MAX_FACES_PER_SUBJECT:
-        raise InvalidInput(
-            "INVALID_FACE_COUNT",
-            f"{count} faces given; 1 to {MAX_FACES_PER_SUBJECT} are accepted",
-            field="maps",
         )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import structlog
 import torch
@@ -58,6 +59,7 @@ async def listening(
             settings.gallery,
             embedding_space=decoder.embedding_space,
             faiss_threads=settings.faiss_threads,
+            audit_retention=timedelta(days=settings.audit_days),
         ) as gallery,
         ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="gallery") as executor,
     ):
@@ -107,7 +109,7 @@ def _add_services(recognizer: Recognizer, settings: RecognizerSettings, host: Se
         RecognizerServicer(recognizer, settings, host.stopping), host.server
     )
     gallery_pb2_grpc.add_GalleryServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        GalleryServicer(recognizer), host.server
+        GalleryServicer(recognizer, host.stopping), host.server
     )
 
 

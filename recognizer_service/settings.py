@@ -18,6 +18,7 @@ class RecognizerSettings(ServiceSettings):
     port: Port = Field(50052, description="gRPC port; 0 takes a free one")
     metrics_port: Port = Field(9465, description="Prometheus port; 0 takes a free one")
     gallery: Path = Field(Path("gallery.sqlite"), description="SQLite file, made if missing")
+    audit_days: int = Field(365, ge=1, le=36500, description="how long audit events are kept")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where inference runs")
     torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")
     faiss_threads: int = Field(1, ge=1, le=256, description="cores for one search")

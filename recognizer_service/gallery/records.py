@@ -83,6 +83,16 @@ class Collection:
     subject_retention_s: int
     subject_score: SubjectScore
 
+    @property
+    def by_template(self) -> bool:
+        """Whether a subject is compared once, and not face by face."""
+        return self.subject_score is SubjectScore.MEAN_TEMPLATE
+
+    @property
+    def comparisons(self) -> int:
+        """How many comparisons a search of it is the best of."""
+        return self.subject_count if self.by_template else self.face_count
+
 
 class SubjectChanges(TypedDict, total=False):
     """What can be changed of a `Subject`; `expires_at` None: as its collection has it."""

@@ -1,0 +1,121 @@
+"""Making people known: embedding what came, refusing what must not be enrolled, and storing it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+from recognizer_service.embedder import Embedder
+from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
+from recognizer_service.gallery.records import Collection, Embedding, Enrolment, NewFace
+from recognizer_service.judge import Judge
+from recognizer_service.questions import EnrolAnswer, EnrolRequest, Timings
+from shared.errors import InvalidInput, Overloaded
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PATIENT_TRIES = 20
+
+
+class InThread(Protocol):
+    """Runs a blocking call of the gallery in a thread."""
+
+    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the call gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedEnrolment:
+    """An enrolment that only has to be stored."""
+
+    collection: Collection
+    request: EnrolRequest
+    embeddings: Sequence[Embedding]
+
+
+class Enroller:
+    """Enrols in two steps, so that many can be embedded at once and stored in order."""
+
+    def __init__(
+        self, *, gallery: Gallery, embedder: Embedder, judge: Judge, in_thread: InThread
+    ) -> None:
+        """Take the recognizer's parts."""
+        self._gallery = gallery
+        self._embedder = embedder
+        self._judge = judge
+        self._in_thread = in_thread
+
+    async def enroll(self, collection_id: str, request: EnrolRequest) -> EnrolAnswer:
+        """Add faces to a subject: all or none, durable on return.
+
+        Raises:
+            InvalidInput: a bad map or a field beyond its limit.
+            NotFound: no such collection.
+            AlreadyExists: SUBJECT_EXISTS, DUPLICATE_FACE or REQUEST_ID_REUSED.
+            UnknownCodec: no decoder for one of the maps.
+            FailedPrecondition: TOO_MANY_FACES; QUOTA_EXCEEDED; NOT_CALIBRATED, if duplicates
+                are refused.
+            Overloaded: too many maps wait for inference.
+        """
+        return await self.store(await self.prepare(collection_id, request))
+
+    async def prepare(self, collection_id: str, request: EnrolRequest) -> PreparedEnrolment:
+        """Check and embed the maps; raises as `enroll`."""
+        _check_face_count(len(request.maps))
+        collection = await self._in_thread(self._gallery.collections.get, collection_id)
+        embeddings = await self._embedder.embed(request.maps, Timings())
+        return PreparedEnrolment(collection, request, embeddings)
+
+    async def prepare_patiently(
+        self, collection_id: str, request: EnrolRequest
+    ) -> PreparedEnrolment:
+        """`prepare`, waiting for room where there is none: who sends many is in no hurry."""
+        for _ in range(_PATIENT_TRIES):
+            try:
+                return await self.prepare(collection_id, request)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after_s)
+        return await self.prepare(collection_id, request)
+
+    async def store(self, prepared: PreparedEnrolment) -> EnrolAnswer:
+        """Store what was prepared; raises as `enroll`."""
+        request, collection = prepared.request, prepared.collection
+        enrolled = await self._in_thread(
+            self._gallery.enroll,
+            collection.collection_id,
+            _enrolment(prepared),
+            caller=request.caller,
+            request_id=request.request_id,
+            duplicate_similarity=None
+            if request.allow_duplicates
+            else self._judge.duplicate_similarity(request.maps, collection),
+        )
+        return EnrolAnswer(enrolled, self._judge.disagreements(enrolled.agreements, collection))
+
+
+def _enrolment(prepared: PreparedEnrolment) -> Enrolment:
+    request = prepared.request
+    return Enrolment(
+        faces=tuple(
+            NewFace(face.codec_id, face.png, embedding, face.quality, face.capture_time)
+            for face, embedding in zip(request.maps, prepared.embeddings, strict=True)
+        ),
+        subject_id=request.subject_id or None,
+        display_name=request.display_name,
+        create_only=request.create_only,
+        metadata=request.metadata,
+        labels=tuple(request.labels),
+        expires_at=request.expires_at,
+    )
+
+
+def _check_face_count(count: int) -> None:
+    """Refuse before embedding what the gallery would refuse after it."""
+    if not 1 <= count <= MAX_FACES_PER_SUBJECT:
+        raise InvalidInput(
+            "INVALID_FACE_COUNT",
+            f"{count} faces given; 1 to {MAX_FACES_PER_SUBJECT} are accepted",
+            field="maps",
+        )
