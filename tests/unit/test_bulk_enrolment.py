@@ -1,0 +1,113 @@
+"""How enrolments in bulk are held up: by answers that nobody takes, and by a full queue."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+import pytest
+
+from compactface.v1.compact_map_pb2 import CompactMap
+from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW, BulkEnrollRequest, EnrollRequest
+from recognizer_service.bulk_enrolment import enroll_all
+from recognizer_service.embedder import Embedder
+from recognizer_service.enroller import Enroller
+from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.records import Embedding
+from recognizer_service.judge import Judge
+from recognizer_service.questions import FaceMap, Timings
+from recognizer_service.thresholds import Thresholds
+from shared.errors import Overloaded, Unavailable
+from shared.model_directory import ModelDirectory
+from tests.gallery_faces import SPACE, embedding
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BusyEmbedder:
+    """Refuses so many times before it embeds; every face looks different."""
+
+    def __init__(self, error: Exception, *, refusals: int) -> None:
+        self._error = error
+        self._refusals = refusals
+        self._seed = 0
+
+    async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
+        """As `Embedder.embed`."""
+        del timings
+        if self._refusals:
+            self._refusals -= 1
+            raise self._error
+        self._seed += len(faces)
+        return [embedding(self._seed + position) for position in range(len(faces))]
+
+
+async def at_once(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return call(*args, **kwargs)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make(gallery: Gallery, tiny_model: ModelDirectory) -> Callable[[BusyEmbedder], Enroller]:
+    """Makes an enroller that embeds with a stand-in."""
+    return lambda busy: Enroller(
+        gallery=gallery,
+        embedder=cast("Embedder", busy),
+        judge=Judge(Thresholds(tiny_model.manifest), min_quality=0),
+        in_thread=at_once,
+    )
+
+
+def overloaded() -> Overloaded:
+    return Overloaded("INFERENCE_QUEUE_FULL", "full", retry_after_s=0)
+
+
+async def requests(count: int, read: list[int] | None = None) -> AsyncIterator[BulkEnrollRequest]:
+    for number in range(count):
+        if read is not None:
+            read.append(number)
+        yield BulkEnrollRequest(
+            enroll=EnrollRequest(
+                subject_id=f"person-{number}",
+                maps=[CompactMap(codec_id="0" * 16, png=b"map")],
+                on_duplicate=ON_DUPLICATE_ALLOW,
+            )
+        )
+
+
+async def test_no_more_is_read_than_is_in_work(make: Callable[[BusyEmbedder], Enroller]) -> None:
+    enroller = make(BusyEmbedder(overloaded(), refusals=0))
+    read: list[int] = []
+    async with aclosing(enroll_all(enroller, requests(500, read), caller="")) as answers:
+        for taken in range(1, 60):
+            await anext(answers)
+            assert len(read) <= taken + 32
+    assert len(read) < 100
+
+
+async def test_a_full_queue_is_waited_for(make: Callable[[BusyEmbedder], Enroller]) -> None:
+    enroller = make(BusyEmbedder(overloaded(), refusals=15))
+    answers = [answer async for answer in enroll_all(enroller, requests(5), caller="")]
+    assert [answer.response.subject.subject_id for answer in answers] == [
+        f"person-{number}" for number in range(5)
+    ]
+
+
+async def test_a_queue_that_stays_full_fails_the_item(
+    make: Callable[[BusyEmbedder], Enroller],
+) -> None:
+    enroller = make(BusyEmbedder(overloaded(), refusals=10_000))
+    (answer,) = [answer async for answer in enroll_all(enroller, requests(1), caller="")]
+    assert answer.error.message == "full"
+
+
+async def test_a_service_that_stops_ends_it(make: Callable[[BusyEmbedder], Enroller]) -> None:
+    enroller = make(BusyEmbedder(Unavailable("SHUTTING_DOWN", "bye"), refusals=1))
+    with pytest.raises(Unavailable):
+        _ = [answer async for answer in enroll_all(enroller, requests(1), caller="")]
