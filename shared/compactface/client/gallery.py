@@ -1,14 +1,18 @@
-"""Client of GalleryService: collections, subjects and their faces."""
+"""Client of GalleryService, second part: subjects and their faces."""
 
 import uuid
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
 
-from compactface.client.channel import Tls
-from compactface.client.client import Client
-from compactface.v1 import gallery_pb2, gallery_pb2_grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from compactface.client.collections import CollectionsClient
+from compactface.v1 import gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
+
+OnDuplicate = Literal["reject", "allow"]
+"""What to do when another subject looks the same."""
 
 _ON_DUPLICATE = {
     "reject": gallery_pb2.ON_DUPLICATE_REJECT,
@@ -16,65 +20,39 @@ _ON_DUPLICATE = {
 }
 
 
-class GalleryClient(Client):
+def enrolment(
+    maps: Sequence[CompactMap],
+    *,
+    subject_id: str = "",
+    display_name: str = "",
+    collection: str = "",
+    on_duplicate: OnDuplicate = "reject",
+    create_only: bool = False,
+    request_id: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
+    expire_time: datetime | None = None,
+) -> gallery_pb2.EnrollRequest:
+    """Whom to enroll, for `GalleryClient.bulk_enroll`; arguments as in `GalleryClient.enroll`."""
+    return gallery_pb2.EnrollRequest(
+        collection=collection,
+        subject_id=subject_id,
+        display_name=display_name,
+        maps=maps,
+        on_duplicate=_ON_DUPLICATE[on_duplicate],
+        request_id=str(uuid.uuid4()) if request_id is None else request_id,
+        create_only=create_only,
+        metadata=metadata,
+        labels=labels,
+        expire_time=expire_time,
+    )
+
+
+class GalleryClient(CollectionsClient):
     """The part of `RecognizerClient` that changes and reads the gallery.
 
     Everywhere `collection` "" is "default".
     """
-
-    def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
-        super().__init__(target, tls=tls, timeout_s=timeout_s)
-        self._gallery = gallery_pb2_grpc.GalleryServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
-
-    def create_collection(
-        self,
-        collection_id: str,
-        *,
-        max_fpir: float = 0.0,
-        max_fmr: float = 0.0,
-        sighting_retention: timedelta = timedelta(0),
-    ) -> gallery_pb2.CreateCollectionResponse:
-        """Create an isolated gallery.
-
-        Args:
-            collection_id: 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit.
-            max_fpir: default threshold of `identify`, in (0, 1); 0: the server's, 0.01.
-            max_fmr: default threshold of `verify`, in (0, 1); 0: the server's, 0.001.
-            sighting_retention: how long streamed maps are kept; 0: not at all.
-        """
-        collection = gallery_pb2.Collection(
-            collection_id=collection_id,
-            max_fpir=max_fpir,
-            max_fmr=max_fmr,
-            sighting_retention=sighting_retention,
-        )
-        request = gallery_pb2.CreateCollectionRequest(collection=collection)
-        return self._call(
-            self._gallery.CreateCollection, request, gallery_pb2.CreateCollectionResponse
-        )
-
-    def get_collection(self, collection: str = "") -> gallery_pb2.GetCollectionResponse:
-        """One collection."""
-        request = gallery_pb2.GetCollectionRequest(collection=collection)
-        return self._call(self._gallery.GetCollection, request, gallery_pb2.GetCollectionResponse)
-
-    def list_collections(
-        self, *, page_size: int = 100, page_token: str = ""
-    ) -> gallery_pb2.ListCollectionsResponse:
-        """One page of all collections, by id; the answer holds the token of the next."""
-        request = gallery_pb2.ListCollectionsRequest(page_size=page_size, page_token=page_token)
-        return self._call(
-            self._gallery.ListCollections, request, gallery_pb2.ListCollectionsResponse
-        )
-
-    def delete_collection(
-        self, collection: str, *, force: bool = False
-    ) -> gallery_pb2.DeleteCollectionResponse:
-        """Delete a collection; with `force` even if it holds subjects."""
-        request = gallery_pb2.DeleteCollectionRequest(collection=collection, force=force)
-        return self._call(
-            self._gallery.DeleteCollection, request, gallery_pb2.DeleteCollectionResponse
-        )
 
     def enroll(
         self,
@@ -83,9 +61,12 @@ class GalleryClient(Client):
         subject_id: str = "",
         display_name: str = "",
         collection: str = "",
-        on_duplicate: Literal["reject", "allow"] = "reject",
+        on_duplicate: OnDuplicate = "reject",
         create_only: bool = False,
         request_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        labels: Sequence[str] = (),
+        expire_time: datetime | None = None,
     ) -> gallery_pb2.EnrollResponse:
         """Add faces to a subject, all or none; on return they survive a crash of the server.
 
@@ -98,17 +79,39 @@ class GalleryClient(Client):
             create_only: whether to refuse a known subject.
             request_id: the same id and body, within 7 days, answer as the first time; None: one
                 is made, since the channel itself repeats calls whose connection broke.
+            metadata: facts to keep with the subject; none keeps what a known subject has.
+            labels: words to list the subject by; none keeps those of a known subject.
+            expire_time: when to delete the subject; None keeps what a known subject has.
         """
-        request = gallery_pb2.EnrollRequest(
-            collection=collection,
+        request = enrolment(
+            maps,
             subject_id=subject_id,
             display_name=display_name,
-            maps=maps,
-            on_duplicate=_ON_DUPLICATE[on_duplicate],
-            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            collection=collection,
+            on_duplicate=on_duplicate,
             create_only=create_only,
+            request_id=request_id,
+            metadata=metadata,
+            labels=labels,
+            expire_time=expire_time,
         )
         return self._call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
+
+    def bulk_enroll(
+        self, enrolments: Iterable[gallery_pb2.EnrollRequest]
+    ) -> Iterator[gallery_pb2.BulkEnrollResponse]:
+        """Enroll many; one answer for each, in order, while they are still coming.
+
+        One that fails ends nothing: its answer has `error` set, which
+        `RequestFailed.from_status` decodes. After a broken stream send again what was not
+        answered, or all of it: what has a request id is enrolled once.
+
+        Args:
+            enrolments: made by `enrolment`; read in another thread, a little ahead of the
+                answers. An exception in there ends the stream with the reason UNKNOWN.
+        """
+        requests = (gallery_pb2.BulkEnrollRequest(enroll=each) for each in enrolments)
+        return self._stream(self._gallery.BulkEnroll, requests, gallery_pb2.BulkEnrollResponse)
 
     def get_subject(
         self, subject_id: str, *, collection: str = ""
@@ -118,13 +121,81 @@ class GalleryClient(Client):
         return self._call(self._gallery.GetSubject, request, gallery_pb2.GetSubjectResponse)
 
     def list_subjects(
-        self, *, collection: str = "", page_size: int = 100, page_token: str = ""
+        self,
+        *,
+        collection: str = "",
+        id_prefix: str = "",
+        name_contains: str = "",
+        labels: Sequence[str] = (),
+        page_size: int = 100,
+        page_token: str = "",
     ) -> gallery_pb2.ListSubjectsResponse:
-        """One page of the subjects, by id; the answer holds the token of the next."""
+        """One page of the subjects, by id; the answer holds the token of the next.
+
+        Args:
+            collection: where.
+            id_prefix: only ids that begin so.
+            name_contains: only display names that hold this, ASCII letters in either case.
+            labels: only subjects that have all of these.
+            page_size: at most so many, up to 1000.
+            page_token: of the page before; "": the first.
+        """
         request = gallery_pb2.ListSubjectsRequest(
-            collection=collection, page_size=page_size, page_token=page_token
+            collection=collection,
+            subject_id_prefix=id_prefix,
+            display_name_contains=name_contains,
+            labels=labels,
+            page_size=page_size,
+            page_token=page_token,
         )
         return self._call(self._gallery.ListSubjects, request, gallery_pb2.ListSubjectsResponse)
+
+    def update_subject(
+        self,
+        subject_id: str,
+        *,
+        collection: str = "",
+        display_name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        labels: Sequence[str] | None = None,
+        expire_time: datetime | Literal["never"] | None = None,
+        revision: int = 0,
+    ) -> gallery_pb2.UpdateSubjectResponse:
+        """Change what is given of a subject; None leaves it as it is.
+
+        Args:
+            subject_id: whom.
+            collection: where.
+            display_name: the new one, "" for none.
+            metadata: in place of all that was there.
+            labels: in place of all that were there.
+            expire_time: when to delete the subject; "never": as its collection has it.
+            revision: refuse if the subject is of another one (REVISION_CHANGED); 0: change it
+                whatever it is.
+
+        Raises:
+            ValueError: there is nothing to change.
+        """
+        changes: dict[str, Any] = {
+            "display_name": display_name,
+            "metadata": metadata,
+            "labels": labels,
+            "expire_time": expire_time,
+        }
+        given = {name: value for name, value in changes.items() if value is not None}
+        if not given:
+            raise ValueError(f"nothing to change; give one of {', '.join(changes)}")
+        mask = FieldMask(paths=given)
+        if given.get("expire_time") == "never":
+            del given["expire_time"]
+        request = gallery_pb2.UpdateSubjectRequest(
+            collection=collection,
+            subject_id=subject_id,
+            update_mask=mask,
+            revision=revision,
+            **given,
+        )
+        return self._call(self._gallery.UpdateSubject, request, gallery_pb2.UpdateSubjectResponse)
 
     def delete_subject(
         self, subject_id: str, *, collection: str = ""
