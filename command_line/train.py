@@ -175,6 +175,34 @@ def publish(
     typer.echo(f"{model.path} written; `compactface model use {version}` makes it current")
 
 
+@app.command()
+def ablation(
+    cache: Cache = _CACHE,
+    extractor: Extractor = _RUNS / "extractor",
+    out: Annotated[Path, typer.Option(help="Folder of run folders.")] = _RUNS / "ablation",
+    report: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("report"),
+    profile: Profile = "default",
+    recipe: RecipeFile = None,
+) -> None:
+    """Train stage 3 briefly, one thing changed at a time, and tabulate what helped."""
+    from shared.training.ablation import AblationRecipe, run_ablation
+    from shared.training.faces import load_faces
+    from shared.training.recipe import read_recipe
+    from shared.training.views import load_views
+
+    told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=False))
+    _log()
+    run_ablation(
+        load_faces(cache),
+        load_views(cache),
+        told,
+        out,
+        extractor=extractor,
+        report=report,
+        threads=_CORES,
+    )
+
+
 def _train_codec(
     recipe: Path,
     cache: Path,

@@ -131,7 +131,7 @@ class CodecTraining(nn.Module):
         """
         crops = batch["crops"]
         sizes = self._deal(len(crops))
-        parts = dict(zip(sizes, crops.split(list(sizes.values())), strict=True))
+        parts = dict(zip(sizes, torch.split(crops, list(sizes.values())), strict=True))
         through = [self.codecs[name](part) for name, part in parts.items() if name in self.codecs]
         seen = torch.cat(through).to(crops.dtype)
         rest = parts[UNCOMPRESSED]
@@ -163,11 +163,12 @@ class CodecTraining(nn.Module):
             + recipe.lmcl_weight * lmcl
             + recipe.pixel_weight * pixel
         )
-        groups = zip(answer.split([*sizes.values()]), target.split([*sizes.values()]), strict=True)
+        parts = [*sizes.values()]
+        groups = zip(sizes, torch.split(answer, parts), torch.split(target, parts), strict=True)
         per_point = {
-            name: cosine_loss(*group).detach()
-            for name, group in zip(sizes, groups, strict=True)
-            if sizes[name]
+            name: cosine_loss(mine, theirs).detach()
+            for name, mine, theirs in groups
+            if len(mine)
         }
         return {"loss": loss, "relation": relation, "lmcl": lmcl, "pixel": pixel, **per_point}
 

@@ -58,4 +58,5 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     for _ in range(_STEPS):
         gram = x @ x.T
         x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    return (x if wide else x.T).to(matrix.dtype)
+    turned: Tensor = (x if wide else x.T).to(matrix.dtype)
+    return turned

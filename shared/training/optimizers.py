@@ -67,4 +67,4 @@ def learning_rate(step: int, schedule: Schedule) -> float:
         case "cosine":
             return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * done))
         case "exponential":
-            return peak * (final / peak) ** done
+            return peak * float((final / peak) ** done)

@@ -29,7 +29,7 @@ from shared.training.codec import Codec, PointRecipe, load_codecs
 from shared.training.export import TrainedCodec, export_model
 from shared.training.faces import Faces
 from shared.training.run_folder import read_run
-from shared.training.split import split_faces
+from shared.training.split import Split, split_faces
 
 
 def publish(
@@ -61,35 +61,15 @@ def publish(
         InvalidTraining: a folder holds no run, or the last one not of stage 1 or 3, or it has
             no operating point `default_point`.
     """
-    recipe, network = load_codecs(runs[-1])
-    if default_point not in recipe.points:
-        known = ", ".join(recipe.points)
-        raise InvalidTraining("NO_POINT", f"no operating point {default_point!r}; known: {known}")
     split = split_faces(faces)
-    description = ModelDescription(
-        family=family,
-        version=version,
-        extractor=ExtractorConfig(width=network.student.shape["width"]),
-        alignment=COSFACE_112X96,
-        codecs={name: _codec_config(point) for name, point in recipe.points.items()},
-        default_point=default_point,
-        provenance={
-            "faces": len(split.train),
-            "classes": split.classes,
-            "held_out_identities": len(split.held_out),
-            "stages": {run.name: read_run(run) for run in runs},
-        },
-    )
     with tempfile.TemporaryDirectory() as scratch:
-        model = export_model(
-            Path(scratch),
-            description=description,
-            extractor=network.student.extractor,
-            codecs={
-                name: TrainedCodec(codec.compnet, codec.recnet)
-                for name, codec in network.codecs.items()
-                if isinstance(codec, Codec)
-            },
+        model = store(
+            runs,
+            models=Path(scratch),
+            split=split,
+            family=family,
+            version=version,
+            default_point=default_point,
         )
         torch.set_num_threads(threads)
         began = time.perf_counter()
@@ -107,6 +87,58 @@ def publish(
             calibration=_calibration(model, embedded, identities),
             measured={"validation": asdict(result)},
         )
+
+
+def store(
+    runs: Sequence[Path],
+    *,
+    models: Path,
+    split: Split,
+    family: str,
+    version: str,
+    default_point: str,
+) -> ModelDirectory:
+    """Write the averaged networks of the last stage as they will be shipped, not calibrated yet.
+
+    Args:
+        runs: run folders, stage after stage.
+        models: folder of model families to write into.
+        split: what was trained on.
+        family: name of the family.
+        version: name of the version.
+        default_point: operating point of those who name none.
+
+    Raises:
+        AlreadyExists, InvalidTraining: as `publish`.
+    """
+    recipe, network = load_codecs(runs[-1])
+    if default_point not in recipe.points:
+        known = ", ".join(recipe.points)
+        raise InvalidTraining("NO_POINT", f"no operating point {default_point!r}; known: {known}")
+    description = ModelDescription(
+        family=family,
+        version=version,
+        extractor=ExtractorConfig(width=network.student.shape["width"]),
+        alignment=COSFACE_112X96,
+        codecs={name: _codec_config(point) for name, point in recipe.points.items()},
+        default_point=default_point,
+        provenance={
+            "faces": len(split.train),
+            "classes": split.classes,
+            "held_out_identities": len(split.held_out),
+            "stages": {run.name: read_run(run) for run in runs},
+        },
+    )
+    return export_model(
+        models,
+        description=description,
+        extractor=network.student.extractor,
+        codecs={
+            name: TrainedCodec(codec.compnet, codec.recnet)
+            for name, codec in network.codecs.items()
+            if isinstance(codec, Codec)
+        },
+    )
 
 
 def _calibration(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shared.errors import InvalidTraining
 from shared.training.recipe import Recipe
@@ -27,7 +27,7 @@ class Average:
     def update(self, network: nn.Module, step: int) -> None:
         """Move the average towards `network`, quickly at first."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = list(self.network.parameters())
+        averages: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(averages, list(network.parameters()), 1 - decay)
 
 
