@@ -1,16 +1,15 @@
 """Embedding maps that another model version wrote: decoded by that one, embedded by this one."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recognizer_service.gallery.reembed import CodedPng
-from shared.errors import InvalidModel, UnknownCodec
+from recognizer_service.model_versions import model_of_codec
+from shared.errors import UnknownCodec
 from shared.inference.map_decoder import MapDecoder
-from shared.model_directory import ModelDirectory
-from shared.model_directory.load import MANIFEST_FILE
 
 
 class CrossCodecEmbedder:
@@ -69,23 +68,11 @@ class CrossCodecEmbedder:
 
     def _decoder_of(self, codec_id: str) -> MapDecoder:
         if codec_id not in self._by_codec:
-            model = next(self._models_with(codec_id), None)
+            ours = self._decoder.model
+            models = ours.path.parents[1]
+            model = model_of_codec(models, codec_id, ours.manifest.alignment)
             if model is None:
                 raise UnknownCodec(codec_id, sorted(self._by_codec))
             decoder = MapDecoder(model, device=self._device)
             self._by_codec = dict.fromkeys(decoder.formats, decoder) | self._by_codec
         return self._by_codec[codec_id]
-
-    def _models_with(self, codec_id: str) -> Iterator[ModelDirectory]:
-        """Versions that decode a codec to crops of our alignment; damaged ones are passed over."""
-        ours = self._decoder.model
-        for path in sorted(ours.path.parents[1].glob(f"*/*/{MANIFEST_FILE}")):
-            try:
-                model = ModelDirectory.load(ours.path.parents[1], *path.parts[-3:-1])
-            except InvalidModel:
-                continue
-            codecs = model.manifest.codecs.values()
-            if any(codec.codec_id == codec_id for codec in codecs) and (
-                model.manifest.alignment == ours.manifest.alignment
-            ):
-                yield model

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
-from recognizer_service.embedder import Embedder
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
 from recognizer_service.gallery.records import Collection, Embedding, Enrolment, NewFace
-from recognizer_service.judge import Judge
+from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.questions import EnrolAnswer, EnrolRequest, Timings
 from shared.errors import InvalidInput, Overloaded
 
@@ -32,19 +31,17 @@ class PreparedEnrolment:
 
     collection: Collection
     request: EnrolRequest
+    networks: Networks
     embeddings: Sequence[Embedding]
 
 
 class Enroller:
     """Enrols in two steps, so that many can be embedded at once and stored in order."""
 
-    def __init__(
-        self, *, gallery: Gallery, embedder: Embedder, judge: Judge, in_thread: InThread
-    ) -> None:
+    def __init__(self, *, gallery: Gallery, model: ModelInUse, in_thread: InThread) -> None:
         """Take the recognizer's parts."""
         self._gallery = gallery
-        self._embedder = embedder
-        self._judge = judge
+        self._model = model
         self._in_thread = in_thread
 
     async def enroll(self, collection_id: str, request: EnrolRequest) -> EnrolAnswer:
@@ -65,8 +62,7 @@ class Enroller:
         """Check and embed the maps; raises as `enroll`."""
         _check_face_count(len(request.maps))
         collection = await self._in_thread(self._gallery.collections.get, collection_id)
-        embeddings = await self._embedder.embed(request.maps, Timings())
-        return PreparedEnrolment(collection, request, embeddings)
+        return await self._embedded(collection, request, self._model.networks)
 
     async def prepare_patiently(
         self, collection_id: str, request: EnrolRequest
@@ -81,7 +77,25 @@ class Enroller:
 
     async def store(self, prepared: PreparedEnrolment) -> EnrolAnswer:
         """Store what was prepared; raises as `enroll`."""
+
+        async def stored(networks: Networks) -> EnrolAnswer:
+            if networks is prepared.networks:
+                return await self._store(prepared)
+            return await self._store(
+                await self._embedded(prepared.collection, prepared.request, networks)
+            )
+
+        return await self._model.ask(stored)
+
+    async def _embedded(
+        self, collection: Collection, request: EnrolRequest, networks: Networks
+    ) -> PreparedEnrolment:
+        embeddings = await networks.embed(request.maps, Timings())
+        return PreparedEnrolment(collection, request, networks, embeddings)
+
+    async def _store(self, prepared: PreparedEnrolment) -> EnrolAnswer:
         request, collection = prepared.request, prepared.collection
+        judge = prepared.networks.judge
         enrolled = await self._in_thread(
             self._gallery.enroll,
             collection.collection_id,
@@ -90,9 +104,10 @@ class Enroller:
             request_id=request.request_id,
             duplicate_similarity=None
             if request.allow_duplicates
-            else self._judge.duplicate_similarity(request.maps, collection),
+            else judge.duplicate_similarity(request.maps, collection),
+            space=prepared.networks.space,
         )
-        return EnrolAnswer(enrolled, self._judge.disagreements(enrolled.agreements, collection))
+        return EnrolAnswer(enrolled, judge.disagreements(enrolled.agreements, collection))
 
 
 def _enrolment(prepared: PreparedEnrolment) -> Enrolment:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc
-from recognizer_service import conversions, gallery_conversions
+from recognizer_service import archive_calls, conversions, gallery_conversions
 from recognizer_service.bulk_enrolment import enroll_all
+from recognizer_service.changeover import Changeover
 from recognizer_service.peer import certified_name
 from recognizer_service.recognizer import Recognizer
 from shared.errors import InvalidInput
@@ -23,11 +24,15 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
 
     Args:
         recognizer: the domain.
+        changeover: brings it to the current model.
         stopping: ends streams when it is set.
     """
 
-    def __init__(self, recognizer: Recognizer, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, recognizer: Recognizer, changeover: Changeover, stopping: asyncio.Event
+    ) -> None:
         self._recognizer = recognizer
+        self._changeover = changeover
         self._stopping = stopping
         self._gallery = recognizer.gallery
 
@@ -213,6 +218,40 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             caller=_caller(context),
         )
         return gallery_pb2.DeleteFaceResponse(erased=deletion.erased)
+
+    async def Export(
+        self, request: gallery_pb2.ExportRequest, context: Context
+    ) -> AsyncIterator[gallery_pb2.ExportResponse]:
+        """Stream a collection as an archive."""
+        collection = conversions.collection_id(request.collection)
+        archive = archive_calls.export(self._gallery, collection, caller=_caller(context))
+        async with aclosing(archive) as chunks:
+            async for chunk in chunks:
+                yield gallery_pb2.ExportResponse(chunk=chunk)
+
+    async def Import(
+        self, request_iterator: AsyncIterator[gallery_pb2.ImportRequest], context: Context
+    ) -> gallery_pb2.ImportResponse:
+        """Restore an archive."""
+        imported = await archive_calls.restore(
+            self._recognizer,
+            until_stopping(request_iterator, self._stopping),
+            caller=_caller(context),
+        )
+        return gallery_pb2.ImportResponse(
+            subjects=imported.subjects, faces=imported.faces, collection=imported.collection_id
+        )
+
+    async def Reembed(
+        self, request: gallery_pb2.ReembedRequest, context: Context
+    ) -> gallery_pb2.ReembedResponse:
+        """Change over to the current model."""
+        status = await self._changeover.ask()
+        return gallery_pb2.ReembedResponse(
+            faces_done=status.progress.faces_done,
+            faces_total=status.progress.faces_total,
+            done=status.done,
+        )
 
     async def ListAuditEvents(
         self, request: gallery_pb2.ListAuditEventsRequest, context: Context

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from recognizer_service.gallery.records import SightingOutcome
 from recognizer_service.questions import Decision, Timings
+from shared.model_directory import Manifest
 from shared.service.buckets import STAGE_BUCKETS_S
 
 
@@ -44,6 +45,10 @@ class RecognizerMetrics:
             buckets=STAGE_BUCKETS_S,
             registry=registry,
         )
+
+    def serves(self, manifest: Manifest) -> None:
+        """Say which model is in use."""
+        self.model.info({"family": manifest.family, "version": manifest.version})
 
     def batch_started(self, *, size: int, longest_wait_s: float, queued: int) -> None:
         """Count one pass of the networks."""

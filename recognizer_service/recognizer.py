@@ -8,8 +8,6 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.batcher import Batcher
-from recognizer_service.embedder import Embedder
 from recognizer_service.enroller import Enroller
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import (
@@ -18,8 +16,8 @@ from recognizer_service.gallery.records import (
     Sighting,
     SightingOutcome,
 )
-from recognizer_service.judge import Judge
 from recognizer_service.metrics import RecognizerMetrics
+from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.questions import (
     Criterion,
     FaceMap,
@@ -29,8 +27,8 @@ from recognizer_service.questions import (
     Timings,
     Verification,
 )
-from recognizer_service.thresholds import Thresholds, check_criterion
-from shared.inference.map_decoder import CodedMap, MapDecoder
+from recognizer_service.thresholds import check_criterion
+from shared.inference.map_decoder import MapDecoder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +38,7 @@ class Recognizer:
     """Decodes, embeds, compares and remembers; its methods run on one event loop.
 
     Attributes:
-        decoder: RecNets and extractor.
+        model: the networks that serve.
         gallery: who is known.
         enroller: makes people known.
     """
@@ -48,32 +46,45 @@ class Recognizer:
     def __init__(
         self,
         *,
-        decoder: MapDecoder,
+        model: ModelInUse,
         gallery: Gallery,
-        batcher: Batcher[CodedMap, Embedding],
         executor: ThreadPoolExecutor,
         metrics: RecognizerMetrics,
-        min_quality: float,
     ) -> None:
         """Bring the parts together.
 
         Args:
-            decoder: RecNets and extractor.
+            model: the networks that serve, in the space that the gallery serves.
             gallery: who is known.
-            batcher: feeds maps to `decoder.embed`, many at a time.
             executor: threads for the gallery.
             metrics: is told what happens.
-            min_quality: in [0, 1]; nothing is concluded from probes below.
         """
-        self.decoder = decoder
+        self.model = model
         self.gallery = gallery
-        self._embedder = Embedder(decoder, batcher)
-        self._judge = Judge(Thresholds(decoder.model.manifest), min_quality=min_quality)
-        self.enroller = Enroller(
-            gallery=gallery, embedder=self._embedder, judge=self._judge, in_thread=self.in_thread
-        )
+        self.enroller = Enroller(gallery=gallery, model=model, in_thread=self.in_thread)
         self._executor = executor
         self._metrics = metrics
+        metrics.serves(model.networks.decoder.model.manifest)
+
+    @property
+    def decoder(self) -> MapDecoder:
+        """RecNets and extractor of the model that serves."""
+        return self.model.networks.decoder
+
+    async def change_to(self, networks: Networks) -> None:
+        """Let other networks serve, and the gallery in their space, without dropping a request.
+
+        Raises:
+            FailedPrecondition: faces have no embedding in that space yet
+                (EMBEDDING_SPACE_INCOMPLETE).
+        """
+
+        async def serve(space: str) -> None:
+            await self.in_thread(self.gallery.spaces.serve, space)
+
+        old = await self.model.change_to(networks, serve)
+        self._metrics.serves(networks.decoder.model.manifest)
+        await old.retire()
 
     async def identify(
         self, collection_id: str, probe: Probe, criterion: Criterion, *, max_subjects: int
@@ -90,12 +101,20 @@ class Recognizer:
         timings = Timings()
         collection = await self._collection(collection_id)
         face = await self._resolve(collection_id, probe)
-        (embedding,) = await self._embedder.embed([face], timings)
-        with timings.measure("match_ms"):
-            hits = await self.in_thread(
-                self.gallery.search, collection_id, embedding, count=max_subjects
-            )
-        answer = self._judge.identification(face, hits, criterion, collection, timings)
+
+        async def identified(networks: Networks) -> Identification:
+            (embedding,) = await networks.embed([face], timings)
+            with timings.measure("match_ms"):
+                hits = await self.in_thread(
+                    self.gallery.search,
+                    collection_id,
+                    embedding,
+                    count=max_subjects,
+                    space=networks.space,
+                )
+            return networks.judge.identification(face, hits, criterion, collection, timings)
+
+        answer = await self.model.ask(identified)
         self._metrics.answered("identify", answer.decision, timings)
         return answer
 
@@ -107,8 +126,9 @@ class Recognizer:
         timings = Timings()
         collection = await self._collection(collection_id)
         face = await self._resolve(collection_id, probe)
-        ours, theirs = await self._embedder.embed([face, reference], timings)
-        answer = self._judge.verification(
+        networks = self.model.networks
+        ours, theirs = await networks.embed([face, reference], timings)
+        answer = networks.judge.verification(
             (face, reference),
             float(np.clip(ours @ theirs, -1, 1)),
             criterion,
@@ -133,21 +153,29 @@ class Recognizer:
         collection = await self._collection(collection_id)
         subject, _ = await self.in_thread(self.gallery.subjects.get, collection_id, subject_id)
         face = await self._resolve(collection_id, probe)
-        (embedding,) = await self._embedder.embed([face], timings)
-        with timings.measure("match_ms"):
-            hit = await self.in_thread(
-                self.gallery.similarity_to_subject, collection_id, subject_id, embedding
+
+        async def verified(networks: Networks) -> Verification:
+            (embedding,) = await networks.embed([face], timings)
+            with timings.measure("match_ms"):
+                hit = await self.in_thread(
+                    self.gallery.similarity_to_subject,
+                    collection_id,
+                    subject_id,
+                    embedding,
+                    space=networks.space,
+                )
+            return networks.judge.verification(
+                (face,),
+                hit.similarity,
+                criterion,
+                collection,
+                timings,
+                codecs=(face.codec_id, hit.codec_id),
+                faces=1 if collection.by_template else subject.face_count,
+                face_id=hit.face_id,
             )
-        answer = self._judge.verification(
-            (face,),
-            hit.similarity,
-            criterion,
-            collection,
-            timings,
-            codecs=(face.codec_id, hit.codec_id),
-            faces=1 if collection.by_template else subject.face_count,
-            face_id=hit.face_id,
-        )
+
+        answer = await self.model.ask(verified)
         self._metrics.answered("verify", answer.decision, timings)
         return answer
 
@@ -162,7 +190,7 @@ class Recognizer:
             UnknownCodec: no decoder for the map.
             AlreadyExists: the id came with another body.
         """
-        self._embedder.unpack(face)  # only what can be decoded is worth keeping
+        self.model.networks.unpack(face)  # only what can be decoded is worth keeping
         sighting = Sighting(
             sighting_id, camera_id, face.codec_id, face.png, face.quality, face.capture_time
         )
@@ -170,16 +198,18 @@ class Recognizer:
         self._metrics.sighted(outcome)
         return outcome
 
-    async def embed(self, face: FaceMap) -> Embedding:
-        """The map's embedding: (512,) float32 of unit length; raises as `identify`."""
-        (embedding,) = await self._embedder.embed([face], Timings())
-        return embedding
+    async def embed(self, face: FaceMap) -> tuple[Embedding, str]:
+        """The map's embedding, (512,) float32 of unit length, and its space; see `identify`."""
+        networks = self.model.networks
+        (embedding,) = await networks.embed([face], Timings())
+        return embedding, networks.space
 
     async def reconstruct(self, collection_id: str, probe: Probe) -> NDArray[np.uint8]:
         """The picture that a map holds: (112, 96, 3) uint8 RGB; raises as `identify`."""
         face = await self._resolve(collection_id, probe)
-        symbols = self._embedder.unpack(face)
-        pictures = await self.in_thread(self.decoder.reconstruct, [(face.codec_id, symbols)])
+        networks = self.model.networks
+        maps = [(face.codec_id, networks.unpack(face))]
+        pictures = await self.in_thread(networks.decoder.reconstruct, maps)
         picture: NDArray[np.uint8] = pictures[0]
         return picture
 

@@ -90,10 +90,10 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self, request: recognizer_pb2.EmbedRequest, context: Context
     ) -> recognizer_pb2.EmbedResponse:
         """Compute the embedding of a map."""
-        embedding = await self._recognizer.embed(conversions.face_map(request.map, field="map"))
-        return recognizer_pb2.EmbedResponse(
-            embedding=embedding.tolist(), embedding_space=self._recognizer.decoder.embedding_space
+        embedding, space = await self._recognizer.embed(
+            conversions.face_map(request.map, field="map")
         )
+        return recognizer_pb2.EmbedResponse(embedding=embedding.tolist(), embedding_space=space)
 
     async def Reconstruct(
         self, request: recognizer_pb2.ReconstructRequest, context: Context

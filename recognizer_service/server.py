@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 
 import structlog
 import torch
@@ -12,14 +14,19 @@ from prometheus_client import CollectorRegistry
 
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service.batcher import Batcher
+from recognizer_service.changeover import Changeover
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
+from recognizer_service.gallery.opening import open_gallery
 from recognizer_service.gallery.records import Embedding
 from recognizer_service.gallery_servicer import GalleryServicer
 from recognizer_service.metrics import RecognizerMetrics
+from recognizer_service.model_versions import model_of_space
+from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.recognizer import Recognizer
 from recognizer_service.recognizer_servicer import RecognizerServicer
 from recognizer_service.settings import RecognizerSettings
+from shared.errors import FailedPrecondition
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.model_directory import ModelDirectory
 from shared.service.server import ServiceHost
@@ -46,50 +53,78 @@ async def listening(
 
     Raises:
         InvalidModel: the model directory is damaged.
-        FailedPrecondition: the gallery cannot be opened, or holds another embedding space.
+        FailedPrecondition: the gallery cannot be opened, or no version in the model directory
+            embeds as its faces were embedded.
         SettingsError: an address cannot be bound, or the TLS files cannot be used.
     """
     torch.set_num_threads(settings.torch_threads)
-    model = ModelDirectory.load(settings.models, settings.family)
-    decoder = MapDecoder(model, device=settings.device)
+    current = ModelDirectory.load(settings.models, settings.family)
     metrics = RecognizerMetrics(registry)
-    metrics.model.info({"family": model.manifest.family, "version": model.manifest.version})
+    open_networks = partial(_open_networks, settings, metrics)
     with (
-        Gallery(
-            settings.gallery,
-            embedding_space=decoder.embedding_space,
-            faiss_threads=settings.faiss_threads,
-            audit_retention=timedelta(days=settings.audit_days),
-        ) as gallery,
+        _open_gallery(settings, current.manifest.embedding_space) as gallery,
         ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="gallery") as executor,
     ):
         metrics.faces.set_function(lambda: _face_count(gallery))
         async with (
-            _batching(settings, decoder, metrics) as batcher,
+            _serving(open_networks(_model_of(gallery, current, settings.models))) as model,
             ServiceHost(settings, service_names=_SERVICES, registry=registry) as host,
         ):
             recognizer = Recognizer(
-                decoder=decoder,
-                gallery=gallery,
-                batcher=batcher,
-                executor=executor,
-                metrics=metrics,
-                min_quality=settings.min_quality,
+                model=model, gallery=gallery, executor=executor, metrics=metrics
             )
-            _add_services(recognizer, settings, host)
+            changeover = Changeover(
+                recognizer,
+                models=settings.models,
+                family=settings.family,
+                open_networks=open_networks,
+            )
+            _add_services(recognizer, changeover, settings, host)
             await host.listen()
-            await recognizer.in_thread(decoder.warm_up)
+            await recognizer.in_thread(recognizer.decoder.warm_up)
+            if model.networks.space != current.manifest.embedding_space:
+                changeover.begin()
             purging = asyncio.create_task(_keep_purging(recognizer))
             try:
                 yield host
             finally:
                 purging.cancel()
+                await changeover.close()
 
 
-@asynccontextmanager
-async def _batching(
-    settings: RecognizerSettings, decoder: MapDecoder, metrics: RecognizerMetrics
-) -> AsyncIterator[Batcher[CodedMap, Embedding]]:
+def _open_gallery(settings: RecognizerSettings, space: str) -> Gallery:
+    """The gallery, in a space or else in the one that its faces were embedded in before."""
+    return open_gallery(
+        lambda space: Gallery(
+            settings.gallery,
+            embedding_space=space,
+            faiss_threads=settings.faiss_threads,
+            audit_retention=timedelta(days=settings.audit_days),
+        ),
+        space,
+    )
+
+
+def _model_of(gallery: Gallery, current: ModelDirectory, models: Path) -> ModelDirectory:
+    """The model that can serve the gallery as it is: the current one, or one before it."""
+    served = gallery.spaces.served
+    if served == current.manifest.embedding_space:
+        return current
+    model = model_of_space(models, served)
+    if model is None:
+        raise FailedPrecondition(
+            "EMBEDDING_SPACE_MISMATCH",
+            f"the gallery is embedded in space {served}, of which {models} has no model; put the "
+            "model back to serve while the gallery is embedded anew, or run "
+            "`compactface gallery reembed` first",
+        )
+    return model
+
+
+def _open_networks(
+    settings: RecognizerSettings, metrics: RecognizerMetrics, model: ModelDirectory
+) -> Networks:
+    decoder = MapDecoder(model, device=settings.device)
     batcher: Batcher[CodedMap, Embedding] = Batcher(
         lambda maps: list(decoder.embed(maps)),
         max_batch=settings.max_batch,
@@ -97,19 +132,30 @@ async def _batching(
         max_queue=settings.max_queue,
         observer=metrics,
     )
-    batcher.start()
+    return Networks(decoder, batcher, min_quality=settings.min_quality)
+
+
+@asynccontextmanager
+async def _serving(networks: Networks) -> AsyncIterator[ModelInUse]:
+    networks.start()
+    model = ModelInUse(networks)
     try:
-        yield batcher
+        yield model
     finally:
-        await batcher.close()
+        await model.networks.close()
 
 
-def _add_services(recognizer: Recognizer, settings: RecognizerSettings, host: ServiceHost) -> None:
+def _add_services(
+    recognizer: Recognizer,
+    changeover: Changeover,
+    settings: RecognizerSettings,
+    host: ServiceHost,
+) -> None:
     recognizer_pb2_grpc.add_RecognizerServiceServicer_to_server(  # type: ignore[no-untyped-call]
         RecognizerServicer(recognizer, settings, host.stopping), host.server
     )
     gallery_pb2_grpc.add_GalleryServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        GalleryServicer(recognizer, host.stopping), host.server
+        GalleryServicer(recognizer, changeover, host.stopping), host.server
     )
 
 

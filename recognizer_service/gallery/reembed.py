@@ -124,6 +124,8 @@ class Spaces:
             FailedPrecondition: faces were enrolled that `fill` has not seen, or was never run
                 on (EMBEDDING_SPACE_INCOMPLETE); what was served is served still.
         """
+        if space == self.served:
+            return
         cache = Cache(space, self._store.cache.faiss_threads)
         database = self._store.database
         with database.reading() as connection:

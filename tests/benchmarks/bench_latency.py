@@ -32,6 +32,7 @@ from recognizer_service.batcher import Batcher
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
 from recognizer_service.metrics import RecognizerMetrics
+from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.questions import Criterion, FaceMap
 from recognizer_service.recognizer import Recognizer
 from shared.face.detect import MtcnnDetector
@@ -133,9 +134,9 @@ async def bench_identify(
     decoder: MapDecoder, maps: list[FaceMap], repeats: int, gallery_faces: int, console: Console
 ) -> None:
     """Map to identity through the batcher and a gallery on disk, one question at a time."""
-    with _recognizer(decoder) as (recognizer, batcher):
+    with _recognizer(decoder) as recognizer:
         _fill(recognizer.gallery, gallery_faces)
-        batcher.start()
+        recognizer.model.networks.start()
         stages = []
         for question in range(1 + repeats):
             began = time.perf_counter()
@@ -147,7 +148,7 @@ async def bench_identify(
             )
             whole = 1000 * (time.perf_counter() - began)
             stages.append(asdict(answer.timings) | {"all": whole})
-        await batcher.close()
+        await recognizer.model.networks.close()
     table = Table("stage", "ms", title=f"Identify: one of {gallery_faces:,} faces")
     for stage in stages[0]:
         table.add_row(stage.removesuffix("_ms"), _ms(median(row[stage] for row in stages[1:])))
@@ -155,9 +156,7 @@ async def bench_identify(
 
 
 @contextmanager
-def _recognizer(
-    decoder: MapDecoder,
-) -> Iterator[tuple[Recognizer, Batcher[CodedMap, Embedding]]]:
+def _recognizer(decoder: MapDecoder) -> Iterator[Recognizer]:
     """The recognizer as the service puts it together, over an empty gallery."""
     metrics = RecognizerMetrics(CollectorRegistry())
     batcher: Batcher[CodedMap, Embedding] = Batcher(
@@ -172,17 +171,8 @@ def _recognizer(
         ThreadPoolExecutor(4) as executor,
         Gallery(Path(folder) / "gallery.db", embedding_space=decoder.embedding_space) as gallery,
     ):
-        yield (
-            Recognizer(
-                decoder=decoder,
-                gallery=gallery,
-                batcher=batcher,
-                executor=executor,
-                metrics=metrics,
-                min_quality=0.0,
-            ),
-            batcher,
-        )
+        model = ModelInUse(Networks(decoder, batcher, min_quality=0.0))
+        yield Recognizer(model=model, gallery=gallery, executor=executor, metrics=metrics)
 
 
 def _fill(gallery: Gallery, count: int) -> None:

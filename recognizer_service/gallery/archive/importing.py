@@ -95,6 +95,11 @@ class Importer:
         self._published = True
         return Imported(self._collection_id, self._subjects, self._faces, self._reembeds)
 
+    def close(self) -> None:
+        """Undo what was not finished."""
+        if self._staging and not self._published:
+            self._staging.discard()
+
     def __enter__(self) -> Self:
         """Use it in a ``with`` block."""
         return self
@@ -106,8 +111,7 @@ class Importer:
         traceback: TracebackType | None,
     ) -> None:
         """Undo what was not finished."""
-        if self._staging and not self._published:
-            self._staging.discard()
+        self.close()
 
     def _take(self, record: Record) -> None:
         if self._staging is None:

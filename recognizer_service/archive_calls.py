@@ -1,0 +1,81 @@
+"""Export and Import: archives as streams of chunks.
+
+The gallery's side of them blocks, and may take long, so each call has a thread of its own. One
+thread keeps the steps in order, too: undoing an import waits for the step that a caller who
+gave up left behind.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import ParamSpec, Protocol, TypeVar
+
+from compactface.v1 import gallery_pb2
+from recognizer_service.cross_codec import CrossCodecEmbedder
+from recognizer_service.gallery.archive.importing import Imported, Importer
+from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.recognizer import Recognizer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CHUNK_BYTES = 1 << 16
+
+
+class _InThread(Protocol):
+    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+async def export(
+    gallery: Gallery, collection_id: str, *, caller: str
+) -> AsyncGenerator[bytes, None]:
+    """The archive of a collection in chunks of 64 KiB or a little more; see `Gallery.export`."""
+    with _own_thread() as in_thread:
+        records = await in_thread(gallery.export, collection_id, caller=caller)
+        while chunk := await in_thread(_next_chunk, records):
+            yield chunk
+
+
+async def restore(
+    recognizer: Recognizer, requests: AsyncIterator[gallery_pb2.ImportRequest], *, caller: str
+) -> Imported:
+    """Restore an archive; see `Gallery.importing`, and `Importer` for what it raises."""
+    embedder = CrossCodecEmbedder(recognizer.decoder)
+    importer: Importer | None = None
+    with _own_thread() as in_thread:
+        try:
+            async for request in requests:
+                if importer is None:
+                    importer = recognizer.gallery.importing(
+                        collection_id=request.collection, embedder=embedder, caller=caller
+                    )
+                await in_thread(importer.feed, request.chunk)
+            importer = importer or recognizer.gallery.importing(caller=caller)
+            return await in_thread(importer.finish)
+        finally:
+            if importer is not None:
+                await in_thread(importer.close)
+
+
+@contextmanager
+def _own_thread() -> Iterator[_InThread]:
+    executor = ThreadPoolExecutor(1, thread_name_prefix="archive")
+
+    async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(executor, lambda: call(*args, **kwargs))
+
+    try:
+        yield in_thread
+    finally:
+        executor.shutdown(wait=False)
+
+
+def _next_chunk(records: Iterator[bytes]) -> bytes:
+    chunk = bytearray()
+    for record in records:
+        chunk += record
+        if len(chunk) >= _CHUNK_BYTES:
+            break
+    return bytes(chunk)

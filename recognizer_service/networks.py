@@ -1,0 +1,121 @@
+"""The model in use: its networks, and how another takes their place while requests come in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from recognizer_service.batcher import Batcher
+from recognizer_service.embedder import Embedder
+from recognizer_service.gallery.records import Embedding
+from recognizer_service.gallery.store import EmbeddingSpaceChanged
+from recognizer_service.judge import Judge
+from recognizer_service.questions import FaceMap, Timings
+from recognizer_service.thresholds import Thresholds
+from shared.inference.map_decoder import CodedMap, MapDecoder, Symbols
+
+T = TypeVar("T")
+
+
+class Networks:
+    """The networks of one model, the batching thread that feeds them, and its calibration.
+
+    Attributes:
+        decoder: RecNets and extractor.
+        judge: what the model's similarities mean.
+    """
+
+    def __init__(
+        self,
+        decoder: MapDecoder,
+        batcher: Batcher[CodedMap, Embedding],
+        *,
+        min_quality: float,
+    ) -> None:
+        """Bring the parts together; the work begins with `start`.
+
+        Args:
+            decoder: RecNets and extractor.
+            batcher: feeds maps to `decoder.embed`, many at a time.
+            min_quality: in [0, 1]; nothing is concluded from faces below.
+        """
+        self.decoder = decoder
+        self.judge = Judge(Thresholds(decoder.model.manifest), min_quality=min_quality)
+        self._embedder = Embedder(decoder, batcher)
+        self._batcher = batcher
+        self._callers = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def space(self) -> str:
+        """Of the embeddings they make."""
+        return self.decoder.embedding_space
+
+    def start(self) -> None:
+        """Begin to serve; call it on the event loop."""
+        self._batcher.start()
+
+    async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
+        """Embeddings of some faces; see `Embedder.embed`."""
+        self._callers += 1
+        self._idle.clear()
+        try:
+            return await self._embedder.embed(faces, timings)
+        finally:
+            self._callers -= 1
+            if not self._callers:
+                self._idle.set()
+
+    def unpack(self, face: FaceMap) -> Symbols:
+        """The symbols of a map; see `Embedder.unpack`."""
+        return self._embedder.unpack(face)
+
+    async def retire(self) -> None:
+        """Finish what was begun, when nobody new comes any more, then close."""
+        await self._idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Refuse what waits and stop the thread."""
+        await self._batcher.close()
+
+
+class ModelInUse:
+    """The networks that serve. They and the gallery's embedding space are replaced together.
+
+    Attributes:
+        networks: take them once for all steps of a request.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+        self._changing = asyncio.Lock()
+
+    async def ask(self, question: Callable[[Networks], Awaitable[T]]) -> T:
+        """The answer to a question of the networks and the gallery.
+
+        Asked once more where the gallery changed over between its steps, so that no request
+        notices and no two spaces are compared.
+        """
+        while True:
+            try:
+                return await question(self.networks)
+            except EmbeddingSpaceChanged:
+                async with self._changing:
+                    continue
+
+    async def change_to(
+        self, networks: Networks, serve: Callable[[str], Awaitable[None]]
+    ) -> Networks:
+        """Let other networks serve; gives those that did, which may have work in hand.
+
+        Must not be cancelled: the gallery could serve the one space and the networks the other.
+
+        Args:
+            networks: started, and of any space.
+            serve: changes the gallery over to a space.
+        """
+        async with self._changing:
+            await serve(networks.space)
+            old, self.networks = self.networks, networks
+        return old
