@@ -13,6 +13,7 @@ from command_line.options import (
     TlsOptions,
     with_options,
 )
+from command_line.output import disagreement_text
 from command_line.photos import encode_one_face, open_encoder
 
 
@@ -22,6 +23,10 @@ def enroll(
     photos: Photos,
     *,
     name: Annotated[str, typer.Option(help="Display name.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Word to list the subject by; repeatable. In place of those it had."),
+    ] = None,
     collection: Collection = "default",
     largest: Largest = False,
     allow_duplicate: Annotated[
@@ -33,15 +38,16 @@ def enroll(
 ) -> None:
     """Enroll a subject with one face from each photograph.
 
-    All faces are enrolled or none.
+    All faces are enrolled or none. Encoded right here they are as fine as the model can.
     """
-    with open_encoder(encoder, tls) as opened:
+    with open_encoder(encoder, tls, enrolling=True) as opened:
         faces = [encode_one_face(opened, photo, largest=largest) for photo in photos]
     with recognizer.connect(tls) as client:
         answer = client.enroll(
             [face.map for face in faces],
             subject_id=subject,
             display_name=name,
+            labels=label or (),
             collection=collection,
             on_duplicate="allow" if allow_duplicate else "reject",
         )
@@ -49,3 +55,6 @@ def enroll(
         f"enrolled {len(answer.faces)} faces of {answer.subject.subject_id} in {collection}; "
         f"{answer.subject.face_count} in all"
     )
+    photo_of = dict(zip((face.face_id for face in answer.faces), photos, strict=True))
+    for doubt in answer.disagreements:
+        typer.echo(f"warning: {photo_of[doubt.face_id]}: {disagreement_text(doubt)}", err=True)

@@ -1,21 +1,25 @@
 """`compactface gallery`: who is known."""
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from command_line.gallery_audit import audit, check
+from command_line.gallery_changes import (
+    CollectionId,
+    SubjectId,
+    create,
+    update,
+    update_subject,
+)
+from command_line.gallery_import import import_photos
 from command_line.options import Collection, RecognizerOptions, TlsOptions, with_options
-from command_line.output import show_table
-
-if TYPE_CHECKING:
-    from google.protobuf.timestamp_pb2 import Timestamp
+from command_line.output import show_table, time_text
+from command_line.paging import pages
 
 app = typer.Typer(no_args_is_help=True, help="See and change who is known.")
 
-CollectionId = Annotated[str, typer.Argument(help="Id of the collection.")]
-SubjectId = Annotated[str, typer.Argument(help="Id of the subject.")]
 FaceId = Annotated[str, typer.Argument(help="Id of the face, as `show` lists it.")]
 
 
@@ -27,13 +31,13 @@ def collections(*, recognizer: RecognizerOptions, tls: TlsOptions) -> None:
         rows = [
             [
                 item.collection_id,
-                str(item.subject_count),
-                str(item.face_count),
+                _quota_text(item.subject_count, item.max_subjects),
+                _quota_text(item.face_count, item.max_faces),
                 f"{item.max_fpir:g}",
                 f"{item.max_fmr:g}",
                 _retention_text(item.sighting_retention.ToTimedelta()),
             ]
-            for page in _pages(client.list_collections)
+            for page in pages(client.list_collections)
             for item in page.collections
         ]
     columns = ["collection", ">subjects", ">faces", ">max FPIR", ">max FMR", "sightings"]
@@ -42,43 +46,38 @@ def collections(*, recognizer: RecognizerOptions, tls: TlsOptions) -> None:
 
 @app.command()
 @with_options
-def create(
-    collection: CollectionId,
+def subjects(
     *,
-    max_fpir: Annotated[
-        float, typer.Option(help="Default threshold of identify, in (0, 1).")
-    ] = 0.01,
-    max_fmr: Annotated[float, typer.Option(help="Default threshold of verify, in (0, 1).")] = 0.001,
-    sighting_hours: Annotated[
-        float, typer.Option(min=0, help="How long streamed maps are kept; 0: not at all.")
-    ] = 0,
+    collection: Collection = "default",
+    prefix: Annotated[str, typer.Option(help="Only ids that begin so.")] = "",
+    name: Annotated[str, typer.Option(help="Only names that hold this.")] = "",
+    label: Annotated[
+        list[str] | None, typer.Option(help="Only subjects with this label; repeatable.")
+    ] = None,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
-) -> None:
-    """Create a collection."""
-    with recognizer.connect(tls) as client:
-        client.create_collection(
-            collection,
-            max_fpir=max_fpir,
-            max_fmr=max_fmr,
-            sighting_retention=timedelta(hours=sighting_hours),
-        )
-    typer.echo(f"created {collection}")
-
-
-@app.command()
-@with_options
-def subjects(
-    *, collection: Collection = "default", recognizer: RecognizerOptions, tls: TlsOptions
 ) -> None:
     """List the subjects of a collection."""
     with recognizer.connect(tls) as client:
         rows = [
-            [item.subject_id, item.display_name, str(item.face_count), _time_text(item.create_time)]
-            for page in _pages(client.list_subjects, collection=collection)
+            [
+                item.subject_id,
+                item.display_name,
+                " ".join(item.labels),
+                str(item.face_count),
+                time_text(item.create_time),
+                time_text(item.expire_time) if item.HasField("expire_time") else "",
+            ]
+            for page in pages(
+                client.list_subjects,
+                collection=collection,
+                id_prefix=prefix,
+                name_contains=name,
+                labels=label or (),
+            )
             for item in page.subjects
         ]
-    show_table(["subject", "name", ">faces", "enrolled"], rows)
+    show_table(["subject", "name", "labels", ">faces", "enrolled", "expires"], rows)
 
 
 @app.command()
@@ -99,7 +98,7 @@ def show(
             face.codec_id,
             str(face.size_bytes),
             f"{face.quality:.2f}" if face.HasField("quality") else "",
-            _time_text(face.create_time),
+            time_text(face.create_time),
         ]
         for face in answer.faces
     ]
@@ -152,25 +151,23 @@ def delete_collection(
     _report_deletion(f"{collection} with {answer.faces_deleted} faces", erased=answer.erased)
 
 
-def _pages(fetch: Callable[..., Any], **arguments: str) -> Iterator[Any]:
-    """Every page of a list, as long as an answer names another."""
-    token = ""
-    while True:
-        page = fetch(**arguments, page_token=token)
-        yield page
-        token = page.next_page_token
-        if not token:
-            return
-
-
 def _report_deletion(what: str, *, erased: bool) -> None:
     bytes_left = "" if erased else "; its bytes leave the disk with the next checkpoint"
     typer.echo(f"deleted {what}{bytes_left}")
+
+
+def _quota_text(count: int, most: int) -> str:
+    """A number and what it may become, e.g. "7/100"."""
+    return f"{count}/{most}" if most else str(count)
 
 
 def _retention_text(retention: timedelta) -> str:
     return f"kept {retention.total_seconds() / 3600:g} h" if retention else "not kept"
 
 
-def _time_text(timestamp: "Timestamp") -> str:
-    return f"{timestamp.ToDatetime():%Y-%m-%d %H:%M UTC}"
+app.command()(create)
+app.command()(update)
+app.command()(update_subject)
+app.command("import")(import_photos)
+app.command()(audit)
+app.command()(check)

@@ -10,8 +10,10 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     from compactface.v1.compact_map_pb2 import Box
+    from compactface.v1.gallery_pb2 import Disagreement
     from compactface.v1.recognizer_pb2 import AppliedThreshold, Candidate
 
 
@@ -64,6 +66,16 @@ def candidate_text(candidate: "Candidate") -> str:
     """A subject's id, and its display name where it has one."""
     name = candidate.display_name
     return f"{candidate.subject_id} ({name})" if name else candidate.subject_id
+
+
+def time_text(timestamp: "Timestamp") -> str:
+    """A time to the minute, e.g. "2026-11-23 08:15 UTC"."""
+    return f"{timestamp.ToDatetime():%Y-%m-%d %H:%M UTC}"
+
+
+def disagreement_text(found: "Disagreement") -> str:
+    """Why a new face is doubtful, e.g. "unlike the subject's other faces (0.12; 0.41 asked)"."""
+    return f"unlike the subject's other faces ({found.similarity:.2f}; {found.threshold:.2f} asked)"
 
 
 def decision_text(name: str) -> str:

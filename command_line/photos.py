@@ -21,11 +21,24 @@ class PhotoEncoder(Protocol):
         ...
 
 
+_ENROLMENT_POINT = "fine"
+"""What is enrolled is compared for years: it is worth the most bytes a model family offers."""
+
+
 @contextmanager
-def open_encoder(options: EncoderOptions, tls: TlsOptions) -> Iterator[PhotoEncoder]:
-    """The encoder service that the options name, or else one in this process."""
+def open_encoder(
+    options: EncoderOptions, tls: TlsOptions, *, enrolling: bool = False
+) -> Iterator[PhotoEncoder]:
+    """The encoder service that the options name, or else one in this process.
+
+    Args:
+        options: which of the two.
+        tls: certificates for the service.
+        enrolling: encode in this process at the operating point "fine" if the model has it. A
+            service has a point of its own.
+    """
     if options.encoder is None:
-        yield LocalEncoder(options.models, options.family)
+        yield LocalEncoder(options.models, options.family, enrolling=enrolling)
         return
     from compactface.client import EncoderClient
 
@@ -36,8 +49,8 @@ def open_encoder(options: EncoderOptions, tls: TlsOptions) -> Iterator[PhotoEnco
 class LocalEncoder:
     """The encoder service's domain in this process, with the service's settings."""
 
-    def __init__(self, models: Path, family: str) -> None:
-        """Load the model and the detector.
+    def __init__(self, models: Path, family: str, *, enrolling: bool = False) -> None:
+        """Load the model and the detector; `enrolling` as in `open_encoder`.
 
         Raises:
             InvalidModel: the model directory is missing or damaged.
@@ -51,10 +64,12 @@ class LocalEncoder:
         from shared.model_directory import ModelDirectory
         from shared.service.settings_loader import load_settings
 
+        model = ModelDirectory.load(models, family)
+        fine = enrolling and _ENROLMENT_POINT in model.manifest.codecs
         settings = load_settings(EncoderSettings, models=models, family=family)
         self._encoder = Encoder(
             detector=MtcnnDetector(min_face_size=settings.min_face_size),
-            crop_encoder=OnnxCropEncoder(ModelDirectory.load(models, family)),
+            crop_encoder=OnnxCropEncoder(model, _ENROLMENT_POINT if fine else None),
             limits=settings.picture_limits,
             max_faces=settings.max_faces,
         )

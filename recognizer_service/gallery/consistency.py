@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from sqlalchemy import Connection, func, select
 
-from recognizer_service.gallery.limits import shown
+from recognizer_service.gallery.agreement import vectors_of
+from recognizer_service.gallery.limits import LENGTH_TOLERANCE, shown
 from recognizer_service.gallery.records import Consistency
-from recognizer_service.gallery.schema import collections, faces, subjects
+from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
 from recognizer_service.gallery.store import Store
+
+_CHUNK = 4096
 
 
 def check(store: Store) -> Consistency:
@@ -16,6 +20,7 @@ def check(store: Store) -> Consistency:
         problems = list(store.database.problems())
         with store.database.reading() as connection:
             problems += _differences(connection, store)
+            problems += _damaged_embeddings(connection)
             return Consistency(
                 problems=tuple(problems),
                 subjects=connection.scalar(select(func.count()).select_from(subjects)) or 0,
@@ -45,3 +50,14 @@ def _differences(connection: Connection, store: Store) -> Iterator[str]:
                 f"{name} holds {len(stored)} faces and its index {len(indexed)}: "
                 f"{len(missing)} missing, {len(surplus)} surplus"
             )
+
+
+def _damaged_embeddings(connection: Connection) -> Iterator[str]:
+    rows = connection.execution_options(yield_per=_CHUNK).execute(
+        select(embeddings.c.face_key, embeddings.c.vector)
+    )
+    for chunk in rows.partitions():
+        lengths = np.linalg.norm(vectors_of(chunk), axis=1)
+        for row, length in zip(chunk, lengths, strict=True):
+            if not abs(length - 1) <= LENGTH_TOLERANCE:  # NaN fails every comparison
+                yield f"face {row.face_key} has an embedding of length {length:.6g}, not 1"

@@ -21,6 +21,7 @@ from shared.errors import InvalidInput
 from shared.png_reader import MAX_PNG_BYTES
 
 EMBEDDING_SIZE = 512
+LENGTH_TOLERANCE = 1e-3
 MAX_FACES_PER_SUBJECT = 32
 MAX_ID_CHARACTERS = 128
 MAX_NAME_CHARACTERS = 256
@@ -33,7 +34,6 @@ MAX_TAGS = 32
 MAX_TAG_CHARACTERS = 64
 
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_LENGTH_TOLERANCE = 1e-3
 _SHOWN_CHARACTERS = 80
 
 
@@ -208,7 +208,7 @@ def as_embedding(values: NDArray[np.floating] | Sequence[float]) -> Embedding:
             field="embedding",
         )
     length = float(np.linalg.norm(embedding))
-    if not math.isclose(length, 1, abs_tol=_LENGTH_TOLERANCE):
+    if not math.isclose(length, 1, abs_tol=LENGTH_TOLERANCE):
         raise InvalidInput(
             "INVALID_EMBEDDING",
             f"embedding has length {length:.6g}; it must be finite and of length 1",

@@ -1,0 +1,80 @@
+"""`compactface gallery audit` and `check`: what was done to a gallery, and whether it is whole."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from command_line.errors import EXIT_FAILED
+from command_line.options import RecognizerOptions, TlsOptions, with_options
+from command_line.output import show_table, time_text
+from command_line.paging import pages
+
+_DAY = "%Y-%m-%d"
+
+
+@with_options
+def audit(
+    *,
+    collection: Annotated[str, typer.Option(help="Only of this collection.")] = "",
+    subject: Annotated[str, typer.Option(help="Only of this subject.")] = "",
+    since: Annotated[
+        datetime | None, typer.Option(formats=[_DAY], help="Only from this day on, UTC.")
+    ] = None,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """List who enrolled, changed, deleted, exported and imported, oldest first."""
+    from compactface.v1.gallery_pb2 import AuditOperation
+
+    with recognizer.connect(tls) as client:
+        rows = [
+            [
+                time_text(event.time),
+                event.caller or "-",
+                _operation_text(AuditOperation.Name(event.operation)),
+                event.collection_id,
+                event.subject_id,
+            ]
+            for page in pages(
+                client.list_audit_events,
+                collection_id=collection,
+                subject_id=subject,
+                since=since.replace(tzinfo=UTC) if since else None,
+            )
+            for event in page.events
+        ]
+    show_table(["time", "caller", "operation", "collection", "subject"], rows)
+
+
+def check(
+    *,
+    gallery: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="The recognizer's database file.")
+    ] = Path("gallery.sqlite"),
+    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    family: Annotated[str, typer.Option(help="Model family the gallery is served with.")] = (
+        "default"
+    ),
+) -> None:
+    """Prove that a gallery is whole, or say what is wrong with it; ends with 1 if anything is.
+
+    It is opened as the recognizer would open it, so no recognizer may be serving it.
+    """
+    from recognizer_service.gallery.file_check import check_file
+    from shared.model_directory import ModelDirectory
+
+    space = ModelDirectory.load(models, family).manifest.embedding_space
+    found = check_file(gallery, embedding_space=space)
+    for problem in found.problems:
+        typer.echo(problem, err=True)
+    if not found.ok:
+        typer.echo(f"{gallery}: {len(found.problems)} problems", err=True)
+        raise typer.Exit(EXIT_FAILED)
+    typer.echo(f"{gallery}: {found.subjects} subjects, {found.faces} faces, nothing is wrong")
+
+
+def _operation_text(name: str) -> str:
+    """An operation as words, e.g. AUDIT_OPERATION_DELETE_SUBJECT as "delete subject"."""
+    return name.removeprefix("AUDIT_OPERATION_").replace("_", " ").lower()

@@ -1,0 +1,137 @@
+"""`compactface gallery create`, `update` and `update-subject`: settings, and what is said."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import typer
+
+from command_line.options import Collection, RecognizerOptions, TlsOptions, with_options
+
+CollectionId = Annotated[str, typer.Argument(help="Id of the collection.")]
+SubjectId = Annotated[str, typer.Argument(help="Id of the subject.")]
+
+_MaxFpir = Annotated[
+    float | None, typer.Option(help="Default threshold of identify, in (0, 1); at first 0.01.")
+]
+_MaxFmr = Annotated[
+    float | None, typer.Option(help="Default threshold of verify, in (0, 1); at first 0.001.")
+]
+_SightingHours = Annotated[
+    float | None, typer.Option(min=0, help="How long streamed maps are kept; 0: not at all.")
+]
+_MaxSubjects = Annotated[
+    int | None, typer.Option(min=0, help="Most subjects it may hold; 0: no limit.")
+]
+_MaxFaces = Annotated[int | None, typer.Option(min=0, help="Most faces it may hold; 0: no limit.")]
+_SubjectDays = Annotated[
+    float | None,
+    typer.Option(min=0, help="Days after which a subject is deleted; 0: never."),
+]
+_Score = Annotated[
+    Literal["best-face", "mean-template"] | None,
+    typer.Option(help="How a subject is scored: by the best of its faces, or by their mean."),
+]
+
+
+@with_options
+def create(
+    collection: CollectionId,
+    *,
+    max_fpir: _MaxFpir = None,
+    max_fmr: _MaxFmr = None,
+    sighting_hours: _SightingHours = None,
+    max_subjects: _MaxSubjects = None,
+    max_faces: _MaxFaces = None,
+    subject_days: _SubjectDays = None,
+    score: _Score = None,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Create a collection."""
+    with recognizer.connect(tls) as client:
+        client.create_collection(
+            collection,
+            max_fpir=max_fpir or 0,
+            max_fmr=max_fmr or 0,
+            sighting_retention=timedelta(hours=sighting_hours or 0),
+            max_subjects=max_subjects or 0,
+            max_faces=max_faces or 0,
+            subject_retention=timedelta(days=subject_days or 0),
+            subject_score=score or "best-face",
+        )
+    typer.echo(f"created {collection}")
+
+
+@with_options
+def update(
+    collection: CollectionId,
+    *,
+    max_fpir: _MaxFpir = None,
+    max_fmr: _MaxFmr = None,
+    sighting_hours: _SightingHours = None,
+    max_subjects: _MaxSubjects = None,
+    max_faces: _MaxFaces = None,
+    subject_days: _SubjectDays = None,
+    score: _Score = None,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Change a collection where options say so.
+
+    A quota below what it holds deletes nothing; a shorter time counts for what is there, too.
+    """
+    with recognizer.connect(tls) as client:
+        client.update_collection(
+            collection,
+            max_fpir=max_fpir,
+            max_fmr=max_fmr,
+            sighting_retention=None if sighting_hours is None else timedelta(hours=sighting_hours),
+            max_subjects=max_subjects,
+            max_faces=max_faces,
+            subject_retention=None if subject_days is None else timedelta(days=subject_days),
+            subject_score=score,
+        )
+    typer.echo(f"changed {collection}")
+
+
+@with_options
+def update_subject(
+    subject: SubjectId,
+    *,
+    name: Annotated[str | None, typer.Option(help="New display name.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Word to list the subject by; repeatable. In place of those it had."),
+    ] = None,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="Take all labels away.")] = False,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Fact to keep; repeatable. In place of the old."),
+    ] = None,
+    expires: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Delete it on that day, UTC.")
+    ] = None,
+    collection: Collection = "default",
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Change what is said of a subject, where options say so."""
+    if name is None and not (label or no_labels or metadata or expires):
+        raise typer.BadParameter("nothing to change; see --help")
+    with recognizer.connect(tls) as client:
+        changed = client.update_subject(
+            subject,
+            collection=collection,
+            display_name=name,
+            labels=[] if no_labels else label or None,
+            metadata=dict(map(_fact, metadata)) if metadata else None,
+            expire_time=expires.replace(tzinfo=UTC) if expires else None,
+        ).subject
+    typer.echo(f"changed {subject}, now of revision {changed.revision}")
+
+
+def _fact(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--metadata {text!r} has no '='")
+    return key, value

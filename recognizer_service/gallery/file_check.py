@@ -1,0 +1,26 @@
+"""Checking a gallery's file while nobody serves it."""
+
+from pathlib import Path
+
+from sqlalchemy.exc import DatabaseError
+
+from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.records import Consistency
+
+
+def check_file(path: Path, *, embedding_space: str) -> Consistency:
+    """Open a gallery and look at everything; damage that keeps it from opening is a finding.
+
+    Args:
+        path: its database file.
+        embedding_space: of the model it is served with.
+
+    Raises:
+        FailedPrecondition: as `Gallery`.
+    """
+    try:
+        with Gallery(path, embedding_space=embedding_space) as gallery:
+            return gallery.check()
+    except DatabaseError as error:
+        problem = f"the file cannot be read: {error.orig}"
+        return Consistency(problems=(problem,), subjects=0, faces=0, indexed=0)
