@@ -24,6 +24,8 @@ COMMANDS = [
     *("demo", "encode", "enroll", "identify", "verify", "health"),
     *("gallery", "gallery collections", "gallery create", "gallery subjects", "gallery show"),
     *("gallery delete-subject", "gallery delete-face", "gallery delete-collection"),
+    *("gallery update", "gallery update-subject", "gallery import", "gallery audit"),
+    "gallery check",
     *("model", "model list", "model show", "model verify", "model use"),
     *("evaluate", "train"),
 ]
