@@ -81,10 +81,10 @@ class Changeover:
             finished, self._task = self._task, None
             finished.result()
         if self._task is None:
+            served = await self._recognizer.in_thread(self._measure)
             if self._is_served(current_version(self._models, self._family)):
-                progress = await self._recognizer.in_thread(self._measure)
-                return Status(progress, done=True)
-            self._progress = await self._recognizer.in_thread(self._measure)
+                return Status(served, done=True)
+            self._progress = Progress(0, served.faces_total)
             self.begin()
         return Status(self._progress, done=False)
 
@@ -92,7 +92,7 @@ class Changeover:
         """Stop after the batch in hand; what is embedded by then is kept."""
         self._closing = True
         if self._task is not None:
-            await asyncio.wait({self._task})
+            await asyncio.gather(self._task, return_exceptions=True)  # _run has logged it
         self._executor.shutdown()
 
     def _is_served(self, version: str) -> bool:

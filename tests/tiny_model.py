@@ -113,9 +113,20 @@ def synthetic_table(probe_codec: str, enrolled_codec: str) -> CalibrationTable:
     )
 
 
-def write_tiny_model(models: Path, scratch: Path, *, version: str = "1", seed: int = 0) -> None:
-    """Write `<models>/default/<version>`, calibrated for all pairs of codecs, as `current`."""
-    extractor, codecs = tiny_networks(seed)
+def write_tiny_model(
+    models: Path,
+    scratch: Path,
+    *,
+    version: str = "1",
+    seed: int = 0,
+    extractor_seed: int | None = None,
+) -> None:
+    """Write `<models>/default/<version>`, calibrated for all pairs of codecs, as `current`.
+
+    With another `extractor_seed` it has the codecs of `seed` and another embedding space.
+    """
+    _, codecs = tiny_networks(seed)
+    extractor, _ = tiny_networks(seed if extractor_seed is None else extractor_seed)
     model = export_model(scratch, description=describe(version), extractor=extractor, codecs=codecs)
     ids = [UNCOMPRESSED, *(codec.codec_id for codec in model.manifest.codecs.values())]
     tables = [synthetic_table(a, b) for row, a in enumerate(ids) for b in ids[: row + 1]]

@@ -301,26 +301,6 @@ async def test_deeds_are_listed_page_by_page(
     assert second.next_page_token == ""
 
 
-@pytest.mark.parametrize(
-    ("service", "method", "request_type"),
-    [
-        ("gallery", "Reembed", gallery_pb2.ReembedRequest),
-    ],
-)
-async def test_what_is_not_implemented_says_so(
-    recognizer: Service, service: str, method: str, request_type: type
-) -> None:
-    call = getattr(getattr(recognizer, service), method)(request_type())
-    error = await failure(call)
-    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-
-
 async def test_streams_that_are_not_implemented_say_so(recognizer: Service) -> None:
-    calls = (
-        recognizer.gallery.Export(gallery_pb2.ExportRequest()).read(),
-        recognizer.gallery.Import(iter([gallery_pb2.ImportRequest()])),
-        recognizer.recognizer.WatchSightings(recognizer_pb2.WatchSightingsRequest()).read(),
-    )
-    for call in calls:
-        with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
-            await call
+    with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+        await recognizer.recognizer.WatchSightings(recognizer_pb2.WatchSightingsRequest()).read()

@@ -60,9 +60,9 @@ class Client:
         return response
 
     def _stream(
-        self, method: Any, requests: Iterator[Message], answer: type[Response]
+        self, method: Any, request: Message | Iterator[Message], answer: type[Response]
     ) -> Iterator[Response]:
-        call = method(requests)
+        call = method(request)
         try:
             for response in call:
                 assert isinstance(response, answer)

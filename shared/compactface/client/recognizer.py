@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from compactface.client.archive import ArchiveClient
 from compactface.client.channel import Tls
-from compactface.client.gallery import GalleryClient
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 from compactface.v1.compact_map_pb2 import CompactMap
 
@@ -11,7 +11,7 @@ Probe = CompactMap | str
 """What is being asked about: a compact map, or the id of a sighting of the collection."""
 
 
-class RecognizerClient(GalleryClient):
+class RecognizerClient(ArchiveClient):
     """Blocking client of RecognizerService and GalleryService; methods raise `RequestFailed`."""
 
     def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
