@@ -191,4 +191,8 @@ def test_collections_and_subjects_are_changed(
     assert "collins" not in listed
     with RecognizerClient(services.recognizer) as client:
         subject = client.get_subject("obama", collection=collection).subject
-    assert (subject.metadata, subject.revision) == ({"a": "b"}, 3)
+        assert (subject.metadata, subject.revision) == ({"a": "b"}, 3)
+        kept = client.update_subject("obama", collection=collection, expire_time="never").subject
+        assert not kept.HasField("expire_time")
+        with pytest.raises(ValueError, match="nothing to change"):
+            client.update_subject("obama", collection=collection)

@@ -10,11 +10,11 @@ import pytest
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW, BulkEnrollRequest, EnrollRequest
 from recognizer_service.bulk_enrolment import enroll_all
-from recognizer_service.embedder import Embedder
 from recognizer_service.enroller import Enroller
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Embedding
 from recognizer_service.judge import Judge
+from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.questions import FaceMap, Timings
 from recognizer_service.thresholds import Thresholds
 from shared.errors import Overloaded, Unavailable
@@ -25,16 +25,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class BusyEmbedder:
+class BusyNetworks:
     """Refuses so many times before it embeds; every face looks different."""
 
-    def __init__(self, error: Exception, *, refusals: int) -> None:
+    space = SPACE
+
+    def __init__(self, judge: Judge, error: Exception, *, refusals: int) -> None:
+        self.judge = judge
         self._error = error
         self._refusals = refusals
         self._seed = 0
 
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
-        """As `Embedder.embed`."""
+        """As `Networks.embed`."""
         del timings
         if self._refusals:
             self._refusals -= 1
@@ -53,15 +56,19 @@ def gallery(tmp_path: Path) -> Iterator[Gallery]:
         yield opened
 
 
+Busy = Callable[[Exception, int], Enroller]
+
+
 @pytest.fixture
-def make(gallery: Gallery, tiny_model: ModelDirectory) -> Callable[[BusyEmbedder], Enroller]:
-    """Makes an enroller that embeds with a stand-in."""
-    return lambda busy: Enroller(
-        gallery=gallery,
-        embedder=cast("Embedder", busy),
-        judge=Judge(Thresholds(tiny_model.manifest), min_quality=0),
-        in_thread=at_once,
-    )
+def busy(gallery: Gallery, tiny_model: ModelDirectory) -> Busy:
+    """Makes an enroller whose networks raise the error so many times."""
+    judge = Judge(Thresholds(tiny_model.manifest), min_quality=0)
+
+    def make(error: Exception, refusals: int) -> Enroller:
+        networks = cast("Networks", BusyNetworks(judge, error, refusals=refusals))
+        return Enroller(gallery=gallery, model=ModelInUse(networks), in_thread=at_once)
+
+    return make
 
 
 def overloaded() -> Overloaded:
@@ -81,8 +88,8 @@ async def requests(count: int, read: list[int] | None = None) -> AsyncIterator[B
         )
 
 
-async def test_no_more_is_read_than_is_in_work(make: Callable[[BusyEmbedder], Enroller]) -> None:
-    enroller = make(BusyEmbedder(overloaded(), refusals=0))
+async def test_no_more_is_read_than_is_in_work(busy: Busy) -> None:
+    enroller = busy(overloaded(), 0)
     read: list[int] = []
     async with aclosing(enroll_all(enroller, requests(500, read), caller="")) as answers:
         for taken in range(1, 60):
@@ -91,8 +98,8 @@ async def test_no_more_is_read_than_is_in_work(make: Callable[[BusyEmbedder], En
     assert len(read) < 100
 
 
-async def test_a_full_queue_is_waited_for(make: Callable[[BusyEmbedder], Enroller]) -> None:
-    enroller = make(BusyEmbedder(overloaded(), refusals=15))
+async def test_a_full_queue_is_waited_for(busy: Busy) -> None:
+    enroller = busy(overloaded(), 15)
     answers = [answer async for answer in enroll_all(enroller, requests(5), caller="")]
     assert [answer.response.subject.subject_id for answer in answers] == [
         f"person-{number}" for number in range(5)
@@ -100,14 +107,14 @@ async def test_a_full_queue_is_waited_for(make: Callable[[BusyEmbedder], Enrolle
 
 
 async def test_a_queue_that_stays_full_fails_the_item(
-    make: Callable[[BusyEmbedder], Enroller],
+    busy: Busy,
 ) -> None:
-    enroller = make(BusyEmbedder(overloaded(), refusals=10_000))
+    enroller = busy(overloaded(), 10_000)
     (answer,) = [answer async for answer in enroll_all(enroller, requests(1), caller="")]
     assert answer.error.message == "full"
 
 
-async def test_a_service_that_stops_ends_it(make: Callable[[BusyEmbedder], Enroller]) -> None:
-    enroller = make(BusyEmbedder(Unavailable("SHUTTING_DOWN", "bye"), refusals=1))
+async def test_a_service_that_stops_ends_it(busy: Busy) -> None:
+    enroller = busy(Unavailable("SHUTTING_DOWN", "bye"), 1)
     with pytest.raises(Unavailable):
         _ = [answer async for answer in enroll_all(enroller, requests(1), caller="")]

@@ -15,6 +15,7 @@ import pytest
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from tests.clock import Clock
+from tests.gallery_embedder import SeededEmbedder, vector_of
 from tests.gallery_faces import SPACE, new_face, person
 
 NAME = "Zebedee Quillfeather"
@@ -136,6 +137,39 @@ def test_bytes_of_a_deletion_cut_short_go_at_the_next_start(path: Path) -> None:
     assert subject.faces[0].png in raw(path)
     Gallery(path, embedding_space=SPACE).close()
     assert not any(trace in raw(path) for trace in traces(subject))
+
+
+@pytest.mark.parametrize("served", [SPACE, "space-b"])
+def test_deleted_subject_leaves_no_bytes_in_any_embedding_space(
+    gallery: Gallery, path: Path, served: str
+) -> None:
+    """Neither in the one that was filled for a new model, nor in the old one kept to go back."""
+    subject = known(1)
+    gallery.enroll("default", subject)
+    list(gallery.spaces.fill(SeededEmbedder("space-b")))
+    gallery.spaces.serve(served)
+    anew = vector_of(subject.faces[0].png, "space-b").tobytes()
+    assert anew[:24] in raw(path)
+    assert gallery.subjects.delete("default", "zq-1883").erased
+    content = raw(path)
+    assert anew[:24] not in content
+    assert anew[-24:] not in content
+    assert not any(trace in content for trace in traces(subject))
+
+
+def test_subject_deleted_while_it_is_embedded_anew_leaves_no_bytes(
+    gallery: Gallery, path: Path
+) -> None:
+    subject = known(1)
+    gallery.enroll("default", subject)
+    gallery.enroll("default", person(2))
+    embedder = SeededEmbedder(
+        "space-b", before_batch=lambda: gallery.subjects.delete("default", "zq-1883")
+    )
+    assert [step.faces_done for step in gallery.spaces.fill(embedder)] == [0, 1]
+    content = raw(path)
+    assert vector_of(subject.faces[0].png, "space-b").tobytes()[:24] not in content
+    assert not any(trace in content for trace in traces(subject))
 
 
 def test_what_was_said_before_a_change_leaves_no_bytes_once_something_is_erased(
