@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from command_line.gallery_archive import export, reembed, restore, snapshot
 from command_line.gallery_audit import audit, check
 from command_line.gallery_changes import (
     CollectionId,
@@ -169,5 +170,9 @@ app.command()(create)
 app.command()(update)
 app.command()(update_subject)
 app.command("import")(import_photos)
+app.command()(export)
+app.command()(restore)
+app.command()(snapshot)
+app.command()(reembed)
 app.command()(audit)
 app.command()(check)

@@ -1,0 +1,167 @@
+"""`compactface gallery` export, restore, snapshot and reembed: moving a gallery and keeping it."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from command_line.options import Collection, RecognizerOptions, TlsOptions, with_options
+from command_line.progress import open_speed_bar
+
+if TYPE_CHECKING:
+    from recognizer_service.cross_codec import CrossCodecEmbedder
+    from recognizer_service.gallery.gallery import Gallery
+
+_CHUNK_BYTES = 1 << 20
+
+GalleryFile = Annotated[
+    Path, typer.Option(exists=True, dir_okay=False, help="The recognizer's database file.")
+]
+NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; a new one.")]
+_GALLERY = Path("gallery.sqlite")
+
+
+@with_options
+def export(
+    file: NewFile,
+    *,
+    collection: Collection = "default",
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Write a collection into an archive: settings, subjects, maps and embeddings.
+
+    The file holds faces. Who is deleted from the gallery later stays in it.
+    """
+    with recognizer.connect(tls) as client, _written_whole(file) as target:
+        for chunk in client.export(collection):
+            target.write(chunk)
+        size = target.tell()
+    typer.echo(f"exported {collection} to {file}: {size:,} bytes")
+
+
+@with_options
+def restore(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="An archive.")
+    ],
+    *,
+    collection: Annotated[
+        str, typer.Option(help="Where to, new or empty; default: the name it had.")
+    ] = "",
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Make a collection of an archive, whole or not at all.
+
+    An archive of another model is embedded anew from its maps.
+    """
+    with (
+        recognizer.connect(tls) as client,
+        file.open("rb") as source,
+        open_speed_bar("restore", unit="bytes") as progress,
+    ):
+        size = file.stat().st_size
+
+        def chunks() -> Iterator[bytes]:
+            while chunk := source.read(_CHUNK_BYTES):
+                yield chunk
+                progress(source.tell(), size)
+
+        answer = client.restore(chunks(), collection=collection)
+    typer.echo(
+        f"restored {answer.subjects} subjects with {answer.faces} faces to {answer.collection}"
+    )
+
+
+def snapshot(file: NewFile, *, gallery: GalleryFile = _GALLERY) -> None:
+    """Copy a gallery, as it is at one moment, while it is served or not.
+
+    To restore the copy, serve it. Who is deleted from the gallery later stays in it.
+    """
+    from recognizer_service.gallery.snapshot import snapshot as take_snapshot
+
+    size = take_snapshot(gallery, file)
+    typer.echo(f"copied {gallery} to {file}: {size:,} bytes")
+
+
+def reembed(
+    *,
+    to: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Of the model; default: the current one.")
+    ] = None,
+    discard_old: Annotated[
+        bool,
+        typer.Option(
+            "--discard-old", help="Delete the embeddings of other models: no quick way back."
+        ),
+    ] = False,
+    gallery: GalleryFile = _GALLERY,
+    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+    device: Annotated[str, typer.Option(help="Where inference runs: cpu or cuda.")] = "cpu",
+) -> None:
+    """Embed every face of a gallery anew from its map, for another version of the model.
+
+    For a gallery that nobody serves; a service does so by itself when another version is current.
+    Interrupted, run it again: it goes on where it was. To go back, name the old version.
+    """
+    from recognizer_service.cross_codec import CrossCodecEmbedder
+    from recognizer_service.gallery.gallery import Gallery
+    from recognizer_service.gallery.opening import open_gallery
+    from shared.inference.map_decoder import MapDecoder
+    from shared.model_directory import ModelDirectory
+
+    model = ModelDirectory.load(models, family, to)
+    version = model.manifest.version
+    embedder = CrossCodecEmbedder(MapDecoder(model, device=device), device=device)
+
+    def open_in(space: str) -> Gallery:
+        return Gallery(gallery, embedding_space=space)
+
+    with open_gallery(open_in, embedder.embedding_space) as opened:
+        faces, seconds = _fill(opened, embedder)
+        opened.spaces.serve(embedder.embedding_space)
+        rate = f" at {faces / seconds:.1f} a second" if faces else ""
+        typer.echo(f"embedded {faces} faces{rate}; all are embedded by {family}/{version}")
+        if discard_old:
+            _discard_others(opened)
+
+
+def _fill(gallery: "Gallery", embedder: "CrossCodecEmbedder") -> tuple[int, float]:
+    """Embed what is not; how many faces, and the seconds it took."""
+    steps = gallery.spaces.fill(embedder)
+    first = last = next(steps)
+    began = time.monotonic()
+    with open_speed_bar("re-embed", unit="faces") as progress:
+        for step in chain([first], steps):
+            progress(step.faces_done, step.faces_total)
+            last = step
+    return last.faces_done - first.faces_done, time.monotonic() - began
+
+
+def _discard_others(gallery: "Gallery") -> None:
+    erased = gallery.spaces.discard_others()
+    bytes_left = "" if erased else "; their bytes leave the disk when the gallery is opened next"
+    typer.echo(f"the embeddings of other models are deleted{bytes_left}")
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A new file, for its owner's eyes, that gets its name only if the block ends well."""
+    if path.exists():
+        raise typer.BadParameter(f"{path} exists; choose another name or remove it")
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        partial = Path(folder) / "partial"
+        with partial.open("xb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
