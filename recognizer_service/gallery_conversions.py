@@ -7,17 +7,14 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from compactface.v1 import gallery_pb2
 from recognizer_service.conversions import face_map, shown_similarity
-from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.records import (
-    AuditEvent,
+from recognizer_service.gallery.collection_records import (
     Collection,
     CollectionSettings,
-    Face,
-    Subject,
-    SubjectChanges,
-    SubjectFilter,
     SubjectScore,
 )
+from recognizer_service.gallery.events import AuditEvent
+from recognizer_service.gallery.limits import shown
+from recognizer_service.gallery.records import Face, Subject, SubjectChanges, SubjectFilter
 from recognizer_service.questions import EnrolAnswer, EnrolRequest
 from shared.errors import InvalidInput
 from shared.service.moment import moment, timestamp

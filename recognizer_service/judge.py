@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from recognizer_service.gallery.records import Agreement, Collection, SubjectHit
+from recognizer_service.gallery.collection_records import Collection
+from recognizer_service.gallery.records import Agreement, SubjectHit
 from recognizer_service.questions import (
     Candidate,
     Criterion,

@@ -9,13 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognizer_service.enroller import Enroller
+from recognizer_service.gallery.collection_records import Collection
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import (
-    Collection,
-    Embedding,
-    Sighting,
-    SightingOutcome,
-)
+from recognizer_service.gallery.records import Embedding, Sighting, SightingOutcome
 from recognizer_service.metrics import RecognizerMetrics
 from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.questions import (

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from recognizer_service.gallery.events import AuditEvent, Operation
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text
 from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.records import AuditEvent, Operation, Page
+from recognizer_service.gallery.records import Page
 from recognizer_service.gallery.schema import audit
 from recognizer_service.gallery.store import Store
 

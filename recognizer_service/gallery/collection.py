@@ -7,18 +7,16 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from recognizer_service.gallery import audit
-from recognizer_service.gallery.database import mark_erasure
-from recognizer_service.gallery.limits import check_collection_id, check_settings, shown
-from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.records import (
-    AuditEvent,
+from recognizer_service.gallery.collection_records import (
     Collection,
     CollectionSettings,
-    Deletion,
-    Operation,
-    Page,
     SubjectScore,
 )
+from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
+from recognizer_service.gallery.limits import check_collection_id, check_settings, shown
+from recognizer_service.gallery.paging import read_page
+from recognizer_service.gallery.records import Page
 from recognizer_service.gallery.rows import STAGED_PREFIX, collection_key
 from recognizer_service.gallery.schema import collections
 from recognizer_service.gallery.store import Store

@@ -11,15 +11,9 @@ from sqlalchemy import Connection, Table, insert
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.agreement import agreements
 from recognizer_service.gallery.changes import change_subject, insert_labels
+from recognizer_service.gallery.events import AuditEvent, Operation
 from recognizer_service.gallery.limits import as_embedding, check_enrolment, shown
-from recognizer_service.gallery.records import (
-    AuditEvent,
-    Enrolled,
-    Enrolment,
-    NewFace,
-    Operation,
-    SubjectChanges,
-)
+from recognizer_service.gallery.records import Enrolled, Enrolment, NewFace, SubjectChanges
 from recognizer_service.gallery.request_log import Request, digest_of, recall, remember
 from recognizer_service.gallery.room import check_quotas, check_room
 from recognizer_service.gallery.rows import FACE, collection_key, face_of, find_subject

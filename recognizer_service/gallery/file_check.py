@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
+from recognizer_service.gallery.events import Consistency
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Consistency
 
 
 def check_file(path: Path, *, embedding_space: str) -> Consistency:

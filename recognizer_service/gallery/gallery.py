@@ -19,16 +19,9 @@ from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
 from recognizer_service.gallery.database import Database
+from recognizer_service.gallery.events import Consistency, Operation, Purge
 from recognizer_service.gallery.rebuild import rebuild
-from recognizer_service.gallery.records import (
-    Consistency,
-    Embedding,
-    Enrolled,
-    Enrolment,
-    Operation,
-    Purge,
-    SubjectHit,
-)
+from recognizer_service.gallery.records import Embedding, Enrolled, Enrolment, SubjectHit
 from recognizer_service.gallery.reembed import MapEmbedder, Spaces
 from recognizer_service.gallery.store import Cache, Store
 from recognizer_service.gallery.subject import Subjects

@@ -9,8 +9,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from recognizer_service.gallery.collection_records import CollectionSettings
 from recognizer_service.gallery.records import (
-    CollectionSettings,
     Embedding,
     Enrolment,
     NewFace,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from recognizer_service.gallery import audit, request_log, sighting
 from recognizer_service.gallery.database import mark_erasure
-from recognizer_service.gallery.records import AuditEvent, Operation, Purge
+from recognizer_service.gallery.events import AuditEvent, Operation, Purge
 from recognizer_service.gallery.schema import collections, subjects
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import remove_subject

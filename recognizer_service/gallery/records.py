@@ -31,69 +31,6 @@ class Page(Generic[RecordT]):
     next_page_token: str
 
 
-class SubjectScore(StrEnum):
-    """How similar a subject is to a probe."""
-
-    BEST_FACE = "best_face"
-    """As the most similar of its faces."""
-    MEAN_TEMPLATE = "mean_template"
-    """As the mean of its faces' embeddings, brought to unit length."""
-
-
-class CollectionSettings(TypedDict, total=False):
-    """What can be set of a `Collection`, and changed later."""
-
-    max_fpir: float
-    max_fmr: float
-    sighting_retention_s: int
-    max_subjects: int
-    max_faces: int
-    subject_retention_s: int
-    subject_score: SubjectScore
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """An isolated gallery with its defaults.
-
-    Attributes:
-        collection_id: 1 to 64 of ``a-z0-9_-``, the first a letter or digit.
-        max_fpir: default threshold of 1:N, a false positive identification rate in (0, 1).
-        max_fmr: default threshold of 1:1, a false match rate in (0, 1).
-        sighting_retention_s: how long streamed maps are kept, in seconds; 0: not at all.
-        created_at: when it was created, UTC.
-        subject_count: subjects enrolled.
-        face_count: faces enrolled.
-        max_subjects: most subjects it may hold; 0: no limit.
-        max_faces: most faces it may hold; 0: no limit.
-        subject_retention_s: how long after its creation a subject is deleted, in seconds,
-            unless it has an expiry of its own; 0: never.
-        subject_score: how a subject is scored.
-    """
-
-    collection_id: str
-    max_fpir: float
-    max_fmr: float
-    sighting_retention_s: int
-    created_at: datetime
-    subject_count: int
-    face_count: int
-    max_subjects: int
-    max_faces: int
-    subject_retention_s: int
-    subject_score: SubjectScore
-
-    @property
-    def by_template(self) -> bool:
-        """Whether a subject is compared once, and not face by face."""
-        return self.subject_score is SubjectScore.MEAN_TEMPLATE
-
-    @property
-    def comparisons(self) -> int:
-        """How many comparisons a search of it is the best of."""
-        return self.subject_count if self.by_template else self.face_count
-
-
 class SubjectChanges(TypedDict, total=False):
     """What can be changed of a `Subject`; `expires_at` None: as its collection has it."""
 
@@ -235,20 +172,6 @@ class Enrolled:
 
 
 @dataclass(frozen=True, slots=True)
-class Deletion:
-    """What was deleted.
-
-    Attributes:
-        faces_deleted: faces that went.
-        erased: whether the bytes are gone from the database file and its write-ahead log too.
-            False: they go with the next deletion, purge or start.
-    """
-
-    faces_deleted: int
-    erased: bool
-
-
-@dataclass(frozen=True, slots=True)
 class SubjectHit:
     """A subject that resembles the probe.
 
@@ -299,78 +222,3 @@ class SightingOutcome(StrEnum):
     """The same sighting is there already."""
     DISCARDED = "discarded"
     """The collection keeps no sightings."""
-
-
-class Operation(StrEnum):
-    """What is audited."""
-
-    CREATE_COLLECTION = "create_collection"
-    UPDATE_COLLECTION = "update_collection"
-    DELETE_COLLECTION = "delete_collection"
-    ENROLL = "enroll"
-    UPDATE_SUBJECT = "update_subject"
-    DELETE_SUBJECT = "delete_subject"
-    DELETE_FACE = "delete_face"
-    EXPIRE_SUBJECT = "expire_subject"
-    EXPORT = "export"
-    IMPORT = "import"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
-    """One deed; ids and no names.
-
-    Attributes:
-        at: when, UTC.
-        caller: who; "": unknown, or the service itself.
-        operation: what.
-        collection_id: where.
-        subject_id: to whom; "": to the collection.
-    """
-
-    at: datetime
-    caller: str
-    operation: Operation
-    collection_id: str
-    subject_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """What had expired and was deleted.
-
-    Attributes:
-        sightings: sightings older than the retention of their collection.
-        subjects: subjects whose time had come.
-        request_ids: remembered request ids.
-        audit_events: events older than the retention of the audit log.
-        erased: as in `Deletion`.
-    """
-
-    sightings: int
-    subjects: int
-    request_ids: int
-    audit_events: int
-    erased: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Consistency:
-    """What a check of the whole gallery found.
-
-    Attributes:
-        problems: one sentence each; none: the gallery is sound.
-        subjects: subjects in the database.
-        faces: faces in the database.
-        indexed: faces in the search indexes.
-    """
-
-    problems: tuple[str, ...]
-    subjects: int
-    faces: int
-    indexed: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems

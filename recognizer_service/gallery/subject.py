@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, delete, func, select, update
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.changes import change_subject
 from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
 from recognizer_service.gallery.limits import (
     MAX_NAME_CHARACTERS,
     check_changes,
@@ -16,16 +17,7 @@ from recognizer_service.gallery.limits import (
     shown,
 )
 from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.records import (
-    AuditEvent,
-    Deletion,
-    Face,
-    Operation,
-    Page,
-    Subject,
-    SubjectChanges,
-    SubjectFilter,
-)
+from recognizer_service.gallery.records import Face, Page, Subject, SubjectChanges, SubjectFilter
 from recognizer_service.gallery.rows import (
     FACE,
     SUBJECT,

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recognizer_service.gallery.collection_records import SubjectScore
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Embedding, Enrolment, NewFace, SubjectScore
+from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
 from tests.gallery_faces import SPACE, embedding, new_face, person
 
 

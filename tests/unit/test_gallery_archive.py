@@ -14,8 +14,9 @@ import pytest
 from recognizer_service.gallery.archive.contents import archived_columns
 from recognizer_service.gallery.archive.importing import Imported
 from recognizer_service.gallery.archive.records import MAGIC, Kind, RecordWriter
+from recognizer_service.gallery.events import Operation
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment, Operation
+from recognizer_service.gallery.records import Enrolment
 from recognizer_service.gallery.schema import collections, faces, subjects
 from shared.errors import (
     AlreadyExists,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from recognizer_service.gallery.events import Operation
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Operation
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, person

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from recognizer_service.gallery.collection_records import CollectionSettings, SubjectScore
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import CollectionSettings, SubjectScore
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, person
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from recognizer_service.gallery.archive.contents import FORMAT, values_of
 from recognizer_service.gallery.archive.records import Record
+from recognizer_service.gallery.collection_records import CollectionSettings, SubjectScore
 from recognizer_service.gallery.limits import (
     EMBEDDING_SIZE,
     as_embedding,
@@ -17,7 +18,7 @@ from recognizer_service.gallery.limits import (
     check_settings,
     check_text,
 )
-from recognizer_service.gallery.records import CollectionSettings, Embedding, SubjectScore
+from recognizer_service.gallery.records import Embedding
 from recognizer_service.gallery.schema import collections, faces, subjects
 from shared.errors import InvalidInput
 

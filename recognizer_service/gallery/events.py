@@ -1,0 +1,94 @@
+"""What was done to a gallery, and what was found in it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What was deleted.
+
+    Attributes:
+        faces_deleted: faces that went.
+        erased: whether the bytes are gone from the database file and its write-ahead log too.
+            False: they go with the next deletion, purge or start.
+    """
+
+    faces_deleted: int
+    erased: bool
+
+
+class Operation(StrEnum):
+    """What is audited."""
+
+    CREATE_COLLECTION = "create_collection"
+    UPDATE_COLLECTION = "update_collection"
+    DELETE_COLLECTION = "delete_collection"
+    ENROLL = "enroll"
+    UPDATE_SUBJECT = "update_subject"
+    DELETE_SUBJECT = "delete_subject"
+    DELETE_FACE = "delete_face"
+    EXPIRE_SUBJECT = "expire_subject"
+    EXPORT = "export"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One deed; ids and no names.
+
+    Attributes:
+        at: when, UTC.
+        caller: who; "": unknown, or the service itself.
+        operation: what.
+        collection_id: where.
+        subject_id: to whom; "": to the collection.
+    """
+
+    at: datetime
+    caller: str
+    operation: Operation
+    collection_id: str
+    subject_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What had expired and was deleted.
+
+    Attributes:
+        sightings: sightings older than the retention of their collection.
+        subjects: subjects whose time had come.
+        request_ids: remembered request ids.
+        audit_events: events older than the retention of the audit log.
+        erased: as in `Deletion`.
+    """
+
+    sightings: int
+    subjects: int
+    request_ids: int
+    audit_events: int
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """What a check of the whole gallery found.
+
+    Attributes:
+        problems: one sentence each; none: the gallery is sound.
+        subjects: subjects in the database.
+        faces: faces in the database.
+        indexed: faces in the search indexes.
+    """
+
+    problems: tuple[str, ...]
+    subjects: int
+    faces: int
+    indexed: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
