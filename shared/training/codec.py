@@ -27,6 +27,7 @@ from shared.training.lessons import Kind, Lessons
 from shared.training.loop import train
 from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group
+from shared.training.rate import entropy_bytes
 from shared.training.recipe import Recipe, Schedule
 from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
@@ -45,6 +46,8 @@ class PointRecipe(Recipe):
         widths: of CompNet's first four convolutions (RecNet mirrors them).
         dropout: in the residual blocks.
         share: of a batch, relative to the other points'.
+        target_bytes: mean size that the rate term steers to, for layouts whose size varies;
+            None for those whose size is fixed.
     """
 
     channels: PositiveInt
@@ -53,6 +56,7 @@ class PointRecipe(Recipe):
     widths: Widths
     dropout: float = Field(ge=0, lt=1)
     share: float = Field(gt=0)
+    target_bytes: PositiveInt | None = None
 
 
 class CodecRecipe(Recipe):
@@ -71,6 +75,7 @@ class CodecRecipe(Recipe):
         relation_weight: weight of the similarity-matrix loss.
         lmcl_weight: weight of LMCL.
         pixel_weight: weight of the mean squared error of the pixels in [-1, 1].
+        rate_weight: weight of the share by which maps exceed their target bytes.
         schedule: see there.
     """
 
@@ -86,6 +91,7 @@ class CodecRecipe(Recipe):
     relation_weight: NonNegativeFloat
     lmcl_weight: NonNegativeFloat
     pixel_weight: NonNegativeFloat
+    rate_weight: NonNegativeFloat = 0.0
     schedule: Schedule
 
 
@@ -94,7 +100,8 @@ class Codec(nn.Module):
 
     def __init__(self, point: PointRecipe, *, quantize: bool) -> None:
         super().__init__()
-        self._levels = point.levels if quantize else None
+        self._point = point
+        self._quantize = quantize
         kind: dict[str, Any] = {
             "channels": point.channels,
             "widths": point.widths,
@@ -103,13 +110,19 @@ class Codec(nn.Module):
         self.compnet = CompNet(**kind)
         self.recnet = RecNet(**kind)
 
-    def forward(self, crop: Tensor) -> Tensor:
-        """(N, 3, 112, 96) in [-1, 1] -> its reconstruction, (N, 3, 112, 96), not clipped."""
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, 112, 96) in [-1, 1] -> its reconstruction, not clipped, and its excess bytes.
+
+        The excess is the share by which maps are larger than their target, at least 0.
+        """
         latent = self.compnet(crop).float()
-        if self._levels is not None:
-            latent = quantize_straight_through(latent, levels=self._levels)
-        reconstruction: Tensor = self.recnet(latent)
-        return reconstruction
+        excess = latent.new_zeros(())
+        if self._point.target_bytes is not None:
+            size = entropy_bytes(latent, levels=self._point.levels)
+            excess = (size / self._point.target_bytes - 1).clamp(min=0)
+        if self._quantize:
+            latent = quantize_straight_through(latent, levels=self._point.levels)
+        return self.recnet(latent), excess
 
 
 class CodecTraining(nn.Module):
@@ -133,12 +146,13 @@ class CodecTraining(nn.Module):
         sizes = self._deal(len(crops))
         parts = dict(zip(sizes, torch.split(crops, list(sizes.values())), strict=True))
         through = [self.codecs[name](part) for name, part in parts.items() if name in self.codecs]
-        seen = torch.cat(through).to(crops.dtype)
+        seen = torch.cat([picture for picture, _ in through]).to(crops.dtype)
+        rate = torch.stack([excess for _, excess in through]).mean()
         rest = parts[UNCOMPRESSED]
         embedding = self.student.extractor(torch.cat([seen, rest]))
         with torch.autocast(crops.device.type, enabled=False):
             pixel = functional.mse_loss(seen.float(), crops[: len(seen)].float())
-            return self._losses(embedding.float(), batch, pixel, sizes)
+            return self._losses(embedding.float(), batch, pixel, rate, sizes)
 
     def _deal(self, n: int) -> dict[str, int]:
         """How many of n faces go through each point; the rest of them stays uncompressed."""
@@ -150,7 +164,12 @@ class CodecTraining(nn.Module):
         return {**sizes, UNCOMPRESSED: n - ends[-1]}
 
     def _losses(
-        self, embedding: Tensor, batch: Mapping[str, Tensor], pixel: Tensor, sizes: dict[str, int]
+        self,
+        embedding: Tensor,
+        batch: Mapping[str, Tensor],
+        pixel: Tensor,
+        rate: Tensor,
+        sizes: dict[str, int],
     ) -> dict[str, Tensor]:
         recipe, target = self._recipe, batch["target"]
         answer = self.student.to_teacher(embedding)
@@ -162,15 +181,15 @@ class CodecTraining(nn.Module):
             + recipe.relation_weight * relation
             + recipe.lmcl_weight * lmcl
             + recipe.pixel_weight * pixel
+            + recipe.rate_weight * rate
         )
-        parts = [*sizes.values()]
-        groups = zip(sizes, torch.split(answer, parts), torch.split(target, parts), strict=True)
+        counts = [*sizes.values()]
+        groups = zip(sizes, torch.split(answer, counts), torch.split(target, counts), strict=True)
         per_point = {
-            name: cosine_loss(mine, theirs).detach()
-            for name, mine, theirs in groups
-            if len(mine)
+            name: cosine_loss(mine, theirs).detach() for name, mine, theirs in groups if len(mine)
         }
-        return {"loss": loss, "relation": relation, "lmcl": lmcl, "pixel": pixel, **per_point}
+        parts = {"relation": relation, "lmcl": lmcl, "pixel": pixel, "rate": rate}
+        return {"loss": loss, **parts, **per_point}
 
 
 class CodecStage:

@@ -109,7 +109,8 @@ class PatchTraining(nn.Module):
         """
         patches = batch["patches"]
         (codec,) = self.codecs.values()
-        error = (codec(patches).float() - patches.float()) / 2
+        reconstruction, _ = codec(patches)
+        error = (reconstruction.float() - patches.float()) / 2
         squares = error.square().sum((1, 2, 3))
         return {"loss": squares.mean(), "mse": error.square().mean()}
 

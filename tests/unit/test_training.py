@@ -16,10 +16,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from command_line.main import app
+from shared.compact_map import MapFormat, pack, quantize
 from shared.errors import InvalidTraining
 from shared.model_directory import ModelDirectory
 from shared.training.extractor import ExtractorRecipe
 from shared.training.faces import cache_faces, load_faces, to_bytes
+from shared.training.rate import entropy_bytes
 from shared.training.recipe import read_recipe, recipe_path
 from shared.training.run_folder import CHECKPOINT_FILE
 from shared.training.split import NOBODY, split_faces
@@ -231,6 +233,28 @@ def test_a_recipe_that_is_wrong_is_refused_by_the_name_of_the_field(
 def test_a_profile_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(InvalidTraining, match="known: default, paper, paper-cpu, smoke"):
         recipe_path("fast", "codec")
+
+
+def test_the_rate_term_estimates_the_bytes_of_real_maps() -> None:
+    fmt = MapFormat(channels=6, height=14, width=12, levels=32, layout="row")
+    for spread in (0.05, 0.1, 0.3):
+        drawn = torch.randn(32, 6, 14, 12, generator=torch.Generator().manual_seed(0))
+        latent = (drawn * spread).clamp(-1, 1)
+        maps = [pack(quantize(one, 32), fmt) for one in latent.numpy()]
+
+        estimate = float(entropy_bytes(latent, levels=32))
+
+        assert estimate == pytest.approx(np.mean([len(png) for png in maps]), rel=0.08)
+
+
+def test_the_rate_term_pulls_symbols_together() -> None:
+    latent = (torch.randn(8, 6, 14, 12) * 0.3).clamp(-1, 1).requires_grad_()
+    before = entropy_bytes(latent, levels=32)
+    (slope,) = torch.autograd.grad(before, latent)
+
+    after = entropy_bytes((latent - 0.02 * slope.sign()).clamp(-1, 1), levels=32)
+
+    assert after < before
 
 
 def test_several_processes_train_together(cache: Path, tmp_path: Path) -> None:
