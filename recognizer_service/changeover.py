@@ -48,6 +48,7 @@ class Changeover:
         *,
         models: Path,
         family: str,
+        device: str,
         open_networks: Callable[[ModelDirectory], Networks],
     ) -> None:
         """Prepare; nothing is done before `begin` or `ask`.
@@ -56,11 +57,13 @@ class Changeover:
             recognizer: what is to be changed over.
             models: folder of model families.
             family: which of them to serve.
+            device: of torch, for decoders of versions before.
             open_networks: makes the networks of a model, not yet started.
         """
         self._recognizer = recognizer
         self._models = models
         self._family = family
+        self._device = device
         self._open_networks = open_networks
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="changeover")
         self._task: asyncio.Task[None] | None = None
@@ -111,7 +114,7 @@ class Changeover:
         networks = await self._in_thread(self._open_networks, model)
         _log.info("changeover_begun", version=model.manifest.version, space=networks.space)
         await self._in_thread(networks.decoder.warm_up)
-        embedder = CrossCodecEmbedder(networks.decoder)
+        embedder = CrossCodecEmbedder(networks.decoder, device=self._device)
         networks.start()
         try:
             while not await self._fill_and_serve(embedder, networks):

@@ -5,8 +5,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 
-from compactface.v1 import gallery_pb2, gallery_pb2_grpc
-from recognizer_service import archive_calls, conversions, gallery_conversions
+from compactface.v1 import gallery_pb2
+from recognizer_service import conversions, gallery_conversions
+from recognizer_service.archive_servicer import ArchiveServicer
 from recognizer_service.bulk_enrolment import enroll_all
 from recognizer_service.changeover import Changeover
 from recognizer_service.peer import certified_name
@@ -19,8 +20,8 @@ from shared.service.stopping import until_stopping
 _DEFAULT_PAGE = 100
 
 
-class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
-    """Collections, subjects and faces. What is not here yet answers UNIMPLEMENTED.
+class GalleryServicer(ArchiveServicer):
+    """Collections, subjects and faces; archives and models are the business of its base.
 
     Args:
         recognizer: the domain.
@@ -31,9 +32,7 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
     def __init__(
         self, recognizer: Recognizer, changeover: Changeover, stopping: asyncio.Event
     ) -> None:
-        self._recognizer = recognizer
-        self._changeover = changeover
-        self._stopping = stopping
+        super().__init__(recognizer, changeover, stopping)
         self._gallery = recognizer.gallery
 
     async def CreateCollection(
@@ -218,40 +217,6 @@ class GalleryServicer(gallery_pb2_grpc.GalleryServiceServicer):
             caller=_caller(context),
         )
         return gallery_pb2.DeleteFaceResponse(erased=deletion.erased)
-
-    async def Export(
-        self, request: gallery_pb2.ExportRequest, context: Context
-    ) -> AsyncIterator[gallery_pb2.ExportResponse]:
-        """Stream a collection as an archive."""
-        collection = conversions.collection_id(request.collection)
-        archive = archive_calls.export(self._gallery, collection, caller=_caller(context))
-        async with aclosing(archive) as chunks:
-            async for chunk in chunks:
-                yield gallery_pb2.ExportResponse(chunk=chunk)
-
-    async def Import(
-        self, request_iterator: AsyncIterator[gallery_pb2.ImportRequest], context: Context
-    ) -> gallery_pb2.ImportResponse:
-        """Restore an archive."""
-        imported = await archive_calls.restore(
-            self._recognizer,
-            until_stopping(request_iterator, self._stopping),
-            caller=_caller(context),
-        )
-        return gallery_pb2.ImportResponse(
-            subjects=imported.subjects, faces=imported.faces, collection=imported.collection_id
-        )
-
-    async def Reembed(
-        self, request: gallery_pb2.ReembedRequest, context: Context
-    ) -> gallery_pb2.ReembedResponse:
-        """Change over to the current model."""
-        status = await self._changeover.ask()
-        return gallery_pb2.ReembedResponse(
-            faces_done=status.progress.faces_done,
-            faces_total=status.progress.faces_total,
-            done=status.done,
-        )
 
     async def ListAuditEvents(
         self, request: gallery_pb2.ListAuditEventsRequest, context: Context

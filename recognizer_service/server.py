@@ -77,6 +77,7 @@ async def listening(
                 recognizer,
                 models=settings.models,
                 family=settings.family,
+                device=settings.device,
                 open_networks=open_networks,
             )
             _add_services(recognizer, changeover, settings, host)

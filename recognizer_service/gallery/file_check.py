@@ -6,6 +6,7 @@ from sqlalchemy.exc import DatabaseError
 
 from recognizer_service.gallery.events import Consistency
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.opening import open_gallery
 
 
 def check_file(path: Path, *, embedding_space: str) -> Consistency:
@@ -13,13 +14,14 @@ def check_file(path: Path, *, embedding_space: str) -> Consistency:
 
     Args:
         path: its database file.
-        embedding_space: of the model it is served with.
+        embedding_space: of the model it is served with, which may not have embedded it yet.
 
     Raises:
         FailedPrecondition: as `Gallery`.
     """
     try:
-        with Gallery(path, embedding_space=embedding_space) as gallery:
+        opened = open_gallery(lambda space: Gallery(path, embedding_space=space), embedding_space)
+        with opened as gallery:
             return gallery.check()
     except DatabaseError as error:
         problem = f"the file cannot be read: {error.orig}"

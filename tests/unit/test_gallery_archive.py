@@ -18,6 +18,7 @@ from recognizer_service.gallery.events import Operation
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from recognizer_service.gallery.schema import collections, faces, subjects
+from recognizer_service.gallery.store import EmbeddingSpaceChanged
 from shared.errors import (
     AlreadyExists,
     CompactfaceError,
@@ -440,3 +441,29 @@ def test_exports_and_imports_are_audited_those_that_fail_are_not(gallery: Galler
         ("alice", Operation.EXPORT, "guests"),
         ("bob", Operation.IMPORT, f"copy-{len(archive)}"),
     ]
+
+
+def test_an_export_ends_where_its_embeddings_were_discarded_meanwhile(gallery: Gallery) -> None:
+    """It could not go on in the space that its header promises."""
+    records = gallery.export("guests")
+    next(records)
+    list(gallery.spaces.fill(SeededEmbedder("space-b")))
+    gallery.spaces.serve("space-b")
+    gallery.spaces.discard_others()
+    with pytest.raises(EmbeddingSpaceChanged):
+        list(records)
+
+
+def test_an_import_is_undone_where_the_space_changes_meanwhile(gallery: Gallery) -> None:
+    archive = archive_of(gallery)
+    with gallery.importing(collection_id="copy") as importer:
+        importer.feed(archive)
+        list(gallery.spaces.fill(SeededEmbedder("space-b")))
+        gallery.spaces.serve("space-b")
+        with pytest.raises(EmbeddingSpaceChanged):
+            importer.finish()
+    assert [item.collection_id for item in gallery.collections.list().items] == [
+        "default",
+        "guests",
+    ]
+    assert gallery.check().ok
