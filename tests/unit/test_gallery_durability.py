@@ -164,6 +164,7 @@ def test_damaged_file_is_reported(tmp_path: Path) -> None:
     with Gallery(path, embedding_space=SPACE) as gallery:
         gallery.enroll("default", person(1))
         outside = sqlite3.connect(path, isolation_level=None)
-        outside.execute("INSERT INTO embeddings VALUES (77, 'x', zeroblob(2048))")
+        stray = embedding(1).tobytes()
+        outside.execute("INSERT INTO embeddings VALUES (77, 'x', ?)", [stray])
         outside.close()
         assert gallery.check().problems == ("row 2 of embeddings points to a missing row of faces",)
