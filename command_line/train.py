@@ -25,7 +25,9 @@ RecipeFile = Annotated[
 ]
 Samples = Annotated[int | None, typer.Option(min=1, help="Faces to see; default: the recipe's.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A run of seconds: --profile smoke.")]
-Start = Annotated[Path | None, typer.Option(help="Run folder whose networks are the first guess.")]
+Start = Annotated[
+    Path | None, typer.Option(exists=True, help="Run folder whose networks are the first guess.")
+]
 Extractor = Annotated[Path, typer.Option(help="Run folder of stage 0 or 2.")]
 
 _RUNS = Path("build/training")
@@ -66,7 +68,12 @@ def views(
 def extractor(
     cache: Cache = _CACHE,
     out: Out = _RUNS / "extractor",
-    start: Start = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, help="First guess: a run folder, or a model's extractor.safetensors."
+        ),
+    ] = None,
     profile: Profile = "default",
     recipe: RecipeFile = None,
     samples: Samples = None,

@@ -3,6 +3,7 @@
 compactface train extractor
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
+from shared.errors import InvalidTraining
 from shared.models.lmcl import LargeMarginCosineLoss
 from shared.models.sphere20 import EMBEDDING_SIZE, Sphere20
+from shared.models.weights import load_weights
 from shared.training.faces import Faces
 from shared.training.lessons import Lessons
 from shared.training.loop import train
@@ -108,7 +111,9 @@ def train_extractor(
         views: mixtures of them; none are needed where the recipe's share of them is 0.
         recipe: what to do.
         out: folder of the run.
-        start: folder of an earlier run whose extractor is the first guess; None starts afresh.
+        start: first guess: the folder of an earlier run on the same faces, or the
+            `extractor.safetensors` of a model, whose heads are then learned afresh; None starts
+            from nothing.
 
     Raises:
         InvalidTraining: `out` was begun with another recipe, or `start` is no such run.
@@ -123,11 +128,26 @@ def train_extractor(
     )
     shape: dict[str, Any] = dict(student.shape)
     if start is not None:
-        student.load_state_dict(load_student(start).state_dict())
-        shape["start"] = read_run(start)
+        shape["start"] = _begin_with(student, start)
     begin(out, recipe, shape)
     lessons = Lessons(faces, views, split, mixed=recipe.mixed)
     train(ExtractorStage(lessons, Distillation(student, recipe)), recipe.schedule, out)
+
+
+def _begin_with(student: Student, start: Path) -> dict[str, Any]:
+    """Take over earlier weights; returns where they come from."""
+    if start.is_dir():
+        earlier = load_student(start)
+        if earlier.shape != student.shape:
+            raise InvalidTraining(
+                "OTHER_SHAPE", f"{start} has a student of {earlier.shape}; needed: {student.shape}"
+            )
+        student.load_state_dict(earlier.state_dict())
+        return read_run(start)
+    content = start.read_bytes()
+    load_weights(student.extractor, content)
+    student.extractor.requires_grad_(True).train()
+    return {"extractor_sha256": hashlib.sha256(content).hexdigest()}
 
 
 def load_student(run: Path) -> Student:

@@ -19,7 +19,9 @@ from command_line.main import app
 from shared.compact_map import MapFormat, pack, quantize
 from shared.errors import InvalidTraining
 from shared.model_directory import ModelDirectory
-from shared.training.extractor import ExtractorRecipe
+from shared.models.sphere20 import Sphere20
+from shared.models.weights import weights_to_bytes
+from shared.training.extractor import ExtractorRecipe, load_student
 from shared.training.faces import cache_faces, load_faces, to_bytes
 from shared.training.rate import entropy_bytes
 from shared.training.recipe import read_recipe, recipe_path
@@ -157,6 +159,18 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     model = ModelDirectory.load(folder / "models", "default", "1")
     assert set(model.manifest.codecs) == {"tiny", "small", "standard", "fine"}
     assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
+
+
+def test_training_may_start_from_the_extractor_of_a_model(cache: Path, tmp_path: Path) -> None:
+    trained = Sphere20(width=0.125)
+    (tmp_path / "extractor.safetensors").write_bytes(weights_to_bytes(trained, storage="float16"))
+
+    _run("extractor", "--smoke", "--cache", cache, "--out", tmp_path / "run",
+         "--start", tmp_path / "extractor.safetensors", "--samples", 8)  # fmt: skip
+
+    after = load_student(tmp_path / "run").extractor.state_dict()
+    for name, weight in trained.state_dict().items():
+        torch.testing.assert_close(after[name], weight, atol=0.02, rtol=0.02)
 
 
 def test_stage_one_of_the_paper_learns_pictures(tmp_path: Path) -> None:
