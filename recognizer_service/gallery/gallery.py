@@ -66,8 +66,8 @@ class Gallery:
             now: the clock, UTC.
 
         Raises:
-            FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY or
-                EMBEDDING_SPACE_MISMATCH.
+            FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY,
+                EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING.
         """
         self._audit_retention = audit_retention
         self._store = Store(Database(path), Cache(embedding_space, faiss_threads), now)

@@ -16,7 +16,8 @@ def rebuild(store: Store) -> None:
 
     Raises:
         FailedPrecondition: faces were embedded by another extractor
-            (EMBEDDING_SPACE_MISMATCH; the metadata `gallery` names a space that can be opened).
+            (EMBEDDING_SPACE_MISMATCH; the metadata `gallery` names a space that can be opened),
+            or by none (EMBEDDINGS_MISSING).
     """
     with store.database.reading() as connection:
         _check_space(connection, store.embedding_space)
@@ -78,10 +79,16 @@ def _check_space(connection: Connection, space: str) -> None:
         .order_by(func.count().desc())
         .limit(1)
     )
+    if theirs is None:
+        raise FailedPrecondition(
+            "EMBEDDINGS_MISSING",
+            f"{strangers} faces of the gallery have no embedding: the file was changed or "
+            "damaged; serve a snapshot or restore an export",
+        )
     raise FailedPrecondition(
         "EMBEDDING_SPACE_MISMATCH",
         f"{strangers} faces of the gallery were embedded in space {theirs}, and the model in use "
         f"embeds in {space}; the two cannot be compared: run `compactface gallery reembed`, or "
         f"serve the model of {theirs} again",
-        metadata={"gallery": theirs or "", "model": space},
+        metadata={"gallery": theirs, "model": space},
     )

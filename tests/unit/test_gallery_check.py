@@ -55,7 +55,7 @@ def test_a_whole_gallery_is_said_to_be_whole(check: Callable[[], Result]) -> Non
             "UPDATE embeddings SET vector = zeroblob(2048) WHERE face_key = 3",
             "face 3 has an embedding of length 0, not 1",
         ),
-        ("DELETE FROM embeddings WHERE face_key = 3", "EMBEDDING_SPACE_MISMATCH: 1 faces"),
+        ("DELETE FROM embeddings WHERE face_key = 3", "EMBEDDINGS_MISSING: 1 faces"),
     ],
 )
 def test_what_is_wrong_is_said(
