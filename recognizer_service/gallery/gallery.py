@@ -20,6 +20,7 @@ from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
 from recognizer_service.gallery.database import Database
 from recognizer_service.gallery.events import Consistency, Operation, Purge
+from recognizer_service.gallery.indexes.flat import FlatIndex
 from recognizer_service.gallery.rebuild import rebuild
 from recognizer_service.gallery.records import Embedding, Enrolled, Enrolment, SubjectHit
 from recognizer_service.gallery.reembed import MapEmbedder, Spaces
@@ -70,7 +71,8 @@ class Gallery:
                 EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING.
         """
         self._audit_retention = audit_retention
-        self._store = Store(Database(path), Cache(embedding_space, faiss_threads), now)
+        cache = Cache(embedding_space, lambda _space, _key: FlatIndex(threads=faiss_threads))
+        self._store = Store(Database(path), cache, now)
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)

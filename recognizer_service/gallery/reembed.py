@@ -126,7 +126,7 @@ class Spaces:
         """
         if space == self.served:
             return
-        cache = Cache(space, self._store.cache.faiss_threads)
+        cache = Cache(space, self._store.cache.open_index)
         database = self._store.database
         with database.reading() as connection:
             refresh(connection, cache)

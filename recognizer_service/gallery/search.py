@@ -6,7 +6,7 @@ import numpy as np
 from sqlalchemy import select
 
 from recognizer_service.gallery.agreement import vectors_of
-from recognizer_service.gallery.index import FaceIndex
+from recognizer_service.gallery.indexes import FaceIndex
 from recognizer_service.gallery.limits import (
     MAX_SUBJECTS_PER_SEARCH,
     as_embedding,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from recognizer_service.gallery.database import Database
-from recognizer_service.gallery.index import FaceIndex
+from recognizer_service.gallery.indexes import FaceIndex, OpenIndex
 from shared.errors import FailedPrecondition
 
 
@@ -26,19 +26,21 @@ class Cache:
 
     Attributes:
         space: of all embeddings in them; others are not compared with these.
-        faiss_threads: how many threads one search may use.
+        open_index: opens the index of a collection.
         indexes: by collection key.
     """
 
     space: str
-    faiss_threads: int
+    open_index: OpenIndex
     indexes: dict[int, FaceIndex] = field(default_factory=dict)
 
     def index_of(self, collection_key: int) -> FaceIndex:
         """The index of a collection, made if it has none yet."""
         index = self.indexes.get(collection_key)
         if index is None:
-            index = self.indexes.setdefault(collection_key, FaceIndex(threads=self.faiss_threads))
+            index = self.indexes.setdefault(
+                collection_key, self.open_index(self.space, collection_key)
+            )
         return index
 
 

@@ -1,6 +1,6 @@
-"""FAISS as a cache of the embeddings in the database, one index per collection.
+"""An exact index in memory, a cache of the embeddings in the database.
 
-Flat and exact: inner products of unit vectors are cosines. FAISS cannot search while it is
+Inner products of unit vectors are cosines. FAISS cannot search while it is
 being changed, hence the lock, and it accepts an id twice, hence uniqueness is the database's job.
 """
 
@@ -15,8 +15,8 @@ from recognizer_service.gallery.lock import ReadersWriterLock
 from recognizer_service.gallery.records import Embedding
 
 
-class FaceIndex:
-    """The faces of one collection by what they look like. Safe to use from several threads."""
+class FlatIndex:
+    """A FAISS index that compares a probe with every face; see `FaceIndex`."""
 
     def __init__(self, *, threads: int) -> None:
         self._lock = ReadersWriterLock()
