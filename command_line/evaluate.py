@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from command_line.evaluation_output import open_progress, show_kodak, show_result
+from command_line.output import open_console, show_table
 
 if TYPE_CHECKING:
     from shared.evaluation.panel import Panel
@@ -43,10 +44,15 @@ Reference = Annotated[
         help="Weights of the extractor before it was tuned on reconstructions: it measures A.",
     ),
 ]
+Kept = Annotated[
+    Path,
+    typer.Option("--cache", help="Keeps what took long; delete it after changing the code."),
+]
 
 _CORES = os.cpu_count() or 1
 _MODELS = Path("deploy/models")
 _REPORT = Path("report")
+_KEPT = Path("build/evaluation")
 
 
 @app.command()
@@ -79,6 +85,41 @@ def lfw(
         result, _ = evaluate_lfw(model, pipeline, data, folds=folds, progress=progress)
     append_run(report / "lfw_runs.jsonl", result, command=_command())
     show_result(result)
+
+
+@app.command("open-set")
+def open_set(
+    *,
+    data: Data,
+    models: Models = _MODELS,
+    family: Family = "default",
+    version: Version = None,
+    points: Points = None,
+    threads: Threads = _CORES,
+    unseen: Unseen = None,
+    reference: Reference = None,
+    cache: Kept = _KEPT,
+    report: Report = _REPORT,
+) -> None:
+    """Identify LFW's people among its strangers. For testing only: the run is recorded."""
+    from shared.evaluation.cache import Cache
+    from shared.evaluation.lfw import evaluate_lfw
+    from shared.evaluation.open_set import open_set_rows
+    from shared.evaluation.pipeline import Pipeline
+    from shared.evaluation.runs import append_run
+    from shared.evaluation.tables import OPEN_SET_COLUMNS, open_set_cells, open_set_sizes
+    from shared.model_directory import ModelDirectory
+
+    model = ModelDirectory.load(models, family, version)
+    _use_threads(threads)
+    panel = _panel(data, unseen, reference, threads)
+    pipeline = Pipeline(model, points, panel=panel, threads=threads, cache=Cache(cache))
+    with open_progress("LFW") as progress:
+        result, lfw = evaluate_lfw(model, pipeline, data, progress=progress)
+    append_run(report / "lfw_runs.jsonl", result, command=_command())
+    rows = open_set_rows(model, lfw)
+    show_table(OPEN_SET_COLUMNS, open_set_cells(rows), title=f"LFW, open set: {result.model}")
+    open_console().print(open_set_sizes(rows[0]), soft_wrap=True)
 
 
 @app.command()
@@ -158,9 +199,7 @@ def write_report(
     photos: Annotated[
         Path, typer.Option(help="Photographs that may be published, for the sheet of faces.")
     ] = Path("tests/data"),
-    cache: Annotated[
-        Path, typer.Option(help="Keeps what took long; delete it after changing the code.")
-    ] = Path("build/evaluation"),
+    cache: Kept = _KEPT,
     report: Report = _REPORT,
 ) -> None:
     """Measure everything and write the report. Hours the first time, and resumable."""

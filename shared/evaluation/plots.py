@@ -1,7 +1,8 @@
-"""Accuracy over bytes, drawn from the rows of results.json."""
+"""The plots of the report, drawn from the rows of results.json."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.ticker import ScalarFormatter
 from shared.evaluation import paper
 from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE, UNSEEN
 from shared.evaluation.rows import Results, Row
+from shared.model_directory import UNCOMPRESSED
 
 _INK, _OURS, _PAPER = "#1f2328", "#b3261e", "#1f4e8c"
 _RIVALS = ("#0f766e", "#a16207", "#7c3aed", "#be185d", "#4d7c0f", "#64748b")
@@ -30,6 +32,35 @@ def draw_rate_accuracy(results: Results, path: Path) -> None:
     panels[0].set_ylabel("LFW accuracy, %")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def draw_open_set(results: Results, path: Path) -> None:
+    """Misses over false alarms in identification, a line for each form, as a PNG file.
+
+    The own extractor judges, and both sides have one form. No miss at all is drawn as half a one.
+    """
+    rows = [row for row in results.open_set if row.judge == OWN and row.probe == row.enrolled]
+    colours = cycle(_RIVALS)
+    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        axes.plot(
+            [point.fpir for point in row.curve],
+            [100 * max(point.fnir, 0.5 / row.mated_probes) for point in row.curve],
+            label=row.probe,
+            color=_INK if row.probe == UNCOMPRESSED else next(colours),
+            linestyle="--" if row.probe == UNCOMPRESSED else "-",
+            marker=".",
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlabel("FPIR: strangers taken for a subject")
+    axes.set_ylabel("FNIR: subjects missed, %")
+    axes.set_title("Identification on LFW, " + _TITLES[OWN])
+    axes.grid(visible=True, which="both", color="#e5e7eb")
+    axes.legend(fontsize=8, frameon=False)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.evaluation.names import OWN, REFERENCE, UNSEEN
-from shared.evaluation.plots import draw_rate_accuracy
+from shared.evaluation.plots import draw_open_set, draw_rate_accuracy
 from shared.evaluation.rows import Results, read_results
 from shared.evaluation.tables import (
     calibration_table,
@@ -12,6 +12,8 @@ from shared.evaluation.tables import (
     forms_table,
     kodak_table,
     matrix_table,
+    open_set_sizes,
+    open_set_table,
     rivals_table,
     table_1,
     table_2,
@@ -39,7 +41,7 @@ _LIMITS = """\
 
 
 def render_report(folder: Path) -> None:
-    """Write report.md and rate_accuracy.png beside results.json.
+    """Write report.md, rate_accuracy.png and open_set.png beside results.json.
 
     Raises:
         OSError: there is no results.json.
@@ -47,6 +49,8 @@ def render_report(folder: Path) -> None:
     """
     results = read_results(folder / "results.json")
     draw_rate_accuracy(results, folder / "rate_accuracy.png")
+    if results.open_set:
+        draw_open_set(results, folder / "open_set.png")
     (folder / "report.md").write_text(markdown(results), encoding="utf-8")
 
 
@@ -111,6 +115,17 @@ def _sections(results: Results) -> Iterator[tuple[str, ...]]:
         + (f" ({results.calibration[0].pairs:,})." if results.calibration else "."),
         calibration_table(results),
     )
+    if results.open_set:
+        yield (
+            "Identification among strangers",
+            (
+                f"{open_set_sizes(results.open_set[0])}. Rank 1: the own subject is the most "
+                "similar one. FNIR: it is not, or is below the threshold that a share FPIR of "
+                "strangers reach. In brackets 95 % intervals, of subjects and strangers drawn anew."
+            ),
+            "![Misses over false alarms](open_set.png)",
+            open_set_table(results),
+        )
     yield (
         "Kodak",
         (

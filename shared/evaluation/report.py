@@ -17,6 +17,7 @@ from shared.evaluation.kodak import evaluate_kodak
 from shared.evaluation.lfw import Lfw, evaluate_lfw
 from shared.evaluation.lfw_files import open_lfw
 from shared.evaluation.names import OWN
+from shared.evaluation.open_set import open_set_rows
 from shared.evaluation.panel import NOBODY, Panel
 from shared.evaluation.pipeline import Pipeline, Progress
 from shared.evaluation.result import Result
@@ -82,6 +83,7 @@ def measure(
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING.
+        InvalidInput: a file is not what it should be.
     """
     specimens = render_faces(model, find_faces(workshop.photos))
     with workshop.progress("Kodak") as progress:
@@ -109,6 +111,7 @@ def measure(
         matrix=tuple(_matrix(result)),
         differences=tuple(differences(trials, people, model=model_name(model))),
         calibration=tuple(check_calibration(model, lfw.embedded.own, lfw.people)),
+        open_set=tuple(open_set_rows(model, lfw)),
         kodak=tuple(kodak),
         slices=tuple(first_slices(model, lfw)),
     )

@@ -129,6 +129,46 @@ class CalibrationRow(Record):
         return self.measured / self.fmr
 
 
+class CurvePoint(Record):
+    """A false positive identification rate, and the false negative one that goes with it."""
+
+    fpir: Share
+    fnir: Share
+
+
+class OpenSetRow(Record):
+    """Identification of subjects among strangers; `open_set` says what is measured, and how.
+
+    Attributes:
+        judge: as in `Row`.
+        probe: form of the probes.
+        enrolled: form of the enrolments.
+        subjects: in the gallery, with one photograph each.
+        mated_probes: other photographs of theirs.
+        non_mated_probes: photographs of strangers.
+        rank1: share of mated probes to which their own subject is the most similar one.
+        rank1_interval: 95 % bootstrap interval of that; so are the other two of theirs.
+        fnir_at_fpir_1e2: share of mated probes missed where 1 % of strangers are taken for
+            a subject.
+        fnir_at_fpir_1e3: the same where one in a thousand is.
+        curve: ascending.
+    """
+
+    judge: str
+    probe: str
+    enrolled: str
+    subjects: int
+    mated_probes: int
+    non_mated_probes: int
+    rank1: Share
+    rank1_interval: tuple[Share, Share]
+    fnir_at_fpir_1e2: Share
+    fnir_at_fpir_1e2_interval: tuple[Share, Share]
+    fnir_at_fpir_1e3: Share
+    fnir_at_fpir_1e3_interval: tuple[Share, Share]
+    curve: tuple[CurvePoint, ...]
+
+
 class KodakRow(Record):
     """A codec on Kodak's pictures.
 
@@ -187,6 +227,7 @@ class Results(Record):
         matrix: of every form of probe and enrolment.
         differences: between codecs.
         calibration: thresholds of the manifest on LFW.
+        open_set: identification; none in files older than it.
         kodak: pictures that show no faces.
         slices: for continuous integration.
     """
@@ -202,6 +243,7 @@ class Results(Record):
     matrix: tuple[MatrixRow, ...]
     differences: tuple[DifferenceRow, ...]
     calibration: tuple[CalibrationRow, ...]
+    open_set: tuple[OpenSetRow, ...] = ()
     kodak: tuple[KodakRow, ...]
     slices: tuple[SliceRow, ...]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from shared.evaluation import paper
 from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE
-from shared.evaluation.rows import DifferenceRow, Results, Row
+from shared.evaluation.rows import DifferenceRow, OpenSetRow, Results, Row
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -140,6 +140,44 @@ def calibration_table(results: Results) -> str:
     )
 
 
+OPEN_SET_COLUMNS = (
+    "judge",
+    "probe",
+    "enrolled",
+    ">rank 1, %",
+    ">FNIR at FPIR 1e-2, %",
+    ">FNIR at FPIR 1e-3, %",
+)
+
+
+def open_set_table(results: Results) -> str:
+    """Identification among strangers, with 95 % intervals."""
+    return table(OPEN_SET_COLUMNS, open_set_cells(results.open_set))
+
+
+def open_set_cells(rows: Iterable[OpenSetRow]) -> list[tuple[str, ...]]:
+    """The same for any kind of table, under `OPEN_SET_COLUMNS`."""
+    return [
+        (
+            row.judge,
+            row.probe,
+            row.enrolled,
+            _with_interval(row.rank1, row.rank1_interval),
+            _with_interval(row.fnir_at_fpir_1e2, row.fnir_at_fpir_1e2_interval),
+            _with_interval(row.fnir_at_fpir_1e3, row.fnir_at_fpir_1e3_interval),
+        )
+        for row in rows
+    ]
+
+
+def open_set_sizes(row: OpenSetRow) -> str:
+    """How many searches a row rests on, in words."""
+    return (
+        f"{row.subjects:,} subjects enrolled with one photograph each, {row.mated_probes:,} other "
+        f"photographs of theirs and {row.non_mated_probes:,} strangers as probes"
+    )
+
+
 def kodak_table(results: Results) -> str:
     """Bits per pixel and PSNR on Kodak's pictures."""
     return table(
@@ -183,6 +221,11 @@ def _bytes(row: Row) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
+
+
+def _with_interval(share: float, interval: tuple[float, float]) -> str:
+    low, high = map(_percent, interval)
+    return f"{_percent(share)} ({low} to {high})"
 
 
 def _cost(rounded: float, unrounded: float) -> tuple[str, str, str]:
