@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 from command_line.evaluate import app
 from shared.errors import FailedPrecondition, InvalidInput
 from shared.evaluation import paper
-from shared.evaluation.render import markdown
+from shared.evaluation.render import markdown, render_report
 from shared.evaluation.rows import Results, read_results, write_results
 from shared.model_directory import ModelDirectory
+from tests.lfw_strangers import add_strangers
 from tests.tiny_lfw import clouds, write_lfw
 
 PHOTOS = Path(__file__).parents[1] / "data"
@@ -21,7 +22,7 @@ PHOTOS = Path(__file__).parents[1] / "data"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_lfw(tmp_path_factory.mktemp("data"))
+    folder = add_strangers(write_lfw(tmp_path_factory.mktemp("data")), count=3)
     (folder / "kodak").mkdir()
     Image.fromarray(clouds(1, height=80, width=64)).save(folder / "kodak/01.png")
     return folder
@@ -61,7 +62,7 @@ def test_rows_say_what_was_measured(results: Results) -> None:
     rows = {(row.judge, row.label, row.operating_point): row for row in results.rows}
     assert len(rows) == len(results.rows) == 2 * 3 + 1 + 6 * 2 * 2
     assert rows["own", "uncompressed", ""].bytes_mean is None
-    assert rows["own", "standard", "standard"].images == 24
+    assert rows["own", "standard", "standard"].images == 27
     assert rows["own", "standard", "standard"].samples == 12
     assert rows["own", "AVIF, file", "standard"].images == 12
     assert rows["own", "JPEG, file", "standard"].on_target == 0
@@ -96,13 +97,24 @@ def test_differences_are_those_of_the_rows(results: Results) -> None:
         assert row.low <= row.difference <= row.high
 
 
+def test_people_are_identified_among_strangers_before_every_judge(results: Results) -> None:
+    rows = {(row.judge, row.probe, row.enrolled): row for row in results.open_set}
+    assert len(rows) == len(results.open_set) == 2 * 6
+    for row in results.open_set:
+        assert (row.subjects, row.mated_probes, row.non_mated_probes) == (6, 18, 3)
+        assert row.rank1_interval[0] <= row.rank1 <= row.rank1_interval[1]
+        assert 1 - row.rank1 <= row.fnir_at_fpir_1e2 <= row.fnir_at_fpir_1e3
+    form = "uncompressed", "uncompressed"
+    assert rows["own", *form].rank1 == rows["reference", *form].rank1
+
+
 def test_the_run_is_recorded_and_the_sheets_are_drawn(report: Path) -> None:
     (run,) = map(json.loads, (report / "lfw_runs.jsonl").read_text().splitlines())
     assert list(run["points"]) == ["standard", "paper"]
     with Image.open(report / "faces.png") as faces:
         assert faces.width > 5 * 96
         assert faces.height > (3 + 6) * 112
-    for name in ("kodak.png", "rate_accuracy.png"):
+    for name in ("kodak.png", "open_set.png", "rate_accuracy.png"):
         with Image.open(report / name) as picture:
             assert len(np.unique(np.asarray(picture.convert("RGB")))) > 50
 
@@ -118,6 +130,22 @@ def test_text_and_plot_need_nothing_but_the_results(results: Results, tmp_path: 
     own = next(row for row in results.rows if row.label == "standard" and row.judge == "own")
     assert f"| standard | {own.bytes_mean:,.1f} | {100 * own.accuracy:.2f} |" in text
     assert "| A, uncompressed | reference |" in text
+    assert (tmp_path / "open_set.png").is_file()
+    assert "6 subjects enrolled with one photograph each, 18 other" in text
+    same = next(row for row in results.open_set if row.probe == row.enrolled == "paper")
+    low, high = (100 * share for share in same.rank1_interval)
+    rank1 = f"{100 * same.rank1:.2f} ({low:.2f} to {high:.2f})"
+    assert f"| own | paper | paper | {rank1} |" in text
+
+
+def test_results_from_before_identification_are_rendered_without_it(
+    results: Results, tmp_path: Path
+) -> None:
+    document = results.model_dump(mode="json", exclude={"open_set"})
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    render_report(tmp_path)
+    assert "strangers as probes" not in (tmp_path / "report.md").read_text()
+    assert not (tmp_path / "open_set.png").exists()
 
 
 def test_a_report_in_time_agrees_with_a_new_measurement(
