@@ -211,7 +211,8 @@ def _rates(
 def _missed(identified: Similarities, strangers: Similarities, fpir: float) -> NDArray[np.bool_]:
     """(M,) which mated probes are not identified where a share `fpir` < 1 of strangers is."""
     refused = len(strangers) - int(fpir * len(strangers))
-    return identified <= np.partition(strangers, refused - 1)[refused - 1]
+    missed: NDArray[np.bool_] = identified <= np.partition(strangers, refused - 1)[refused - 1]
+    return missed
 
 
 def _intervals(searches: Searches, *, draws: int) -> NDArray[np.float64]:

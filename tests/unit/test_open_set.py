@@ -1,6 +1,7 @@
 """Identification among strangers: counted by hand, and on an LFW of six people and two guests."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from command_line.evaluate import app
 from shared.errors import InvalidInput
 from shared.evaluation.lfw import Lfw, evaluate_lfw
+from shared.evaluation.names import OWN
 from shared.evaluation.open_set import (
     CURVE,
     Searches,
@@ -20,7 +22,7 @@ from shared.evaluation.open_set import (
     score_searches,
     search,
 )
-from shared.evaluation.pipeline import Pipeline
+from shared.evaluation.pipeline import Embedded, Pipeline, Vectors
 from shared.evaluation.rows import OpenSetRow
 from shared.model_directory import ModelDirectory
 from tests.lfw_strangers import add_strangers
@@ -36,9 +38,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lfw(data: Path, tiny_model: ModelDirectory) -> Lfw:
+    """With so much noise on all embeddings that people are mistaken for others now and then."""
     torch.set_num_threads(1)
     _, faces = evaluate_lfw(tiny_model, Pipeline(tiny_model), data)
-    return faces
+    random = np.random.default_rng(0)
+    noisy = {form: blurred(vectors, random) for form, vectors in faces.embedded.own.items()}
+    return replace(faces, embedded=Embedded({OWN: noisy}, faces.embedded.map_bytes))
+
+
+def blurred(vectors: Vectors, random: np.random.Generator) -> Vectors:
+    noisy = (vectors + random.normal(0, 0.12, vectors.shape)).astype(np.float32)
+    noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
+    return noisy
 
 
 def at_angles(*degrees: float) -> NDArray[np.float32]:
@@ -147,7 +158,8 @@ def test_every_form_is_searched_among_itself_the_usual_one_and_crops(
         assert (row.subjects, row.mated_probes, row.non_mated_probes) == (6, 18, 2)
         assert row.rank1 == pytest.approx(first / 18)
         assert row.fnir_at_fpir_1e3 == pytest.approx(1 - passed / 18)
-    assert rows["uncompressed", "uncompressed"].rank1 > 0.9
+    assert len({row.rank1 for row in rows.values()}) > 1
+    assert any(row.fnir_at_fpir_1e3 > 1 - row.rank1 for row in rows.values())
 
 
 def test_a_single_point_is_searched_where_it_can_be(tiny_model: ModelDirectory, data: Path) -> None:
