@@ -1,27 +1,47 @@
 """An exact index in memory, a cache of the embeddings in the database.
 
-Inner products of unit vectors are cosines. FAISS cannot search while it is
-being changed, hence the lock, and it accepts an id twice, hence uniqueness is the database's job.
+Inner products of unit vectors are cosines. FAISS cannot search while it is being changed, hence
+the lock, and it accepts an id twice, hence uniqueness is the database's job.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from recognizer_service.gallery.indexes.combining import Combining
 from recognizer_service.gallery.limits import EMBEDDING_SIZE
 from recognizer_service.gallery.lock import ReadersWriterLock
 from recognizer_service.gallery.records import Embedding
+
+_CHUNK = 16_384
+
+_Question: TypeAlias = tuple[Embedding, int]
 
 
 class FlatIndex:
     """A FAISS index that compares a probe with every face; see `FaceIndex`."""
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self, *, threads: int, half: bool = False) -> None:
+        """Make it empty.
+
+        Args:
+            threads: how many threads one search may use.
+            half: whether to keep half-precision numbers: half the memory, and cosines that are
+                off by some 1e-4.
+        """
+        inner = faiss.METRIC_INNER_PRODUCT
+        self._vectors = (
+            faiss.IndexScalarQuantizer(EMBEDDING_SIZE, faiss.ScalarQuantizer.QT_fp16, inner)
+            if half
+            else faiss.IndexFlatIP(EMBEDDING_SIZE)
+        )
+        self._index = faiss.IndexIDMap2(self._vectors)
         self._lock = ReadersWriterLock()
-        self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(EMBEDDING_SIZE))
         self._threads = threads
+        self._searches = Combining(self._search)
 
     def __len__(self) -> int:
         """How many faces it holds."""
@@ -39,17 +59,34 @@ class FlatIndex:
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
         """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
-        faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this number per calling thread
-        with self._lock.reading():
-            count = min(count, len(self))
-            if count == 0:
-                return {}
-            similarities, keys = self._index.search(embedding[np.newaxis], count)
-        cosines = np.clip(similarities[0], -1, 1)
-        return dict(zip(keys[0].tolist(), cosines.tolist(), strict=True))
+        return self._searches.ask((embedding, count))
 
     def keys(self) -> list[int]:
         """The keys of all faces, ascending."""
         with self._lock.reading():
-            keys: list[int] = np.sort(faiss.vector_to_array(self._index.id_map)).tolist()
+            return sorted(self._keys().tolist())
+
+    def contents(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Keys and embeddings of all faces, in portions; nothing may be changed meanwhile."""
+        keys = self._keys()
+        for start in range(0, len(keys), _CHUNK):
+            portion = keys[start : start + _CHUNK]
+            yield portion, self._vectors.reconstruct_n(start, len(portion))
+
+    def _keys(self) -> NDArray[np.int64]:
+        keys: NDArray[np.int64] = faiss.vector_to_array(self._index.id_map)
         return keys
+
+    def _search(self, questions: Sequence[_Question]) -> list[dict[int, float]]:
+        faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this number per calling thread
+        probes = np.stack([embedding for embedding, _ in questions])
+        with self._lock.reading():
+            most = min(max(count for _, count in questions), len(self))
+            if most == 0:
+                return [{} for _ in questions]
+            cosines, keys = self._index.search(probes, most)
+        cosines = np.clip(cosines, -1, 1)
+        return [
+            dict(zip(keys[row, :count].tolist(), cosines[row, :count].tolist(), strict=True))
+            for row, (_, count) in enumerate(questions)
+        ]
