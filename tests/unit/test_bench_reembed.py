@@ -1,0 +1,79 @@
+"""The benchmark of a change of model, rehearsed on six people and models trained on nothing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from shared.model_directory import ModelDirectory
+from tests.benchmarks.bench_reembed import Version, change_model, main, photographs
+from tests.lfw_strangers import add_strangers
+from tests.tiny_lfw import photos, write_lfw
+from tests.tiny_model import FAMILY, write_tiny_model
+
+app = typer.Typer()
+app.command()(main)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 1; 2 with its codecs and another extractor; 3 with other codecs, too."""
+    folder = tmp_path_factory.mktemp("models")
+    for version, seed, extractor_seed in (("1", 1, 1), ("2", 1, 2), ("3", 30, 2)):
+        scratch = tmp_path_factory.mktemp("scratch")
+        write_tiny_model(folder, scratch, version=version, seed=seed, extractor_seed=extractor_seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return add_strangers(write_lfw(tmp_path_factory.mktemp("data")), count=1)
+
+
+def version(models: Path, name: str) -> Version:
+    torch.set_num_threads(1)
+    return Version(ModelDirectory.load(models, FAMILY, name))
+
+
+def test_everybody_with_two_photographs_gives_the_first_two(data: Path) -> None:
+    enrolled, asked = photographs(data, 1000)
+    assert enrolled.tolist() == photos()[::4, :, 8:104].tolist()
+    assert asked.tolist() == photos()[1::4, :, 8:104].tolist()
+    assert len(photographs(data, 4)[0]) == 4
+
+
+def test_maps_of_the_same_codec_serve_as_well_as_new_ones(
+    models: Path, data: Path, tmp_path: Path
+) -> None:
+    outcome = change_model(
+        tmp_path, version(models, "1"), version(models, "2"), *photographs(data, 6)
+    )
+    assert outcome.before.rank1 == outcome.before.tar == 1
+    assert outcome.after == outcome.enrolled_anew
+
+
+def test_people_who_are_confused_are_counted(models: Path, data: Path, tmp_path: Path) -> None:
+    """Two of six ask with each other's face."""
+    enrolled, asked = photographs(data, 6)
+    asked = asked[[1, 0, 2, 3, 4, 5]]
+    outcome = change_model(tmp_path, version(models, "1"), version(models, "3"), enrolled, asked)
+    assert outcome.before.rank1 == outcome.after.rank1 == pytest.approx(4 / 6)
+    assert outcome.before.tar < 1
+
+
+def test_the_command_prints_both_accuracies_and_the_rate(models: Path, data: Path) -> None:
+    arguments = [f"--data={data}", f"--models={models}", "--subjects=4", "--before=1", "--after=3"]
+    ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.count("100.00") == 6
+    assert "4 faces embedded anew" in ran.stdout
+
+
+def test_versions_of_one_extractor_leave_nothing_to_measure(models: Path, data: Path) -> None:
+    ran = CliRunner().invoke(
+        app, [f"--data={data}", f"--models={models}", "--before=2", "--after=3"]
+    )
+    assert ran.exit_code == 2
+    assert "extractor" in ran.output
