@@ -99,6 +99,7 @@ def _open_gallery(settings: RecognizerSettings, space: str) -> Gallery:
         lambda space: Gallery(
             settings.gallery,
             embedding_space=space,
+            index=settings.index,
             faiss_threads=settings.faiss_threads,
             audit_retention=timedelta(days=settings.audit_days),
         ),

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from recognizer_service.gallery.indexes.growing import IndexForm
 from shared.service.settings import Port, ServiceSettings
 
 
@@ -21,8 +22,9 @@ class RecognizerSettings(ServiceSettings):
     audit_days: int = Field(365, ge=1, le=36500, description="how long audit events are kept")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where inference runs")
     torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")
+    index: IndexForm = Field("auto", description="how the gallery keeps faces in memory")
     faiss_threads: int = Field(1, ge=1, le=256, description="cores for one search")
-    gallery_threads: int = Field(4, ge=1, le=64, description="gallery operations at once")
+    gallery_threads: int = Field(16, ge=1, le=64, description="gallery operations at once")
     max_batch: int = Field(32, ge=1, le=1024, description="maps in one pass of the networks")
     max_batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="wait for company, in ms")
     max_queue: int = Field(512, ge=1, description="maps that may wait for inference")

@@ -1,13 +1,11 @@
 """How well new faces go with those that their subject had before."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery.limits import EMBEDDING_SIZE
+from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.records import Agreement
 from recognizer_service.gallery.schema import embeddings, faces
 
@@ -44,9 +42,3 @@ def agreements(
         )
         for face, similarities in zip(added, cosines, strict=True)
     )
-
-
-def vectors_of(rows: Sequence[Any]) -> NDArray[np.float32]:
-    """The embeddings of some rows: (N, 512)."""
-    vectors = np.frombuffer(b"".join(row.vector for row in rows), np.float32)
-    return vectors.reshape(-1, EMBEDDING_SIZE)

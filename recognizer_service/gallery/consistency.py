@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from recognizer_service.gallery.agreement import vectors_of
+from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.events import Consistency
 from recognizer_service.gallery.limits import LENGTH_TOLERANCE, shown
 from recognizer_service.gallery.schema import collections, embeddings, faces, subjects

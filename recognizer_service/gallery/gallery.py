@@ -8,6 +8,7 @@ process that dies at any moment loses nothing it has acknowledged.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,8 +20,10 @@ from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
 from recognizer_service.gallery.database import Database
+from recognizer_service.gallery.embeddings import read_embeddings
 from recognizer_service.gallery.events import Consistency, Operation, Purge
-from recognizer_service.gallery.indexes.flat import FlatIndex
+from recognizer_service.gallery.indexes import FaceIndex
+from recognizer_service.gallery.indexes.growing import IndexForm, open_index
 from recognizer_service.gallery.rebuild import rebuild
 from recognizer_service.gallery.records import Embedding, Enrolled, Enrolment, SubjectHit
 from recognizer_service.gallery.reembed import MapEmbedder, Spaces
@@ -53,6 +56,7 @@ class Gallery:
         path: Path,
         *,
         embedding_space: str,
+        index: IndexForm = "auto",
         faiss_threads: int = 1,
         audit_retention: timedelta = DEFAULT_AUDIT_RETENTION,
         now: Callable[[], datetime] = _utc_now,
@@ -62,6 +66,7 @@ class Gallery:
         Args:
             path: the database file, made if missing with its folder; its log and lock lie beside.
             embedding_space: of the extractor in use, from the model's manifest.
+            index: how faces are kept in memory; see `IndexForm`.
             faiss_threads: how many threads one search may use.
             audit_retention: how long events stay in the audit log.
             now: the clock, UTC.
@@ -71,8 +76,13 @@ class Gallery:
                 EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING.
         """
         self._audit_retention = audit_retention
-        cache = Cache(embedding_space, lambda _space, _key: FlatIndex(threads=faiss_threads))
-        self._store = Store(Database(path), cache, now)
+        database = Database(path)
+
+        def opened(space: str, _collection_key: int) -> FaceIndex:
+            read = partial(read_embeddings, database, space)
+            return open_index(index, read, threads=faiss_threads)
+
+        self._store = Store(database, Cache(embedding_space, opened), now)
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from sqlalchemy import select
 
-from recognizer_service.gallery.agreement import vectors_of
+from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.indexes import FaceIndex
 from recognizer_service.gallery.limits import (
     MAX_SUBJECTS_PER_SEARCH,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery.agreement import vectors_of
 from recognizer_service.gallery.collection_records import SubjectScore
+from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.records import Embedding, SubjectHit
 from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
 

@@ -35,7 +35,7 @@ class Stored:
         other = np.random.default_rng(row).standard_normal(512)
         other -= other @ like * like
         vector = cosine * like + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other)
-        return vector.astype(np.float32)
+        return np.asarray(vector, np.float32)
 
 
 @pytest.fixture(params=FORMS)

@@ -82,5 +82,5 @@ class GrowingIndex:
         larger = make()
         assert isinstance(self._index, FlatIndex)  # sketches come last
         for keys, embeddings in self._index.contents():
-            larger.add(keys, embeddings)
+            larger.add(keys.tolist(), embeddings)
         self._index = larger
