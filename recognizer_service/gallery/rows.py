@@ -30,7 +30,7 @@ def collection_key(connection: Connection, collection_id: str) -> int:
     """The key of a collection, or NotFound (COLLECTION_NOT_FOUND)."""
     key = find_collection(connection, collection_id)
     if key is None:
-        raise _not_found("collection", "collection", collection_id)
+        raise collection_not_found(collection_id)
     return key
 
 
@@ -62,6 +62,11 @@ def face_key(connection: Connection, collection_id: str, face_id: str) -> int:
     if key is None:
         raise _not_found("face", "face_id", face_id)
     return key
+
+
+def collection_not_found(collection_id: str) -> NotFound:
+    """The error for a collection that there is not."""
+    return _not_found("collection", "collection", collection_id)
 
 
 def sighting_not_found(sighting_id: str) -> NotFound:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
+from recognizer_service.gallery.collection_records import SubjectScore
 from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.indexes import FaceIndex
 from recognizer_service.gallery.limits import (
@@ -14,8 +15,8 @@ from recognizer_service.gallery.limits import (
     shown,
 )
 from recognizer_service.gallery.records import Embedding, SubjectHit
-from recognizer_service.gallery.rows import collection_key, subject_key
-from recognizer_service.gallery.schema import embeddings, faces, subjects
+from recognizer_service.gallery.rows import collection_key, collection_not_found, subject_key
+from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.template import (
     LEAST_CANDIDATES,
@@ -36,6 +37,15 @@ _HIT = select(
     faces.c.codec_id,
 ).join_from(faces, subjects)
 
+# Made once: SQLAlchemy takes longer to put a statement together than SQLite to answer it.
+_COLLECTION = select(collections.c.key, collections.c.subject_score).where(
+    collections.c.id == bindparam("id")
+)
+_CONFIRMED = _HIT.where(
+    faces.c.key.in_(bindparam("faces", expanding=True)),
+    subjects.c.collection_key == bindparam("collection"),
+)
+
 
 def search(
     store: Store, collection_id: str, probe: Embedding, count: int, *, space: str | None = None
@@ -43,9 +53,7 @@ def search(
     """The `count` subjects most similar to a probe, best first; see `Gallery.search`."""
     probe = as_embedding(probe)
     check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
-    with store.database.reading() as connection:
-        key = collection_key(connection, collection_id)
-        templates = scores_by_template(connection, key)
+    key, templates = _collection(store, collection_id)
     cache = store.cache_in(space)
     index = cache.indexes.get(key)
     if index is None:
@@ -55,6 +63,15 @@ def search(
     hits = _by_best_face(store, key, index, probe, max(count, LEAST_CANDIDATES))
     with store.database.reading() as connection:
         return by_template(connection, key, hits, probe, cache.space)[:count]
+
+
+def _collection(store: Store, collection_id: str) -> tuple[int, bool]:
+    """Key of a collection, and whether it scores subjects by their templates."""
+    with store.database.reading() as connection:
+        row = connection.execute(_COLLECTION, {"id": collection_id}).one_or_none()
+    if row is None:
+        raise collection_not_found(collection_id)
+    return row.key, row.subject_score == SubjectScore.MEAN_TEMPLATE
 
 
 def _by_best_face(
@@ -71,9 +88,9 @@ def _by_best_face(
 
 def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[SubjectHit]:
     """The nearest faces that are in the database, best first; it has the last word."""
-    query = _HIT.where(faces.c.key.in_(nearest), subjects.c.collection_key == key)
     with store.database.reading() as connection:
-        rows = {row.key: row for row in connection.execute(query)}
+        found = connection.execute(_CONFIRMED, {"faces": list(nearest), "collection": key})
+        rows = {row.key: row for row in found}
     for face, similarity in nearest.items():
         if row := rows.get(face):
             yield SubjectHit(
