@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch.nn import functional
 
 from shared.errors import InvalidModel
 from shared.evaluation.judges import Judge, OnnxJudge
 from shared.evaluation.names import REFERENCE, UNSEEN
 from shared.inference.pixels import to_network
 from shared.model_directory import InputNormalisation
+from shared.models.embedder import Embedder
 from shared.models.sphere20 import BASE_WIDTHS, Sphere20
 from shared.models.weights import load_weights
 
@@ -64,7 +64,7 @@ def open_panel(*, reference: Path | None, unseen: Path | None, threads: int) -> 
 
 
 class LooseExtractor:
-    """A sphere20 that belongs to no model directory, as a judge of crops."""
+    """A sphere20 that belongs to no model directory, as a judge of crops; it mirrors them."""
 
     def __init__(self, path: Path) -> None:
         """Load the weights in a safetensors file; it says how wide the network is.
@@ -73,14 +73,15 @@ class LooseExtractor:
             InvalidModel: it holds no sphere20.
         """
         self.name = path.stem
-        self._network = load_weights(Sphere20(width=_width(path)), path.read_bytes())
+        network = load_weights(Sphere20(width=_width(path)), path.read_bytes())
+        self._embedder = Embedder(network, mirrored=True)
 
     @torch.inference_mode()
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, 112, 96, 3) RGB in [0, 255] -> (N, 512) unit vectors."""
         batches = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
         pictures = (torch.from_numpy(to_network(batch, InputNormalisation())) for batch in batches)
-        return torch.cat([functional.normalize(self._network(p)) for p in pictures]).numpy()
+        return torch.cat([self._embedder(picture) for picture in pictures]).numpy()
 
 
 def _width(path: Path) -> float:

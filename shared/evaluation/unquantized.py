@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
-from torch.nn import functional
 
 from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
@@ -52,5 +51,5 @@ class UnquantizedPipeline:
     def _embed_crops(self, crops: NDArray[np.uint8]) -> Vectors:
         latents = torch.from_numpy(self._encoder.latents(crops))
         pictures = self._recnet(latents.to(memory_format=torch.channels_last))
-        vectors: Vectors = functional.normalize(self._extractor(pictures)).numpy()
+        vectors: Vectors = self._extractor(pictures).numpy()
         return vectors

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from shared.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
@@ -136,7 +135,7 @@ class MapDecoder:
 
     @torch.inference_mode()
     def _embed(self, crops: Tensor) -> NDArray[np.float32]:
-        unit: NDArray[np.float32] = functional.normalize(self._extractor(crops)).cpu().numpy()
+        unit: NDArray[np.float32] = self._extractor(crops).cpu().numpy()
         return unit
 
     def _format(self, codec_id: str) -> MapFormat:

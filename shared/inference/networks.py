@@ -7,6 +7,7 @@ from torch import nn
 
 from shared.model_directory import COMPNET_FILE, RECNET_FILE, ModelDirectory
 from shared.models.compnet import CompNet
+from shared.models.embedder import Embedder
 from shared.models.recnet import RecNet
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import load_weights
@@ -30,10 +31,12 @@ def load_recnet(model: ModelDirectory, point: str | None, device: torch.device) 
     return _placed(load_weights(network, weights), device)
 
 
-def load_extractor(model: ModelDirectory, device: torch.device) -> Sphere20:
+def load_extractor(model: ModelDirectory, device: torch.device) -> Embedder:
     """The extractor that all operating points share."""
-    network = Sphere20(width=model.manifest.extractor.width)
-    return _placed(load_weights(network, model.extractor_path.read_bytes()), device)
+    config = model.manifest.extractor
+    network = Sphere20(width=config.width)
+    weights = load_weights(network, model.extractor_path.read_bytes())
+    return Embedder(_placed(weights, device), mirrored=config.mirrored)
 
 
 def _placed(network: Network, device: torch.device) -> Network:

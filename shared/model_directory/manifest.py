@@ -32,10 +32,22 @@ Point = tuple[float, float]
 
 
 class ExtractorConfig(Record):
-    """The extractor: a sphere20 of this width multiplier."""
+    """The extractor, a sphere20.
+
+    Attributes:
+        width: multiplier of its channels.
+        embedding_size: numbers in an embedding.
+        mirrored: whether a face is embedded as it is and as its mirror image, and the two
+            embeddings are added; see `Embedder`.
+    """
 
     width: float = Field(gt=0, le=4)
     embedding_size: Literal[512] = 512
+    mirrored: bool = False
+
+    def described(self) -> dict[str, JsonValue]:
+        """What the embedding space depends on; as ever for those who do not mirror."""
+        return self.model_dump(mode="json", exclude=set() if self.mirrored else {"mirrored"})
 
 
 class AlignmentTemplate(Record):
@@ -214,7 +226,7 @@ def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> 
     """The id of the extractor (as stored), its input normalisation and alignment template."""
     return _short_hash(
         extractor=files[EXTRACTOR_FILE],
-        config=description.extractor.model_dump(mode="json"),
+        config=description.extractor.described(),
         normalisation=description.normalisation.model_dump(mode="json"),
         alignment=description.alignment.model_dump(mode="json"),
     )

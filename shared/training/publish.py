@@ -118,7 +118,7 @@ def store(
     description = ModelDescription(
         family=family,
         version=version,
-        extractor=ExtractorConfig(width=network.student.shape["width"]),
+        extractor=ExtractorConfig(width=network.student.shape["width"], mirrored=True),
         alignment=COSFACE_112X96,
         codecs={name: _codec_config(point) for name, point in recipe.points.items()},
         default_point=default_point,

@@ -214,3 +214,24 @@ def test_networks_that_the_description_does_not_describe_are_not_exported(tmp_pa
         with pytest.raises(InvalidModel):
             export_model(tmp_path, description=describe(), extractor=extractor, codecs=wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mirroring_extractor_cannot_tell_left_from_right(
+    tiny_model: ModelDirectory, tmp_path: Path, crops: Crops
+) -> None:
+    extractor, codecs = tiny_networks()
+    config = tiny_model.manifest.extractor.model_copy(update={"mirrored": True})
+    description = describe(extractor=config)
+    model = export_model(tmp_path, description=description, extractor=extractor, codecs=codecs)
+    assert model.manifest.embedding_space != tiny_model.manifest.embedding_space
+    embeddings, mirrored, plain, plain_mirrored = (
+        MapDecoder(which).embed_crops(picture)
+        for which in (model, tiny_model)
+        for picture in (crops, np.ascontiguousarray(crops[:, :, ::-1]))
+    )
+    np.testing.assert_allclose(embeddings, mirrored, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    assert np.abs(plain - plain_mirrored).max() > 1e-2
+    total = plain + plain_mirrored
+    total /= np.linalg.norm(total, axis=1, keepdims=True)
+    np.testing.assert_allclose(embeddings, total, atol=1e-5)
