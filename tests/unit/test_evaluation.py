@@ -25,10 +25,12 @@ from shared.evaluation.validation import embed_validation, evaluate_validation
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
-from shared.model_directory import ModelDirectory
+from shared.model_directory import ExtractorConfig, ModelDirectory
+from shared.training.export import export_model
 from shared.training.faces import load_faces
 from shared.training.split import split_faces
 from tests.tiny_lfw import PHOTOS, photo, photos, write_lfw
+from tests.tiny_model import WIDTH, describe, tiny_networks
 
 
 @pytest.fixture(autouse=True)
@@ -130,10 +132,13 @@ def test_fewer_folds_encode_only_their_images(tiny_model: ModelDirectory, lfw: P
     assert seen == [(8, 8)]
 
 
-def test_other_judges_see_crops_and_reconstructions(tiny_model: ModelDirectory) -> None:
+def test_other_judges_see_crops_and_reconstructions(tmp_path: Path) -> None:
     """The own extractor, let in as if it were another, agrees with itself up to 8-bit pixels."""
-    panel = open_panel(reference=tiny_model.extractor_path, unseen=None, threads=1)
-    embedded = Pipeline(tiny_model, panel=panel).embed_batch(photos()[:3])
+    extractor, codecs = tiny_networks()
+    description = describe(extractor=ExtractorConfig(width=WIDTH, mirrored=True))
+    model = export_model(tmp_path, description=description, extractor=extractor, codecs=codecs)
+    panel = open_panel(reference=model.extractor_path, unseen=None, threads=1)
+    embedded = Pipeline(model, panel=panel).embed_batch(photos()[:3])
     assert embedded.vectors.keys() == {"own", REFERENCE}
     for form in ("uncompressed", "standard", "paper"):
         own, other = embedded.own[form], embedded.vectors[REFERENCE][form]
