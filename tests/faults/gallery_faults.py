@@ -3,7 +3,7 @@
 As a script it kills hundreds of times and prints what it found as JSON; it ends with 1 if
 anything acknowledged was lost, or anything deleted came back::
 
-    python -m tests.faults.gallery_faults --kills 400
+    python -m tests.faults.gallery_faults --kills 400 --report report
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment, NewFace
+from tests.benchmarks.gallery_report import Faults, Origin, record_faults
 from tests.faults.gallery_worker import DEEDS, SPACES
 from tests.gallery_embedder import CODEC, probe, vector_of
 from tests.gallery_faces import new_face
@@ -174,12 +175,25 @@ def _is_found(gallery: Gallery, number: int) -> bool:
     return bool(hits) and hits[0].subject_id == f"person-{number}" and hits[0].similarity > 0.999
 
 
+def _counted(findings: Findings, origin: Origin) -> Faults:
+    return Faults(
+        kills=findings.kills,
+        facts_checked=findings.facts,
+        facts_lost=len(findings.facts_lost),
+        deleted_returned=len(findings.deleted_returned),
+        problems=len(findings.problems),
+        origin=origin,
+    )
+
+
 def main() -> None:
     """Kill, and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=400)
     parser.add_argument("--seed", type=int, default=os.getpid())
+    parser.add_argument("--report", type=Path, help="folder of gallery.json and gallery.md")
     arguments = parser.parse_args()
+    origin = Origin.here()
     chance = random.Random(arguments.seed)  # noqa: S311 - any moment will do
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder))
@@ -187,6 +201,8 @@ def main() -> None:
             deed = list(DEEDS)[number % len(DEEDS)]
             trial.kill_while(deed, delay_s=chance.uniform(0, 1))
     findings = trial.findings
+    if arguments.report:
+        record_faults(arguments.report, _counted(findings, origin))
     print(json.dumps(asdict(findings) | {"seed": arguments.seed}, indent=1))  # noqa: T201
     sys.exit(not findings.clean)
 
