@@ -165,6 +165,9 @@ def publish(
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     point: Annotated[str, typer.Option(help="Default operating point.")] = "standard",
+    carried: Annotated[
+        list[str], typer.Option("--carry", help="Earlier version whose codecs it is to know, too.")
+    ] = [],  # noqa: B006 - Typer's way
 ) -> None:
     """Store the networks as a model directory, calibrated on held-out identities."""
     from shared.training.faces import load_faces
@@ -177,6 +180,7 @@ def publish(
         family=family,
         version=version,
         default_point=point,
+        carried=carried,
         threads=_CORES,
     )
     typer.echo(f"{model.path} written; `compactface model use {version}` makes it current")

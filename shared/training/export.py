@@ -46,6 +46,7 @@ def export_model(
     description: ModelDescription,
     extractor: Sphere20,
     codecs: Mapping[str, TrainedCodec],
+    carried: Mapping[str, tuple[ModelDirectory, str]] | None = None,
     storage: Storage = "int8",
 ) -> ModelDirectory:
     """Write `<models>/<family>/<version>` and open it.
@@ -55,9 +56,10 @@ def export_model(
 
     Args:
         models: folder of model families.
-        description: its codecs have the names and sizes of `codecs`.
+        description: its codecs have the names and sizes of `codecs` and `carried`.
         extractor: trained sphere20.
         codecs: trained networks by operating point.
+        carried: operating points of other models, whose files, and so codec ids, stay as they are.
         storage: how large weights are stored.
 
     Raises:
@@ -71,6 +73,9 @@ def export_model(
             raise InvalidModel("UNKNOWN_OPERATING_POINT", f"{point!r} is not in the description")
         for name, content in _codec_files(codec, description.codecs[point], storage).items():
             files[codec_file(point, name)] = content
+    for point, (model, as_point) in (carried or {}).items():
+        for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE):
+            files[codec_file(point, name)] = model.codec_path(as_point, name).read_bytes()
     return write_model_directory(models, description=description, files=files)
 
 

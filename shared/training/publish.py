@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -21,6 +21,7 @@ from shared.model_directory import (
     UNCOMPRESSED,
     CodecConfig,
     ExtractorConfig,
+    InputNormalisation,
     ModelDescription,
     ModelDirectory,
     publish_results,
@@ -40,6 +41,7 @@ def publish(
     family: str,
     version: str,
     default_point: str,
+    carried: Sequence[str] = (),
     threads: int,
 ) -> ModelDirectory:
     """Write the averaged networks of the last stage as a model directory.
@@ -54,14 +56,18 @@ def publish(
         family: name of the family.
         version: name of the version.
         default_point: operating point of those who name none.
+        carried: earlier versions of the family whose codecs cameras and galleries still have;
+            the new version decodes them, too, and is calibrated for them.
         threads: cores for the measurements.
 
     Raises:
         AlreadyExists: the version is there.
         InvalidTraining: a folder holds no run, or the last one not of stage 1 or 3, or it has
-            no operating point `default_point`.
+            no operating point `default_point`; or an earlier version takes other crops.
+        InvalidModel: an earlier version cannot be loaded.
     """
     split = split_faces(faces)
+    earlier = [ModelDirectory.load(models, family, name) for name in carried]
     with tempfile.TemporaryDirectory() as scratch:
         model = store(
             runs,
@@ -70,6 +76,7 @@ def publish(
             family=family,
             version=version,
             default_point=default_point,
+            carried=earlier,
         )
         torch.set_num_threads(threads)
         began = time.perf_counter()
@@ -97,6 +104,7 @@ def store(
     family: str,
     version: str,
     default_point: str,
+    carried: Sequence[ModelDirectory] = (),
 ) -> ModelDirectory:
     """Write the averaged networks of the last stage as they will be shipped, not calibrated yet.
 
@@ -107,6 +115,7 @@ def store(
         family: name of the family.
         version: name of the version.
         default_point: operating point of those who name none.
+        carried: earlier versions whose codecs it is to know, too.
 
     Raises:
         AlreadyExists, InvalidTraining: as `publish`.
@@ -115,12 +124,14 @@ def store(
     if default_point not in recipe.points:
         known = ", ".join(recipe.points)
         raise InvalidTraining("NO_POINT", f"no operating point {default_point!r}; known: {known}")
+    codecs: dict[str, CodecConfig] = {n: _codec_config(p) for n, p in recipe.points.items()}
+    others = dict(_carried_codecs(carried))
     description = ModelDescription(
         family=family,
         version=version,
         extractor=ExtractorConfig(width=network.student.shape["width"], mirrored=True),
         alignment=COSFACE_112X96,
-        codecs={name: _codec_config(point) for name, point in recipe.points.items()},
+        codecs=codecs | {name: model.codec(point) for name, (model, point) in others.items()},
         default_point=default_point,
         provenance={
             "faces": len(split.train),
@@ -138,7 +149,25 @@ def store(
             for name, codec in network.codecs.items()
             if isinstance(codec, Codec)
         },
+        carried=others,
     )
+
+
+def _carried_codecs(
+    models: Sequence[ModelDirectory],
+) -> Iterator[tuple[str, tuple[ModelDirectory, str]]]:
+    """Every codec once, under a name that tells its version: which model has it, as which point."""
+    seen: set[str] = set()
+    for model in models:
+        manifest = model.manifest
+        if (manifest.alignment, manifest.normalisation) != (COSFACE_112X96, InputNormalisation()):
+            raise InvalidTraining(
+                "OTHER_CROPS", f"{model.path} has other crops; its codecs cannot be carried along"
+            )
+        for point, codec in manifest.codecs.items():
+            if codec.codec_id not in seen:
+                seen.add(codec.codec_id)
+                yield f"{point}-{manifest.version}", (model, point)
 
 
 def _calibration(

@@ -160,6 +160,12 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     assert set(model.manifest.codecs) == {"tiny", "small", "standard", "fine"}
     assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
 
+    _run("publish", "2", *runs, "--carry", "1", "--cache", cache, "--models", folder / "models")
+    newer = ModelDirectory.load(folder / "models", "default", "2").manifest
+    camera_codec = model.codec("tiny").codec_id
+    assert newer.codecs["tiny-1"].codec_id == camera_codec
+    assert newer.calibration_for(camera_codec, newer.codecs["standard"].codec_id)
+
 
 def test_training_may_start_from_the_extractor_of_a_model(cache: Path, tmp_path: Path) -> None:
     trained = Sphere20(width=0.125)
