@@ -12,7 +12,7 @@ from recognizer_service.gallery.collection_records import (
     CollectionSettings,
     SubjectScore,
 )
-from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
 from recognizer_service.gallery.limits import check_collection_id, check_settings, shown
 from recognizer_service.gallery.paging import read_page

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from recognizer_service.gallery.database import Database
+from recognizer_service.gallery.databases import Database
 from recognizer_service.gallery.limits import EMBEDDING_SIZE
 from recognizer_service.gallery.schema import embeddings
 

@@ -19,7 +19,7 @@ from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
-from recognizer_service.gallery.database import Database
+from recognizer_service.gallery.databases.sqlite import SqliteDatabase
 from recognizer_service.gallery.embeddings import read_embeddings
 from recognizer_service.gallery.events import Consistency, Operation, Purge
 from recognizer_service.gallery.indexes import FaceIndex
@@ -76,7 +76,7 @@ class Gallery:
                 EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING.
         """
         self._audit_retention = audit_retention
-        database = Database(path)
+        database = SqliteDatabase(path)
 
         def opened(space: str, _collection_key: int) -> FaceIndex:
             read = partial(read_embeddings, database, space)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from recognizer_service.gallery import audit, request_log, sighting
-from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.events import AuditEvent, Operation, Purge
 from recognizer_service.gallery.schema import collections, subjects
 from recognizer_service.gallery.store import Store

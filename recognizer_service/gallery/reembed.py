@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select
 
-from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.limits import as_embedding
 from recognizer_service.gallery.rebuild import embedded_in, refresh
 from recognizer_service.gallery.schema import collections, embeddings, faces

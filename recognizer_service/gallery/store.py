@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from recognizer_service.gallery.database import Database
+from recognizer_service.gallery.databases import Database
 from recognizer_service.gallery.indexes import FaceIndex, OpenIndex
 from shared.errors import FailedPrecondition
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, delete, func, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.changes import change_subject
-from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
 from recognizer_service.gallery.limits import (
     MAX_NAME_CHARACTERS,

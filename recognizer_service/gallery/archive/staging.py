@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.archive.parsing import ArchivedSubject
-from recognizer_service.gallery.database import mark_erasure
+from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.events import AuditEvent, Operation
 from recognizer_service.gallery.limits import shown
 from recognizer_service.gallery.rows import STAGED_PREFIX, find_collection

@@ -1,4 +1,4 @@
-"""The SQLite file of a gallery: opening, transactions, and getting deleted bytes off the disk.
+"""A gallery in a SQLite file: opening, transactions, and getting deleted bytes off the disk.
 
 A commit is on the disk when it returns (WAL with synchronous=FULL). One process owns a gallery,
 since the search indexes are a cache in its memory: a lock on a file beside the database keeps
@@ -6,6 +6,7 @@ others out and falls away with the process, however it ends.
 """
 
 import fcntl
+import os
 import sqlite3
 import threading
 import time
@@ -14,10 +15,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, select
 from sqlalchemy.exc import DatabaseError
 
 from recognizer_service.gallery import schema
+from recognizer_service.gallery.databases.scrub import UnknownLayoutError, scrub
 from recognizer_service.gallery.migrations import migrate
 from shared.errors import FailedPrecondition
 
@@ -31,17 +33,13 @@ _PRAGMAS = (
     "busy_timeout = 3000",
 )
 _IDLE_CONNECTIONS = 32
+_ROOTS = "SELECT 1 UNION ALL SELECT rootpage FROM sqlite_master WHERE rootpage > 0"
 _ERASE_TIMEOUT_S = 3.0
 _ERASE_PAUSE_S = 0.05
 
 
-class Database:
-    """The database of one gallery, shared by the threads of one process.
-
-    Attributes:
-        exclusive: held by whoever changes the gallery, over the transaction and the change to
-            the search index that follows it, so that both happen in one order.
-    """
+class SqliteDatabase:
+    """The file of one gallery, shared by the threads of one process; see `Database`."""
 
     def __init__(self, path: Path) -> None:
         """Open or create the database file, and its folder; one of an older version is upgraded.
@@ -54,6 +52,9 @@ class Database:
         self.exclusive = threading.Lock()
         self._erasing = threading.Lock()
         self._file_lock = _lock(path)
+        # Open as long as this object lives: to close any descriptor of the file would drop
+        # the locks that SQLite holds on it (POSIX).
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
         self._engine = _engine(path)
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         try:
@@ -73,13 +74,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One snapshot; kept short, since an open one keeps deleted bytes in the log."""
+        """One snapshot; see `Database`."""
         with self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction, on the disk when the block ends and undone if it raises."""
+        """One transaction; see `Database`."""
         with self._writer.begin() as connection:
             yield connection
 
@@ -88,15 +89,15 @@ class Database:
 
         Two things keep them there: the write-ahead log until it is truncated, and stale copies
         that SQLite leaves in the free middle of a page when it moves rows between pages
-        (secure_delete does not reach those). So the file is written anew, then the log cut.
-        Deletions that wait here together share one rewrite.
+        (secure_delete does not reach those). So the log is cut, then what is free in the file
+        overwritten. Deletions that wait here together share one pass.
         """
         _, mine = self._pending_erasures()
         with self._erasing:
             first, last = self._pending_erasures()
             if mine is None or first is None or first > mine:
                 return True
-            if not self._rewrite():
+            if not self._clean():
                 return False
             with self.exclusive, self.writing() as connection:
                 connection.execute(delete(schema.erasures).where(schema.erasures.c.key <= last))
@@ -108,46 +109,57 @@ class Database:
             first, last = connection.execute(select(func.min(keys), func.max(keys))).one()
         return first, last
 
-    def _rewrite(self) -> bool:
-        deadline = time.monotonic() + _ERASE_TIMEOUT_S
-        with self.exclusive, closing(self._engine.raw_connection()) as pooled:
-            connection = cast(sqlite3.Connection, pooled.driver_connection)
-            try:
-                connection.execute("VACUUM")
-            except sqlite3.OperationalError:  # the disk has no room for a second copy
-                return False
-            while not _truncate_log(connection):
-                if time.monotonic() > deadline:
+    def _clean(self) -> bool:
+        with self.exclusive:
+            with closing(self._engine.raw_connection()) as pooled:
+                connection = cast(sqlite3.Connection, pooled.driver_connection)
+                if not _truncate_log(connection):
                     return False
-                time.sleep(_ERASE_PAUSE_S)
+                try:
+                    scrub(self._file.fileno(), [root for (root,) in connection.execute(_ROOTS)])
+                except UnknownLayoutError:
+                    return _rewrite(connection)
+            # No connection may write a page again as it had it in its cache.
+            self._engine.dispose()
         return True
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> list[str]:
         """What SQLite's own checks find wrong with the file; nothing if it is sound."""
         with self.reading() as connection:
-            for (finding,) in connection.exec_driver_sql("PRAGMA integrity_check"):
-                if finding != "ok":
-                    yield f"integrity_check: {finding}"
-            for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-                yield f"row {row} of {table} points to a missing row of {parent}"
+            findings = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
+            strays = connection.exec_driver_sql("PRAGMA foreign_key_check")
+            return [
+                *(f"integrity_check: {finding}" for finding in findings if finding != "ok"),
+                *(
+                    f"row {row} of {table} points to a missing row of {parent}"
+                    for table, row, parent, _ in strays
+                ),
+            ]
 
     def close(self) -> None:
         """Close all connections and let others open the gallery."""
         self._engine.dispose()
+        self._file.close()
         self._file_lock.close()
 
 
-def mark_erasure(connection: Connection) -> None:
-    """Note, in the transaction of a deletion, that its bytes must go from the disk.
-
-    The note outlives a crash between the deletion and `Database.erase`.
-    """
-    connection.execute(insert(schema.erasures))
-
-
 def _truncate_log(connection: sqlite3.Connection) -> bool:
-    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return not busy
+    """Whether the write-ahead log could be cut before too long; a reader may hold it."""
+    deadline = time.monotonic() + _ERASE_TIMEOUT_S
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_ERASE_PAUSE_S)
+    return True
+
+
+def _rewrite(connection: sqlite3.Connection) -> bool:
+    """Whether the file could be written anew, for a file that cannot be cleaned in place."""
+    try:
+        connection.execute("VACUUM")
+    except sqlite3.OperationalError:  # the disk has no room for a second copy
+        return False
+    return _truncate_log(connection)
 
 
 def _lock(path: Path) -> IO[bytes]:
