@@ -133,6 +133,7 @@ def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec
             channels=codec.channels,
             levels=codec.levels,
             layout=codec.layout,
+            spared=codec.spared,
         )
         for point, codec in codecs.items()
     ]

@@ -10,7 +10,9 @@ are the symbols themselves, in one of two layouts:
 ``row``
     one row of gray samples of the fewest bits (1, 2, 4 or 8) that hold L levels: channel after
     channel, each from its top row to its bottom row, left to right; the symbol of channel c at
-    (y, x) is sample (c * height + y) * width + x. One filter byte in all.
+    (y, x) is sample (c * height + y) * width + x. One filter byte in all. A format may spare
+    the last few, which a map then lacks, and which are 0 to its reader: a budget of bytes need
+    not be a multiple of a channel.
 
 PNG decoders stretch gray to eight bits, so Pillow shows two-bit symbols 0..3 as 0, 85, 170, 255
 and four-bit symbols times 17. `unpack` returns the symbols.
@@ -43,6 +45,7 @@ class MapFormat:
         width: columns of a channel.
         levels: L, 2 to 256; symbols are 0 to L-1.
         layout: `rgb8` or `row`.
+        spared: symbols at the end that are not sent, fewer than a channel has; none for `rgb8`.
 
     Raises:
         ValueError: a value out of its range, or maps that could exceed 4096 bytes.
@@ -53,6 +56,7 @@ class MapFormat:
     width: int
     levels: int
     layout: Layout
+    spared: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a format that no map can have."""
@@ -64,6 +68,9 @@ class MapFormat:
             raise ValueError(f"{self.levels} levels; 2 to {_MAX_LEVELS} fit into a sample")
         if self.layout == "rgb8" and self.channels != _RGB_CHANNELS:
             raise ValueError(f"{self.channels} channels; layout rgb8 has {_RGB_CHANNELS}")
+        limit = 0 if self.layout == "rgb8" else self.height * self.width - 1
+        if not 0 <= self.spared <= limit:
+            raise ValueError(f"{self.spared} symbols spared; 0 to {limit} can be")
         largest = self.geometry.largest_file_bytes
         if largest > MAX_PNG_BYTES:
             raise ValueError(f"maps of up to {largest} bytes; at most {MAX_PNG_BYTES} are allowed")
@@ -85,7 +92,8 @@ class MapFormat:
         """The header that every map of this format has."""
         if self.layout == "rgb8":
             return Geometry(self.width, self.height, self.bit_depth, RGB)
-        return Geometry(self.channels * self.height * self.width, 1, self.bit_depth, GRAY)
+        sent = self.channels * self.height * self.width - self.spared
+        return Geometry(sent, 1, self.bit_depth, GRAY)
 
 
 def quantize(latent: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
@@ -128,7 +136,8 @@ def pack(symbols: NDArray[np.uint8], fmt: MapFormat) -> bytes:
     if symbols.max() >= fmt.levels:
         raise ValueError(f"symbol {symbols.max()}; the largest is {fmt.levels - 1}")
     samples = symbols.transpose(1, 2, 0) if fmt.layout == "rgb8" else symbols
-    rows = samples.reshape(fmt.geometry.height, fmt.geometry.row_samples)
+    sent = samples.reshape(-1)[: samples.size - fmt.spared]
+    rows = sent.reshape(fmt.geometry.height, fmt.geometry.row_samples)
     return write(_join_bits(rows, fmt.bit_depth), fmt.geometry)
 
 
@@ -149,7 +158,7 @@ def unpack(png: bytes, fmt: MapFormat) -> NDArray[np.uint8]:
     if fmt.layout == "rgb8":
         pixels = samples.reshape(fmt.height, fmt.width, fmt.channels)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return samples.reshape(fmt.shape)
+    return np.pad(samples.reshape(-1), (0, fmt.spared)).reshape(fmt.shape)
 
 
 def _join_bits(samples: NDArray[np.uint8], bit_depth: int) -> NDArray[np.uint8]:

@@ -212,7 +212,7 @@ def _map_format(encoder: EncoderClient, recognizer: RecognizerClient) -> MapForm
     codecs = recognizer.get_recognizer_info().codecs
     codec = next(codec for codec in codecs if codec.codec_id == codec_id)
     layout: Layout = "rgb8" if codec.layout == "rgb8" else "row"
-    return MapFormat(codec.channels, _MAP_ROWS, _MAP_COLUMNS, codec.levels, layout)
+    return MapFormat(codec.channels, _MAP_ROWS, _MAP_COLUMNS, codec.levels, layout, codec.spared)
 
 
 def _identified(

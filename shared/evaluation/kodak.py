@@ -1,13 +1,10 @@
 """Kodak's photographs through the codec: it was made for faces, and this shows how narrowly.
 
-The networks are convolutional, so a picture of any size has a map. One of a whole photograph
-would exceed what a compact map may be, so it is cut into strips, each a PNG file of the product's
-own format; all their bytes are counted (the paper's figure 9).
+A photograph is cut into tiles of the size of a face crop, each a compact map as the product
+makes them; all their bytes are counted (the paper's figure 9).
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shared.compact_map import MapFormat, dequantize, pack, quantize, unpack
+from shared.compact_map import dequantize, pack, quantize, unpack
 from shared.errors import FailedPrecondition
 from shared.evaluation.conventional import CODECS, Thumbnail, compress_to
 from shared.evaluation.names import OURS
@@ -24,12 +21,12 @@ from shared.evaluation.rows import KodakRow
 from shared.face.picture import PictureLimits, decode_picture
 from shared.inference.networks import load_compnet, load_recnet
 from shared.inference.pixels import to_network, to_pixels
-from shared.model_directory import CodecConfig, ModelDirectory
+from shared.model_directory import ModelDirectory
 
 SHOWN = ("08", "23")
 """Houses and parrots: the report shows them because no one is in them."""
 
-_STRIDE = 8
+_TILE = (112, 96)
 _CPU = torch.device("cpu")
 # A thumbnail is one of a crop.
 _RIVALS = tuple(codec for codec in CODECS if not isinstance(codec, Thumbnail))
@@ -88,7 +85,7 @@ def evaluate_kodak(
     codecs = [_PictureCodec(model, point) for point in model.manifest.codecs]
     rendered, shown = [], []
     for done, file in enumerate(files, 1):
-        picture = _cropped(decode_picture(file.read_bytes(), PictureLimits()))
+        picture = decode_picture(file.read_bytes(), PictureLimits())
         renditions = _render(picture, codecs, model.manifest.default_point)
         rendered.append(renditions)
         if file in show:
@@ -128,47 +125,36 @@ class _PictureCodec:
 
     def __init__(self, model: ModelDirectory, point: str) -> None:
         self._point = point
-        self._config = model.codec(point)
+        self._format = model.codec(point).map_format
         self._normalisation = model.manifest.normalisation
         self._compnet = load_compnet(model, point, _CPU)
         self._recnet = load_recnet(model, point, _CPU)
 
     @torch.inference_mode()
     def render(self, picture: Picture) -> Rendition:
-        batch = torch.from_numpy(to_network(picture[np.newaxis], self._normalisation))
-        latent = self._compnet(batch)[0].numpy()
-        strips, size = [], 0
-        for fmt, strip in _strips(latent, self._config):
-            png = pack(quantize(strip, fmt.levels), fmt)
-            size += len(png)
-            strips.append(dequantize(unpack(png, fmt), fmt.levels))
-        received = torch.from_numpy(np.concatenate(strips, axis=1)[np.newaxis])
-        (seen,) = to_pixels(self._recnet(received).numpy(), self._normalisation)
-        return _rendition(OURS, self._point, picture, seen, size)
+        tiles, fmt = _tiles(picture), self._format
+        latents = self._compnet(torch.from_numpy(to_network(tiles, self._normalisation))).numpy()
+        maps = [pack(quantize(latent, fmt.levels), fmt) for latent in latents]
+        received = np.stack([dequantize(unpack(png, fmt), fmt.levels) for png in maps])
+        seen = to_pixels(self._recnet(torch.from_numpy(received)).numpy(), self._normalisation)
+        size = sum(len(png) for png in maps)
+        return _rendition(OURS, self._point, picture, _joined(seen, picture.shape), size)
 
 
-def _strips(
-    latent: NDArray[np.float32], config: CodecConfig
-) -> Iterator[tuple[MapFormat, NDArray[np.float32]]]:
-    """A map (C, H, W) from top to bottom in strips, each as tall as a compact map may be."""
-    _, rows, columns = latent.shape
-    start = 0
-    while start < rows:
-        fmt = _tallest(config, rows - start, columns)
-        yield fmt, latent[:, start : start + fmt.height]
-        start += fmt.height
+def _tiles(picture: Picture) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (N, 112, 96, 3), row after row; the last ones repeat the picture's edge."""
+    down, right = (-side % tile for side, tile in zip(picture.shape[:2], _TILE, strict=True))
+    padded = np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
+    rows, columns = (side // tile for side, tile in zip(padded.shape[:2], _TILE, strict=True))
+    grid = padded.reshape(rows, _TILE[0], columns, _TILE[1], 3)
+    return np.ascontiguousarray(grid.swapaxes(1, 2).reshape(-1, *_TILE, 3))
 
 
-def _tallest(config: CodecConfig, rows: int, columns: int) -> MapFormat:
-    for height in range(rows, 0, -1):
-        with suppress(ValueError):  # a map that could exceed the limit has no format
-            return MapFormat(config.channels, height, columns, config.levels, config.layout)
-    raise ValueError(f"one row of {columns} symbols exceeds a compact map")
-
-
-def _cropped(picture: Picture) -> Picture:
-    height, width = (side // _STRIDE * _STRIDE for side in picture.shape[:2])
-    return picture[:height, :width]
+def _joined(tiles: NDArray[np.uint8], shape: tuple[int, ...]) -> Picture:
+    """The way back, to a picture of `shape`."""
+    columns = math.ceil(shape[1] / _TILE[1])
+    grid = tiles.reshape(-1, columns, *_TILE, 3).swapaxes(1, 2)
+    return grid.reshape(-1, columns * _TILE[1], 3)[: shape[0], : shape[1]]
 
 
 def _rendition(codec: str, point: str, original: Picture, picture: Picture, size: int) -> Rendition:

@@ -5,28 +5,30 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from shared.model_directory import COMPNET_FILE, RECNET_FILE, ModelDirectory
-from shared.models.compnet import CompNet
+from shared.model_directory import COMPNET_FILE, RECNET_FILE, CodecConfig, ModelDirectory
 from shared.models.embedder import Embedder
-from shared.models.recnet import RecNet
+from shared.models.face_codec import AnyCompNet, AnyRecNet, make_codec
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import load_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_compnet(model: ModelDirectory, point: str | None, device: torch.device) -> CompNet:
+def new_codec(codec: CodecConfig) -> tuple[AnyCompNet, AnyRecNet]:
+    """Untrained networks of a codec's sizes."""
+    return make_codec(channels=codec.channels, widths=codec.widths, face_width=codec.face_width)
+
+
+def load_compnet(model: ModelDirectory, point: str | None, device: torch.device) -> AnyCompNet:
     """CompNet of an operating point (None: the default)."""
-    codec = model.codec(point)
-    network = CompNet(channels=codec.channels, widths=codec.widths)
+    network, _ = new_codec(model.codec(point))
     weights = model.codec_path(point, COMPNET_FILE).read_bytes()
     return _placed(load_weights(network, weights), device)
 
 
-def load_recnet(model: ModelDirectory, point: str | None, device: torch.device) -> RecNet:
+def load_recnet(model: ModelDirectory, point: str | None, device: torch.device) -> AnyRecNet:
     """RecNet of an operating point (None: the default)."""
-    codec = model.codec(point)
-    network = RecNet(channels=codec.channels, widths=codec.widths)
+    _, network = new_codec(model.codec(point))
     weights = model.codec_path(point, RECNET_FILE).read_bytes()
     return _placed(load_weights(network, weights), device)
 

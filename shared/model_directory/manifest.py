@@ -95,6 +95,9 @@ class CodecConfig(Record):
         levels: L of equation 1; symbols are 0 to L - 1.
         layout: how symbols lie in the PNG ("rgb8" or "row").
         widths: channels of CompNet's first four convolutions; RecNet mirrors them.
+        face_width: width of the sphere20 whose first stages CompNet begins with, in networks
+            made for faces (`shared.models.face_codec`); None for the paper's.
+        spared: symbols at the end of the last channel that are not sent.
         height: rows of the map.
         width: columns of the map.
     """
@@ -103,6 +106,8 @@ class CodecConfig(Record):
     levels: int
     layout: Layout
     widths: tuple[Width, Width, Width, Width]
+    face_width: float | None = Field(default=None, gt=0, le=4)
+    spared: int = Field(default=0, ge=0)
     height: Literal[14] = 14
     width: Literal[12] = 12
 
@@ -115,7 +120,14 @@ class CodecConfig(Record):
             width=self.width,
             levels=self.levels,
             layout=self.layout,
+            spared=self.spared,
         )
+
+    def described(self) -> dict[str, JsonValue]:
+        """What the codec id depends on; as ever for those of the first version."""
+        config = self.model_dump(mode="json", include=set(CodecConfig.model_fields))
+        later = {"face_width": None, "spared": 0}
+        return {name: value for name, value in config.items() if value != later.get(name, ...)}
 
 
 class CodecSpec(CodecConfig):
@@ -216,7 +228,7 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
     return _short_hash(
         compnet=files[codec_file(point, COMPNET_FILE)],
         recnet=files[codec_file(point, RECNET_FILE)],
-        codec=codec.model_dump(mode="json", include=set(CodecConfig.model_fields)),
+        codec=codec.described(),
         normalisation=description.normalisation.model_dump(mode="json"),
         alignment=description.alignment.model_dump(mode="json"),
     )

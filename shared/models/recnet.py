@@ -19,22 +19,30 @@ class RecNet(nn.Module):
 
     def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
         super().__init__()
-        w1, w2, w3, w4 = widths
+        wide = widths[-1]
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, w4, 3, padding=1),
-            nn.PReLU(w4),
-            nn.ConvTranspose2d(w4, w3, 4, stride=2, padding=1),
-            nn.PReLU(w3),
-            ResidualBlock(w3, dropout=dropout),
-            nn.ConvTranspose2d(w3, w2, 4, stride=2, padding=1),
-            nn.PReLU(w2),
-            ResidualBlock(w2, dropout=dropout),
-            nn.ConvTranspose2d(w2, w1, 4, stride=2, padding=1),
-            nn.PReLU(w1),
-            nn.Conv2d(w1, 3, 3, padding=1),
+            nn.Conv2d(channels, wide, 3, padding=1),
+            nn.PReLU(wide),
+            *growing_layers(widths, dropout=dropout),
         )
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> (N, 3, 8H, 8W), nominally in [-1, 1], not clipped."""
         crop: Tensor = self.layers(latent)
         return crop
+
+
+def growing_layers(widths: Widths, *, dropout: float) -> nn.Sequential:
+    """From features at the size of the map, `widths[3]` channels, to a crop."""
+    w1, w2, w3, w4 = widths
+    return nn.Sequential(
+        nn.ConvTranspose2d(w4, w3, 4, stride=2, padding=1),
+        nn.PReLU(w3),
+        ResidualBlock(w3, dropout=dropout),
+        nn.ConvTranspose2d(w3, w2, 4, stride=2, padding=1),
+        nn.PReLU(w2),
+        ResidualBlock(w2, dropout=dropout),
+        nn.ConvTranspose2d(w2, w1, 4, stride=2, padding=1),
+        nn.PReLU(w1),
+        nn.Conv2d(w1, 3, 3, padding=1),
+    )

@@ -27,6 +27,23 @@ class SphereBlock(nn.Module):
         return x + residual
 
 
+def stage_channels(stage: int, *, width: float) -> int:
+    """Channels that a stage, counted from 0, puts out."""
+    return max(8, round(BASE_WIDTHS[stage] * width))
+
+
+def sphere_stages(count: int = 4, *, width: float) -> nn.Sequential:
+    """The first `count` stages; each halves height and width."""
+    layers: list[nn.Module] = []
+    previous = 3
+    for stage in range(count):
+        channels = stage_channels(stage, width=width)
+        layers += [nn.Conv2d(previous, channels, 3, stride=2, padding=1), nn.PReLU(channels)]
+        layers += [SphereBlock(channels) for _ in range(BLOCKS_PER_STAGE[stage])]
+        previous = channels
+    return nn.Sequential(*layers)
+
+
 class Sphere20(nn.Module):
     """Twenty convolutions in four stages, then one linear layer; no normalisation.
 
@@ -43,15 +60,8 @@ class Sphere20(nn.Module):
 
     def __init__(self, *, width: float = 1.0) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        previous = 3
-        for base, blocks in zip(BASE_WIDTHS, BLOCKS_PER_STAGE, strict=True):
-            channels = max(8, round(base * width))
-            stages += [nn.Conv2d(previous, channels, 3, stride=2, padding=1), nn.PReLU(channels)]
-            stages += [SphereBlock(channels) for _ in range(blocks)]
-            previous = channels
-        self.stages = nn.Sequential(*stages)
-        self.embed = nn.Linear(previous * 7 * 6, EMBEDDING_SIZE)
+        self.stages = sphere_stages(width=width)
+        self.embed = nn.Linear(stage_channels(3, width=width) * 7 * 6, EMBEDDING_SIZE)
 
     def forward(self, crop: Tensor) -> Tensor:
         """(N, 3, 112, 96) in [-1, 1] -> (N, 512), not normalised to unit length."""

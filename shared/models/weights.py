@@ -5,12 +5,14 @@ measured, hashed and exported from loaded weights, never from those before round
 """
 
 import json
+from copy import deepcopy
 from typing import Literal, TypeVar, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from shared.errors import InvalidModel
 
@@ -78,6 +80,33 @@ def load_weights(module: Network, content: bytes) -> Network:
             "check the widths in the manifest",
         ) from error
     return module.eval().requires_grad_(False)
+
+
+def with_stored_weights(module: Network, content: bytes) -> Network:
+    """A copy of a module that holds 8-bit weights as they are stored, and widens them as it runs.
+
+    What is exported from it is as small as the file; a runtime that folds constants widens once.
+    """
+    copy = load_weights(deepcopy(module), content)
+    for name, scale in load(content).items():
+        if name.endswith(_SCALE):
+            layer = copy.get_submodule(name.removesuffix(f".weight{_SCALE}"))
+            register_parametrization(layer, "weight", _Widened(scale), unsafe=True)
+    return copy
+
+
+class _Widened(nn.Module):
+    """The parametrization w = q * scale; unsafe, says torch, for one that changes the type."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def forward(self, stored: Tensor, scale: Tensor) -> Tensor:
+        return stored.float() * scale
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return (weight / self._scale).round().to(torch.int8), self._scale
 
 
 def _quantize(weight: Tensor, *, channel_axis: int) -> tuple[Tensor, Tensor]:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.compact_map import Layout
-from shared.models.compnet import CompNet, Widths
+from shared.models.compnet import Widths
+from shared.models.face_codec import FaceCompNet, make_codec
 from shared.models.quantizer import quantize_straight_through
-from shared.models.recnet import RecNet
 from shared.training.extractor import Student, load_student
 from shared.training.faces import Faces
 from shared.training.lessons import Kind, Lessons
@@ -44,6 +44,9 @@ class PointRecipe(Recipe):
         levels: L of the quantizer.
         layout: of the PNG, see `shared.compact_map`.
         widths: of CompNet's first four convolutions (RecNet mirrors them).
+        face_width: width of the sphere20 whose first stages CompNet takes over from the
+            extractor, in common with the other points; None for the paper's networks.
+        spared: symbols at the end of the last channel that are not sent.
         dropout: in the residual blocks.
         share: of a batch, relative to the other points'.
         target_bytes: mean size that the rate term steers to, for layouts whose size varies;
@@ -54,6 +57,8 @@ class PointRecipe(Recipe):
     levels: int = Field(ge=2, le=256)
     layout: Layout
     widths: Widths
+    face_width: float | None = Field(default=None, gt=0, le=4)
+    spared: NonNegativeInt = 0
     dropout: float = Field(ge=0, lt=1)
     share: float = Field(gt=0)
     target_bytes: PositiveInt | None = None
@@ -102,13 +107,12 @@ class Codec(nn.Module):
         super().__init__()
         self._point = point
         self._quantize = quantize
-        kind: dict[str, Any] = {
-            "channels": point.channels,
-            "widths": point.widths,
-            "dropout": point.dropout,
-        }
-        self.compnet = CompNet(**kind)
-        self.recnet = RecNet(**kind)
+        self.compnet, self.recnet = make_codec(
+            channels=point.channels,
+            widths=point.widths,
+            face_width=point.face_width,
+            dropout=point.dropout,
+        )
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, 112, 96) in [-1, 1] -> its reconstruction, not clipped, and its excess bytes.
@@ -122,6 +126,11 @@ class Codec(nn.Module):
             excess = (size / self._point.target_bytes - 1).clamp(min=0)
         if self._quantize:
             latent = quantize_straight_through(latent, levels=self._point.levels)
+        if self._point.spared:
+            symbols = latent.flatten(1)
+            unsent = torch.full_like(symbols[:, : self._point.spared], -1)
+            kept = symbols[:, : -self._point.spared]
+            latent = torch.cat([kept, unsent], 1).view_as(latent)
         return self.recnet(latent), excess
 
 
@@ -136,6 +145,18 @@ class CodecTraining(nn.Module):
         )
         self.student = student
         self._recipe = recipe
+        self._share_stages()
+
+    def _share_stages(self) -> None:
+        """Every `FaceCompNet` has the same stages: all points teach them, from the extractor's."""
+        shared: dict[float, nn.Sequential] = {}
+        for codec in self.codecs.values():
+            if isinstance(codec, Codec) and isinstance(codec.compnet, FaceCompNet):
+                compnet = codec.compnet
+                if compnet.width not in shared and compnet.width == self.student.shape["width"]:
+                    ours = self.student.extractor.stages[: len(compnet.stages)]
+                    compnet.stages.load_state_dict(ours.state_dict())
+                compnet.stages = shared.setdefault(compnet.width, compnet.stages)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch: `crops` (N, 3, 112, 96), `target` (N, D), `label` (N,).

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from torch import nn
 
 from shared.compact_map import quantize
 from shared.errors import InvalidModel
+from shared.inference.networks import new_codec
 from shared.model_directory import (
     COMPNET_FILE,
     EXTRACTOR_FILE,
@@ -23,10 +25,14 @@ from shared.model_directory import (
     codec_file,
     write_model_directory,
 )
-from shared.models.compnet import CompNet
-from shared.models.recnet import RecNet
+from shared.models.face_codec import AnyCompNet, AnyRecNet
 from shared.models.sphere20 import Sphere20
-from shared.models.weights import Storage, load_weights, weights_to_bytes
+from shared.models.weights import (
+    Storage,
+    load_weights,
+    weights_to_bytes,
+    with_stored_weights,
+)
 
 # Two runtimes add in different orders; a value on the edge between two levels may go either way.
 MAX_SYMBOLS_APART = 1e-3
@@ -36,8 +42,8 @@ MAX_SYMBOLS_APART = 1e-3
 class TrainedCodec:
     """The two networks of an operating point."""
 
-    compnet: CompNet
-    recnet: RecNet
+    compnet: AnyCompNet
+    recnet: AnyRecNet
 
 
 def export_model(
@@ -82,14 +88,15 @@ def export_model(
 def _codec_files(codec: TrainedCodec, config: CodecConfig, storage: Storage) -> dict[str, bytes]:
     compnet = weights_to_bytes(codec.compnet, storage=storage)
     recnet = weights_to_bytes(codec.recnet, storage=storage)
-    stored = load_weights(CompNet(channels=config.channels, widths=config.widths), compnet)
-    load_weights(RecNet(channels=config.channels, widths=config.widths), recnet)
-    onnx = compnet_to_onnx(stored)
+    fresh_compnet, fresh_recnet = new_codec(config)
+    stored = load_weights(fresh_compnet, compnet)
+    load_weights(fresh_recnet, recnet)
+    onnx = compnet_to_onnx(with_stored_weights(stored, compnet))
     _check_agreement(stored, onnx, levels=config.levels)
     return {COMPNET_FILE: compnet, RECNET_FILE: recnet, ONNX_FILE: onnx}
 
 
-def compnet_to_onnx(compnet: CompNet) -> bytes:
+def compnet_to_onnx(compnet: nn.Module) -> bytes:
     """An ONNX file: input "crop" (N, 3, 112, 96), output "latent" (N, C, 14, 12), N dynamic."""
     file = io.BytesIO()
     with warnings.catch_warnings():
@@ -103,13 +110,14 @@ def compnet_to_onnx(compnet: CompNet) -> bytes:
             dynamo=False,
             input_names=["crop"],
             output_names=["latent"],
+            do_constant_folding=False,  # it would write 8-bit weights out as float32
             dynamic_axes={"crop": {0: "n"}, "latent": {0: "n"}},
         )
     return file.getvalue()
 
 
 @torch.inference_mode()
-def _check_agreement(compnet: CompNet, onnx: bytes, *, levels: int) -> None:
+def _check_agreement(compnet: AnyCompNet, onnx: bytes, *, levels: int) -> None:
     crops = np.random.default_rng(0).uniform(-1, 1, (8, 3, 112, 96)).astype(np.float32)
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     (latents,) = session.run(["latent"], {"crop": crops})

@@ -25,7 +25,8 @@ def make_optimizers(groups: Sequence[Group], schedule: Schedule) -> list[torch.o
     for group in groups:
         layers = [layer for network in group.networks for layer in network.modules()]
         own = {id(layer.weight): layer.weight for layer in layers if _has_filters(layer)}
-        rest = [p for network in group.networks for p in network.parameters() if id(p) not in own]
+        every = {id(p): p for network in group.networks for p in network.parameters()}
+        rest = [p for key, p in every.items() if key not in own]
         filters.append({"params": [p for p in own.values() if p.requires_grad], "pace": group.pace})
         others.append({"params": [p for p in rest if p.requires_grad], "pace": group.pace})
     decay = schedule.weight_decay

@@ -191,6 +191,4 @@ def _calibration(
 
 
 def _codec_config(point: PointRecipe) -> CodecConfig:
-    return CodecConfig(
-        channels=point.channels, levels=point.levels, layout=point.layout, widths=point.widths
-    )
+    return CodecConfig(**point.model_dump(include=set(CodecConfig.model_fields)))

@@ -24,21 +24,29 @@ FORMATS = [
     MapFormat(3, 14, 12, 256, "row"),
     MapFormat(1, 3, 5, 4, "row"),  # 30 bits: the last byte is not full
 ]
+SPARING = MapFormat(4, 14, 12, 2, "row", spared=24)
 FOUR_LEVELS = MapFormat(6, 14, 12, 4, "row")
 
 
 def name(fmt: MapFormat) -> str:
-    return f"{fmt.layout}-{fmt.channels}x{fmt.levels}"
+    return f"{fmt.layout}-{fmt.channels}x{fmt.levels}-{fmt.spared}"
 
 
 def random_symbols(fmt: MapFormat, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, fmt.levels, fmt.shape, dtype=np.uint8)
+    return _without_spared(
+        np.random.default_rng(seed).integers(0, fmt.levels, fmt.shape, dtype=np.uint8), fmt
+    )
+
+
+def _without_spared(symbols: np.ndarray, fmt: MapFormat) -> np.ndarray:
+    symbols.reshape(-1)[symbols.size - fmt.spared :] = 0
+    return symbols
 
 
 def smooth_symbols(fmt: MapFormat) -> np.ndarray:
     c, y, x = np.indices(fmt.shape)
     wave = np.sin(x / 3 + c) + np.cos(y / 4)
-    return quantize((wave / 2).astype(np.float32), fmt.levels)
+    return _without_spared(quantize((wave / 2).astype(np.float32), fmt.levels), fmt)
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -104,7 +112,7 @@ def test_a_latent_that_is_not_finite_is_a_bug(value: float) -> None:
 # Files
 
 
-@pytest.mark.parametrize("fmt", FORMATS, ids=name)
+@pytest.mark.parametrize("fmt", [*FORMATS, SPARING], ids=name)
 def test_a_map_survives_its_file(fmt: MapFormat) -> None:
     for symbols in (random_symbols(fmt), smooth_symbols(fmt), np.zeros(fmt.shape, np.uint8)):
         assert np.array_equal(unpack(pack(symbols, fmt), fmt), symbols)
@@ -224,6 +232,20 @@ def test_an_impossible_format_cannot_be_built(
 ) -> None:
     with pytest.raises(ValueError, match=r"\d|tiles"):
         MapFormat(channels, height, 12, levels, layout)
+
+
+@pytest.mark.parametrize(("layout", "spared"), [("row", -1), ("row", 14 * 12), ("rgb8", 1)])
+def test_a_format_spares_less_than_a_channel(layout: Layout, spared: int) -> None:
+    with pytest.raises(ValueError, match=f"{spared} symbols spared"):
+        MapFormat(3, 14, 12, 256, layout, spared)
+
+
+def test_spared_symbols_are_not_sent_and_read_as_zero() -> None:
+    received = unpack(pack(np.ones(SPARING.shape, np.uint8), SPARING), SPARING)
+    assert received[:3].all()
+    assert received[3, :12].all()
+    assert not received[3, 12:].any()
+    assert len(pack(random_symbols(SPARING), SPARING)) == 150  # the tiny operating point's
 
 
 # Refusals

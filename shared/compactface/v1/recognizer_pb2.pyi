@@ -294,15 +294,17 @@ class GetRecognizerInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., embedding_space: _Optional[str] = ..., codecs: _Optional[_Iterable[_Union[Codec, _Mapping]]] = ..., max_batch: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_map_bytes: _Optional[int] = ..., min_quality: _Optional[float] = ..., device: _Optional[str] = ..., max_batch_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Codec(_message.Message):
-    __slots__ = ("codec_id", "operating_point", "channels", "levels", "layout")
+    __slots__ = ("codec_id", "operating_point", "channels", "levels", "layout", "spared")
     CODEC_ID_FIELD_NUMBER: _ClassVar[int]
     OPERATING_POINT_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     LEVELS_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    SPARED_FIELD_NUMBER: _ClassVar[int]
     codec_id: str
     operating_point: str
     channels: int
     levels: int
     layout: str
-    def __init__(self, codec_id: _Optional[str] = ..., operating_point: _Optional[str] = ..., channels: _Optional[int] = ..., levels: _Optional[int] = ..., layout: _Optional[str] = ...) -> None: ...
+    spared: int
+    def __init__(self, codec_id: _Optional[str] = ..., operating_point: _Optional[str] = ..., channels: _Optional[int] = ..., levels: _Optional[int] = ..., layout: _Optional[str] = ..., spared: _Optional[int] = ...) -> None: ...
