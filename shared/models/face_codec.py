@@ -15,7 +15,7 @@ from shared.models.sphere20 import sphere_stages, stage_channels
 
 MAP_HEIGHT, MAP_WIDTH = 14, 12
 _STAGES = 3
-_HIDDEN = 256
+_HIDDEN = 128
 _THIN = 16
 _BLOCKS = 3
 

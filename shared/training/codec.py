@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from shared.compact_map import Layout
 from shared.models.compnet import Widths
-from shared.models.face_codec import FaceCompNet, make_codec
+from shared.models.face_codec import MAP_HEIGHT, MAP_WIDTH, FaceCompNet, make_codec
 from shared.models.quantizer import quantize_straight_through
 from shared.training.extractor import Student, load_student
 from shared.training.faces import Faces
@@ -81,6 +81,9 @@ class CodecRecipe(Recipe):
         lmcl_weight: weight of LMCL.
         pixel_weight: weight of the mean squared error of the pixels in [-1, 1].
         rate_weight: weight of the share by which maps exceed their target bytes.
+        map_weight: weight of the cosine distance between the teacher's embedding and what one
+            linear layer, for training only, reads off the map. It tells CompNet at once which
+            bits identify; by way of RecNet and extractor it learns that late.
         schedule: see there.
     """
 
@@ -97,6 +100,7 @@ class CodecRecipe(Recipe):
     lmcl_weight: NonNegativeFloat
     pixel_weight: NonNegativeFloat
     rate_weight: NonNegativeFloat = 0.0
+    map_weight: NonNegativeFloat = 0.0
     schedule: Schedule
 
 
@@ -114,8 +118,8 @@ class Codec(nn.Module):
             dropout=point.dropout,
         )
 
-    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, 112, 96) in [-1, 1] -> its reconstruction, not clipped, and its excess bytes.
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, 3, 112, 96) in [-1, 1] -> its reconstruction, not clipped, its map, its excess bytes.
 
         The excess is the share by which maps are larger than their target, at least 0.
         """
@@ -131,7 +135,7 @@ class Codec(nn.Module):
             unsent = torch.full_like(symbols[:, : self._point.spared], -1)
             kept = symbols[:, : -self._point.spared]
             latent = torch.cat([kept, unsent], 1).view_as(latent)
-        return self.recnet(latent), excess
+        return self.recnet(latent), latent, excess
 
 
 class CodecTraining(nn.Module):
@@ -142,6 +146,13 @@ class CodecTraining(nn.Module):
         rounds = recipe.quantize == "straight_through"
         self.codecs = nn.ModuleDict(
             {name: Codec(point, quantize=rounds) for name, point in recipe.points.items()}
+        )
+        size = MAP_HEIGHT * MAP_WIDTH
+        self.readers = nn.ModuleDict(
+            {
+                name: nn.Linear(point.channels * size, student.to_teacher.out_features)
+                for name, point in recipe.points.items()
+            }
         )
         self.student = student
         self._recipe = recipe
@@ -166,14 +177,20 @@ class CodecTraining(nn.Module):
         crops = batch["crops"]
         sizes = self._deal(len(crops))
         parts = dict(zip(sizes, torch.split(crops, list(sizes.values())), strict=True))
-        through = [self.codecs[name](part) for name, part in parts.items() if name in self.codecs]
-        seen = torch.cat([picture for picture, _ in through]).to(crops.dtype)
-        rate = torch.stack([excess for _, excess in through]).mean()
+        names = [name for name in parts if name in self.codecs]
+        pictures, maps, excesses = zip(*(self.codecs[n](parts[n]) for n in names), strict=True)
+        seen = torch.cat(pictures).to(crops.dtype)
         rest = parts[UNCOMPRESSED]
         embedding = self.student.extractor(torch.cat([seen, rest]))
         with torch.autocast(crops.device.type, enabled=False):
             pixel = functional.mse_loss(seen.float(), crops[: len(seen)].float())
-            return self._losses(embedding.float(), batch, pixel, rate, sizes)
+            read = [self.readers[n](m.float().flatten(1)) for n, m in zip(names, maps, strict=True)]
+            costs = {
+                "pixel": pixel,
+                "rate": torch.stack(excesses).mean(),
+                "map": cosine_loss(torch.cat(read), batch["target"][: len(seen)]),
+            }
+            return self._losses(embedding.float(), batch, costs, sizes)
 
     def _deal(self, n: int) -> dict[str, int]:
         """How many of n faces go through each point; the rest of them stays uncompressed."""
@@ -188,8 +205,7 @@ class CodecTraining(nn.Module):
         self,
         embedding: Tensor,
         batch: Mapping[str, Tensor],
-        pixel: Tensor,
-        rate: Tensor,
+        costs: dict[str, Tensor],
         sizes: dict[str, int],
     ) -> dict[str, Tensor]:
         recipe, target = self._recipe, batch["target"]
@@ -201,16 +217,16 @@ class CodecTraining(nn.Module):
             recipe.distil_weight * distil
             + recipe.relation_weight * relation
             + recipe.lmcl_weight * lmcl
-            + recipe.pixel_weight * pixel
-            + recipe.rate_weight * rate
+            + recipe.pixel_weight * costs["pixel"]
+            + recipe.rate_weight * costs["rate"]
+            + recipe.map_weight * costs["map"]
         )
         counts = [*sizes.values()]
         groups = zip(sizes, torch.split(answer, counts), torch.split(target, counts), strict=True)
         per_point = {
             name: cosine_loss(mine, theirs).detach() for name, mine, theirs in groups if len(mine)
         }
-        parts = {"relation": relation, "lmcl": lmcl, "pixel": pixel, "rate": rate}
-        return {"loss": loss, **parts, **per_point}
+        return {"loss": loss, "relation": relation, "lmcl": lmcl, **costs, **per_point}
 
 
 class CodecStage:
@@ -221,7 +237,7 @@ class CodecStage:
         self.network = network
         codecs = [codec for codec in network.codecs.values() if isinstance(codec, Codec)]
         self._groups = [
-            Group([codec.compnet for codec in codecs], recipe.encoder_pace),
+            Group([codec.compnet for codec in codecs] + [network.readers], recipe.encoder_pace),
             Group([codec.recnet for codec in codecs], recipe.decoder_pace),
             Group([network.student], recipe.extractor_pace),
         ]

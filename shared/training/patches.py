@@ -109,7 +109,7 @@ class PatchTraining(nn.Module):
         """
         patches = batch["patches"]
         (codec,) = self.codecs.values()
-        reconstruction, _ = codec(patches)
+        reconstruction, _, _ = codec(patches)
         error = (reconstruction.float() - patches.float()) / 2
         squares = error.square().sum((1, 2, 3))
         return {"loss": squares.mean(), "mse": error.square().mean()}
