@@ -6,7 +6,7 @@ measured, hashed and exported from loaded weights, never from those before round
 
 import json
 from copy import deepcopy
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -123,8 +123,29 @@ def _dequantized(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def widened_weights(content: bytes) -> dict[str, tuple[int, int]]:
+    """Where in a file lie what `with_stored_weights` widens: offset and length by buffer's name."""
+    start = 8 + _header_bytes(content)
+    return {
+        f"{name.removesuffix('weight')}parametrizations.weight.original0": (
+            start + entry["data_offsets"][0],
+            entry["data_offsets"][1] - entry["data_offsets"][0],
+        )
+        for name, entry in _header(content).items()
+        if entry.get("dtype") == "I8"
+    }
+
+
 def _metadata(content: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file: 8 bytes of header length, then JSON."""
-    length = int.from_bytes(content[:8], "little")
-    header: dict[str, dict[str, str]] = json.loads(content[8 : 8 + length])
-    return header.get("__metadata__", {})
+    metadata: dict[str, str] = _header(content).get("__metadata__", {})
+    return metadata
+
+
+def _header(content: bytes) -> dict[str, dict[str, Any]]:
+    """The header of a safetensors file: 8 bytes of its length, then JSON."""
+    header: dict[str, dict[str, Any]] = json.loads(content[8 : 8 + _header_bytes(content)])
+    return header
+
+
+def _header_bytes(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")

@@ -1,15 +1,17 @@
 """From trained networks to a model directory."""
 
 import io
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
-from torch import nn
+from onnx.external_data_helper import set_external_data
 
 from shared.compact_map import quantize
 from shared.errors import InvalidModel
@@ -31,6 +33,7 @@ from shared.models.weights import (
     Storage,
     load_weights,
     weights_to_bytes,
+    widened_weights,
     with_stored_weights,
 )
 
@@ -91,20 +94,32 @@ def _codec_files(codec: TrainedCodec, config: CodecConfig, storage: Storage) -> 
     fresh_compnet, fresh_recnet = new_codec(config)
     stored = load_weights(fresh_compnet, compnet)
     load_weights(fresh_recnet, recnet)
-    onnx = compnet_to_onnx(with_stored_weights(stored, compnet))
-    _check_agreement(stored, onnx, levels=config.levels)
-    return {COMPNET_FILE: compnet, RECNET_FILE: recnet, ONNX_FILE: onnx}
+    files = {
+        COMPNET_FILE: compnet,
+        RECNET_FILE: recnet,
+        ONNX_FILE: compnet_to_onnx(stored, compnet),
+    }
+    _check_agreement(stored, files, levels=config.levels)
+    return files
 
 
-def compnet_to_onnx(compnet: nn.Module) -> bytes:
-    """An ONNX file: input "crop" (N, 3, 112, 96), output "latent" (N, C, 14, 12), N dynamic."""
+def compnet_to_onnx(compnet: AnyCompNet, weights: bytes) -> bytes:
+    """An ONNX file: input "crop" (N, 3, 112, 96), output "latent" (N, C, 14, 12), N dynamic.
+
+    It holds the computation; weights of 8 bits it finds in COMPNET_FILE beside it, so that they
+    are shipped once. ONNX Runtime widens them when it loads.
+
+    Args:
+        compnet: as loaded from `weights`.
+        weights: the content of COMPNET_FILE.
+    """
     file = io.BytesIO()
     with warnings.catch_warnings():
         # torch would have its newer exporter used; that one takes 50 times as long and writes
         # the stack traces of this machine into the file.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            compnet,
+            with_stored_weights(compnet, weights),
             (torch.zeros(1, 3, 112, 96),),
             file,  # type: ignore[arg-type] # annotated for the newer exporter only
             dynamo=False,
@@ -113,13 +128,26 @@ def compnet_to_onnx(compnet: nn.Module) -> bytes:
             do_constant_folding=False,  # it would write 8-bit weights out as float32
             dynamic_axes={"crop": {0: "n"}, "latent": {0: "n"}},
         )
-    return file.getvalue()
+    model = onnx.load_from_string(file.getvalue())
+    stored = widened_weights(weights)
+    for tensor in model.graph.initializer:
+        if tensor.name in stored:
+            offset, length = stored[tensor.name]
+            set_external_data(tensor, COMPNET_FILE, offset, length)
+            tensor.ClearField("raw_data")
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 @torch.inference_mode()
-def _check_agreement(compnet: AnyCompNet, onnx: bytes, *, levels: int) -> None:
+def _check_agreement(compnet: AnyCompNet, files: Mapping[str, bytes], *, levels: int) -> None:
     crops = np.random.default_rng(0).uniform(-1, 1, (8, 3, 112, 96)).astype(np.float32)
-    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        session = onnxruntime.InferenceSession(
+            Path(folder) / ONNX_FILE, providers=["CPUExecutionProvider"]
+        )
     (latents,) = session.run(["latent"], {"crop": crops})
     ours = quantize(latents, levels)
     theirs = quantize(compnet(torch.from_numpy(crops)).numpy(), levels)
