@@ -1,11 +1,34 @@
 """Fixtures that tests of all kinds share."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from shared.model_directory import ModelDirectory
+from tests.locations import LOCATIONS, Location
+from tests.postgres import PostgresServer, running_postgres, server_programs
 from tests.tiny_model import FAMILY, write_tiny_model
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; skips where none is installed."""
+    programs = server_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed")
+    with running_postgres(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=LOCATIONS)
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """Of a gallery that is not there yet, in every kind of database in turn."""
+    if request.param == "sqlite":
+        return tmp_path / "gallery.sqlite"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_database(f"gallery_{uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""The gallery: who is known, kept in SQLite and searched with FAISS.
+"""The gallery: who is known, kept in a database and searched with FAISS.
 
-SQLite is the truth and FAISS a cache: every change is committed before the index follows, every
-hit is confirmed in the database before it is returned, and opening rebuilds the index. So a
-process that dies at any moment loses nothing it has acknowledged.
+The database is the truth and FAISS a cache: every change is committed before the index follows,
+every hit is confirmed in the database before it is returned, and opening rebuilds the index. So
+a process that dies at any moment loses nothing it has acknowledged.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
-from recognizer_service.gallery.databases.sqlite import SqliteDatabase
+from recognizer_service.gallery.databases.opening import open_database
 from recognizer_service.gallery.embeddings import read_embeddings
 from recognizer_service.gallery.events import Consistency, Operation, Purge
 from recognizer_service.gallery.indexes import FaceIndex
@@ -39,7 +39,7 @@ def _utc_now() -> datetime:
 
 
 class Gallery:
-    """The collections of one database file, open in this process alone; safe to use from threads.
+    """The collections of one database, open in this process alone; safe to use from threads.
 
     Every method that names a collection raises NotFound if it does not exist.
 
@@ -53,7 +53,7 @@ class Gallery:
 
     def __init__(
         self,
-        path: Path,
+        location: Path | str,
         *,
         embedding_space: str,
         index: IndexForm = "auto",
@@ -64,7 +64,8 @@ class Gallery:
         """Open or create a gallery; a new one has the collection "default".
 
         Args:
-            path: the database file, made if missing with its folder; its log and lock lie beside.
+            location: the database file, made if missing with its folder, its log and lock beside
+                it; or the postgresql:// URL of a database.
             embedding_space: of the extractor in use, from the model's manifest.
             index: how faces are kept in memory; see `IndexForm`.
             faiss_threads: how many threads one search may use.
@@ -73,10 +74,11 @@ class Gallery:
 
         Raises:
             FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY,
-                EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING.
+                EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING; or as `open_database`.
+            Unavailable: GALLERY_UNAVAILABLE.
         """
         self._audit_retention = audit_retention
-        database = SqliteDatabase(path)
+        database = open_database(location)
 
         def opened(space: str, _collection_key: int) -> FaceIndex:
             read = partial(read_embeddings, database, space)

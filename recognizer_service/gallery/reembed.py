@@ -163,7 +163,7 @@ class Spaces:
 
     def _face_count(self) -> int:
         with self._store.database.reading() as connection:
-            return connection.scalar(select(func.sum(collections.c.face_count))) or 0
+            return int(connection.scalar(select(func.sum(collections.c.face_count))) or 0)
 
     def _missing(self, space: str, *, after: int) -> Sequence[Any]:
         query = (

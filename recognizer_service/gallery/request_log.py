@@ -100,10 +100,13 @@ def remember(
     connection: Connection, request: Request, face_keys: Sequence[int], now: datetime
 ) -> None:
     """Note what the request enrolled, in the transaction that does it."""
+    connection.execute(  # the id may be there, but expired
+        delete(requests)
+        .where(requests.c.caller == request.caller)
+        .where(requests.c.request_id == request.request_id)
+    )
     connection.execute(
-        insert(requests)
-        .prefix_with("OR REPLACE", dialect="sqlite")  # the id may be there, but expired
-        .values(
+        insert(requests).values(
             caller=request.caller,
             request_id=request.request_id,
             digest=request.digest,

@@ -1,4 +1,4 @@
-"""The tables. SQLite holds the truth; whatever else there is can be rebuilt from it.
+"""The tables. They hold the truth; whatever else there is can be rebuilt from it.
 
 ::
 
@@ -9,9 +9,9 @@
     audit        who did what to whom, by ids; outlives what it tells of
     erasures     deletions whose bytes may still be on disk
 
-Rows are joined by integer keys that are never used twice (AUTOINCREMENT): a key of `faces` is
-also the face's id in FAISS, where a reused one would point at another person. The ids that
-callers see are separate columns.
+Rows are joined by integer keys that are never used twice (AUTOINCREMENT, sequences): a key of
+`faces` is also the face's id in FAISS, where a reused one would point at another person. The ids
+that callers see are separate columns.
 
 Whoever changes a table raises `VERSION` and adds the way there to `migrations`.
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     Column,
     Dialect,
@@ -43,11 +44,16 @@ VERSION = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+# SQLite's integers are as long as they must be, and only an INTEGER is a key there.
+_LONG = BigInteger().with_variant(Integer, "sqlite")
+# Compared byte by byte everywhere: ids are sorted, and their case counts.
+_TEXT = String().with_variant(String(collation="C"), "postgresql")
+
 
 class Instant(TypeDecorator[datetime]):
     """A point in time, stored as whole microseconds since 1970-01-01 UTC."""
 
-    impl = Integer
+    impl = _LONG
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
@@ -65,19 +71,19 @@ metadata = MetaData()
 
 
 def _key() -> Column[int]:
-    return Column("key", Integer, primary_key=True)
+    return Column("key", _LONG, primary_key=True)
 
 
 def _belongs_to(table: str, column: str) -> Column[int]:
     parent = ForeignKey(f"{table}.key", ondelete="CASCADE")
-    return Column(column, Integer, parent, nullable=False)
+    return Column(column, _LONG, parent, nullable=False)
 
 
 collections = Table(
     "collections",
     metadata,
     _key(),
-    Column("id", String, nullable=False, unique=True),
+    Column("id", _TEXT, nullable=False, unique=True),
     Column("max_fpir", Float, nullable=False),
     Column("max_fmr", Float, nullable=False),
     Column("sighting_retention_s", Integer, nullable=False),
@@ -88,7 +94,7 @@ collections = Table(
     Column("max_subjects", Integer, nullable=False, server_default="0"),  # 0: no limit
     Column("max_faces", Integer, nullable=False, server_default="0"),
     Column("subject_retention_s", Integer, nullable=False, server_default="0"),  # 0: for good
-    Column("subject_score", String, nullable=False, server_default="best_face"),
+    Column("subject_score", _TEXT, nullable=False, server_default="best_face"),
     sqlite_autoincrement=True,
 )
 
@@ -97,8 +103,8 @@ subjects = Table(
     metadata,
     _key(),
     _belongs_to("collections", "collection_key"),
-    Column("id", String, nullable=False),
-    Column("display_name", String, nullable=False),
+    Column("id", _TEXT, nullable=False),
+    Column("display_name", _TEXT, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("metadata", JSON, nullable=False, server_default="{}"),
     Column("expires_at", Instant, index=True),
@@ -110,8 +116,8 @@ subjects = Table(
 labels = Table(
     "labels",
     metadata,
-    Column("subject_key", Integer, ForeignKey("subjects.key", ondelete="CASCADE")),
-    Column("label", String),
+    Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="CASCADE")),
+    Column("label", _TEXT),
     PrimaryKeyConstraint("subject_key", "label"),
 )
 
@@ -120,8 +126,8 @@ faces = Table(
     metadata,
     _key(),
     _belongs_to("subjects", "subject_key"),
-    Column("id", String, nullable=False, unique=True),
-    Column("codec_id", String, nullable=False),
+    Column("id", _TEXT, nullable=False, unique=True),
+    Column("codec_id", _TEXT, nullable=False),
     Column("png", LargeBinary, nullable=False),
     Column("quality", Float),
     Column("captured_at", Instant),
@@ -133,8 +139,8 @@ faces = Table(
 embeddings = Table(
     "embeddings",
     metadata,
-    Column("face_key", Integer, ForeignKey("faces.key", ondelete="CASCADE"), primary_key=True),
-    Column("space", String, primary_key=True),
+    Column("face_key", _LONG, ForeignKey("faces.key", ondelete="CASCADE"), primary_key=True),
+    Column("space", _TEXT, primary_key=True),
     Column("vector", LargeBinary, CheckConstraint("length(vector) = 2048"), nullable=False),
 )
 
@@ -143,13 +149,13 @@ sightings = Table(
     metadata,
     _key(),
     _belongs_to("collections", "collection_key"),
-    Column("id", String, nullable=False),
-    Column("camera_id", String, nullable=False),
-    Column("codec_id", String, nullable=False),
+    Column("id", _TEXT, nullable=False),
+    Column("camera_id", _TEXT, nullable=False),
+    Column("codec_id", _TEXT, nullable=False),
     Column("png", LargeBinary, nullable=False),
     Column("quality", Float),
     Column("captured_at", Instant),
-    Column("space", String),
+    Column("space", _TEXT),
     Column("vector", LargeBinary, CheckConstraint("length(vector) = 2048")),
     Column("stored_at", Instant, nullable=False),
     UniqueConstraint("collection_key", "id"),
@@ -161,11 +167,11 @@ sightings = Table(
 requests = Table(
     "requests",
     metadata,
-    Column("caller", String, primary_key=True),
-    Column("request_id", String, primary_key=True),
+    Column("caller", _TEXT, primary_key=True),
+    Column("request_id", _TEXT, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
-    Column("first_face_key", Integer, nullable=False),
-    Column("last_face_key", Integer, nullable=False),
+    Column("first_face_key", _LONG, nullable=False),
+    Column("last_face_key", _LONG, nullable=False),
     Column("created_at", Instant, nullable=False, index=True),
 )
 
@@ -176,10 +182,10 @@ audit = Table(
     metadata,
     _key(),
     Column("at", Instant, nullable=False, index=True),
-    Column("caller", String, nullable=False),
-    Column("operation", String, nullable=False),
-    Column("collection_id", String, nullable=False),
-    Column("subject_id", String, nullable=False),
+    Column("caller", _TEXT, nullable=False),
+    Column("operation", _TEXT, nullable=False),
+    Column("collection_id", _TEXT, nullable=False),
+    Column("subject_id", _TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
 

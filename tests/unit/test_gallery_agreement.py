@@ -1,7 +1,6 @@
 """How new faces go with earlier ones, and subjects scored by all of their faces."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +9,12 @@ from recognizer_service.gallery.collection_records import SubjectScore
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
 from tests.gallery_faces import SPACE, embedding, new_face, person
+from tests.locations import Location
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE) as opened:
+def gallery(location: Location) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE) as opened:
         yield opened
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from recognizer_service.gallery.gallery import Gallery
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, person
+from tests.locations import Location
 
 START = Clock().time
 
@@ -22,10 +22,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, clock: Clock) -> Iterator[Gallery]:
-    path = tmp_path / "gallery.sqlite"
+def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
     with Gallery(
-        path, embedding_space=SPACE, audit_retention=timedelta(days=30), now=clock
+        location, embedding_space=SPACE, audit_retention=timedelta(days=30), now=clock
     ) as opened:
         yield opened
 

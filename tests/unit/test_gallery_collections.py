@@ -6,11 +6,12 @@ import pytest
 from recognizer_service.gallery.gallery import Gallery
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, person
+from tests.locations import Location
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE) as opened:
+def gallery(location: Location) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE) as opened:
         yield opened
 
 
@@ -59,14 +60,16 @@ def test_collection_that_exists_is_not_created_again(gallery: Gallery) -> None:
     assert refused.value.reason == "COLLECTION_EXISTS"
 
 
-def test_collection_with_subjects_is_deleted_only_by_force(gallery: Gallery) -> None:
+def test_collection_with_subjects_is_deleted_only_by_force(
+    gallery: Gallery, location: Location
+) -> None:
     gallery.collections.create("c")
     gallery.enroll("c", person(1, 2))
     with pytest.raises(FailedPrecondition) as refused:
         gallery.collections.delete("c")
     assert refused.value.reason == "COLLECTION_NOT_EMPTY"
     deletion = gallery.collections.delete("c", force=True)
-    assert (deletion.faces_deleted, deletion.erased) == (2, True)
+    assert (deletion.faces_deleted, deletion.erased) == (2, isinstance(location, Path))
     with pytest.raises(NotFound):
         gallery.collections.get("c")
     report = gallery.check()
@@ -118,14 +121,14 @@ def test_page_size_out_of_range_is_refused(gallery: Gallery, size: int) -> None:
 
 
 def test_faces_of_a_subject_are_listed_oldest_first_and_deleted_one_by_one(
-    gallery: Gallery,
+    gallery: Gallery, location: Location
 ) -> None:
     gallery.enroll("default", person(1, 2, subject_id="ann"))
     gallery.enroll("default", person(3, subject_id="ann"))
     faces = gallery.subjects.list_faces("default", "ann")
     assert [face.png for face in faces] == [face.png for face in person(1, 2, 3).faces]
     deletion = gallery.subjects.delete_face("default", faces[0].face_id)
-    assert (deletion.faces_deleted, deletion.erased) == (1, True)
+    assert (deletion.faces_deleted, deletion.erased) == (1, isinstance(location, Path))
     assert gallery.subjects.list_faces("default", "ann") == faces[1:]
     assert gallery.subjects.delete("default", "ann").faces_deleted == 2
     assert gallery.check().ok

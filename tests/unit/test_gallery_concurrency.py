@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -12,14 +11,15 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.lock import ReadersWriterLock
 from shared.errors import AlreadyExists
 from tests.gallery_faces import SPACE, embedding, person
+from tests.locations import Location
 
 RESIDENTS = 20
 ROUNDS = 25
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE) as opened:
+def gallery(location: Location) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE) as opened:
         yield opened
 
 

@@ -10,6 +10,7 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, new_face, person
+from tests.locations import Location
 
 
 class Clock:
@@ -29,8 +30,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE, now=clock) as opened:
+def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
         yield opened
 
 

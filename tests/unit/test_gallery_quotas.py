@@ -1,7 +1,6 @@
 """What a collection is set to: changed later, and held to."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +9,12 @@ from recognizer_service.gallery.collection_records import CollectionSettings, Su
 from recognizer_service.gallery.gallery import Gallery
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, person
+from tests.locations import Location
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE) as opened:
+def gallery(location: Location) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE) as opened:
         yield opened
 
 

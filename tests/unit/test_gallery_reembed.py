@@ -11,18 +11,14 @@ from recognizer_service.gallery.store import EmbeddingSpaceChanged
 from shared.errors import FailedPrecondition, InvalidInput, UnknownCodec
 from tests.gallery_embedder import CODEC, SeededEmbedder, probe
 from tests.gallery_faces import SPACE, embedding, person
+from tests.locations import Location, only_in_sqlite
 
 NEW = "space-b"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gallery.sqlite"
-
-
-@pytest.fixture
-def gallery(path: Path) -> Iterator[Gallery]:
-    with Gallery(path, embedding_space=SPACE) as opened:
+def gallery(location: Location) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE) as opened:
         yield opened
 
 
@@ -92,7 +88,8 @@ def test_a_space_that_lacks_a_face_is_not_served(gallery: Gallery) -> None:
     assert who(gallery, 2, SPACE) == "person-2"
 
 
-def test_faces_deleted_meanwhile_stay_deleted(gallery: Gallery, path: Path) -> None:
+@only_in_sqlite
+def test_faces_deleted_meanwhile_stay_deleted(gallery: Gallery, location: Path) -> None:
     enroll(gallery, *range(70))
     doomed = iter(["person-3", "person-68"])
 
@@ -103,26 +100,28 @@ def test_faces_deleted_meanwhile_stay_deleted(gallery: Gallery, path: Path) -> N
     assert who(gallery, 3, NEW) == who(gallery, 68, NEW) == "nobody"
     report = gallery.check()
     assert (report.ok, report.faces) == (True, 68)
-    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    content = b"".join(file.read_bytes() for file in location.parent.iterdir())
     for seed in (3, 68):
         assert probe(seed, NEW).tobytes()[:24] not in content
 
 
-def test_filling_goes_on_where_it_was_left(gallery: Gallery, path: Path) -> None:
+def test_filling_goes_on_where_it_was_left(gallery: Gallery, location: Location) -> None:
     enroll(gallery, *range(100))
     filling = gallery.spaces.fill(SeededEmbedder(NEW))
     next(filling)
     next(filling)
     gallery.close()
     rest = SeededEmbedder(NEW)
-    with Gallery(path, embedding_space=SPACE) as again:
+    with Gallery(location, embedding_space=SPACE) as again:
         assert list(again.spaces.fill(rest)) == [Progress(64, 100), Progress(100, 100)]
     assert rest.embedded == 36
-    with Gallery(path, embedding_space=NEW) as changed:
+    with Gallery(location, embedding_space=NEW) as changed:
         assert who(changed, 99, NEW) == "person-99"
 
 
-def test_a_half_filled_gallery_opens_in_its_old_space_only(gallery: Gallery, path: Path) -> None:
+def test_a_half_filled_gallery_opens_in_its_old_space_only(
+    gallery: Gallery, location: Location
+) -> None:
     enroll(gallery, *range(100))
     filling = gallery.spaces.fill(SeededEmbedder(NEW))
     next(filling)
@@ -130,15 +129,15 @@ def test_a_half_filled_gallery_opens_in_its_old_space_only(gallery: Gallery, pat
     gallery.close()
     for space in (NEW, "space-c"):
         with pytest.raises(FailedPrecondition) as refused:
-            Gallery(path, embedding_space=space)
+            Gallery(location, embedding_space=space)
         assert refused.value.metadata == {"gallery": SPACE, "model": space}
 
 
-def test_one_can_go_back_to_the_old_model(gallery: Gallery, path: Path) -> None:
+def test_one_can_go_back_to_the_old_model(gallery: Gallery, location: Location) -> None:
     enroll(gallery, 1, 2)
     change_over(gallery, SeededEmbedder(NEW))
     gallery.close()
-    with Gallery(path, embedding_space=SPACE) as back:
+    with Gallery(location, embedding_space=SPACE) as back:
         assert who(back, 1, SPACE) == "person-1"
 
 
@@ -152,11 +151,12 @@ def test_going_back_computes_only_what_came_since(gallery: Gallery) -> None:
     assert who(gallery, 1, SPACE) == "person-1"
 
 
-def test_discarded_embeddings_leave_no_bytes(gallery: Gallery, path: Path) -> None:
+@only_in_sqlite
+def test_discarded_embeddings_leave_no_bytes(gallery: Gallery, location: Path) -> None:
     enroll(gallery, 1, 2)
     change_over(gallery, SeededEmbedder(NEW))
     assert gallery.spaces.discard_others()
-    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    content = b"".join(file.read_bytes() for file in location.parent.iterdir())
     assert embedding(1).tobytes()[:24] not in content
     assert probe(1, NEW).tobytes() in content
     assert gallery.spaces.progress(SPACE) == Progress(0, 2)

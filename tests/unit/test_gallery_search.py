@@ -9,11 +9,12 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, new_face, person
+from tests.locations import Location, only_in_sqlite
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE) as opened:
+def gallery(location: Location) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE) as opened:
         yield opened
 
 
@@ -87,6 +88,7 @@ def test_deleted_faces_and_subjects_are_not_found_again(gallery: Gallery) -> Non
     assert hits[0].similarity < 0.5
 
 
+@only_in_sqlite
 def test_hit_that_the_database_does_not_know_is_dropped(gallery: Gallery, tmp_path: Path) -> None:
     """The index is a cache: a face that is gone behind its back is not returned."""
     for seed in range(1, 8):

@@ -12,6 +12,7 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Sighting, SightingOutcome
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, new_face
+from tests.locations import Location, only_in_sqlite
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,8 +35,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE, now=clock) as opened:
+def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
         opened.collections.create("kept", sighting_retention_s=3600)
         yield opened
 
@@ -94,6 +95,7 @@ def test_sightings_belong_to_their_collection(gallery: Gallery) -> None:
         gallery.sightings.get("default", seen.sighting_id)
 
 
+@only_in_sqlite
 def test_sighting_expires_and_its_bytes_leave_the_disk(
     gallery: Gallery, clock: Clock, tmp_path: Path
 ) -> None:

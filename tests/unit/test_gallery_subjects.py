@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from recognizer_service.gallery.records import SubjectFilter
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, embedding, person
+from tests.locations import Location
 
 BADGE = {"badge": "7"}
 
@@ -23,8 +23,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE, now=clock) as opened:
+def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
+    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
         yield opened
 
 

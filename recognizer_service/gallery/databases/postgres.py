@@ -1,0 +1,200 @@
+"""A gallery in PostgreSQL: opening, transactions, and one owner at a time.
+
+The tables are those of SQLite, and so are the rules: changes come one after the other, and one
+process owns a gallery, since the search indexes are a cache in its memory. An advisory lock on a
+connection of its own makes it the owner. Should that connection break while the process goes on,
+another may take over; every transaction therefore looks whether its owner is still the last one.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from recognizer_service.gallery import schema
+from shared.errors import FailedPrecondition, Unavailable
+
+_OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one
+_CHANGES = _OWNER + 1
+_SESSION = {
+    "statement_timeout": "60s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+}
+_CONNECT_TIMEOUT_S = 5
+_IDLE_CONNECTIONS = 8
+
+_own = MetaData()
+_versions = Table("schema_version", _own, Column("version", Integer, nullable=False))
+_owners = Table("owner", _own, Column("number", BigInteger, nullable=False))
+
+
+class PostgresDatabase:
+    """A gallery in the database that a URL names; see `Database`."""
+
+    def __init__(self, url: str) -> None:
+        """Open or create the tables in the schema that the user's search path begins with.
+
+        Args:
+            url: postgresql://user:password@host:port/name?options, options as libpq knows them.
+
+        Raises:
+            FailedPrecondition: another process has it (GALLERY_IN_USE), it is of another
+                version (GALLERY_TOO_NEW), it is no gallery (NOT_A_GALLERY), the URL is none
+                (GALLERY_URL_INVALID), or the client library is missing (EXTRA_MISSING).
+            Unavailable: the server does not answer, or not to us (GALLERY_UNAVAILABLE).
+        """
+        self.exclusive = threading.Lock()
+        self._engine = _engine(url)
+        # Autocommit, or the lock's transaction would keep every deleted row alive for good.
+        self._owner = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            self._number = self._become_owner()
+        except BaseException:
+            self.close()
+            raise
+
+    def _become_owner(self) -> int:
+        """The number of this ownership: one more than the last one's."""
+        if not self._owner.scalar(select(func.pg_try_advisory_lock(_OWNER))):
+            raise FailedPrecondition(
+                "GALLERY_IN_USE",
+                f"another process has the gallery {self._engine.url.database!r} open",
+            )
+        with self._engine.begin() as connection:
+            _bring_up_to_date(connection)
+            connection.execute(update(_owners).values(number=_owners.c.number + 1))
+            number: int = connection.execute(select(_owners.c.number)).scalar_one()
+            return number
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One snapshot; see `Database`."""
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._engine.execution_options(**options).begin() as connection:
+            self._check_ownership(connection)
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction; see `Database`. Others wait, so that keys come in one order."""
+        with self._engine.begin() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
+            self._check_ownership(connection)
+            yield connection
+
+    def _check_ownership(self, connection: Connection) -> None:
+        if connection.execute(select(_owners.c.number)).scalar_one() != self._number:
+            raise Unavailable(
+                "GALLERY_TAKEN_OVER",
+                "another process has taken the gallery over since the connection to the database "
+                "broke; restart this one",
+            )
+
+    def erase(self) -> bool:
+        """False: SQL cannot tell what is left on the disk.
+
+        Deleted rows stay in their pages until a vacuum, and in the write-ahead log, replicas and
+        backups after that.
+        """
+        with self.exclusive, self.writing() as connection:
+            connection.execute(delete(schema.erasures))
+        return False
+
+    def problems(self) -> list[str]:
+        """What page checksums have shown, if the server keeps them."""
+        with self.reading() as connection:
+            failures = connection.scalar(
+                text(
+                    "SELECT checksum_failures FROM pg_stat_database "
+                    "WHERE datname = current_database()"
+                )
+            )
+        return [f"{failures} pages failed their checksums"] if failures else []
+
+    def close(self) -> None:
+        """Close all connections and let others open the gallery."""
+        self._owner.close()
+        self._engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    try:
+        engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=_IDLE_CONNECTIONS,
+            max_overflow=-1,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+            },
+        )
+    except (ArgumentError, ValueError):  # whose messages would show the password
+        raise FailedPrecondition(
+            "GALLERY_URL_INVALID",
+            "the gallery's URL cannot be read; expected postgresql://user:password@host:port/name",
+        ) from None
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            "EXTRA_MISSING",
+            "a gallery in PostgreSQL needs psycopg; install compactface[cluster]",
+        ) from error
+
+    @event.listens_for(engine, "handle_error")
+    def translate(context: ExceptionContext) -> None:
+        if isinstance(context.sqlalchemy_exception, OperationalError):
+            raise Unavailable(
+                "GALLERY_UNAVAILABLE",
+                f"the database of the gallery does not answer ({_first_line(context)})",
+            ) from context.original_exception
+
+    return engine
+
+
+def _first_line(context: ExceptionContext) -> str:
+    """What the server or its client says, which names hosts and users but no password."""
+    return str(context.original_exception).partition("\n")[0].strip()
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    present = set(inspect(connection).get_table_names())
+    if not present:
+        schema.metadata.create_all(connection)
+        _own.create_all(connection)
+        connection.execute(insert(_versions).values(version=schema.VERSION))
+        connection.execute(insert(_owners).values(number=0))
+        return
+    if not {*schema.metadata.tables, *_own.tables} <= present:
+        raise FailedPrecondition(
+            "NOT_A_GALLERY", "the database holds tables, but not those of a gallery"
+        )
+    version = connection.execute(select(_versions.c.version)).scalar_one()
+    if version > schema.VERSION:
+        raise FailedPrecondition(
+            "GALLERY_TOO_NEW",
+            f"the gallery has schema version {version}; this program knows version "
+            f"{schema.VERSION}: run a newer program",
+        )
