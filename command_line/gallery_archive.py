@@ -11,7 +11,14 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from command_line.options import Collection, RecognizerOptions, TlsOptions, with_options
+from command_line.options import (
+    DEFAULT_GALLERY,
+    Collection,
+    GalleryLocation,
+    RecognizerOptions,
+    TlsOptions,
+    with_options,
+)
 from command_line.progress import open_speed_bar
 
 if TYPE_CHECKING:
@@ -102,7 +109,7 @@ def reembed(
             "--discard-old", help="Delete the embeddings of other models: no quick way back."
         ),
     ] = False,
-    gallery: GalleryFile = _GALLERY,
+    gallery: GalleryLocation = DEFAULT_GALLERY,
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     device: Annotated[str, typer.Option(help="Where inference runs: cpu or cuda.")] = "cpu",

@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from command_line.errors import EXIT_FAILED
-from command_line.options import RecognizerOptions, TlsOptions, with_options
+from command_line.options import (
+    DEFAULT_GALLERY,
+    GalleryLocation,
+    RecognizerOptions,
+    TlsOptions,
+    with_options,
+)
 from command_line.output import show_table, time_text
 from command_line.paging import pages
 
@@ -50,9 +56,7 @@ def audit(
 
 def check(
     *,
-    gallery: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="The recognizer's database file.")
-    ] = Path("gallery.sqlite"),
+    gallery: GalleryLocation = DEFAULT_GALLERY,
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family the gallery is served with.")] = (
         "default"
@@ -62,11 +66,11 @@ def check(
 
     It is opened as the recognizer would open it, so no recognizer may be serving it.
     """
-    from recognizer_service.gallery.file_check import check_file
+    from recognizer_service.gallery.offline_check import check_gallery
     from shared.model_directory import ModelDirectory
 
     space = ModelDirectory.load(models, family).manifest.embedding_space
-    found = check_file(gallery, embedding_space=space)
+    found = check_gallery(gallery, embedding_space=space)
     for problem in found.problems:
         typer.echo(problem, err=True)
     if not found.ok:

@@ -17,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
+    from recognizer_service.gallery.databases.location import Location
 
 Photos = Annotated[
     list[Path],
@@ -27,6 +28,29 @@ Largest = Annotated[
     bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
 ]
 Collection = Annotated[str, typer.Option(help="The gallery's collection.")]
+
+
+def _existing_gallery(text: str) -> "Location":
+    from recognizer_service.gallery.databases.location import parse_location
+
+    location = parse_location(text)
+    if isinstance(location, Path) and not location.is_file():
+        raise typer.BadParameter(f"File '{text}' does not exist.")
+    return location
+
+
+GalleryLocation = Annotated[
+    Any,
+    typer.Option(
+        parser=_existing_gallery,
+        metavar="FILE|URL",
+        envvar="COMPACTFACE_RECOGNIZER_GALLERY",
+        help="The recognizer's database: a file, or a postgresql:// URL.",
+    ),
+]
+"""A `Location`; one with a password is better told through the environment."""
+
+DEFAULT_GALLERY = "gallery.sqlite"
 
 _Pem = Path | None
 

@@ -1,9 +1,8 @@
 """Settings of the recognizer service; those it shares with the encoder stand in `shared`."""
 
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from recognizer_service.gallery.indexes.growing import IndexForm
@@ -18,7 +17,11 @@ class RecognizerSettings(ServiceSettings):
 
     port: Port = Field(50052, description="gRPC port; 0 takes a free one")
     metrics_port: Port = Field(9465, description="Prometheus port; 0 takes a free one")
-    gallery: Path = Field(Path("gallery.sqlite"), description="SQLite file, made if missing")
+    gallery: Annotated[str, BeforeValidator(str)] = Field(
+        "gallery.sqlite",
+        repr=False,  # a URL may hold a password
+        description="SQLite file, made if missing, or postgresql:// URL",
+    )
     audit_days: int = Field(365, ge=1, le=36500, description="how long audit events are kept")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where inference runs")
     torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")

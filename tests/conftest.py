@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from shared.model_directory import ModelDirectory
-from tests.locations import LOCATIONS, Location
+from tests.locations import LOCATIONS
 from tests.postgres import PostgresServer, running_postgres, server_programs
 from tests.tiny_model import FAMILY, write_tiny_model
 

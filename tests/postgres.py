@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import SecretStr
+
 _DEBIAN = Path("/usr/lib/postgresql")
 _USER = "postgres"
 # What a crash of the machine would lose is no loss to a test.
@@ -60,10 +62,10 @@ class PostgresServer:
         """Stop it as a crash would."""
         self.run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
 
-    def create_database(self, name: str) -> str:
+    def create_database(self, name: str) -> SecretStr:
         """The URL of a new, empty database."""
         self.run("createdb", "-h", str(self.folder), "-U", _USER, name)
-        return f"postgresql://{_USER}@/{name}?host={quote(str(self.folder))}"
+        return SecretStr(f"postgresql://{_USER}@/{name}?host={quote(str(self.folder))}")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +18,7 @@ from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.opening import open_database
 from recognizer_service.gallery.embeddings import read_embeddings
 from recognizer_service.gallery.events import Consistency, Operation, Purge
@@ -53,7 +53,7 @@ class Gallery:
 
     def __init__(
         self,
-        location: Path | str,
+        location: Location,
         *,
         embedding_space: str,
         index: IndexForm = "auto",
@@ -65,7 +65,7 @@ class Gallery:
 
         Args:
             location: the database file, made if missing with its folder, its log and lock beside
-                it; or the postgresql:// URL of a database.
+                it; or the URL of a database.
             embedding_space: of the extractor in use, from the model's manifest.
             index: how faces are kept in memory; see `IndexForm`.
             faiss_threads: how many threads one search may use.

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.events import Operation
 from recognizer_service.gallery.gallery import Gallery
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, person
-from tests.locations import Location
 
 START = Clock().time
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, person
-from tests.locations import Location
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.lock import ReadersWriterLock
 from shared.errors import AlreadyExists
 from tests.gallery_faces import SPACE, embedding, person
-from tests.locations import Location
 
 RESIDENTS = 20
 ROUNDS = 25

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, new_face, person
-from tests.locations import Location
 
 
 class Clock:

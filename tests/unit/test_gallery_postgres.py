@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from recognizer_service.gallery.gallery import Gallery
@@ -12,7 +13,7 @@ from tests.postgres import PostgresServer, running_postgres, server_programs
 
 
 @pytest.fixture
-def url(postgres: PostgresServer, request: pytest.FixtureRequest) -> str:
+def url(postgres: PostgresServer, request: pytest.FixtureRequest) -> SecretStr:
     return postgres.create_database(f"own_{abs(hash(request.node.name))}")
 
 
@@ -26,14 +27,14 @@ def own_server() -> Iterator[PostgresServer]:
         yield server
 
 
-def execute(url: str, statement: str) -> None:
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+def execute(url: SecretStr, statement: str) -> None:
+    engine = create_engine(url.get_secret_value().replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         connection.execute(text(statement))
     engine.dispose()
 
 
-def test_what_is_enrolled_is_there_after_opening_again(url: str) -> None:
+def test_what_is_enrolled_is_there_after_opening_again(url: SecretStr) -> None:
     with Gallery(url, embedding_space=SPACE) as gallery:
         gallery.enroll("default", person(1))
     with Gallery(url, embedding_space=SPACE) as gallery:
@@ -42,7 +43,7 @@ def test_what_is_enrolled_is_there_after_opening_again(url: str) -> None:
         assert gallery.check().problems == ()
 
 
-def test_one_process_at_a_time_has_the_gallery(url: str) -> None:
+def test_one_process_at_a_time_has_the_gallery(url: SecretStr) -> None:
     with Gallery(url, embedding_space=SPACE):
         with pytest.raises(FailedPrecondition) as caught:
             Gallery(url, embedding_space=SPACE)
@@ -50,7 +51,7 @@ def test_one_process_at_a_time_has_the_gallery(url: str) -> None:
     Gallery(url, embedding_space=SPACE).close()
 
 
-def test_who_was_cut_off_and_replaced_neither_answers_nor_writes(url: str) -> None:
+def test_who_was_cut_off_and_replaced_neither_answers_nor_writes(url: SecretStr) -> None:
     with Gallery(url, embedding_space=SPACE) as old:
         old.enroll("default", person(1))
         execute(
@@ -91,7 +92,9 @@ def test_a_server_that_crashes_is_named_and_comes_back(own_server: PostgresServe
         ("DROP TABLE labels", "NOT_A_GALLERY"),
     ],
 )
-def test_tables_that_are_not_ours_are_left_alone(url: str, statement: str, reason: str) -> None:
+def test_tables_that_are_not_ours_are_left_alone(
+    url: SecretStr, statement: str, reason: str
+) -> None:
     Gallery(url, embedding_space=SPACE).close()
     execute(url, statement)
     with pytest.raises(FailedPrecondition) as caught:
@@ -104,6 +107,6 @@ def test_tables_that_are_not_ours_are_left_alone(url: str, statement: str, reaso
 )
 def test_a_url_that_leads_nowhere_is_refused_without_its_password(url: str) -> None:
     with pytest.raises((FailedPrecondition, Unavailable)) as caught:
-        Gallery(url, embedding_space=SPACE)
+        Gallery(SecretStr(url), embedding_space=SPACE)
     assert caught.value.reason in {"GALLERY_URL_INVALID", "GALLERY_UNAVAILABLE"}
     assert "secret" not in caught.value.message

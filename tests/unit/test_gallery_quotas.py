@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from recognizer_service.gallery.collection_records import CollectionSettings, SubjectScore
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, person
-from tests.locations import Location
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.reembed import Progress
 from recognizer_service.gallery.store import EmbeddingSpaceChanged
 from shared.errors import FailedPrecondition, InvalidInput, UnknownCodec
 from tests.gallery_embedder import CODEC, SeededEmbedder, probe
 from tests.gallery_faces import SPACE, embedding, person
-from tests.locations import Location, only_in_sqlite
+from tests.locations import only_in_sqlite
 
 NEW = "space-b"
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, new_face, person
-from tests.locations import Location, only_in_sqlite
+from tests.locations import only_in_sqlite
 
 
 @pytest.fixture

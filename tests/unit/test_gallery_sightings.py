@@ -8,11 +8,12 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Sighting, SightingOutcome
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, new_face
-from tests.locations import Location, only_in_sqlite
+from tests.locations import only_in_sqlite
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

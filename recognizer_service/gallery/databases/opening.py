@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from recognizer_service.gallery.databases import Database
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.postgres import PostgresDatabase
 from recognizer_service.gallery.databases.sqlite import SqliteDatabase
 
 
-def open_database(location: Path | str) -> Database:
-    """The file of that path, made if missing, or the database of a postgresql:// URL.
+def open_database(location: Location) -> Database:
+    """The file of that path, made if missing, or the database of that URL.
 
     Raises:
         FailedPrecondition, Unavailable: as `SqliteDatabase` and `PostgresDatabase`.
     """
     if isinstance(location, Path):
         return SqliteDatabase(location)
-    return PostgresDatabase(location)
+    return PostgresDatabase(location.get_secret_value())

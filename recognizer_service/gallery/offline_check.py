@@ -1,28 +1,31 @@
-"""Checking a gallery's file while nobody serves it."""
-
-from pathlib import Path
+"""Checking a gallery while nobody serves it."""
 
 from sqlalchemy.exc import DatabaseError
 
+from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.events import Consistency
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.opening import open_gallery
 
 
-def check_file(path: Path, *, embedding_space: str) -> Consistency:
+def check_gallery(location: Location, *, embedding_space: str) -> Consistency:
     """Open a gallery and look at everything; damage that keeps it from opening is a finding.
 
     Args:
-        path: its database file.
+        location: where it is.
         embedding_space: of the model it is served with, which may not have embedded it yet.
 
     Raises:
         FailedPrecondition: as `Gallery`.
     """
+
+    def open_in(space: str) -> Gallery:
+        return Gallery(location, embedding_space=space)
+
     try:
-        opened = open_gallery(lambda space: Gallery(path, embedding_space=space), embedding_space)
+        opened = open_gallery(open_in, embedding_space)
         with opened as gallery:
             return gallery.check()
     except DatabaseError as error:
-        problem = f"the file cannot be read: {error.orig}"
+        problem = f"the gallery cannot be read: {error.orig}"
         return Consistency(problems=(problem,), subjects=0, faces=0, indexed=0)
