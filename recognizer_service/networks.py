@@ -7,7 +7,7 @@ from typing import TypeVar
 from recognizer_service.batcher import Batcher
 from recognizer_service.embedder import Embedder
 from recognizer_service.gallery.records import Embedding
-from recognizer_service.gallery.store import EmbeddingSpaceChanged
+from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
 from recognizer_service.judge import Judge
 from recognizer_service.questions import FaceMap, Timings
 from recognizer_service.thresholds import Thresholds

@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from recognizer_service.gallery.databases.location import Location
+from recognizer_service.gallery.databases.location import Location, Milvus
 from shared.model_directory import ModelDirectory
 from tests.locations import LOCATIONS
+from tests.milvus import running_milvus, server_program
 from tests.postgres import PostgresServer, running_postgres, server_programs
 from tests.tiny_model import FAMILY, write_tiny_model
 
@@ -23,13 +24,24 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def milvus() -> Iterator[Milvus]:
+    """A server that speaks Milvus's protocol; skips where none is installed."""
+    program = server_program()
+    if program is None:
+        pytest.skip("milvus-lite is not installed")
+    with running_milvus(program) as address:
+        yield address
+
+
 @pytest.fixture(params=LOCATIONS)
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """Of a gallery that is not there yet, in every kind of database in turn."""
     if request.param == "sqlite":
         return tmp_path / "gallery.sqlite"
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.create_database(f"gallery_{uuid4().hex}")
+    milvus = request.getfixturevalue("milvus") if request.param == "cluster" else None
+    return server.create_database(f"gallery_{uuid4().hex}", milvus)
 
 
 @pytest.fixture(scope="session")

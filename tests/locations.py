@@ -2,7 +2,7 @@
 
 import pytest
 
-LOCATIONS = ("sqlite", "postgres")
+LOCATIONS = ("sqlite", "postgres", "cluster")
 
 only_in_sqlite = pytest.mark.parametrize("location", ["sqlite"], indirect=True)
 """For tests that look into the file."""

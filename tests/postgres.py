@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from recognizer_service.gallery.databases.location import Milvus, Servers
+
 _DEBIAN = Path("/usr/lib/postgresql")
 _USER = "postgres"
 # What a crash of the machine would lose is no loss to a test.
@@ -62,10 +64,11 @@ class PostgresServer:
         """Stop it as a crash would."""
         self.run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
 
-    def create_database(self, name: str) -> SecretStr:
-        """The URL of a new, empty database."""
+    def create_database(self, name: str, milvus: Milvus | None = None) -> Servers:
+        """The location of a new gallery."""
         self.run("createdb", "-h", str(self.folder), "-U", _USER, name)
-        return SecretStr(f"postgresql://{_USER}@/{name}?host={quote(str(self.folder))}")
+        url = f"postgresql://{_USER}@/{name}?host={quote(str(self.folder))}"
+        return Servers(SecretStr(url), milvus)
 
 
 @contextmanager

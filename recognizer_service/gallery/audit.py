@@ -31,7 +31,7 @@ class AuditLog:
     def note(self, operation: Operation, collection_id: str, *, caller: str = "") -> None:
         """Note a deed that has no transaction of its own, an export say; it is on the disk then."""
         event = AuditEvent(self._store.now(), caller, operation, collection_id)
-        with self._store.database.exclusive, self._store.database.writing() as connection:
+        with self._store.changing(), self._store.database.writing() as connection:
             record(connection, event)
 
     def list(

@@ -71,7 +71,7 @@ class Collections:
             **{**_DEFAULTS, **settings}, id=collection_id, created_at=now
         )
         try:
-            with self._store.database.exclusive, self._store.database.writing() as connection:
+            with self._store.changing(), self._store.database.writing() as connection:
                 connection.execute(new)
                 audit.record(connection, event)
                 return _read(connection, collection_id)
@@ -113,7 +113,7 @@ class Collections:
         """
         check_settings(settings)
         event = AuditEvent(self._store.now(), caller, Operation.UPDATE_COLLECTION, collection_id)
-        with self._store.database.exclusive, self._store.database.writing() as connection:
+        with self._store.changing(), self._store.database.writing() as connection:
             key = collection_key(connection, collection_id)
             if settings:
                 connection.execute(
@@ -130,7 +130,7 @@ class Collections:
             FailedPrecondition: it holds subjects and `force` is not set (COLLECTION_NOT_EMPTY).
         """
         event = AuditEvent(self._store.now(), caller, Operation.DELETE_COLLECTION, collection_id)
-        with self._store.database.exclusive:
+        with self._store.changing():
             with self._store.database.writing() as connection:
                 key = collection_key(connection, collection_id)
                 doomed = _read(connection, collection_id)
@@ -139,7 +139,7 @@ class Collections:
                 connection.execute(delete(collections).where(collections.c.key == key))
                 audit.record(connection, event)
                 mark_erasure(connection)
-            self._store.indexes.pop(key, None)
+            self._store.cache.drop(key)
         return Deletion(doomed.face_count, self._store.database.erase())
 
 

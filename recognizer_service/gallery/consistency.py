@@ -16,7 +16,7 @@ _CHUNK = 4096
 
 def check(store: Store) -> Consistency:
     """Look at everything; changes to the gallery wait meanwhile."""
-    with store.database.exclusive:
+    with store.changing():
         problems = list(store.database.problems())
         with store.database.reading() as connection:
             problems += _differences(connection, store)
@@ -25,7 +25,7 @@ def check(store: Store) -> Consistency:
                 problems=tuple(problems),
                 subjects=connection.scalar(select(func.count()).select_from(subjects)) or 0,
                 faces=connection.scalar(select(func.count()).select_from(faces)) or 0,
-                indexed=sum(len(index) for index in store.indexes.values()),
+                indexed=len(store.cache),
             )
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Connection, Exists, exists, func, select
 
 from recognizer_service.gallery.databases import Database
 from recognizer_service.gallery.limits import EMBEDDING_SIZE
-from recognizer_service.gallery.schema import embeddings
+from recognizer_service.gallery.schema import embeddings, faces
+from shared.errors import FailedPrecondition
 
 
 def vectors_of(rows: Sequence[Any]) -> NDArray[np.float32]:
@@ -28,3 +29,44 @@ def read_embeddings(
     with database.reading() as connection:
         rows = connection.execute(query).all()
     return [row.face_key for row in rows], vectors_of(rows)
+
+
+def embedded_in(space: str) -> Exists:
+    """Whether a row of `faces` has an embedding in a space."""
+    return exists().where(embeddings.c.face_key == faces.c.key, embeddings.c.space == space)
+
+
+def check_embedded(connection: Connection, space: str) -> None:
+    """Refuse a space in which some faces have no embedding; reads every face's keys.
+
+    Raises:
+        FailedPrecondition: they were embedded by another extractor (EMBEDDING_SPACE_MISMATCH;
+            the metadata `gallery` names a space that can be opened), or by none
+            (EMBEDDINGS_MISSING).
+    """
+    strangers = connection.scalar(
+        select(func.count()).select_from(faces).where(~embedded_in(space))
+    )
+    if not strangers:
+        return
+    # While faces are embedded anew several spaces have some; the one that is served has all.
+    theirs = connection.scalar(
+        select(embeddings.c.space)
+        .where(embeddings.c.space != space)
+        .group_by(embeddings.c.space)
+        .order_by(func.count().desc())
+        .limit(1)
+    )
+    if theirs is None:
+        raise FailedPrecondition(
+            "EMBEDDINGS_MISSING",
+            f"{strangers} faces of the gallery have no embedding: the file was changed or "
+            "damaged; serve a snapshot or restore an export",
+        )
+    raise FailedPrecondition(
+        "EMBEDDING_SPACE_MISMATCH",
+        f"{strangers} faces of the gallery were embedded in space {theirs}, and the model in use "
+        f"embeds in {space}; the two cannot be compared: run `compactface gallery reembed`, or "
+        f"serve the model of {theirs} again",
+        metadata={"gallery": theirs, "model": space},
+    )

@@ -39,7 +39,7 @@ def enroll(
     _check_similarity(duplicate_similarity)
     digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicate_similarity is not None)
     request = Request(caller, request_id, digest) if request_id else None
-    with store.database.exclusive:
+    with store.changing():
         if request and (earlier := _earlier_answer(store, request)):
             return earlier
         store.cache_in(space)  # and it stays so, as long as we hold the lock

@@ -1,14 +1,13 @@
-"""The gallery: who is known, kept in a database and searched with FAISS.
+"""The gallery: who is known, kept in a database and searched with FAISS or Milvus.
 
-The database is the truth and FAISS a cache: every change is committed before the index follows,
-every hit is confirmed in the database before it is returned, and opening rebuilds the index. So
-a process that dies at any moment loses nothing it has acknowledged.
+The database is the truth and the index a cache: every change is committed before the index
+follows, every hit is confirmed in the database before it is returned, and opening brings the
+index up to date. So a process that dies at any moment loses nothing it has acknowledged.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -17,17 +16,15 @@ from recognizer_service.gallery.archive.exporting import export
 from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
+from recognizer_service.gallery.caches.opening import open_cache
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
 from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.opening import open_database
-from recognizer_service.gallery.embeddings import read_embeddings
 from recognizer_service.gallery.events import Consistency, Operation, Purge
-from recognizer_service.gallery.indexes import FaceIndex
-from recognizer_service.gallery.indexes.growing import IndexForm, open_index
-from recognizer_service.gallery.rebuild import rebuild
+from recognizer_service.gallery.indexes.growing import IndexForm
 from recognizer_service.gallery.records import Embedding, Enrolled, Enrolment, SubjectHit
 from recognizer_service.gallery.reembed import MapEmbedder, Spaces
-from recognizer_service.gallery.store import Cache, Store
+from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import Subjects
 from shared.errors import AlreadyExists
 
@@ -39,7 +36,7 @@ def _utc_now() -> datetime:
 
 
 class Gallery:
-    """The collections of one database, open in this process alone; safe to use from threads.
+    """The collections of one database; safe to use from threads.
 
     Every method that names a collection raises NotFound if it does not exist.
 
@@ -65,26 +62,27 @@ class Gallery:
 
         Args:
             location: the database file, made if missing with its folder, its log and lock beside
-                it; or the URL of a database.
+                it; or servers. With the index in Milvus, several processes may open it.
             embedding_space: of the extractor in use, from the model's manifest.
-            index: how faces are kept in memory; see `IndexForm`.
-            faiss_threads: how many threads one search may use.
+            index: how faces are kept in memory, unless they are in Milvus; see `IndexForm`.
+            faiss_threads: how many threads one search in memory may use.
             audit_retention: how long events stay in the audit log.
             now: the clock, UTC.
 
         Raises:
             FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY,
                 EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING; or as `open_database`.
-            Unavailable: GALLERY_UNAVAILABLE.
+            Unavailable: GALLERY_UNAVAILABLE or INDEX_UNAVAILABLE.
         """
         self._audit_retention = audit_retention
         database = open_database(location)
 
-        def opened(space: str, _collection_key: int) -> FaceIndex:
-            read = partial(read_embeddings, database, space)
-            return open_index(index, read, threads=faiss_threads)
-
-        self._store = Store(database, Cache(embedding_space, opened), now)
+        try:
+            cache = open_cache(location, database, embedding_space, index, threads=faiss_threads)
+        except BaseException:
+            database.close()
+            raise
+        self._store = Store(database, cache, now)
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)
@@ -99,9 +97,9 @@ class Gallery:
     def _get_ready(self) -> None:
         sweep(self._store)  # what a crash may have left
         self._store.database.erase()
+        self._store.cache.open()
         with suppress(AlreadyExists):
             self.collections.create(DEFAULT_COLLECTION)
-        rebuild(self._store)
 
     def enroll(
         self,
@@ -215,6 +213,7 @@ class Gallery:
 
     def close(self) -> None:
         """Close the gallery and let another process open it."""
+        self._store.cache.close()
         self._store.database.close()
 
     def __enter__(self) -> Self:

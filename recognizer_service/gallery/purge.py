@@ -17,7 +17,7 @@ from recognizer_service.gallery.subject import remove_subject
 def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
     """Delete it and get its bytes off the disk; see `Gallery.purge_expired`."""
     now = store.now()
-    with store.database.exclusive:
+    with store.changing():
         with store.database.writing() as connection:
             gone = _delete_subjects(connection, now)
             sightings = sighting.delete_expired(connection, now)

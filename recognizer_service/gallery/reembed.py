@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select
 
 from recognizer_service.gallery.databases import mark_erasure
+from recognizer_service.gallery.embeddings import embedded_in
 from recognizer_service.gallery.limits import as_embedding
-from recognizer_service.gallery.rebuild import embedded_in, refresh
 from recognizer_service.gallery.schema import collections, embeddings, faces
-from recognizer_service.gallery.store import Cache, Store
+from recognizer_service.gallery.store import Store
 from shared.errors import FailedPrecondition
 
 _BATCH = 64
@@ -126,19 +126,17 @@ class Spaces:
         """
         if space == self.served:
             return
-        cache = Cache(space, self._store.cache.open_index)
-        database = self._store.database
-        with database.reading() as connection:
-            refresh(connection, cache)
-        with database.exclusive:
-            with database.reading() as connection:
-                refresh(connection, cache)
-            missing = self._face_count() - sum(map(len, cache.indexes.values()))
+        cache = self._store.cache.in_space(space)
+        cache.refresh()
+        with self._store.database.exclusive:
+            cache.refresh()
+            missing = self._face_count() - len(cache)
             if missing:
                 raise FailedPrecondition(
                     "EMBEDDING_SPACE_INCOMPLETE",
                     f"{missing} faces have no embedding in space {space} yet",
                 )
+            cache.serve()
             self._store.cache = cache
 
     def discard_others(self) -> bool:
@@ -147,11 +145,12 @@ class Spaces:
         There is no way back to an earlier model then but to embed its space anew.
         """
         database = self._store.database
+        self._store.cache.discard_others()
         with database.reading() as connection:
             newest = connection.scalar(select(func.max(embeddings.c.face_key))) or 0
         deleted = 0
         for first in range(0, newest + 1, _KEYS_PER_DELETE):
-            with database.exclusive, database.writing() as connection:
+            with self._store.changing(), database.writing() as connection:
                 others = (
                     embeddings.c.face_key.between(first, first + _KEYS_PER_DELETE - 1),
                     embeddings.c.space != self.served,
@@ -182,7 +181,7 @@ class Spaces:
             for key, vector in zip(keys, vectors, strict=True)
         }
         database = self._store.database
-        with database.exclusive, database.writing() as connection:
+        with self._store.changing(), database.writing() as connection:
             lacking = connection.scalars(
                 select(faces.c.key).where(faces.c.key.in_(keys), ~embedded_in(space))
             ).all()

@@ -55,9 +55,7 @@ def search(
     check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
     key, templates = _collection(store, collection_id)
     cache = store.cache_in(space)
-    index = cache.indexes.get(key)
-    if index is None:
-        return []
+    index = cache.index_of(key)
     if not templates:
         return _by_best_face(store, key, index, probe, count)
     hits = _by_best_face(store, key, index, probe, max(count, LEAST_CANDIDATES))

@@ -40,7 +40,7 @@ class Sightings:
             AlreadyExists: the id came with another body (SIGHTING_ID_REUSED).
         """
         check_sighting(sighting)
-        with self._store.database.exclusive, self._store.database.writing() as connection:
+        with self._store.changing(), self._store.database.writing() as connection:
             key = collection_key(connection, collection_id)
             if not _retention(connection, key):
                 return SightingOutcome.DISCARDED

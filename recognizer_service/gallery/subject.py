@@ -97,7 +97,7 @@ class Subjects:
         event = AuditEvent(
             self._store.now(), caller, Operation.UPDATE_SUBJECT, collection_id, subject_id
         )
-        with self._store.database.exclusive, self._store.database.writing() as connection:
+        with self._store.changing(), self._store.database.writing() as connection:
             key = subject_key(connection, collection_id, subject_id)
             present = read_subject(connection, key)
             if revision is not None and revision != present.revision:
@@ -110,7 +110,7 @@ class Subjects:
         """Delete a subject with its faces, maps and embeddings."""
         store = self._store
         event = AuditEvent(store.now(), caller, Operation.DELETE_SUBJECT, collection_id, subject_id)
-        with store.database.exclusive:
+        with store.changing():
             with store.database.writing() as connection:
                 key = subject_key(connection, collection_id, subject_id)
                 owner = collection_key(connection, collection_id)
@@ -134,7 +134,7 @@ class Subjects:
     def delete_face(self, collection_id: str, face_id: str, *, caller: str = "") -> Deletion:
         """Delete one face; its subject stays, even without any."""
         store = self._store
-        with store.database.exclusive:
+        with store.changing():
             with store.database.writing() as connection:
                 key = face_key(connection, collection_id, face_id)
                 owner = collection_key(connection, collection_id)

@@ -18,7 +18,7 @@ from recognizer_service.gallery.events import Operation
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from recognizer_service.gallery.schema import collections, faces, subjects
-from recognizer_service.gallery.store import EmbeddingSpaceChanged
+from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
 from shared.errors import (
     AlreadyExists,
     CompactfaceError,

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
+from recognizer_service.gallery.databases.location import Servers
 from recognizer_service.gallery.gallery import Gallery
 from shared.errors import FailedPrecondition, Unavailable
 from tests.gallery_faces import SPACE, embedding, person
@@ -13,7 +14,7 @@ from tests.postgres import PostgresServer, running_postgres, server_programs
 
 
 @pytest.fixture
-def url(postgres: PostgresServer, request: pytest.FixtureRequest) -> SecretStr:
+def servers(postgres: PostgresServer, request: pytest.FixtureRequest) -> Servers:
     return postgres.create_database(f"own_{abs(hash(request.node.name))}")
 
 
@@ -27,38 +28,40 @@ def own_server() -> Iterator[PostgresServer]:
         yield server
 
 
-def execute(url: SecretStr, statement: str) -> None:
-    engine = create_engine(url.get_secret_value().replace("postgresql:", "postgresql+psycopg:"))
+def execute(servers: Servers, statement: str) -> None:
+    engine = create_engine(
+        servers.url.get_secret_value().replace("postgresql:", "postgresql+psycopg:")
+    )
     with engine.begin() as connection:
         connection.execute(text(statement))
     engine.dispose()
 
 
-def test_what_is_enrolled_is_there_after_opening_again(url: SecretStr) -> None:
-    with Gallery(url, embedding_space=SPACE) as gallery:
+def test_what_is_enrolled_is_there_after_opening_again(servers: Servers) -> None:
+    with Gallery(servers, embedding_space=SPACE) as gallery:
         gallery.enroll("default", person(1))
-    with Gallery(url, embedding_space=SPACE) as gallery:
+    with Gallery(servers, embedding_space=SPACE) as gallery:
         (hit,) = gallery.search("default", embedding(1), count=1)
         assert hit.subject_id == "person-1"
         assert gallery.check().problems == ()
 
 
-def test_one_process_at_a_time_has_the_gallery(url: SecretStr) -> None:
-    with Gallery(url, embedding_space=SPACE):
+def test_one_process_at_a_time_has_the_gallery(servers: Servers) -> None:
+    with Gallery(servers, embedding_space=SPACE):
         with pytest.raises(FailedPrecondition) as caught:
-            Gallery(url, embedding_space=SPACE)
+            Gallery(servers, embedding_space=SPACE)
         assert caught.value.reason == "GALLERY_IN_USE"
-    Gallery(url, embedding_space=SPACE).close()
+    Gallery(servers, embedding_space=SPACE).close()
 
 
-def test_who_was_cut_off_and_replaced_neither_answers_nor_writes(url: SecretStr) -> None:
-    with Gallery(url, embedding_space=SPACE) as old:
+def test_who_was_cut_off_and_replaced_neither_answers_nor_writes(servers: Servers) -> None:
+    with Gallery(servers, embedding_space=SPACE) as old:
         old.enroll("default", person(1))
         execute(
-            url,
+            servers,
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",
         )
-        with Gallery(url, embedding_space=SPACE) as new:
+        with Gallery(servers, embedding_space=SPACE) as new:
             new.enroll("default", person(2))
             for attempt in (
                 lambda: old.enroll("default", person(3)),
@@ -71,8 +74,8 @@ def test_who_was_cut_off_and_replaced_neither_answers_nor_writes(url: SecretStr)
 
 
 def test_a_server_that_crashes_is_named_and_comes_back(own_server: PostgresServer) -> None:
-    url = own_server.create_database("gallery")
-    with Gallery(url, embedding_space=SPACE) as gallery:
+    servers = own_server.create_database("gallery")
+    with Gallery(servers, embedding_space=SPACE) as gallery:
         gallery.enroll("default", person(1))
         own_server.stop()
         with pytest.raises(Unavailable) as caught:
@@ -93,12 +96,12 @@ def test_a_server_that_crashes_is_named_and_comes_back(own_server: PostgresServe
     ],
 )
 def test_tables_that_are_not_ours_are_left_alone(
-    url: SecretStr, statement: str, reason: str
+    servers: Servers, statement: str, reason: str
 ) -> None:
-    Gallery(url, embedding_space=SPACE).close()
-    execute(url, statement)
+    Gallery(servers, embedding_space=SPACE).close()
+    execute(servers, statement)
     with pytest.raises(FailedPrecondition) as caught:
-        Gallery(url, embedding_space=SPACE)
+        Gallery(servers, embedding_space=SPACE)
     assert caught.value.reason == reason
 
 
@@ -107,6 +110,6 @@ def test_tables_that_are_not_ours_are_left_alone(
 )
 def test_a_url_that_leads_nowhere_is_refused_without_its_password(url: str) -> None:
     with pytest.raises((FailedPrecondition, Unavailable)) as caught:
-        Gallery(SecretStr(url), embedding_space=SPACE)
+        Gallery(Servers(SecretStr(url)), embedding_space=SPACE)
     assert caught.value.reason in {"GALLERY_URL_INVALID", "GALLERY_UNAVAILABLE"}
     assert "secret" not in caught.value.message

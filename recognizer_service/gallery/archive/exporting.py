@@ -9,7 +9,8 @@ from recognizer_service.gallery.archive.contents import FORMAT, archived_columns
 from recognizer_service.gallery.archive.records import Kind, RecordWriter
 from recognizer_service.gallery.rows import collection_key
 from recognizer_service.gallery.schema import collections, embeddings, faces, labels, subjects
-from recognizer_service.gallery.store import EmbeddingSpaceChanged, Store
+from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
+from recognizer_service.gallery.store import Store
 
 _SUBJECTS_PER_PAGE = 64
 

@@ -1,10 +1,12 @@
 """A collection that is filled out of sight, and published whole or not at all.
 
 It is a collection like others, with an id that no caller can name. What a crash leaves of one
-is deleted when the gallery is opened.
+is deleted when the gallery is opened next; where another process may be filling it, when it is
+a day old.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +32,8 @@ from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import count
 from shared.errors import AlreadyExists
 
+_LONGEST_IMPORT = timedelta(days=1)
+
 
 class Staging:
     """One collection in the making."""
@@ -43,8 +47,8 @@ class Staging:
         """
         self._store = store
         self._space = store.embedding_space
-        row = {**values, "id": f"{STAGED_PREFIX}{uuid4().hex}"}
-        with store.database.exclusive, store.database.writing() as connection:
+        row = {**values, "id": f"{_staged_until(store.now())}-{uuid4().hex}"}
+        with store.changing(), store.database.writing() as connection:
             self._key: int = connection.execute(
                 insert(collections).values(row).returning(collections.c.key)
             ).scalar_one()
@@ -66,7 +70,7 @@ class Staging:
         staged = [face for subject in batch for face in subject.faces]
         vectors = np.array([face.embedding for face in staged], np.float32).reshape(-1, 512)
         database = self._store.database
-        with database.exclusive:
+        with self._store.changing():
             cache = self._store.cache_in(self._space)
             with database.writing() as connection:
                 face_keys = self._insert(connection, batch)
@@ -85,7 +89,7 @@ class Staging:
         """
         event = AuditEvent(self._store.now(), caller, Operation.IMPORT, collection_id)
         database = self._store.database
-        with database.exclusive:
+        with self._store.changing():
             cache = self._store.cache_in(self._space)
             with database.writing() as connection:
                 audit.record(connection, event)
@@ -98,16 +102,16 @@ class Staging:
                     .values(id=collection_id)
                 )
             if replaced is not None:
-                cache.indexes.pop(replaced, None)
+                cache.drop(replaced)
 
     def discard(self) -> None:
         """Delete it."""
         database = self._store.database
-        with database.exclusive:
+        with self._store.changing():
             with database.writing() as connection:
                 connection.execute(delete(collections).where(collections.c.key == self._key))
                 mark_erasure(connection)
-            self._store.indexes.pop(self._key, None)
+            self._store.cache.drop(self._key)
         database.erase()
 
     def _insert(self, connection: Connection, batch: Sequence[ArchivedSubject]) -> list[int]:
@@ -140,8 +144,15 @@ def sweep(store: Store) -> None:
     """Delete what crashes have left."""
     left = collections.c.id.startswith(STAGED_PREFIX)
     with store.database.exclusive, store.database.writing() as connection:
+        if not store.database.is_alone():
+            left &= collections.c.id < _staged_until(store.now() - _LONGEST_IMPORT)
         if connection.execute(delete(collections).where(left)).rowcount:
             mark_erasure(connection)
+
+
+def _staged_until(time: datetime) -> str:
+    """How ids begin of what was staged at a time; they sort by it."""
+    return f"{STAGED_PREFIX}{time:%Y%m%d%H%M%S}"
 
 
 def check_free(connection: Connection, collection_id: str) -> None:

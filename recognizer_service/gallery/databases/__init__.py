@@ -25,6 +25,9 @@ class Database(Protocol):
     def writing(self) -> AbstractContextManager[Connection]:
         """One transaction, on the disk when the block ends and undone if it raises."""
 
+    def is_alone(self) -> bool:
+        """Whether no other process has it open."""
+
     def erase(self) -> bool:
         """Get the bytes of all committed deletions off the disk; whether that is certain."""
 

@@ -1,14 +1,59 @@
-"""What names a gallery: a file, or a database on a server."""
+"""What names a gallery: a file, or servers."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from pydantic import SecretStr
 
-Location = Path | SecretStr
-"""A SQLite file, or a postgresql:// URL, which may hold a password and so does not print."""
+MilvusIndexType = Literal["FLAT", "HNSW", "DISKANN"]
+"""How Milvus searches: exact, a graph in memory, or a graph on disk."""
 
 
-def parse_location(text: str) -> Location:
-    """A location as people write it."""
-    is_url = text.startswith(("postgresql://", "postgres://"))
-    return SecretStr(text.replace("postgres://", "postgresql://", 1)) if is_url else Path(text)
+@dataclass(frozen=True, slots=True)
+class Milvus:
+    """A Milvus server or cluster.
+
+    Attributes:
+        uri: http://host:port, or https:// for TLS.
+        token: "user:password" or an API key; None where it asks for none.
+        index_type: of collections made from now on.
+    """
+
+    uri: str
+    token: SecretStr | None = None
+    index_type: MilvusIndexType = "FLAT"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """A database server, and what keeps the search index.
+
+    Attributes:
+        url: postgresql://user:password@host:port/name?options, options as libpq knows them.
+        milvus: keeps the index for all recognizers that name it; None: each keeps its own in
+            memory, and there can be but one.
+    """
+
+    url: SecretStr
+    milvus: Milvus | None = None
+
+
+Location: TypeAlias = Path | Servers
+"""A SQLite file, or servers."""
+
+
+def parse_location(text: str, milvus: Milvus | None = None) -> Location:
+    """A location as people write it.
+
+    Raises:
+        ValueError: a file's index is to be in Milvus.
+    """
+    if text.startswith(("postgresql://", "postgres://")):
+        return Servers(SecretStr(text.replace("postgres://", "postgresql://", 1)), milvus)
+    if milvus:
+        raise ValueError(
+            f"an index in Milvus is shared, and the file {text!r} cannot be; name a gallery "
+            "postgresql://..."
+        )
+    return Path(text)

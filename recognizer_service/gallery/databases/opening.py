@@ -9,11 +9,11 @@ from recognizer_service.gallery.databases.sqlite import SqliteDatabase
 
 
 def open_database(location: Location) -> Database:
-    """The file of that path, made if missing, or the database of that URL.
+    """The file of that path, made if missing, or the database on that server.
 
     Raises:
         FailedPrecondition, Unavailable: as `SqliteDatabase` and `PostgresDatabase`.
     """
     if isinstance(location, Path):
         return SqliteDatabase(location)
-    return PostgresDatabase(location.get_secret_value())
+    return PostgresDatabase(location.url.get_secret_value(), shared=location.milvus is not None)

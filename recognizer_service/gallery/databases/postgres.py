@@ -1,14 +1,15 @@
-"""A gallery in PostgreSQL: opening, transactions, and one owner at a time.
+"""A gallery in PostgreSQL: opening, transactions, and who may have it open.
 
 The tables are those of SQLite, and so are the rules: changes come one after the other, and one
-process owns a gallery, since the search indexes are a cache in its memory. An advisory lock on a
+process owns a gallery whose search indexes are a cache in its memory. An advisory lock on a
 connection of its own makes it the owner. Should that connection break while the process goes on,
 another may take over; every transaction therefore looks whether its owner is still the last one.
+Where the index is shared, so is that lock: all those processes together are the owner.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import (
     BigInteger,
@@ -36,6 +37,7 @@ from shared.errors import FailedPrecondition, Unavailable
 
 _OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one
 _CHANGES = _OWNER + 1
+_EXCLUSIVE = _OWNER + 2
 _SESSION = {
     "statement_timeout": "60s",
     "lock_timeout": "10s",
@@ -50,22 +52,29 @@ _versions = Table("schema_version", _own, Column("version", Integer, nullable=Fa
 _owners = Table("owner", _own, Column("number", BigInteger, nullable=False))
 
 
+SHARED_INDEX_TABLE = "shared_index"
+"""Is there where an index outside of the process follows the database."""
+
+
 class PostgresDatabase:
     """A gallery in the database that a URL names; see `Database`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, shared: bool = False) -> None:
         """Open or create the tables in the schema that the user's search path begins with.
 
         Args:
             url: postgresql://user:password@host:port/name?options, options as libpq knows them.
+            shared: whether other processes that say so too may have it open.
 
         Raises:
-            FailedPrecondition: another process has it (GALLERY_IN_USE), it is of another
+            FailedPrecondition: another process has it (GALLERY_IN_USE), its index is shared and
+                this process would not keep to it (INDEX_IN_MILVUS), it is of another
                 version (GALLERY_TOO_NEW), it is no gallery (NOT_A_GALLERY), the URL is none
                 (GALLERY_URL_INVALID), or the client library is missing (EXTRA_MISSING).
             Unavailable: the server does not answer, or not to us (GALLERY_UNAVAILABLE).
         """
-        self.exclusive = threading.Lock()
+        self._shared = shared
+        self._lock = threading.Lock()
         self._engine = _engine(url)
         # Autocommit, or the lock's transaction would keep every deleted row alive for good.
         self._owner = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -76,17 +85,36 @@ class PostgresDatabase:
             raise
 
     def _become_owner(self) -> int:
-        """The number of this ownership: one more than the last one's."""
-        if not self._owner.scalar(select(func.pg_try_advisory_lock(_OWNER))):
+        """The number of this ownership: one more than the last one's, or the common one."""
+        lock = func.pg_try_advisory_lock_shared if self._shared else func.pg_try_advisory_lock
+        if not self._owner.scalar(select(lock(_OWNER))):
             raise FailedPrecondition(
                 "GALLERY_IN_USE",
                 f"another process has the gallery {self._engine.url.database!r} open",
             )
         with self._engine.begin() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
             _bring_up_to_date(connection)
-            connection.execute(update(_owners).values(number=_owners.c.number + 1))
+            if not self._shared:
+                _check_index_is_ours(connection)
+                connection.execute(update(_owners).values(number=_owners.c.number + 1))
             number: int = connection.execute(select(_owners.c.number)).scalar_one()
             return number
+
+    @property
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Among all processes that have it open; see `Database`."""
+        return self._exclusive_everywhere() if self._shared else self._lock
+
+    @contextmanager
+    def _exclusive_everywhere(self) -> Iterator[None]:
+        with self._lock, self._engine.connect() as connection:
+            held = connection.execution_options(isolation_level="AUTOCOMMIT")
+            held.execute(select(func.pg_advisory_lock(_EXCLUSIVE)))
+            try:
+                yield
+            finally:
+                held.execute(select(func.pg_advisory_unlock(_EXCLUSIVE)))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -111,6 +139,15 @@ class PostgresDatabase:
                 "another process has taken the gallery over since the connection to the database "
                 "broke; restart this one",
             )
+
+    def is_alone(self) -> bool:
+        """Whether no other process has it open; under `exclusive`."""
+        if not self._shared:
+            return True
+        alone: bool = self._owner.scalar(select(func.pg_try_advisory_lock(_OWNER)))
+        if alone:  # the lock is ours twice now, shared and not
+            self._owner.execute(select(func.pg_advisory_unlock(_OWNER)))
+        return alone
 
     def erase(self) -> bool:
         """False: SQL cannot tell what is left on the disk.
@@ -197,4 +234,13 @@ def _bring_up_to_date(connection: Connection) -> None:
             "GALLERY_TOO_NEW",
             f"the gallery has schema version {version}; this program knows version "
             f"{schema.VERSION}: run a newer program",
+        )
+
+
+def _check_index_is_ours(connection: Connection) -> None:
+    if inspect(connection).has_table(SHARED_INDEX_TABLE):
+        raise FailedPrecondition(
+            "INDEX_IN_MILVUS",
+            "the gallery's index is in Milvus and would not follow what is changed without it; "
+            "name the Milvus server too",
         )

@@ -84,6 +84,10 @@ class SqliteDatabase:
         with self._writer.begin() as connection:
             yield connection
 
+    def is_alone(self) -> bool:
+        """Always: one process has it."""
+        return True
+
     def erase(self) -> bool:
         """Get the bytes of all committed deletions off the disk; whether that was done.
 

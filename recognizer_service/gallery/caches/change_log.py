@@ -1,0 +1,155 @@
+"""Which embeddings came and went since an index outside of the database last followed.
+
+A trigger writes the log in the very transaction that changes `embeddings`, whatever changes it:
+an enrolment, a deletion that cascades, an import, an embedding anew. So nothing that was
+committed can be forgotten, and following twice does no harm. It is PostgreSQL's alone, since
+what a single process keeps in its memory needs no log.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+import numpy as np
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Identity,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from recognizer_service.gallery.databases import Database
+from recognizer_service.gallery.databases.postgres import SHARED_INDEX_TABLE
+from recognizer_service.gallery.records import Embedding
+from recognizer_service.gallery.schema import embeddings, faces, subjects
+
+_own = MetaData()
+_index = Table(
+    SHARED_INDEX_TABLE,
+    _own,
+    Column("name", String, nullable=False),
+    Column("space", String, nullable=False),
+)
+_changes = Table(
+    "index_changes",
+    _own,
+    Column("key", BigInteger, Identity(always=True), primary_key=True),
+    Column("face_key", BigInteger, nullable=False),
+    Column("space", String, nullable=False),
+)
+_NOTE = """
+    CREATE FUNCTION note_index_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO index_changes (face_key, space) SELECT face_key, space FROM changed;
+        RETURN NULL;
+    END $$
+"""
+_NOTE_ON = """
+    CREATE TRIGGER note_{event} AFTER {event} ON embeddings REFERENCING {rows} TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION note_index_changes()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an index has to follow.
+
+    Attributes:
+        key: of the entry; later ones are higher.
+        face_key: of the face.
+        space: of its embedding.
+        present: the collection it is in, and the embedding; None: it has none any more.
+    """
+
+    key: int
+    face_key: int
+    space: str
+    present: tuple[int, Embedding] | None
+
+
+class ChangeLog:
+    """The log, the name of the index that follows it, and the space that is served."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def is_kept(self) -> bool:
+        """Whether it was begun."""
+        with self._database.reading() as connection:
+            return inspect(connection).has_table(SHARED_INDEX_TABLE)
+
+    def begin(self, space: str) -> None:
+        """Keep the log from now on, for a new index that serves a space."""
+        with self._database.writing() as connection:
+            _own.create_all(connection)
+            connection.exec_driver_sql(_NOTE)
+            connection.exec_driver_sql(_NOTE_ON.format(event="INSERT", rows="NEW"))
+            connection.exec_driver_sql(_NOTE_ON.format(event="DELETE", rows="OLD"))
+            name = f"compactface_{uuid4().hex[:12]}"
+            connection.execute(insert(_index).values(name=name, space=space))
+
+    def name(self) -> str:
+        """Of the index: no two galleries have the same."""
+        with self._database.reading() as connection:
+            name: str = connection.execute(select(_index.c.name)).scalar_one()
+            return name
+
+    def served(self) -> str:
+        """The space that all processes serve."""
+        with self._database.reading() as connection:
+            space: str = connection.execute(select(_index.c.space)).scalar_one()
+            return space
+
+    def serve(self, space: str) -> None:
+        """Let all processes serve another space."""
+        with self._database.writing() as connection:
+            connection.execute(update(_index).values(space=space))
+
+    def note_all(self, space: str) -> None:
+        """Note every embedding in a space, for an index that is new or was lost."""
+        every = select(embeddings.c.face_key, embeddings.c.space).where(embeddings.c.space == space)
+        with self._database.writing() as connection:
+            connection.execute(insert(_changes).from_select(["face_key", "space"], every))
+
+    def changes(self, most: int) -> list[Change]:
+        """The oldest entries, and the present state of what they tell of."""
+        query = (
+            select(_changes, subjects.c.collection_key, embeddings.c.vector)
+            .outerjoin_from(
+                _changes,
+                embeddings,
+                (embeddings.c.face_key == _changes.c.face_key)
+                & (embeddings.c.space == _changes.c.space),
+            )
+            .outerjoin(faces, faces.c.key == embeddings.c.face_key)
+            .outerjoin(subjects)
+            .order_by(_changes.c.key)
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            return [
+                Change(
+                    row.key,
+                    row.face_key,
+                    row.space,
+                    None if row.vector is None else (row.collection_key, _vector(row.vector)),
+                )
+                for row in connection.execute(query)
+            ]
+
+    def followed(self, changes: Sequence[Change]) -> None:
+        """Forget entries that the index has followed."""
+        keys = [change.key for change in changes]
+        with self._database.writing() as connection:
+            connection.execute(delete(_changes).where(_changes.c.key.in_(keys)))
+
+
+def _vector(stored: bytes) -> Embedding:
+    return np.frombuffer(stored, np.float32)

@@ -1,0 +1,192 @@
+"""Indexes in Milvus, which all processes that have the gallery open search and keep up to date.
+
+The database logs what changed (see `change_log`). Whoever changes the gallery follows the log
+before it answers, and whoever comes next first follows what is left of it, if the one before
+died. So what was acknowledged is found by all, at once.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+
+from pymilvus import MilvusClient
+
+from recognizer_service.gallery.caches.change_log import Change, ChangeLog
+from recognizer_service.gallery.databases import Database
+from recognizer_service.gallery.databases.location import Milvus
+from recognizer_service.gallery.embeddings import check_embedded
+from recognizer_service.gallery.indexes import FaceIndex
+from recognizer_service.gallery.indexes.milvus import (
+    MilvusFaces,
+    MilvusIndex,
+    answering,
+    connect,
+)
+from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
+from shared.errors import FailedPrecondition
+
+_CHANGES_AT_ONCE = 1024
+
+
+class SharedCache:
+    """One Milvus collection per embedding space, and an alias for the one served; see `Cache`."""
+
+    def __init__(
+        self,
+        database: Database,
+        milvus: Milvus,
+        space: str,
+        client: MilvusClient | None = None,
+    ) -> None:
+        """Connect.
+
+        Args:
+            database: what they follow.
+            milvus: where they are.
+            space: which is searched.
+            client: a connection that there is already.
+
+        Raises:
+            Unavailable: as `connect`.
+        """
+        self.space = space
+        self._database = database
+        self._milvus = milvus
+        self._client = client or connect(milvus)
+        self._log = ChangeLog(database)
+
+    def __len__(self) -> int:
+        """How many faces they hold."""
+        return self._faces(self.space).count()
+
+    def index_of(self, collection_key: int) -> FaceIndex:
+        """The index of a collection."""
+        return MilvusIndex(self._faces(self.space), collection_key, self._follow)
+
+    def drop(self, collection_key: int) -> None:
+        """Forget a collection that was deleted: the log tells of each of its faces."""
+        del collection_key
+        self._follow()
+
+    def open(self) -> None:
+        """Make what is missing, and follow what a crash left; see `Cache`."""
+        with self._database.exclusive:
+            if not self._log.is_kept():
+                with self._database.reading() as connection:
+                    check_embedded(connection, self.space)
+                self._log.begin(self.space)
+            self._check_space()
+            if not self._faces(self.space).exist():
+                self._log.note_all(self.space)
+                self._make(self.space)
+            self._point_alias()
+        more = True
+        while more:
+            with self._database.exclusive:  # a portion at a time: others may want to change things
+                more = self._follow_some()
+
+    def catch_up(self) -> None:
+        """Follow what a process left that died after its commit; see `Cache`."""
+        self.check_served()
+        self._follow()
+
+    def check_served(self) -> None:
+        """Raise EmbeddingSpaceChanged if another process serves another space since."""
+        served = self._log.served()
+        if served != self.space:
+            raise EmbeddingSpaceChanged(given=self.space, served=served)
+
+    def in_space(self, space: str) -> "SharedCache":
+        """Indexes of another space, in the same Milvus."""
+        return SharedCache(self._database, self._milvus, space, self._client)
+
+    def refresh(self) -> None:
+        """Follow the log, which tells of embeddings in all spaces."""
+        self._follow()
+
+    def serve(self) -> None:
+        """Let all processes search in this space; those in another have to change over."""
+        self._make(self.space)
+        self._log.serve(self.space)
+        self._point_alias()
+
+    def discard_others(self) -> None:
+        """Delete the Milvus collections of all other spaces."""
+        kept = self._faces(self.space).name
+        with answering():
+            for name in self._client.list_collections():
+                if name.startswith(f"{self._alias}_") and name != kept:
+                    self._client.drop_collection(name)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    @cached_property
+    def _alias(self) -> str:
+        """No two galleries in one Milvus have the same."""
+        return self._log.name()
+
+    def _faces(self, space: str) -> MilvusFaces:
+        # Milvus takes letters, digits and underscores for a name.
+        name = f"{self._alias}_{re.sub(r'[^0-9A-Za-z]', '_', space)}"
+        return MilvusFaces(self._client, name, self._milvus.index_type)
+
+    def _make(self, space: str) -> None:
+        indexed = self._faces(space)
+        if not indexed.exist():
+            indexed.create()
+
+    def _point_alias(self) -> None:
+        """For people and tools: it is how they find the collection that is served."""
+        name = self._faces(self.space).name
+        with answering():
+            aliases = self._client.list_aliases()["aliases"]
+            change = (
+                self._client.alter_alias if self._alias in aliases else (self._client.create_alias)
+            )
+            change(collection_name=name, alias=self._alias)
+
+    def _check_space(self) -> None:
+        """All processes serve one space: the first says which, if all faces are embedded in it."""
+        served = self._log.served()
+        if served == self.space:
+            return
+        if not self._database.is_alone():
+            raise FailedPrecondition(
+                "EMBEDDING_SPACE_MISMATCH",
+                f"other processes serve the gallery in embedding space {served}, and the model in "
+                f"use embeds in {self.space}: change one of them over, or serve the model of "
+                f"{served} too",
+                metadata={"gallery": served, "model": self.space},
+            )
+        with self._database.reading() as connection:
+            check_embedded(connection, self.space)
+        self._log.serve(self.space)
+
+    def _follow(self) -> None:
+        while self._follow_some():
+            pass
+
+    def _follow_some(self) -> bool:
+        """Follow the oldest entries of the log; whether there were any."""
+        changes = self._log.changes(_CHANGES_AT_ONCE)
+        of_space: dict[str, dict[int, Change]] = defaultdict(dict)
+        for change in changes:
+            of_space[change.space][change.face_key] = change  # all tell the same, the present
+        for space, latest in of_space.items():
+            self._apply(space, list(latest.values()))
+        if changes:
+            self._log.followed(changes)
+        return bool(changes)
+
+    def _apply(self, space: str, changes: Sequence[Change]) -> None:
+        indexed = self._faces(space)
+        gone = [change.face_key for change in changes if change.present is None]
+        present = {change.face_key: change.present for change in changes if change.present}
+        if present:
+            self._make(space)
+            indexed.put(present)
+        if gone and indexed.exist():  # a discarded space is not
+            indexed.remove(gone)
