@@ -12,9 +12,8 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from command_line.options import (
-    DEFAULT_GALLERY,
     Collection,
-    GalleryLocation,
+    GalleryOptions,
     RecognizerOptions,
     TlsOptions,
     with_options,
@@ -98,6 +97,7 @@ def snapshot(file: NewFile, *, gallery: GalleryFile = _GALLERY) -> None:
     typer.echo(f"copied {gallery} to {file}: {size:,} bytes")
 
 
+@with_options
 def reembed(
     *,
     to: Annotated[
@@ -109,7 +109,7 @@ def reembed(
             "--discard-old", help="Delete the embeddings of other models: no quick way back."
         ),
     ] = False,
-    gallery: GalleryLocation = DEFAULT_GALLERY,
+    gallery: GalleryOptions,
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     device: Annotated[str, typer.Option(help="Where inference runs: cpu or cuda.")] = "cpu",
@@ -129,8 +129,10 @@ def reembed(
     version = model.manifest.version
     embedder = CrossCodecEmbedder(MapDecoder(model, device=device), device=device)
 
+    location = gallery.location()
+
     def open_in(space: str) -> Gallery:
-        return Gallery(gallery, embedding_space=space)
+        return Gallery(location, embedding_space=space)
 
     with open_gallery(open_in, embedder.embedding_space) as opened:
         faces, seconds = _fill(opened, embedder)

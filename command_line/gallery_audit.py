@@ -8,8 +8,7 @@ import typer
 
 from command_line.errors import EXIT_FAILED
 from command_line.options import (
-    DEFAULT_GALLERY,
-    GalleryLocation,
+    GalleryOptions,
     RecognizerOptions,
     TlsOptions,
     with_options,
@@ -54,9 +53,10 @@ def audit(
     show_table(["time", "caller", "operation", "collection", "subject"], rows)
 
 
+@with_options
 def check(
     *,
-    gallery: GalleryLocation = DEFAULT_GALLERY,
+    gallery: GalleryOptions,
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family the gallery is served with.")] = (
         "default"
@@ -70,13 +70,13 @@ def check(
     from shared.model_directory import ModelDirectory
 
     space = ModelDirectory.load(models, family).manifest.embedding_space
-    found = check_gallery(gallery, embedding_space=space)
+    found = check_gallery(gallery.location(), embedding_space=space)
     for problem in found.problems:
         typer.echo(problem, err=True)
     if not found.ok:
-        typer.echo(f"{gallery}: {len(found.problems)} problems", err=True)
+        typer.echo(f"{gallery.name}: {len(found.problems)} problems", err=True)
         raise typer.Exit(EXIT_FAILED)
-    typer.echo(f"{gallery}: {found.subjects} subjects, {found.faces} faces, nothing is wrong")
+    typer.echo(f"{gallery.name}: {found.subjects} subjects, {found.faces} faces, nothing is wrong")
 
 
 def _operation_text(name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from pydantic import SecretStr
 
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
@@ -30,27 +31,51 @@ Largest = Annotated[
 Collection = Annotated[str, typer.Option(help="The gallery's collection.")]
 
 
-def _existing_gallery(text: str) -> "Location":
-    from recognizer_service.gallery.databases.location import parse_location
+@dataclass(frozen=True, slots=True)
+class GalleryOptions:
+    """Where a gallery is; a password is better told through the environment."""
 
-    location = parse_location(text)
-    if isinstance(location, Path) and not location.is_file():
-        raise typer.BadParameter(f"File '{text}' does not exist.")
-    return location
+    gallery: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|URL",
+            envvar="COMPACTFACE_RECOGNIZER_GALLERY",
+            help="The recognizer's database: a file, or a postgresql:// URL.",
+        ),
+    ] = "gallery.sqlite"
+    milvus: Annotated[
+        str,
+        typer.Option(
+            metavar="URI",
+            envvar="COMPACTFACE_RECOGNIZER_MILVUS",
+            help="Of the Milvus server, if it keeps the index.",
+        ),
+    ] = ""
+    milvus_token: Annotated[
+        str,
+        typer.Option(envvar="COMPACTFACE_RECOGNIZER_MILVUS_TOKEN", help="For that server."),
+    ] = ""
 
+    @property
+    def name(self) -> str:
+        """For messages: a URL may hold a password."""
+        return self.gallery if "://" not in self.gallery else "gallery"
 
-GalleryLocation = Annotated[
-    Any,
-    typer.Option(
-        parser=_existing_gallery,
-        metavar="FILE|URL",
-        envvar="COMPACTFACE_RECOGNIZER_GALLERY",
-        help="The recognizer's database: a file, or a postgresql:// URL.",
-    ),
-]
-"""A `Location`; one with a password is better told through the environment."""
+    def location(self) -> "Location":
+        """Of a gallery that exists, if it is a file."""
+        from recognizer_service.gallery.databases.location import Milvus, parse_location
 
-DEFAULT_GALLERY = "gallery.sqlite"
+        token = SecretStr(self.milvus_token) if self.milvus_token else None
+        try:
+            location = parse_location(
+                self.gallery, Milvus(self.milvus, token) if self.milvus else None
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        if isinstance(location, Path) and not location.is_file():
+            raise typer.BadParameter(f"File '{self.gallery}' does not exist.")
+        return location
+
 
 _Pem = Path | None
 

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service.batcher import Batcher
 from recognizer_service.changeover import Changeover
-from recognizer_service.gallery.databases.location import parse_location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
 from recognizer_service.gallery.opening import open_gallery
@@ -98,7 +97,7 @@ def _open_gallery(settings: RecognizerSettings, space: str) -> Gallery:
     """The gallery, in a space or else in the one that its faces were embedded in before."""
     return open_gallery(
         lambda space: Gallery(
-            parse_location(settings.gallery),
+            settings.location(),
             embedding_space=space,
             index=settings.index,
             faiss_threads=settings.faiss_threads,

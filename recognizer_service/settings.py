@@ -1,10 +1,16 @@
 """Settings of the recognizer service; those it shares with the encoder stand in `shared`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from recognizer_service.gallery.databases.location import (
+    Location,
+    Milvus,
+    MilvusIndexType,
+    parse_location,
+)
 from recognizer_service.gallery.indexes.growing import IndexForm
 from shared.service.settings import Port, ServiceSettings
 
@@ -22,6 +28,9 @@ class RecognizerSettings(ServiceSettings):
         repr=False,  # a URL may hold a password
         description="SQLite file, made if missing, or postgresql:// URL",
     )
+    milvus: str = Field("", description="URI of Milvus, to share a PostgreSQL gallery's index")
+    milvus_token: SecretStr | None = Field(None, description="user:password, or an API key")
+    milvus_index: MilvusIndexType = Field("FLAT", description="of indexes made from now on")
     audit_days: int = Field(365, ge=1, le=36500, description="how long audit events are kept")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where inference runs")
     torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")
@@ -34,3 +43,13 @@ class RecognizerSettings(ServiceSettings):
     max_batch_items: int = Field(64, ge=1, le=1024, description="items of one BatchIdentify")
     min_quality: float = Field(0.15, ge=0, le=1, description="below: nothing is concluded")
     stream_collection: str = Field("default", description="where streamed maps are stored")
+
+    def location(self) -> Location:
+        """Where the gallery is."""
+        milvus = Milvus(self.milvus, self.milvus_token, self.milvus_index) if self.milvus else None
+        return parse_location(self.gallery, milvus)
+
+    @model_validator(mode="after")
+    def _check_location(self) -> Self:
+        self.location()
+        return self

@@ -144,7 +144,7 @@ class PostgresDatabase:
         """Whether no other process has it open; under `exclusive`."""
         if not self._shared:
             return True
-        alone: bool = self._owner.scalar(select(func.pg_try_advisory_lock(_OWNER)))
+        alone = bool(self._owner.scalar(select(func.pg_try_advisory_lock(_OWNER))))
         if alone:  # the lock is ours twice now, shared and not
             self._owner.execute(select(func.pg_advisory_unlock(_OWNER)))
         return alone
