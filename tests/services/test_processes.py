@@ -16,6 +16,8 @@ from compactface.v1.encoder_pb2 import (
 )
 from compactface.v1.gallery_pb2 import EnrollResponse
 from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, StreamMapsRequest
+from recognizer_service.gallery.databases.location import Milvus
+from tests.postgres import PostgresServer
 from tests.services.asking import CAMERAS, enroll, identify, keep_sightings
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, until
@@ -121,6 +123,30 @@ async def assert_enrolled(recognizer: Process, expected: dict[str, CompactMap]) 
         answer = await identify(recognizer, "", face)
         assert answer.decision == IDENTIFY_DECISION_MATCH
         assert answer.candidates[0].subject_id == subject_id
+
+
+async def test_two_recognizers_share_a_gallery(
+    tiny_models: Path,
+    tmp_path: Path,
+    people: list[CompactMap],
+    postgres: PostgresServer,
+    milvus: Milvus,
+) -> None:
+    servers = postgres.create_database("two_recognizers")
+    settings = {
+        "models": tiny_models,
+        "gallery": servers.url.get_secret_value(),
+        "milvus": milvus.uri,
+    }
+    async with (
+        process("recognizer", tmp_path / "one.jsonl", **settings) as one,
+        process("recognizer", tmp_path / "other.jsonl", **settings) as other,
+    ):
+        await enroll(one, "", "ada", people[0])
+        await assert_enrolled(other, {"ada": people[0]})
+        await one.kill()
+        await enroll(other, "", "bob", people[1])
+        await assert_enrolled(other, {"ada": people[0], "bob": people[1]})
 
 
 async def test_no_forwarded_map_is_lost_when_the_recognizer_is_killed(
