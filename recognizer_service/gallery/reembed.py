@@ -127,7 +127,6 @@ class Spaces:
         if space == self.served:
             return
         cache = self._store.cache.in_space(space)
-        cache.refresh()
         with self._store.database.exclusive:
             cache.refresh()
             missing = self._face_count() - len(cache)

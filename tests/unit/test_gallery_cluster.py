@@ -9,10 +9,11 @@ from sqlalchemy import create_engine, text
 from recognizer_service.gallery.databases.location import Milvus, Servers, parse_location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.indexes.milvus import connect
+from recognizer_service.gallery.records import Enrolment
 from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
 from shared.errors import FailedPrecondition, Unavailable
 from tests.gallery_embedder import SeededEmbedder, probe
-from tests.gallery_faces import SPACE, embedding, person
+from tests.gallery_faces import SPACE, embedding, new_face, person
 from tests.milvus import running_milvus, server_program
 from tests.postgres import PostgresServer
 
@@ -75,6 +76,13 @@ def test_an_embedding_space_changed_on_one_is_not_searched_by_the_other(
     assert other.search("default", probe(1, "space-b"), count=1)[0].similarity > 0.999
     one.spaces.discard_others()
     assert other.check().problems == ()
+
+
+def test_an_empty_gallery_changes_its_space(replicas: tuple[Gallery, Gallery]) -> None:
+    for gallery in replicas:
+        gallery.spaces.serve("space-b")
+    replicas[0].enroll("default", Enrolment((new_face(1),), "ada"), space="space-b")
+    assert found(replicas[1], 1) == ["ada"]
 
 
 def test_who_opens_with_another_model_is_told_which_space_is_served(location: Servers) -> None:

@@ -10,14 +10,11 @@ class Cache(Protocol):
 
     Whoever changes the gallery holds `Database.exclusive`, and brings the copy up to date before
     it lets go.
-
-    Attributes:
-        space: of all embeddings in them; others are not compared with these.
     """
 
     @property
     def space(self) -> str:
-        """Of the embeddings."""
+        """Of all embeddings in them; others are not compared with these."""
 
     def __len__(self) -> int:
         """How many faces they hold."""
@@ -49,10 +46,10 @@ class Cache(Protocol):
         """Raise EmbeddingSpaceChanged if another process serves another space since."""
 
     def in_space(self, space: str) -> Self:
-        """Indexes of another space, to be filled by `refresh`."""
+        """Indexes of another space, as far as they can be filled while the gallery changes."""
 
     def refresh(self) -> None:
-        """Hold the faces that are embedded in their space, and no others."""
+        """Under `Database.exclusive`: hold the faces embedded in their space, and no others."""
 
     def serve(self) -> None:
         """Let all processes that share them search in their space from now on."""

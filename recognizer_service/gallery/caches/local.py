@@ -52,8 +52,10 @@ class LocalCache:
         self.refresh()
 
     def in_space(self, space: str) -> "LocalCache":
-        """Indexes of another space, to be filled by `refresh`."""
-        return LocalCache(self._database, space, self._open_index)
+        """Indexes of another space; see `Cache`."""
+        other = LocalCache(self._database, space, self._open_index)
+        other.refresh()
+        return other
 
     def refresh(self) -> None:
         """Hold the faces that are embedded in their space, and no others.

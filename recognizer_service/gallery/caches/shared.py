@@ -103,11 +103,11 @@ class SharedCache:
 
     def refresh(self) -> None:
         """Follow the log, which tells of embeddings in all spaces."""
+        self._make(self.space)
         self._follow()
 
     def serve(self) -> None:
         """Let all processes search in this space; those in another have to change over."""
-        self._make(self.space)
         self._log.serve(self.space)
         self._point_alias()
 
