@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
-    from recognizer_service.gallery.databases.location import Location
+    from recognizer_service.gallery.databases.location import Location, Milvus
 
 Photos = Annotated[
     list[Path],
@@ -55,6 +55,14 @@ class GalleryOptions:
         str,
         typer.Option(envvar="COMPACTFACE_RECOGNIZER_MILVUS_TOKEN", help="For that server."),
     ] = ""
+    milvus_index: Annotated[
+        str,
+        typer.Option(
+            metavar="FLAT|HNSW|DISKANN",
+            envvar="COMPACTFACE_RECOGNIZER_MILVUS_INDEX",
+            help="Of an index that has to be made.",
+        ),
+    ] = "FLAT"
 
     @property
     def name(self) -> str:
@@ -63,18 +71,29 @@ class GalleryOptions:
 
     def location(self) -> "Location":
         """Of a gallery that exists, if it is a file."""
-        from recognizer_service.gallery.databases.location import Milvus, parse_location
+        from recognizer_service.gallery.databases.location import parse_location
 
-        token = SecretStr(self.milvus_token) if self.milvus_token else None
         try:
-            location = parse_location(
-                self.gallery, Milvus(self.milvus, token) if self.milvus else None
-            )
+            location = parse_location(self.gallery, self._milvus())
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         if isinstance(location, Path) and not location.is_file():
             raise typer.BadParameter(f"File '{self.gallery}' does not exist.")
         return location
+
+    def _milvus(self) -> "Milvus | None":
+        from recognizer_service.gallery.databases.location import (
+            MILVUS_INDEX_TYPES,
+            Milvus,
+        )
+
+        if self.milvus_index not in MILVUS_INDEX_TYPES:
+            raise ValueError(
+                f"milvus-index is {self.milvus_index!r}; it must be one of "
+                f"{', '.join(MILVUS_INDEX_TYPES)}"
+            )
+        token = SecretStr(self.milvus_token) if self.milvus_token else None
+        return Milvus(self.milvus, token, self.milvus_index) if self.milvus else None
 
 
 _Pem = Path | None

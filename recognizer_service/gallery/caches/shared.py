@@ -144,7 +144,7 @@ class SharedCache:
         with answering():
             aliases = self._client.list_aliases()["aliases"]
             change = (
-                self._client.alter_alias if self._alias in aliases else (self._client.create_alias)
+                self._client.alter_alias if self._alias in aliases else self._client.create_alias
             )
             change(collection_name=name, alias=self._alias)
 

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from pydantic import SecretStr
 
 MilvusIndexType = Literal["FLAT", "HNSW", "DISKANN"]
 """How Milvus searches: exact, a graph in memory, or a graph on disk."""
+
+MILVUS_INDEX_TYPES: tuple[MilvusIndexType, ...] = get_args(MilvusIndexType)
 
 
 @dataclass(frozen=True, slots=True)

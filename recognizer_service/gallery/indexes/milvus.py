@@ -61,7 +61,7 @@ class MilvusFaces:
 
         Args:
             client: the connection.
-            name: of the Milvus collection, or of its alias.
+            name: of the Milvus collection.
             index_type: if it is made.
         """
         self.name = name
@@ -88,11 +88,6 @@ class MilvusFaces:
             self._client.create_collection(
                 self.name, schema=schema, index_params=index, consistency_level=_STRONG
             )
-
-    def drop(self) -> None:
-        """Delete the Milvus collection, if it is there."""
-        with answering():
-            self._client.drop_collection(self.name)
 
     def put(self, faces: Mapping[int, tuple[int, Embedding]]) -> None:
         """Add faces, or replace those that are there: by key, their collection and embedding."""
