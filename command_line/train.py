@@ -29,6 +29,10 @@ Start = Annotated[
     Path | None, typer.Option(exists=True, help="Run folder whose networks are the first guess.")
 ]
 Extractor = Annotated[Path, typer.Option(help="Run folder of stage 0 or 2.")]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(exists=True, help="ONNX file of the teacher, for recipes with teacher_weight."),
+]
 
 _RUNS = Path("build/training")
 _CACHE = _RUNS / "cache"
@@ -96,6 +100,7 @@ def codec(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
     out: Out = _RUNS / "codec",
+    teacher: Teacher = None,
     start: Start = None,
     photographs: Annotated[
         Path | None, typer.Option(help="Pictures to cut patches from, for the profiles that do.")
@@ -111,7 +116,9 @@ def codec(
 
     path = _recipe_path("codec", profile, recipe, smoke=smoke)
     if photographs is None:
-        _train_codec(path, cache, out, extractor=extractor, start=start, samples=samples)
+        _train_codec(
+            path, cache, out, extractor=extractor, teacher=teacher, start=start, samples=samples
+        )
         return
     _log()
     train_on_patches(photographs, read_recipe(PatchRecipe, path, **_changes(samples)), out)
@@ -143,6 +150,7 @@ def joint(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
     codec: Annotated[Path, typer.Option(help="Run folder of stage 1.")] = _RUNS / "codec",
+    teacher: Teacher = None,
     out: Out = _RUNS / "joint",
     profile: Profile = "default",
     recipe: RecipeFile = None,
@@ -151,7 +159,9 @@ def joint(
 ) -> None:
     """Stage 3: CompNet, RecNet and extractor together."""
     path = _recipe_path("joint", profile, recipe, smoke=smoke)
-    _train_codec(path, cache, out, extractor=extractor, start=codec, samples=samples)
+    _train_codec(
+        path, cache, out, extractor=extractor, teacher=teacher, start=codec, samples=samples
+    )
 
 
 @app.command()
@@ -190,6 +200,7 @@ def publish(
 def ablation(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
+    teacher: Teacher = None,
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = _RUNS / "ablation",
     report: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("report"),
     profile: Profile = "default",
@@ -209,6 +220,7 @@ def ablation(
         told,
         out,
         extractor=extractor,
+        teacher=teacher,
         report=report,
         threads=_CORES,
     )
@@ -220,6 +232,7 @@ def _train_codec(
     out: Path,
     *,
     extractor: Path,
+    teacher: Path | None,
     start: Path | None,
     samples: int | None,
 ) -> None:
@@ -231,7 +244,7 @@ def _train_codec(
     told = read_recipe(CodecRecipe, recipe, **_changes(samples))
     _log()
     faces, views = load_faces(cache), load_views(cache)
-    train_codec(faces, views, told, out, extractor=extractor, start=start)
+    train_codec(faces, views, told, out, extractor=extractor, teacher=teacher, start=start)
 
 
 def _recipe_path(stage: str, profile: str, recipe: Path | None, *, smoke: bool) -> Path:

@@ -11,8 +11,8 @@ are the symbols themselves, in one of two layouts:
     one row of gray samples of the fewest bits (1, 2, 4 or 8) that hold L levels: channel after
     channel, each from its top row to its bottom row, left to right; the symbol of channel c at
     (y, x) is sample (c * height + y) * width + x. One filter byte in all. A format may spare
-    the last few, which a map then lacks, and which are 0 to its reader: a budget of bytes need
-    not be a multiple of a channel.
+    symbols at the end, which a map then lacks, and which are 0 to its reader: a small map may
+    be the beginning of a large one.
 
 PNG decoders stretch gray to eight bits, so Pillow shows two-bit symbols 0..3 as 0, 85, 170, 255
 and four-bit symbols times 17. `unpack` returns the symbols.
@@ -45,7 +45,7 @@ class MapFormat:
         width: columns of a channel.
         levels: L, 2 to 256; symbols are 0 to L-1.
         layout: `rgb8` or `row`.
-        spared: symbols at the end that are not sent, fewer than a channel has; none for `rgb8`.
+        spared: symbols at the end that are not sent, not all of them; none for `rgb8`.
 
     Raises:
         ValueError: a value out of its range, or maps that could exceed 4096 bytes.
@@ -68,7 +68,7 @@ class MapFormat:
             raise ValueError(f"{self.levels} levels; 2 to {_MAX_LEVELS} fit into a sample")
         if self.layout == "rgb8" and self.channels != _RGB_CHANNELS:
             raise ValueError(f"{self.channels} channels; layout rgb8 has {_RGB_CHANNELS}")
-        limit = 0 if self.layout == "rgb8" else self.height * self.width - 1
+        limit = 0 if self.layout == "rgb8" else self.channels * self.height * self.width - 1
         if not 0 <= self.spared <= limit:
             raise ValueError(f"{self.spared} symbols spared; 0 to {limit} can be")
         largest = self.geometry.largest_file_bytes

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from shared.evaluation.panel import NOBODY, Panel
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import CodedMap, MapDecoder
-from shared.model_directory import UNCOMPRESSED, ModelDirectory
+from shared.model_directory import ONNX_FILE, UNCOMPRESSED, ModelDirectory
 
 BATCH = 64
 """Faces held in memory at once."""
@@ -81,6 +82,7 @@ class Pipeline:
             point: OnnxCropEncoder(model, point, threads=threads)
             for point in points or model.manifest.codecs
         }
+        self._compnets = {point: model.codec_path(point, ONNX_FILE) for point in self._encoders}
         self._decoder = MapDecoder(model)
         self._panel = panel
         self._cache = cache
@@ -109,8 +111,12 @@ class Pipeline:
     def _embed_crops(self, crops: Faces) -> Embedded:
         maps: dict[str, list[CodedMap]] = {}
         sizes = {}
+        latents: dict[Path, NDArray[np.float32]] = {}
         for point, encoder in self._encoders.items():
-            files = encoder.encode(crops)
+            shared = self._compnets[point]
+            if shared not in latents:
+                latents[shared] = encoder.latents(crops)
+            files = encoder.pack(latents[shared])
             sizes[point] = np.array([len(png) for png in files], np.int64)
             codec_id = encoder.codec_id
             maps[point] = [(codec_id, self._decoder.unpack(codec_id, png)) for png in files]

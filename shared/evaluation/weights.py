@@ -23,7 +23,7 @@ def weights_sha256(model: ModelDirectory, point: str | None) -> str:
     The sha256 of the four files' hexadecimal digests in a row: extractor, CompNet, RecNet and
     CompNet's ONNX form. Other operating points of the model do not change it.
     """
-    codec = point or model.manifest.default_point
+    codec = model.manifest.networks_of(point or model.manifest.default_point)
     names = [codec_file(codec, name) for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE)]
     digests = [model.manifest.files[name] for name in (EXTRACTOR_FILE, *names)]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

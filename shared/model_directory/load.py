@@ -85,7 +85,8 @@ class ModelDirectory:
     def codec_path(self, point: str | None, name: str) -> Path:
         """A file of an operating point (None: the default), e.g. "compnet.onnx"."""
         self.codec(point)
-        return self.path / codec_file(point or self.manifest.default_point, name)
+        owner = self.manifest.networks_of(point or self.manifest.default_point)
+        return self.path / codec_file(owner, name)
 
 
 def current_version(models: Path, family: str) -> str:

@@ -95,9 +95,11 @@ class CodecConfig(Record):
         levels: L of equation 1; symbols are 0 to L - 1.
         layout: how symbols lie in the PNG ("rgb8" or "row").
         widths: channels of CompNet's first four convolutions; RecNet mirrors them.
-        face_width: width of the sphere20 whose first stages CompNet begins with, in networks
-            made for faces (`shared.models.face_codec`); None for the paper's.
-        spared: symbols at the end of the last channel that are not sent.
+        face_width: width of the sphere20 that CompNet begins with, in networks made for faces
+            (`shared.models.face_codec`); None for the paper's.
+        spared: symbols at the end of a map that are not sent.
+        networks: operating point whose networks these are, of the same sizes, where several
+            share them; None for networks of its own.
         height: rows of the map.
         width: columns of the map.
     """
@@ -108,8 +110,14 @@ class CodecConfig(Record):
     widths: tuple[Width, Width, Width, Width]
     face_width: float | None = Field(default=None, gt=0, le=4)
     spared: int = Field(default=0, ge=0)
+    networks: Name | None = None
     height: Literal[14] = 14
     width: Literal[12] = 12
+
+    @property
+    def sizes(self) -> tuple[object, ...]:
+        """What the shapes of the networks' weights follow from."""
+        return self.channels, self.widths, self.face_width, self.levels
 
     @property
     def map_format(self) -> MapFormat:
@@ -124,8 +132,12 @@ class CodecConfig(Record):
         )
 
     def described(self) -> dict[str, JsonValue]:
-        """What the codec id depends on; as ever for those of the first version."""
-        config = self.model_dump(mode="json", include=set(CodecConfig.model_fields))
+        """What the codec id depends on; as ever for those of the first version.
+
+        Where its networks are kept is not part of it.
+        """
+        fields = set(CodecConfig.model_fields) - {"networks"}
+        config = self.model_dump(mode="json", include=fields)
         later = {"face_width": None, "spared": 0}
         return {name: value for name, value in config.items() if value != later.get(name, ...)}
 
@@ -171,7 +183,18 @@ class ModelDescription(Record):
             raise ValueError(f"default_point {self.default_point!r} is none of: {points}")
         for codec in self.codecs.values():
             _ = codec.map_format  # which refuses combinations that no PNG can hold
+        for point, codec in self.codecs.items():
+            owner = self.codecs.get(codec.networks or point)
+            if owner is None or owner.networks or owner.sizes != codec.sizes:
+                raise ValueError(
+                    f"{point!r} shares the networks of {codec.networks!r}, which is no operating "
+                    "point with networks of its own, of the same sizes"
+                )
         return self
+
+    def networks_of(self, point: str) -> str:
+        """The operating point under whose name the networks of `point` are kept."""
+        return self.codecs[point].networks or point
 
 
 class Manifest(ModelDescription):
@@ -214,7 +237,8 @@ def codec_file(point: str, name: str) -> str:
 def expected_files(description: ModelDescription) -> list[str]:
     """Every file of such a model besides manifest.json, sorted."""
     names = (COMPNET_FILE, RECNET_FILE, ONNX_FILE)
-    codecs = [codec_file(point, name) for point in description.codecs for name in names]
+    owners = {description.networks_of(point) for point in description.codecs}
+    codecs = [codec_file(owner, name) for owner in owners for name in names]
     return sorted([EXTRACTOR_FILE, *codecs])
 
 
@@ -224,10 +248,10 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
     It hashes CompNet and RecNet (as stored), quantizer, layout, input normalisation and
     alignment template: whatever changes the map of a crop, or what a map is decoded to.
     """
-    codec = description.codecs[point]
+    codec, owner = description.codecs[point], description.networks_of(point)
     return _short_hash(
-        compnet=files[codec_file(point, COMPNET_FILE)],
-        recnet=files[codec_file(point, RECNET_FILE)],
+        compnet=files[codec_file(owner, COMPNET_FILE)],
+        recnet=files[codec_file(owner, RECNET_FILE)],
         codec=codec.described(),
         normalisation=description.normalisation.model_dump(mode="json"),
         alignment=description.alignment.model_dump(mode="json"),

@@ -2,11 +2,18 @@
 
 The paper's CompNet and RecNet are convolutional: every place of the map is written and read in
 the same way. In an aligned crop each place has its own meaning, and what tells people apart is
-spread over all of them. These networks begin as the paper's, and have dense layers beside the
-convolutions next to the map, so that every bit can speak of the whole face.
+spread over all of them. So CompNet is first of all a face extractor, whose answer it writes into
+the map beside what the face looks like, and RecNet reads the whole map before it paints.
+
+One pair of networks serves every operating point of a family: a smaller map is the beginning of
+a larger one.
 """
 
+import math
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from shared.models.compnet import CompNet, Widths
 from shared.models.recnet import RecNet, growing_layers
@@ -14,61 +21,105 @@ from shared.models.residual import ResidualBlock
 from shared.models.sphere20 import sphere_stages, stage_channels
 
 MAP_HEIGHT, MAP_WIDTH = 14, 12
-_STAGES = 3
+PLACES = MAP_HEIGHT * MAP_WIDTH
+IDENTITY = 128
+"""Numbers of the identity that CompNet writes into the map."""
+
+_BLOCK = 8
+_SEEN = 96
+_THIN = 32
 _HIDDEN = 128
-_THIN = 16
+_READ = 256
+_SPREAD = 16
 _BLOCKS = 3
+_STAGES_BEFORE_MAP = 3
+# With identities of length 1, tanh of this times a random direction fills four levels evenly.
+_FRAME_GAIN = 1.2
 
 
-class Dense(nn.Module):
-    """From a vector, through a hidden layer, to features for every place of the map.
+class Identity(nn.Module):
+    """What an extractor makes of a face and of its mirror image, added, of length 1.
 
-    The last layer starts at zero: what trains beside it comes first.
+    Both, since the sum errs less than either; see `Embedder`.
     """
 
-    def __init__(self, size: int, channels: int) -> None:
+    def __init__(self, *, width: float) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(size, _HIDDEN), nn.PReLU(_HIDDEN))
-        self.spread = nn.Linear(_HIDDEN, channels * MAP_HEIGHT * MAP_WIDTH)
-        self.unflatten = nn.Unflatten(1, (channels, MAP_HEIGHT, MAP_WIDTH))
-        nn.init.zeros_(self.spread.weight)
-        nn.init.zeros_(self.spread.bias)
+        self.stages = sphere_stages(width=width)
+        self.before = self._layers_of(_STAGES_BEFORE_MAP)
+        self.embed = nn.Linear(stage_channels(3, width=width) * (PLACES // 4), IDENTITY)
 
-    def forward(self, vector: Tensor) -> Tensor:
-        """(N, size) -> (N, channels, 14, 12)."""
-        features: Tensor = self.unflatten(self.spread(self.hidden(vector)))
-        return features
+    def _layers_of(self, stages: int) -> int:
+        halvings = [n for n, layer in enumerate(self.stages) if isinstance(layer, nn.Conv2d)]
+        return halvings[stages]
+
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, 112, 96) -> identities (N, 128), and the third stage's features (N, C, 14, 12)."""
+        both = torch.cat([crop, crop.flip(-1)])
+        features = self.stages[: self.before](both)
+        embedded = self.embed(self.stages[self.before :](features).flatten(1)).float()
+        one, other = functional.normalize(embedded).unflatten(0, (2, -1)).unbind()
+        return functional.normalize(one + other), _scaled(features.unflatten(0, (2, -1))[0])
+
+
+def _scaled(features: Tensor) -> Tensor:
+    """(N, C, H, W) with a mean square of 1: without normalisation, features grow as they like."""
+    square = features.float().square().mean((1, 2, 3), keepdim=True)
+    return (features * (square + 1e-6).rsqrt()).to(features.dtype)
 
 
 class FaceCompNet(nn.Module):
-    """The first stages of an extractor, then a convolution and a dense layer, added.
+    """An extractor, whose identity a dense layer spreads over the map, and what is seen beside it.
 
     ::
 
-        crop (3, 112, 96) -> three stages of sphere20 -+-> conv 3x3 ------------------+-> tanh
-                                                       +-> conv 3x3, half size, dense +
-                                                            -> map (C, 14, 12)
+        crop --+-> sphere20, face and mirror -+-> identity (128) -----------+-> dense --+
+               |                              +-> third stage (14, 12) -+   |           |
+               +-> blocks of 8x8 pixels, conv 3x3 ----------------------+---+-> conv ---+-> tanh
+                                                                        look, hidden        -> map
 
-    The stages start as those of the trained extractor: they know what identifies a face.
+    The extractor starts as the trained one; it knows what identifies a face.
     """
 
     def __init__(self, *, channels: int, width: float) -> None:
         super().__init__()
         self.width = width
-        seen = stage_channels(_STAGES - 1, width=width)
-        self.stages = sphere_stages(_STAGES, width=width)
-        self.project = nn.Conv2d(seen, channels, 3, padding=1)
-        self.gather = nn.Sequential(
-            nn.Conv2d(seen, 2 * _THIN, 3, stride=2, padding=1),
-            nn.PReLU(2 * _THIN),
-            nn.Flatten(),
+        seen = _SEEN + stage_channels(_STAGES_BEFORE_MAP - 1, width=width)
+        self.identity = Identity(width=width)
+        self.blocks = nn.Sequential(
+            nn.PixelUnshuffle(_BLOCK),
+            nn.Conv2d(3 * _BLOCK**2, _SEEN, 3, padding=1),
+            nn.PReLU(_SEEN),
         )
-        self.dense = Dense(2 * _THIN * (MAP_HEIGHT // 2) * (MAP_WIDTH // 2), channels)
+        self.project = nn.Conv2d(seen, channels, 3, padding=1)
+        self.look = nn.Sequential(
+            nn.Conv2d(seen, _THIN, 3, stride=2, padding=1),
+            nn.PReLU(_THIN),
+            nn.Flatten(),
+            nn.Linear(_THIN * (PLACES // 4), _HIDDEN),
+            nn.PReLU(_HIDDEN),
+        )
+        self.spread = nn.Linear(IDENTITY + _HIDDEN, channels * PLACES)
+        self.unflatten = nn.Unflatten(1, (channels, MAP_HEIGHT, MAP_WIDTH))
+        self._begin()
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Start with the identity in the first and third channel, and what is seen in the rest."""
+        nn.init.zeros_(self.spread.weight)
+        nn.init.zeros_(self.spread.bias)
+        for channel in (0, 2)[: self.project.out_channels]:
+            rows = slice(channel * PLACES, (channel + 1) * PLACES)
+            directions = functional.normalize(torch.randn(PLACES, IDENTITY))
+            self.spread.weight[rows, :IDENTITY] = _FRAME_GAIN * math.sqrt(IDENTITY) * directions
+            self.project.weight[channel].zero_()
 
     def forward(self, crop: Tensor) -> Tensor:
         """(N, 3, 112, 96) in [-1, 1] -> (N, C, 14, 12) in [-1, 1]."""
-        features = self.stages(crop)
-        latent: Tensor = (self.project(features) + self.dense(self.gather(features))).tanh()
+        identity, features = self.identity(crop)
+        seen = torch.cat([self.blocks(crop), features], 1)
+        everywhere = self.spread(torch.cat([identity.to(seen.dtype), self.look(seen)], 1))
+        latent: Tensor = (self.project(seen) + self.unflatten(everywhere)).tanh()
         return latent
 
 
@@ -77,18 +128,26 @@ class FaceRecNet(nn.Module):
 
     ::
 
-        map (C, 14, 12) -+-> conv 3x3 ---------------+-> three residual blocks -> deconv x2 ...
-                         +-> dense (16), conv 1x1 ---+        -> crop (3, 112, 96)
+        map (C, 14, 12) -+-> conv 3x3 ---------------------+-> three residual blocks -> deconv x2
+                         +-> dense (256, 16), conv 1x1 ----+        ... -> crop (3, 112, 96)
+
+    It paints from the beginning of a map as well: symbols that were not sent are 0 to it.
     """
 
-    def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, channels: int, widths: Widths, spared: int = 0, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         wide = widths[-1]
+        sent = torch.arange(channels * PLACES) < channels * PLACES - spared
+        self.sent: Tensor
+        self.register_buffer("sent", sent.view(channels, MAP_HEIGHT, MAP_WIDTH), persistent=False)
         self.widen = nn.Conv2d(channels, wide, 3, padding=1)
-        self.dense = nn.Sequential(
-            nn.Flatten(),
-            Dense(channels * MAP_HEIGHT * MAP_WIDTH, _THIN),
-            nn.Conv2d(_THIN, wide, 1, bias=False),
+        self.read = nn.Sequential(nn.Linear(channels * PLACES, _READ), nn.PReLU(_READ))
+        self.spread = nn.Sequential(
+            nn.Linear(_READ, _SPREAD * PLACES),
+            nn.Unflatten(1, (_SPREAD, MAP_HEIGHT, MAP_WIDTH)),
+            nn.Conv2d(_SPREAD, wide, 1, bias=False),
         )
         blocks = [ResidualBlock(wide, dropout=dropout) for _ in range(_BLOCKS)]
         self.blocks = nn.Sequential(nn.PReLU(wide), *blocks)
@@ -96,7 +155,9 @@ class FaceRecNet(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, C, 14, 12) in [-1, 1] -> (N, 3, 112, 96), nominally in [-1, 1], not clipped."""
-        crop: Tensor = self.grow(self.blocks(self.widen(latent) + self.dense(latent)))
+        sent = torch.where(self.sent, latent, 0)
+        features = self.widen(sent) + self.spread(self.read(sent.flatten(1)))
+        crop: Tensor = self.grow(self.blocks(features))
         return crop
 
 
@@ -105,7 +166,12 @@ AnyRecNet = RecNet | FaceRecNet
 
 
 def make_codec(
-    *, channels: int, widths: Widths, face_width: float | None, dropout: float = 0.0
+    *,
+    channels: int,
+    widths: Widths,
+    face_width: float | None,
+    spared: int = 0,
+    dropout: float = 0.0,
 ) -> tuple[AnyCompNet, AnyRecNet]:
     """Fresh networks: those above with `face_width` of an extractor, or the paper's if None."""
     if face_width is None:
@@ -115,5 +181,5 @@ def make_codec(
         )
     return (
         FaceCompNet(channels=channels, width=face_width),
-        FaceRecNet(channels=channels, widths=widths, dropout=dropout),
+        FaceRecNet(channels=channels, widths=widths, spared=spared, dropout=dropout),
     )

@@ -85,6 +85,7 @@ def run_ablation(
     out: Path,
     *,
     extractor: Path,
+    teacher: Path | None,
     report: Path,
     threads: int,
 ) -> None:
@@ -96,6 +97,7 @@ def run_ablation(
         recipe: the table.
         out: folder of run folders.
         extractor: folder of the run of stage 0.
+        teacher: its ONNX file; see `train_codec`.
         report: where the table goes, as JSON and as Markdown.
         threads: cores to judge with.
     """
@@ -106,7 +108,7 @@ def run_ablation(
             continue
         changed = CodecRecipe.model_validate(_merged(recipe.base.model_dump(), variant.changes))
         began = time.monotonic()
-        train_codec(faces, views, changed, run, extractor=extractor)
+        train_codec(faces, views, changed, run, extractor=extractor, teacher=teacher)
         seconds = time.monotonic() - began
         outcome = _judge(run, faces, changed, variant.says, seconds=seconds, threads=threads)
         judged.write_text(json.dumps(asdict(outcome), indent=2))

@@ -18,8 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.compact_map import Layout
+from shared.errors import InvalidTraining
 from shared.models.compnet import Widths
-from shared.models.face_codec import MAP_HEIGHT, MAP_WIDTH, FaceCompNet, make_codec
+from shared.models.face_codec import (
+    IDENTITY,
+    PLACES,
+    AnyCompNet,
+    AnyRecNet,
+    FaceCompNet,
+    Identity,
+    make_codec,
+)
 from shared.models.quantizer import quantize_straight_through
 from shared.training.extractor import Student, load_student
 from shared.training.faces import Faces
@@ -31,26 +40,39 @@ from shared.training.rate import entropy_bytes
 from shared.training.recipe import Recipe, Schedule
 from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
+from shared.training.teacher_module import TeacherModule
 from shared.training.views import Views
 
 UNCOMPRESSED = "uncompressed"
+_TEACHER_EVERY = 4
 
 
 class PointRecipe(Recipe):
-    """An operating point, and how much of the training it gets.
+    """An operating point: how much of a map is sent, and how much of the training it gets.
+
+    Attributes:
+        spared: symbols at the end of the map that are not sent.
+        share: of a batch, relative to the other points'.
+        target_bytes: mean size that the rate term steers to, for layouts whose size varies;
+            None for those whose size is fixed.
+    """
+
+    spared: NonNegativeInt = 0
+    share: float = Field(gt=0)
+    target_bytes: PositiveInt | None = None
+
+
+class NetworksRecipe(Recipe):
+    """The networks that all operating points of a run share.
 
     Attributes:
         channels: C of the compact map.
         levels: L of the quantizer.
         layout: of the PNG, see `shared.compact_map`.
         widths: of CompNet's first four convolutions (RecNet mirrors them).
-        face_width: width of the sphere20 whose first stages CompNet takes over from the
-            extractor, in common with the other points; None for the paper's networks.
-        spared: symbols at the end of the last channel that are not sent.
+        face_width: width of the sphere20 that CompNet takes over from the extractor; None for
+            the paper's networks.
         dropout: in the residual blocks.
-        share: of a batch, relative to the other points'.
-        target_bytes: mean size that the rate term steers to, for layouts whose size varies;
-            None for those whose size is fixed.
     """
 
     channels: PositiveInt
@@ -58,22 +80,22 @@ class PointRecipe(Recipe):
     layout: Layout
     widths: Widths
     face_width: float | None = Field(default=None, gt=0, le=4)
-    spared: NonNegativeInt = 0
     dropout: float = Field(ge=0, lt=1)
-    share: float = Field(gt=0)
-    target_bytes: PositiveInt | None = None
 
 
 class CodecRecipe(Recipe):
     """How stages 1 and 3 train.
 
     Attributes:
+        networks: what all operating points share.
         points: operating points by name.
         uncompressed: share of a batch that reaches the extractor as it is.
         mixed: share of a batch that is mixtures of two faces.
         faces: see `lessons.Kind`.
         quantize: round in training (straight through), or not at all as the paper did.
-        encoder_pace: learning rate of CompNet, relative to the schedule's; 0 freezes it.
+        identity_pace: learning rate of the extractor inside CompNet, relative to the schedule's;
+            0 freezes it, which saves most of CompNet's time; the paper's has none.
+        encoder_pace: of the rest of CompNet.
         decoder_pace: of RecNet.
         extractor_pace: of the extractor and its heads.
         distil_weight: weight of the cosine distance to the teacher.
@@ -84,14 +106,19 @@ class CodecRecipe(Recipe):
         map_weight: weight of the cosine distance between the teacher's embedding and what one
             linear layer, for training only, reads off the map. It tells CompNet at once which
             bits identify; by way of RecNet and extractor it learns that late.
+        teacher_weight: weight of the cosine distance between the teacher's embeddings of the
+            reconstruction and of the face. What persuades two networks is more likely a face
+            than what persuades the one that is trained along.
         schedule: see there.
     """
 
+    networks: NetworksRecipe
     points: dict[str, PointRecipe] = Field(min_length=1)
     uncompressed: NonNegativeFloat
     mixed: float = Field(ge=0, lt=1)
     faces: Kind
     quantize: Literal["straight_through", "none"]
+    identity_pace: NonNegativeFloat = 1.0
     encoder_pace: NonNegativeFloat
     decoder_pace: NonNegativeFloat
     extractor_pace: NonNegativeFloat
@@ -101,94 +128,63 @@ class CodecRecipe(Recipe):
     pixel_weight: NonNegativeFloat
     rate_weight: NonNegativeFloat = 0.0
     map_weight: NonNegativeFloat = 0.0
+    teacher_weight: NonNegativeFloat = 0.0
     schedule: Schedule
 
 
-class Codec(nn.Module):
-    """Crop -> quantized map -> crop: the left half of the paper's figure 8, with the rounding."""
-
-    def __init__(self, point: PointRecipe, *, quantize: bool) -> None:
-        super().__init__()
-        self._point = point
-        self._quantize = quantize
-        self.compnet, self.recnet = make_codec(
-            channels=point.channels,
-            widths=point.widths,
-            face_width=point.face_width,
-            dropout=point.dropout,
-        )
-
-    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, 3, 112, 96) in [-1, 1] -> its reconstruction, not clipped, its map, its excess bytes.
-
-        The excess is the share by which maps are larger than their target, at least 0.
-        """
-        latent = self.compnet(crop).float()
-        excess = latent.new_zeros(())
-        if self._point.target_bytes is not None:
-            size = entropy_bytes(latent, levels=self._point.levels)
-            excess = (size / self._point.target_bytes - 1).clamp(min=0)
-        if self._quantize:
-            latent = quantize_straight_through(latent, levels=self._point.levels)
-        if self._point.spared:
-            symbols = latent.flatten(1)
-            unsent = torch.full_like(symbols[:, : self._point.spared], -1)
-            kept = symbols[:, : -self._point.spared]
-            latent = torch.cat([kept, unsent], 1).view_as(latent)
-        return self.recnet(latent), latent, excess
+def make_networks(recipe: NetworksRecipe) -> tuple[AnyCompNet, AnyRecNet]:
+    """Fresh networks."""
+    return make_codec(
+        channels=recipe.channels,
+        widths=recipe.widths,
+        face_width=recipe.face_width,
+        dropout=recipe.dropout,
+    )
 
 
 class CodecTraining(nn.Module):
-    """Codecs before one extractor, and what is lost on the way through each."""
+    """CompNet and RecNet before an extractor, and what is lost on the way through each point.
 
-    def __init__(self, recipe: CodecRecipe, student: Student) -> None:
+    It is the left half of the paper's figure 8, with the rounding.
+    """
+
+    def __init__(
+        self, recipe: CodecRecipe, student: Student, teacher: TeacherModule | None = None
+    ) -> None:
         super().__init__()
-        rounds = recipe.quantize == "straight_through"
-        self.codecs = nn.ModuleDict(
-            {name: Codec(point, quantize=rounds) for name, point in recipe.points.items()}
-        )
-        size = MAP_HEIGHT * MAP_WIDTH
-        self.readers = nn.ModuleDict(
-            {
-                name: nn.Linear(point.channels * size, student.to_teacher.out_features)
-                for name, point in recipe.points.items()
-            }
-        )
-        self.student = student
         self._recipe = recipe
-        self._share_stages()
-
-    def _share_stages(self) -> None:
-        """Every `FaceCompNet` has the same stages: all points teach them, from the extractor's."""
-        shared: dict[float, nn.Sequential] = {}
-        for codec in self.codecs.values():
-            if isinstance(codec, Codec) and isinstance(codec.compnet, FaceCompNet):
-                compnet = codec.compnet
-                if compnet.width not in shared and compnet.width == self.student.shape["width"]:
-                    ours = self.student.extractor.stages[: len(compnet.stages)]
-                    compnet.stages.load_state_dict(ours.state_dict())
-                compnet.stages = shared.setdefault(compnet.width, compnet.stages)
+        # In a tuple, so that it is neither trained nor kept: it is not ours.
+        self.judges = (teacher,)
+        self.compnet, self.recnet = make_networks(recipe.networks)
+        size, answers = recipe.networks.channels * PLACES, student.to_teacher.out_features
+        self.readers = nn.ModuleDict({name: nn.Linear(size, answers) for name in recipe.points})
+        self.student = student
+        if isinstance(self.compnet, FaceCompNet):
+            _take_over(self.compnet.identity, student)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch: `crops` (N, 3, 112, 96), `target` (N, D), `label` (N,).
 
         The batch is dealt out to the operating points, and a part stays uncompressed.
         """
-        crops = batch["crops"]
+        crops, target = batch["crops"], batch["target"]
         sizes = self._deal(len(crops))
-        parts = dict(zip(sizes, torch.split(crops, list(sizes.values())), strict=True))
-        names = [name for name in parts if name in self.codecs]
-        pictures, maps, excesses = zip(*(self.codecs[n](parts[n]) for n in names), strict=True)
-        seen = torch.cat(pictures).to(crops.dtype)
-        rest = parts[UNCOMPRESSED]
-        embedding = self.student.extractor(torch.cat([seen, rest]))
+        coded = len(crops) - sizes[UNCOMPRESSED]
+        latent = self.compnet(crops[:coded]).float()
+        maps = self._sent(latent, sizes)
+        seen = self.recnet(maps).to(crops.dtype)
+        embedding = self.student.extractor(torch.cat([seen, crops[coded:]]))
+        answer = self._ask_teacher(seen)
         with torch.autocast(crops.device.type, enabled=False):
-            pixel = functional.mse_loss(seen.float(), crops[: len(seen)].float())
-            read = [self.readers[n](m.float().flatten(1)) for n, m in zip(names, maps, strict=True)]
+            parts = zip(
+                self.readers.values(), torch.split(maps.flatten(1), self._coded(sizes)), strict=True
+            )
+            read = [reader(part) for reader, part in parts]
             costs = {
-                "pixel": pixel,
-                "rate": torch.stack(excesses).mean(),
-                "map": cosine_loss(torch.cat(read), batch["target"][: len(seen)]),
+                "pixel": functional.mse_loss(seen.float(), crops[:coded].float()),
+                "rate": self._excess(latent, sizes),
+                "map": cosine_loss(torch.cat(read), target[:coded]),
+                "teacher": cosine_loss(answer.float(), target[:coded:_TEACHER_EVERY]),
             }
             return self._losses(embedding.float(), batch, costs, sizes)
 
@@ -200,6 +196,38 @@ class CodecTraining(nn.Module):
         starts = [0, *ends[:-1]]
         sizes = {name: end - start for name, start, end in zip(shares, starts, ends, strict=True)}
         return {**sizes, UNCOMPRESSED: n - ends[-1]}
+
+    def _coded(self, sizes: Mapping[str, int]) -> list[int]:
+        return [sizes[name] for name in self._recipe.points]
+
+    def _sent(self, latent: Tensor, sizes: Mapping[str, int]) -> Tensor:
+        """What RecNet sees of maps, whose order is that of the points: 0 for what is not sent."""
+        if self._recipe.quantize == "straight_through":
+            latent = quantize_straight_through(latent, levels=self._recipe.networks.levels)
+        symbols = latent[0].numel()
+        sent = torch.tensor([symbols - point.spared for point in self._recipe.points.values()])
+        per_map = sent.repeat_interleave(torch.tensor(self._coded(sizes))).to(latent.device)
+        order = torch.arange(symbols, device=latent.device)
+        kept = (order < per_map[:, None]).view_as(latent)
+        return torch.where(kept, latent, 0)
+
+    def _excess(self, latent: Tensor, sizes: Mapping[str, int]) -> Tensor:
+        """The mean share by which maps are larger than the target of their point, at least 0."""
+        total = latent.new_zeros(())
+        points = self._recipe.points.values()
+        for point, part in zip(points, torch.split(latent, self._coded(sizes)), strict=True):
+            if point.target_bytes is not None:
+                size = entropy_bytes(part, levels=self._recipe.networks.levels)
+                total = total + (size / point.target_bytes - 1).clamp(min=0)
+        return total / len(points)
+
+    def _ask_teacher(self, seen: Tensor) -> Tensor:
+        """The teacher's embeddings of some reconstructions: it costs twice what ours does."""
+        (teacher,) = self.judges
+        if teacher is None or not self._recipe.teacher_weight:
+            return seen.new_zeros(len(seen[::_TEACHER_EVERY]), self.student.to_teacher.out_features)
+        embedding: Tensor = teacher.to(seen.device)(seen[::_TEACHER_EVERY])
+        return embedding
 
     def _losses(
         self,
@@ -220,6 +248,7 @@ class CodecTraining(nn.Module):
             + recipe.pixel_weight * costs["pixel"]
             + recipe.rate_weight * costs["rate"]
             + recipe.map_weight * costs["map"]
+            + recipe.teacher_weight * costs["teacher"]
         )
         counts = [*sizes.values()]
         groups = zip(sizes, torch.split(answer, counts), torch.split(target, counts), strict=True)
@@ -229,16 +258,37 @@ class CodecTraining(nn.Module):
         return {"loss": loss, "relation": relation, "lmcl": lmcl, **costs, **per_point}
 
 
+@torch.no_grad()
+def _take_over(identity: Identity, student: Student) -> None:
+    """Have CompNet begin with what the extractor knows: its stages, and its answer to the teacher.
+
+    Nothing is taken over from an extractor of another width.
+    """
+    theirs = student.extractor.stages.state_dict()
+    shapes = {name: weight.shape for name, weight in identity.stages.state_dict().items()}
+    head = student.to_teacher.weight
+    if shapes != {name: weight.shape for name, weight in theirs.items()}:
+        return
+    identity.stages.load_state_dict(theirs)
+    # The teacher's space, turned so that its strongest directions come first.
+    _, strengths, directions = torch.linalg.svd(head, full_matrices=False)
+    strongest = (strengths[:, None] * directions)[:IDENTITY]
+    embed = student.extractor.embed
+    identity.embed.weight[: len(strongest)] = strongest @ embed.weight
+    identity.embed.bias[: len(strongest)] = strongest @ embed.bias
+
+
 class CodecStage:
     """What trains in stages 1 and 3, and how fast."""
 
     def __init__(self, lessons: Lessons, network: CodecTraining, recipe: CodecRecipe) -> None:
         self.lessons = lessons
         self.network = network
-        codecs = [codec for codec in network.codecs.values() if isinstance(codec, Codec)]
+        identity, encoder = _parts(network.compnet)
         self._groups = [
-            Group([codec.compnet for codec in codecs] + [network.readers], recipe.encoder_pace),
-            Group([codec.recnet for codec in codecs], recipe.decoder_pace),
+            Group(identity, recipe.identity_pace),
+            Group([*encoder, network.readers], recipe.encoder_pace),
+            Group([network.recnet], recipe.decoder_pace),
             Group([network.student], recipe.extractor_pace),
         ]
         for group in self._groups:
@@ -250,8 +300,17 @@ class CodecStage:
         return [group for group in self._groups if group.pace > 0]
 
     def heavy(self) -> Sequence[nn.Module]:
-        """Every codec and the extractor."""
-        return [*self.network.codecs.values(), self.network.student.extractor]
+        """Our networks; the teacher's thin layers are faster as they are."""
+        network = self.network
+        return [network.compnet, network.recnet, network.student.extractor]
+
+
+def _parts(compnet: AnyCompNet) -> tuple[list[nn.Module], list[nn.Module]]:
+    """CompNet's extractor, if it has one, and the rest of it."""
+    if not isinstance(compnet, FaceCompNet):
+        return [], [compnet]
+    rest = [part for part in compnet.children() if part is not compnet.identity]
+    return [compnet.identity], rest
 
 
 def train_codec(
@@ -261,6 +320,7 @@ def train_codec(
     out: Path,
     *,
     extractor: Path,
+    teacher: Path | None = None,
     start: Path | None = None,
 ) -> None:
     """Train stage 1 or 3, going on from `out` if it holds a checkpoint.
@@ -271,15 +331,22 @@ def train_codec(
         recipe: what to do.
         out: folder of the run.
         extractor: folder of the run of stage 0 (or 2).
+        teacher: its ONNX file, for a recipe that asks it about reconstructions.
         start: folder of an earlier run of stage 1 or 3 whose networks are the first guess.
 
     Raises:
-        InvalidTraining: `out` was begun with another recipe, or a folder holds no such run.
+        InvalidTraining: `out` was begun with another recipe, a folder holds no such run, or
+            the recipe needs a teacher.
     """
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
     student = load_student(extractor)
-    network = CodecTraining(recipe, student)
+    if recipe.teacher_weight and teacher is None:
+        raise InvalidTraining(
+            "NO_TEACHER", f"teacher_weight is {recipe.teacher_weight}; name the file by --teacher"
+        )
+    judge = TeacherModule(teacher) if recipe.teacher_weight and teacher is not None else None
+    network = CodecTraining(recipe, student, judge)
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:
         begin_with(network, averaged_weights(start))
@@ -290,22 +357,10 @@ def train_codec(
 
 
 def begin_with(network: CodecTraining, weights: Mapping[str, Tensor]) -> None:
-    """Take over the weights of an earlier run; an operating point it lacked starts from another.
-
-    Layers whose shape depends on the number of channels start afresh there.
-    """
-    donors = {name.split(".")[1] for name in weights if name.startswith("codecs.")}
+    """Take over the weights of an earlier run, but for those that had another shape."""
     own = network.state_dict()
-    for name, value in own.items():
-        candidates = [name]
-        if name.startswith("codecs."):
-            _, _, rest = name.split(".", 2)
-            candidates += [f"codecs.{donor}.{rest}" for donor in sorted(donors)]
-        for candidate in candidates:
-            if candidate in weights and weights[candidate].shape == value.shape:
-                own[name] = weights[candidate]
-                break
-    network.load_state_dict(own)
+    fitting = {n: w for n, w in weights.items() if n in own and own[n].shape == w.shape}
+    network.load_state_dict(own | fitting)
 
 
 def load_codecs(run: Path) -> tuple[CodecRecipe, CodecTraining]:

@@ -67,8 +67,9 @@ def export_model(
         models: folder of model families.
         description: its codecs have the names and sizes of `codecs` and `carried`.
         extractor: trained sphere20.
-        codecs: trained networks by operating point.
-        carried: operating points of other models, whose files, and so codec ids, stay as they are.
+        codecs: trained networks by operating point, of those that have networks of their own.
+        carried: operating points of other models, likewise, whose files, and so codec ids, stay
+            as they are.
         storage: how large weights are stored.
 
     Raises:

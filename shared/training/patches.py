@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.errors import InvalidTraining
-from shared.training.codec import Codec, PointRecipe
+from shared.training.codec import NetworksRecipe, make_networks
 from shared.training.faces import image_files
 from shared.training.loop import shuffled, train
 from shared.training.optimizers import Group
@@ -29,8 +29,7 @@ class PatchRecipe(Recipe):
     """How stage 1 trains on photographs.
 
     Attributes:
-        point: name of the operating point in the making.
-        codec: its networks; its share means nothing here.
+        networks: the networks in the making.
         size: side of a patch in pixels, a multiple of 8.
         patches: how many different ones are cut.
         degrees: largest rotation, either way.
@@ -38,8 +37,7 @@ class PatchRecipe(Recipe):
         schedule: see there.
     """
 
-    point: str
-    codec: PointRecipe
+    networks: NetworksRecipe
     size: int = Field(ge=16, multiple_of=8)
     patches: PositiveInt
     degrees: float = Field(ge=0, le=180)
@@ -96,11 +94,11 @@ def _photograph(data: bytes) -> Tensor:
 
 
 class PatchTraining(nn.Module):
-    """One codec and how far it is from the identity."""
+    """CompNet and RecNet, and how far they are from the identity."""
 
     def __init__(self, recipe: PatchRecipe) -> None:
         super().__init__()
-        self.codecs = nn.ModuleDict({recipe.point: Codec(recipe.codec, quantize=False)})
+        self.compnet, self.recnet = make_networks(recipe.networks)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Equation 2 of the paper: the squared error summed over pixels, per patch.
@@ -108,15 +106,14 @@ class PatchTraining(nn.Module):
         The paper's pixels reach from 0 to 1, ours from -1 to 1.
         """
         patches = batch["patches"]
-        (codec,) = self.codecs.values()
-        reconstruction, _, _ = codec(patches)
+        reconstruction = self.recnet(self.compnet(patches))
         error = (reconstruction.float() - patches.float()) / 2
         squares = error.square().sum((1, 2, 3))
         return {"loss": squares.mean(), "mse": error.square().mean()}
 
 
 class PatchStage:
-    """All of the codec learns."""
+    """Both networks learn."""
 
     def __init__(self, lessons: Patches, network: PatchTraining) -> None:
         self.lessons = lessons
@@ -127,8 +124,8 @@ class PatchStage:
         return [Group([self.network])]
 
     def heavy(self) -> Sequence[nn.Module]:
-        """The codec."""
-        return list(self.network.codecs.values())
+        """Both networks."""
+        return [self.network.compnet, self.network.recnet]
 
 
 def train_on_patches(photographs: Path, recipe: PatchRecipe, out: Path) -> None:

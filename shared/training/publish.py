@@ -26,7 +26,7 @@ from shared.model_directory import (
     ModelDirectory,
     publish_results,
 )
-from shared.training.codec import Codec, PointRecipe, load_codecs
+from shared.training.codec import load_codecs
 from shared.training.export import TrainedCodec, export_model
 from shared.training.faces import Faces
 from shared.training.run_folder import read_run
@@ -124,14 +124,23 @@ def store(
     if default_point not in recipe.points:
         known = ", ".join(recipe.points)
         raise InvalidTraining("NO_POINT", f"no operating point {default_point!r}; known: {known}")
-    codecs: dict[str, CodecConfig] = {n: _codec_config(p) for n, p in recipe.points.items()}
+    # The networks are kept under the name of the point that sends most of a map.
+    owner = min(recipe.points, key=lambda name: recipe.points[name].spared)
+    codecs = {
+        name: CodecConfig(
+            **recipe.networks.model_dump(exclude={"dropout"}),
+            spared=point.spared,
+            networks=None if name == owner else owner,
+        )
+        for name, point in recipe.points.items()
+    }
     others = dict(_carried_codecs(carried))
     description = ModelDescription(
         family=family,
         version=version,
         extractor=ExtractorConfig(width=network.student.shape["width"], mirrored=True),
         alignment=COSFACE_112X96,
-        codecs=codecs | {name: model.codec(point) for name, (model, point) in others.items()},
+        codecs=codecs | {name: _renamed(*other) for name, other in others.items()},
         default_point=default_point,
         provenance={
             "faces": len(split.train),
@@ -144,12 +153,8 @@ def store(
         models,
         description=description,
         extractor=network.student.extractor,
-        codecs={
-            name: TrainedCodec(codec.compnet, codec.recnet)
-            for name, codec in network.codecs.items()
-            if isinstance(codec, Codec)
-        },
-        carried=others,
+        codecs={owner: TrainedCodec(network.compnet, network.recnet)},
+        carried={n: o for n, o in others.items() if _renamed(*o).networks is None},
     )
 
 
@@ -167,7 +172,17 @@ def _carried_codecs(
         for point, codec in manifest.codecs.items():
             if codec.codec_id not in seen:
                 seen.add(codec.codec_id)
-                yield f"{point}-{manifest.version}", (model, point)
+                yield _carried_name(point, model), (model, point)
+
+
+def _carried_name(point: str, model: ModelDirectory) -> str:
+    return f"{point}-{model.manifest.version}"
+
+
+def _renamed(model: ModelDirectory, point: str) -> CodecConfig:
+    codec = model.codec(point)
+    owner = codec.networks and _carried_name(codec.networks, model)
+    return codec.model_copy(update={"networks": owner})
 
 
 def _calibration(
@@ -188,7 +203,3 @@ def _calibration(
         )
         for probe, enrolled in combinations_with_replacement(embeddings, 2)
     ]
-
-
-def _codec_config(point: PointRecipe) -> CodecConfig:
-    return CodecConfig(**point.model_dump(include=set(CodecConfig.model_fields)))

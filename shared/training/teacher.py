@@ -11,8 +11,8 @@ from shared.training.faces import PIXELS_FILE, TEACHER_FILE
 
 _BATCH = 64
 # ImageNet's statistics, with which the teacher was trained.
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class Teacher:
@@ -23,7 +23,7 @@ class Teacher:
 
     def embed(self, faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(N, 112, 112, 3) uint8 RGB -> (N, D) float32 unit vectors."""
-        normalised = np.asarray((faces / np.float32(255) - _MEAN) / _STD, np.float32)
+        normalised = np.asarray((faces / np.float32(255) - MEAN) / STD, np.float32)
         return self._network.embed(normalised.transpose(0, 3, 1, 2))
 
 

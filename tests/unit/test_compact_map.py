@@ -234,8 +234,8 @@ def test_an_impossible_format_cannot_be_built(
         MapFormat(channels, height, 12, levels, layout)
 
 
-@pytest.mark.parametrize(("layout", "spared"), [("row", -1), ("row", 14 * 12), ("rgb8", 1)])
-def test_a_format_spares_less_than_a_channel(layout: Layout, spared: int) -> None:
+@pytest.mark.parametrize(("layout", "spared"), [("row", -1), ("row", 3 * 14 * 12), ("rgb8", 1)])
+def test_a_format_spares_less_than_a_map(layout: Layout, spared: int) -> None:
     with pytest.raises(ValueError, match=f"{spared} symbols spared"):
         MapFormat(3, 14, 12, 256, layout, spared)
 

@@ -15,9 +15,8 @@ from shared.models.sphere20 import Sphere20
 from shared.training.export import TrainedCodec, export_model
 from tests.tiny_model import WIDTH, describe
 
-CONFIG = CodecConfig(
-    channels=4, levels=2, layout="row", widths=(4, 8, 8, 8), face_width=WIDTH, spared=24
-)
+WHOLE = CodecConfig(channels=4, levels=4, layout="row", widths=(4, 8, 8, 8), face_width=WIDTH)
+TINY = WHOLE.model_copy(update={"spared": 4 * 168 - 324, "networks": "whole"})
 
 
 @pytest.fixture(autouse=True)
@@ -27,40 +26,51 @@ def _one_thread() -> None:
 
 
 @torch.no_grad()
-def _networks() -> tuple[FaceCompNet, FaceRecNet]:
-    compnet, recnet = make_codec(channels=4, widths=CONFIG.widths, face_width=WIDTH)
+def _networks(spared: int = 0) -> tuple[FaceCompNet, FaceRecNet]:
+    compnet, recnet = make_codec(channels=4, widths=WHOLE.widths, face_width=WIDTH, spared=spared)
     assert isinstance(compnet, FaceCompNet)
     assert isinstance(recnet, FaceRecNet)
     return compnet.eval(), recnet.eval()
 
 
 @torch.no_grad()
-def _trained() -> tuple[FaceCompNet, FaceRecNet]:
-    """As training leaves them: the dense layers' last no longer zero."""
-    compnet, recnet = _networks()
-    for name, weight in [*compnet.named_parameters(), *recnet.named_parameters()]:
-        if "spread" in name:
-            weight.normal_(std=0.1)
-    return compnet, recnet
+def test_every_symbol_reaches_every_place() -> None:
+    latent = torch.zeros(2, 4, 14, 12)
+    latent[1, 0, 0, 0] = 1
+    _, recnet = _networks()
+    one, other = recnet(latent)
+    assert one.shape == (3, 112, 96)
+    assert bool((one[:, -8:, -8:] != other[:, -8:, -8:]).any())
 
 
 @torch.no_grad()
-def test_dense_layers_start_silent_and_then_reach_every_place() -> None:
-    latent = torch.zeros(2, 4, 14, 12)
-    latent[1, 0, 0, 0] = 1
-    for (_, recnet), reaches in ((_networks(), False), (_trained(), True)):
-        one, other = recnet(latent)
-        assert one.shape == (3, 112, 96)
-        assert bool((one[:, -8:, -8:] != other[:, -8:, -8:]).any()) is reaches
+def test_symbols_that_are_not_sent_do_not_matter() -> None:
+    _, recnet = _networks(spared=168 + 10)
+    latent = torch.rand(1, 4, 14, 12)
+    other = latent.clone()
+    other.view(-1)[-178:] = -1
+    assert torch.equal(recnet(latent), recnet(other))
+    other.view(-1)[-179] = -1
+    assert not torch.equal(recnet(latent), recnet(other))
+
+
+@torch.no_grad()
+def test_the_identity_of_a_mirror_image_is_the_same() -> None:
+    compnet, _ = _networks()
+    crops = torch.rand(3, 3, 112, 96) * 2 - 1
+    identity, _ = compnet.identity(crops)
+    mirrored, _ = compnet.identity(crops.flip(-1))
+    torch.testing.assert_close(identity, mirrored)
+    torch.testing.assert_close(identity.norm(dim=1), torch.ones(3))
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> ModelDirectory:
     return export_model(
         tmp_path,
-        description=describe(codecs={"tiny": CONFIG}, default_point="tiny"),
+        description=describe(codecs={"tiny": TINY, "whole": WHOLE}, default_point="tiny"),
         extractor=Sphere20(width=WIDTH),
-        codecs={"tiny": TrainedCodec(*_trained())},
+        codecs={"whole": TrainedCodec(*_networks())},
     )
 
 
@@ -73,6 +83,15 @@ def test_a_model_of_them_encodes_and_decodes(model: ModelDirectory) -> None:
     maps = [(codec, decoder.unpack(codec, file)) for file in files]
     assert decoder.reconstruct(maps).shape == crops.shape
     assert np.linalg.norm(decoder.embed(maps), axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_a_small_map_is_the_beginning_of_a_large_one(model: ModelDirectory) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 96, 3), dtype=np.uint8)
+    decoder = MapDecoder(model)
+    tiny, whole = (OnnxCropEncoder(model, point) for point in ("tiny", "whole"))
+    for small, large in zip(tiny.encode(crops), whole.encode(crops), strict=True):
+        sent = decoder.unpack(tiny.codec_id, small).reshape(-1)[:324]
+        np.testing.assert_array_equal(sent, decoder.unpack(whole.codec_id, large).reshape(-1)[:324])
 
 
 def test_their_weights_are_shipped_once_and_in_eight_bits(model: ModelDirectory) -> None:

@@ -13,14 +13,17 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from PIL import Image
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from command_line.main import app
 from shared.compact_map import MapFormat, pack, quantize
 from shared.errors import InvalidTraining
 from shared.model_directory import ModelDirectory
+from shared.models.face_codec import FaceCompNet
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import weights_to_bytes
+from shared.training.codec import CodecRecipe, CodecTraining
 from shared.training.extractor import ExtractorRecipe, load_student
 from shared.training.faces import cache_faces, load_faces, to_bytes
 from shared.training.rate import entropy_bytes
@@ -28,6 +31,7 @@ from shared.training.recipe import read_recipe, recipe_path
 from shared.training.run_folder import CHECKPOINT_FILE
 from shared.training.split import NOBODY, split_faces
 from shared.training.teacher import Teacher
+from shared.training.teacher_module import TeacherModule
 from shared.training.views import load_views, render
 
 PEOPLE, FACES_EACH = 40, 3
@@ -44,13 +48,15 @@ def _invented_face(person: int, number: int) -> Image.Image:
 
 def _teacher(path: Path) -> Path:
     """A linear network on an 8x8 thumbnail: near pictures have near embeddings."""
-    weights = np.random.default_rng(0).normal(size=(3 * 8 * 8, 16)).astype(np.float32)
+    coarse = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    weights = coarse.repeat(14, axis=2).repeat(14, axis=3) / 14**2
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 16])
     nodes = [
+        helper.make_node("Constant", [], ["shape"], value=shape),
         helper.make_node(
-            "AveragePool", ["input"], ["small"], kernel_shape=[14] * 2, strides=[14] * 2
+            "Conv", ["input", "weights"], ["answer"], pads=[0] * 4, strides=[1, 1], group=1
         ),
-        helper.make_node("Flatten", ["small"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["output"]),
+        helper.make_node("Reshape", ["answer", "shape"], ["output"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -148,16 +154,18 @@ def test_views_are_kept_with_the_teachers_answer_to_their_pixels(cache: Path) ->
 def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> None:
     folder = cache.parent
     codec, classifier, joint = (folder / stage for stage in ("codec", "classifier", "joint"))
-    told = ("--smoke", "--cache", cache, "--extractor")
-    _run("codec", *told, extractor, "--out", codec)
-    _run("classifier", *told, extractor, "--out", classifier)
-    _run("joint", *told, classifier, "--codec", codec, "--out", joint)
+    told = ("--smoke", "--cache", cache)
+    judged = ("--teacher", folder / "teacher.onnx")
+    _run("codec", *told, *judged, "--extractor", extractor, "--out", codec)
+    _run("classifier", *told, "--extractor", extractor, "--out", classifier)
+    _run("joint", *told, *judged, "--extractor", classifier, "--codec", codec, "--out", joint)
 
     runs = ("--run", extractor, "--run", codec, "--run", joint)
     _run("publish", "1", *runs, "--cache", cache, "--models", folder / "models")
 
     model = ModelDirectory.load(folder / "models", "default", "1")
     assert set(model.manifest.codecs) == {"tiny", "small", "standard", "fine"}
+    assert {path.parent.name for path in model.path.glob("codecs/*/*")} == {"fine"}
     assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
 
     _run("publish", "2", *runs, "--carry", "1", "--cache", cache, "--models", folder / "models")
@@ -192,7 +200,7 @@ def test_stage_one_of_the_paper_learns_pictures(tmp_path: Path) -> None:
 
     weights = torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)
     assert weights["step"] == 2
-    assert any(name.startswith("codecs.paper.compnet") for name in weights["average"])
+    assert any(name.startswith("compnet") for name in weights["average"])
 
 
 def test_a_run_that_was_stopped_ends_where_it_would_have_ended(cache: Path, tmp_path: Path) -> None:
@@ -288,3 +296,58 @@ def test_several_processes_train_together(cache: Path, tmp_path: Path) -> None:
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=110)
 
     assert torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)["step"] == 2
+
+
+def test_a_recipe_that_asks_the_teacher_needs_to_know_where_it_is(
+    cache: Path, extractor: Path, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(
+        app, ["train", "codec", "--smoke", "--cache", str(cache), "--extractor", str(extractor),
+              "--out", str(tmp_path / "run")]
+    )  # fmt: skip
+
+    assert result.exit_code == 1
+    assert "name the file by --teacher" in " ".join(result.output.split())
+
+
+def test_the_teacher_that_gradients_pass_through_says_what_its_file_says(cache: Path) -> None:
+    path = cache.parent / "teacher.onnx"
+    crops = load_faces(cache).pixels[:5, :, 8:104]
+    padded = np.pad(crops, ((0, 0), (0, 0), (8, 8), (0, 0)), mode="edge")
+
+    pictures = (torch.from_numpy(crops.copy()).permute(0, 3, 1, 2) / 127.5 - 1).requires_grad_()
+    answers = functional.normalize(TeacherModule(path)(pictures))
+    answers.sum().backward()
+
+    expected = Teacher(path, threads=1).embed(padded)
+    np.testing.assert_allclose(answers.detach().numpy(), expected, atol=1e-5)
+    assert pictures.grad is not None
+    assert pictures.grad.abs().sum() > 0
+
+
+def test_a_teacher_with_an_unknown_layer_is_refused_by_its_name(tmp_path: Path) -> None:
+    node = helper.make_node("Softmax", ["input"], ["output"])
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in node.input]
+    graph = helper.make_graph([node], "teacher", values, values)
+    onnx.save(helper.make_model(graph), tmp_path / "teacher.onnx")
+
+    with pytest.raises(InvalidTraining, match="a layer Softmax; supported are Conv"):
+        TeacherModule(tmp_path / "teacher.onnx")
+
+
+def test_compnet_begins_with_what_the_extractor_knows(extractor: Path) -> None:
+    """Identities are as near to one another as the extractor's answers to the teacher."""
+    student = load_student(extractor)
+    recipe = read_recipe(CodecRecipe, recipe_path("smoke", "codec"))
+    compnet = CodecTraining(recipe, student).compnet
+    assert isinstance(compnet, FaceCompNet)
+    crops = torch.rand(6, 3, 112, 96) * 2 - 1
+    with torch.no_grad():
+        # The last numbers answer to nothing: this teacher has 16, CompNet has room for 128.
+        compnet.identity.embed.weight[16:] = 0
+        compnet.identity.embed.bias[16:] = 0
+        identities, _ = compnet.identity(crops)
+        answers = functional.normalize(student.to_teacher(student.extractor(crops)))
+        mirrored = functional.normalize(student.to_teacher(student.extractor(crops.flip(-1))))
+    expected = functional.normalize(answers + mirrored)
+    torch.testing.assert_close(identities @ identities.T, expected @ expected.T, atol=1e-4, rtol=0)
