@@ -149,7 +149,9 @@ def classifier(
 def joint(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
-    codec: Annotated[Path, typer.Option(help="Run folder of stage 1.")] = _RUNS / "codec",
+    codec: Annotated[
+        Path, typer.Option(help="First guess: run folder of stage 1, or a model's version.")
+    ] = _RUNS / "codec",
     teacher: Teacher = None,
     out: Out = _RUNS / "joint",
     profile: Profile = "default",

@@ -1,6 +1,6 @@
 """The model directory: `<models>/<family>/<version>/`, verified on load, written at once."""
 
-from shared.model_directory.load import ModelDirectory, current_version
+from shared.model_directory.load import MANIFEST_FILE, ModelDirectory, current_version
 from shared.model_directory.manifest import (
     COMPNET_FILE,
     COSFACE_112X96,
@@ -23,6 +23,7 @@ __all__ = [
     "COMPNET_FILE",
     "COSFACE_112X96",
     "EXTRACTOR_FILE",
+    "MANIFEST_FILE",
     "ONNX_FILE",
     "RECNET_FILE",
     "UNCOMPRESSED",

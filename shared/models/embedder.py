@@ -21,13 +21,13 @@ class Embedder(nn.Module):
             mirrored: whether to embed the mirror image too, at twice the cost.
         """
         super().__init__()
-        self._network = network
+        self.network = network
         self._mirrored = mirrored
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, 112, 96) in [-1, 1] -> (N, 512) unit vectors."""
-        embeddings = functional.normalize(self._network(pictures))
+        embeddings = functional.normalize(self.network(pictures))
         if self._mirrored:
-            embeddings = embeddings + functional.normalize(self._network(pictures.flip(-1)))
+            embeddings = embeddings + functional.normalize(self.network(pictures.flip(-1)))
             embeddings = functional.normalize(embeddings)
         return embeddings

@@ -58,8 +58,8 @@ class Identity(nn.Module):
         both = torch.cat([crop, crop.flip(-1)])
         features = self.stages[: self.before](both)
         embedded = self.embed(self.stages[self.before :](features).flatten(1)).float()
-        one, other = functional.normalize(embedded).unflatten(0, (2, -1)).unbind()
-        return functional.normalize(one + other), _scaled(features.unflatten(0, (2, -1))[0])
+        one, other = torch.unflatten(functional.normalize(embedded), 0, (2, -1)).unbind()
+        return functional.normalize(one + other), _scaled(torch.unflatten(features, 0, (2, -1))[0])
 
 
 def _scaled(features: Tensor) -> Tensor:

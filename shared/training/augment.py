@@ -10,11 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from shared.training.faces import to_bytes
+from shared.training.faces import MARGIN, to_bytes
 
 CROP_HEIGHT, CROP_WIDTH = 112, 96
-_MARGIN = 8
-"""Columns that a 112x112 face has on either side of its 112x96 crop."""
 
 
 class Placement(NamedTuple):
@@ -56,7 +54,7 @@ def random_placement(n: int, *, device: torch.device) -> Placement:
 
 def cut_crops(faces: Tensor) -> Tensor:
     """(N, 3, 112, 112) -> the middle (N, 3, 112, 96) that the product uses."""
-    return faces[..., _MARGIN:-_MARGIN]
+    return faces[..., MARGIN:-MARGIN]
 
 
 def degrade(crops: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shared.training.extractor import Student, load_student
 from shared.training.faces import Faces
 from shared.training.lessons import Lessons
 from shared.training.loop import train
@@ -17,6 +16,7 @@ from shared.training.optimizers import Group
 from shared.training.recipe import Recipe, Schedule
 from shared.training.run_folder import begin
 from shared.training.split import split_faces
+from shared.training.student import Student, load_student
 from shared.training.views import NO_VIEWS
 
 

@@ -19,6 +19,8 @@ from torch.nn import functional
 
 from shared.compact_map import Layout
 from shared.errors import InvalidTraining
+from shared.inference.networks import load_compnet, load_extractor, load_recnet
+from shared.model_directory import MANIFEST_FILE, ModelDirectory
 from shared.models.compnet import Widths
 from shared.models.face_codec import (
     IDENTITY,
@@ -30,7 +32,6 @@ from shared.models.face_codec import (
     make_codec,
 )
 from shared.models.quantizer import quantize_straight_through
-from shared.training.extractor import Student, load_student
 from shared.training.faces import Faces
 from shared.training.lessons import Kind, Lessons
 from shared.training.loop import train
@@ -40,6 +41,7 @@ from shared.training.rate import entropy_bytes
 from shared.training.recipe import Recipe, Schedule
 from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
+from shared.training.student import Student, load_student
 from shared.training.teacher_module import TeacherModule
 from shared.training.views import Views
 
@@ -332,7 +334,8 @@ def train_codec(
         out: folder of the run.
         extractor: folder of the run of stage 0 (or 2).
         teacher: its ONNX file, for a recipe that asks it about reconstructions.
-        start: folder of an earlier run of stage 1 or 3 whose networks are the first guess.
+        start: folder of an earlier run of stage 1 or 3, or of a model's version, whose networks
+            are the first guess.
 
     Raises:
         InvalidTraining: `out` was begun with another recipe, a folder holds no such run, or
@@ -349,11 +352,31 @@ def train_codec(
     network = CodecTraining(recipe, student, judge)
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:
-        begin_with(network, averaged_weights(start))
-        shape["start"] = read_run(start)
+        weights, shape["start"] = _first_guess(start)
+        begin_with(network, weights)
     begin(out, recipe, shape)
     lessons = Lessons(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
     train(CodecStage(lessons, network, recipe), recipe.schedule, out)
+
+
+def _first_guess(start: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """The weights of a run or of a model's default operating point, and where they come from."""
+    if not (start / MANIFEST_FILE).is_file():
+        return averaged_weights(start), read_run(start)
+    version = start.resolve()
+    model = ModelDirectory.load(version.parents[1], version.parent.name, version.name)
+    cpu = torch.device("cpu")
+    networks = {
+        "compnet": load_compnet(model, None, cpu),
+        "recnet": load_recnet(model, None, cpu),
+        "student.extractor": load_extractor(model, cpu).network,
+    }
+    weights = {
+        f"{part}.{name}": weight
+        for part, network in networks.items()
+        for name, weight in network.state_dict().items()
+    }
+    return weights, {"model": f"{version.parent.name}/{version.name}"}
 
 
 def begin_with(network: CodecTraining, weights: Mapping[str, Tensor]) -> None:

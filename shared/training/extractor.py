@@ -13,17 +13,17 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from shared.errors import InvalidTraining
-from shared.models.lmcl import LargeMarginCosineLoss
-from shared.models.sphere20 import EMBEDDING_SIZE, Sphere20
 from shared.models.weights import load_weights
 from shared.training.faces import Faces
+from shared.training.heads import fit_heads
 from shared.training.lessons import Lessons
 from shared.training.loop import train
 from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.recipe import Recipe, Schedule
-from shared.training.run_folder import averaged_weights, begin, read_run
-from shared.training.split import split_faces
+from shared.training.run_folder import begin, read_run
+from shared.training.split import Split, split_faces
+from shared.training.student import Student, load_student
 from shared.training.views import Views
 
 
@@ -45,22 +45,6 @@ class ExtractorRecipe(Recipe):
     lmcl_weight: NonNegativeFloat
     margin: float = Field(ge=0, lt=1)
     schedule: Schedule
-
-
-class Student(nn.Module):
-    """Sphere20 with the two heads that only training needs."""
-
-    def __init__(self, *, width: float, teacher_size: int, classes: int, margin: float) -> None:
-        super().__init__()
-        self.shape = {
-            "width": width,
-            "teacher_size": teacher_size,
-            "classes": classes,
-            "margin": margin,
-        }
-        self.extractor = Sphere20(width=width)
-        self.to_teacher = nn.Linear(EMBEDDING_SIZE, teacher_size, bias=False)
-        self.lmcl = LargeMarginCosineLoss(classes=classes, size=EMBEDDING_SIZE, margin=margin)
 
 
 class Distillation(nn.Module):
@@ -112,7 +96,7 @@ def train_extractor(
         recipe: what to do.
         out: folder of the run.
         start: first guess: the folder of an earlier run on the same faces, or the
-            `extractor.safetensors` of a model, whose heads are then learned afresh; None starts
+            `extractor.safetensors` of a model, whose heads are then fitted to it; None starts
             from nothing.
 
     Raises:
@@ -128,13 +112,15 @@ def train_extractor(
     )
     shape: dict[str, Any] = dict(student.shape)
     if start is not None:
-        shape["start"] = _begin_with(student, start)
+        shape["start"] = _begin_with(student, start, faces, split, seed=recipe.schedule.seed)
     begin(out, recipe, shape)
     lessons = Lessons(faces, views, split, mixed=recipe.mixed)
     train(ExtractorStage(lessons, Distillation(student, recipe)), recipe.schedule, out)
 
 
-def _begin_with(student: Student, start: Path) -> dict[str, Any]:
+def _begin_with(
+    student: Student, start: Path, faces: Faces, split: Split, *, seed: int
+) -> dict[str, Any]:
     """Take over earlier weights; returns where they come from."""
     if start.is_dir():
         earlier = load_student(start)
@@ -147,15 +133,5 @@ def _begin_with(student: Student, start: Path) -> dict[str, Any]:
     content = start.read_bytes()
     load_weights(student.extractor, content)
     student.extractor.requires_grad_(True).train()
+    fit_heads(student, faces, split, seed=seed)
     return {"extractor_sha256": hashlib.sha256(content).hexdigest()}
-
-
-def load_student(run: Path) -> Student:
-    """The averaged student of a run of stage 0."""
-    shape = dict(read_run(run)["shape"])
-    shape.pop("start", None)
-    student = Student(**shape)
-    prefix = "student."
-    weights = averaged_weights(run)
-    student.load_state_dict({name.removeprefix(prefix): w for name, w in weights.items()})
-    return student

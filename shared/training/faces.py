@@ -21,7 +21,8 @@ from shared.face.detect import Detector, MtcnnDetector
 from shared.face.picture import PictureLimits, decode_picture, require_photo_size
 
 SIZE = 112
-_MARGIN = 8  # columns beside the crop of 112x96
+MARGIN = 8
+"""Columns that a 112x112 face has on either side of its 112x96 crop."""
 UNLABELLED = "unlabelled"
 PIXELS_FILE, NAMES_FILE, TEACHER_FILE = "faces.npy", "names.json", "teacher.npy"
 IMAGE_SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
@@ -106,7 +107,7 @@ def _aligned(data: bytes, detector: Detector) -> npt.NDArray[np.uint8] | None:
     except InvalidImage:
         return None
     found = detector.detect(picture)
-    return align(picture, found[0].landmarks, margin=_MARGIN) if found else None
+    return align(picture, found[0].landmarks, margin=MARGIN) if found else None
 
 
 def _write_pixels(raw: BinaryIO, path: Path, *, count: int) -> None:

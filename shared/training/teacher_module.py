@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.errors import InvalidTraining
+from shared.training.faces import MARGIN
 from shared.training.teacher import MEAN, STD
-
-_MARGIN = 8  # columns that the teacher's 112x112 has on either side of a crop
 
 Attributes = Mapping[str, Any]
 Operation = Callable[[list[Tensor], Attributes], Tensor]
@@ -90,7 +89,7 @@ class TeacherModule(nn.Module):
     def _embed(self, crops: Tensor) -> Tensor:
         # Not `functional.pad`: compiled, its gradient has strides that torch does not expect.
         left, right = (
-            edge.expand(-1, -1, -1, _MARGIN) for edge in (crops[..., :1], crops[..., -1:])
+            edge.expand(-1, -1, -1, MARGIN) for edge in (crops[..., :1], crops[..., -1:])
         )
         faces = torch.cat([left, crops, right], 3)
         values = {name: getattr(self, buffer) for name, buffer in self._names.items()}

@@ -13,6 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from PIL import Image
+from torch import nn
 from torch.nn import functional
 from typer.testing import CliRunner
 
@@ -23,13 +24,16 @@ from shared.model_directory import ModelDirectory
 from shared.models.face_codec import FaceCompNet
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import weights_to_bytes
+from shared.training.augment import cut_crops
 from shared.training.codec import CodecRecipe, CodecTraining
-from shared.training.extractor import ExtractorRecipe, load_student
-from shared.training.faces import cache_faces, load_faces, to_bytes
+from shared.training.extractor import ExtractorRecipe
+from shared.training.faces import cache_faces, load_faces, to_bytes, to_tensor
+from shared.training.heads import fit_heads
 from shared.training.rate import entropy_bytes
 from shared.training.recipe import read_recipe, recipe_path
 from shared.training.run_folder import CHECKPOINT_FILE
 from shared.training.split import NOBODY, split_faces
+from shared.training.student import Student, load_student
 from shared.training.teacher import Teacher
 from shared.training.teacher_module import TeacherModule
 from shared.training.views import load_views, render
@@ -168,6 +172,9 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     assert {path.parent.name for path in model.path.glob("codecs/*/*")} == {"fine"}
     assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
 
+    resumed = ("--extractor", extractor, "--codec", model.path, "--out", folder / "resumed")
+    _run("joint", *told, *judged, *resumed, "--samples", 8)
+
     _run("publish", "2", *runs, "--carry", "1", "--cache", cache, "--models", folder / "models")
     newer = ModelDirectory.load(folder / "models", "default", "2").manifest
     camera_codec = model.codec("tiny").codec_id
@@ -185,6 +192,30 @@ def test_training_may_start_from_the_extractor_of_a_model(cache: Path, tmp_path:
     after = load_student(tmp_path / "run").extractor.state_dict()
     for name, weight in trained.state_dict().items():
         torch.testing.assert_close(after[name], weight, atol=0.02, rtol=0.02)
+
+
+def test_heads_are_fitted_to_an_extractor_that_is_there_already(cache: Path) -> None:
+    """This one sees thumbnails, as the teacher does; half the training faces have no label."""
+    torch.manual_seed(0)
+    faces = load_faces(cache)
+    split = split_faces(faces)
+    split.labels[split.train[::2]] = NOBODY
+    student = Student(width=0.125, teacher_size=16, classes=split.classes, margin=0.35)
+    thumbnail = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(192, 512))
+    student.extractor = thumbnail  # type: ignore[assignment]
+
+    fit_heads(student, faces, split, seed=0)
+
+    rows = split.train
+    crops = cut_crops(to_tensor(faces.pixels[rows], torch.zeros(len(rows), dtype=torch.bool)))
+    with torch.no_grad():
+        embeddings = functional.normalize(thumbnail(crops))
+        answers = functional.normalize(student.to_teacher(embeddings))
+    both = functional.normalize(torch.from_numpy(faces.teacher[rows].sum(1)))
+    assert (answers * both).sum(1).mean() > 0.8
+    known = split.labels[rows] != NOBODY
+    nearest = (embeddings @ student.lmcl.weight.T).argmax(1).numpy()
+    assert (nearest == split.labels[rows])[known].mean() > 0.9
 
 
 def test_stage_one_of_the_paper_learns_pictures(tmp_path: Path) -> None:

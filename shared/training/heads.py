@@ -1,0 +1,53 @@
+"""The heads of a student whose extractor is there already: fitted, not trained."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shared.training.augment import cut_crops
+from shared.training.faces import Faces, to_tensor
+from shared.training.split import NOBODY, Split
+from shared.training.student import Student
+
+_BATCH = 64
+_NOBODIES = 6000
+"""Faces of unknown people that are looked at besides those of known ones: enough for a fit."""
+_RIDGE = 2e-5  # per face
+
+
+@torch.no_grad()
+def fit_heads(student: Student, faces: Faces, split: Split, *, seed: int) -> None:
+    """Set both heads to what suits the extractor as it is.
+
+    The one to the teacher's space is the ridge regression of its embeddings; LMCL's weight of a
+    class is the mean embedding of its faces.
+    """
+    known = split.labels[split.train] != NOBODY
+    unknown = split.train[~known]
+    drawn = np.random.default_rng(seed).permutation(unknown)[:_NOBODIES]
+    rows = np.concatenate([split.train[known], drawn])
+    student.eval()
+    embeddings = torch.cat(list(_embeddings(student, faces, rows)))
+    student.train()
+
+    both = torch.from_numpy(faces.teacher[rows].sum(1))
+    ridge = _RIDGE * len(rows) * torch.eye(embeddings.shape[1])
+    answers = embeddings.T @ functional.normalize(both)
+    student.to_teacher.weight.copy_(
+        torch.linalg.solve(embeddings.T @ embeddings + ridge, answers).T
+    )
+
+    labels = torch.from_numpy(split.labels[rows[: known.sum()]])
+    sums = torch.zeros_like(student.lmcl.weight).index_add_(0, labels, embeddings[: len(labels)])
+    student.lmcl.weight.copy_(functional.normalize(sums))
+
+
+def _embeddings(student: Student, faces: Faces, rows: npt.NDArray[np.int64]) -> Iterator[Tensor]:
+    for start in range(0, len(rows), _BATCH):
+        pixels = faces.pixels[rows[start : start + _BATCH]]
+        crops = cut_crops(to_tensor(pixels, torch.zeros(len(pixels), dtype=torch.bool)))
+        yield functional.normalize(student.extractor(crops))
