@@ -89,6 +89,7 @@ class Pipeline:
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
             "weights": {point: weights_sha256(model, point) for point in self._encoders},
+            "codecs": {point: encoder.codec_id for point, encoder in self._encoders.items()},
             "judges": dict(panel.digests),
         }
 

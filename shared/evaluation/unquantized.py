@@ -31,6 +31,7 @@ class UnquantizedPipeline:
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
             "unquantized": weights_sha256(model, point),
+            "codec": model.codec(point).codec_id,  # points may share weights
         }
 
     def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Vectors:

@@ -21,7 +21,7 @@ def weights_sha256(model: ModelDirectory, point: str | None) -> str:
     """One digest of the weights behind an operating point (None: the default).
 
     The sha256 of the four files' hexadecimal digests in a row: extractor, CompNet, RecNet and
-    CompNet's ONNX form. Other operating points of the model do not change it.
+    CompNet's ONNX form. Points that share networks have one digest; their codec ids differ.
     """
     codec = model.manifest.networks_of(point or model.manifest.default_point)
     names = [codec_file(codec, name) for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -132,6 +132,12 @@ class CodecRecipe(Recipe):
     map_weight: NonNegativeFloat = 0.0
     teacher_weight: NonNegativeFloat = 0.0
     schedule: Schedule
+
+    @model_validator(mode="after")
+    def _spares_only_what_recnet_can_do_without(self) -> "CodecRecipe":
+        if self.networks.face_width is None and any(p.spared for p in self.points.values()):
+            raise ValueError("spared: the paper's RecNet needs the whole map; set face_width")
+        return self
 
 
 def make_networks(recipe: NetworksRecipe) -> tuple[AnyCompNet, AnyRecNet]:

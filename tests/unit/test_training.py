@@ -289,6 +289,15 @@ def test_a_recipe_that_is_wrong_is_refused_by_the_name_of_the_field(
         read_recipe(ExtractorRecipe, path)
 
 
+def test_the_papers_networks_send_whole_maps(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    text = recipe_path("smoke", "codec").read_text()
+    path.write_text(text.replace("face_width = 0.125", ""))
+
+    with pytest.raises(InvalidTraining, match="RecNet needs the whole map"):
+        read_recipe(CodecRecipe, path)
+
+
 def test_a_profile_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(InvalidTraining, match="known: default, paper, paper-cpu, smoke"):
         recipe_path("fast", "codec")
