@@ -96,7 +96,7 @@ class CodecRecipe(Recipe):
         faces: see `lessons.Kind`.
         quantize: round in training (straight through), or not at all as the paper did.
         identity_pace: learning rate of the extractor inside CompNet, relative to the schedule's;
-            0 freezes it, which saves most of CompNet's time; the paper's has none.
+            0 freezes it, which saves two thirds of CompNet's time; the paper's has none.
         encoder_pace: of the rest of CompNet.
         decoder_pace: of RecNet.
         extractor_pace: of the extractor and its heads.
