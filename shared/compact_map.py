@@ -18,6 +18,7 @@ PNG decoders stretch gray to eight bits, so Pillow shows two-bit symbols 0..3 as
 and four-bit symbols times 17. `unpack` returns the symbols.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,7 +69,7 @@ class MapFormat:
             raise ValueError(f"{self.levels} levels; 2 to {_MAX_LEVELS} fit into a sample")
         if self.layout == "rgb8" and self.channels != _RGB_CHANNELS:
             raise ValueError(f"{self.channels} channels; layout rgb8 has {_RGB_CHANNELS}")
-        limit = 0 if self.layout == "rgb8" else self.channels * self.height * self.width - 1
+        limit = 0 if self.layout == "rgb8" else math.prod(self.shape) - 1
         if not 0 <= self.spared <= limit:
             raise ValueError(f"{self.spared} symbols spared; 0 to {limit} can be")
         largest = self.geometry.largest_file_bytes
@@ -92,8 +93,7 @@ class MapFormat:
         """The header that every map of this format has."""
         if self.layout == "rgb8":
             return Geometry(self.width, self.height, self.bit_depth, RGB)
-        sent = self.channels * self.height * self.width - self.spared
-        return Geometry(sent, 1, self.bit_depth, GRAY)
+        return Geometry(math.prod(self.shape) - self.spared, 1, self.bit_depth, GRAY)
 
 
 def quantize(latent: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
@@ -116,9 +116,15 @@ def quantize(latent: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
     return symbols
 
 
-def dequantize(symbols: NDArray[np.uint8], levels: int) -> NDArray[np.float32]:
-    """What RecNet sees of the symbols: 2q/(L-1) - 1, float32 of the same shape in [-1, 1]."""
-    return symbols.astype(np.float32) / np.float32((levels - 1) / 2) - np.float32(1)
+def dequantize(symbols: NDArray[np.uint8], fmt: MapFormat) -> NDArray[np.float32]:
+    """What RecNet sees of symbols (..., C, H, W): 2q/(L-1) - 1, or 0 where none was sent.
+
+    Float32 of the same shape, in [-1, 1].
+    """
+    latent = symbols.astype(np.float32) / np.float32((fmt.levels - 1) / 2) - np.float32(1)
+    size = math.prod(fmt.shape)
+    latent.reshape(-1, size)[:, size - fmt.spared :] = 0
+    return latent
 
 
 def pack(symbols: NDArray[np.uint8], fmt: MapFormat) -> bytes:

@@ -135,7 +135,7 @@ class _PictureCodec:
         tiles, fmt = _tiles(picture), self._format
         latents = self._compnet(torch.from_numpy(to_network(tiles, self._normalisation))).numpy()
         maps = [pack(quantize(latent, fmt.levels), fmt) for latent in latents]
-        received = np.stack([dequantize(unpack(png, fmt), fmt.levels) for png in maps])
+        received = dequantize(np.stack([unpack(png, fmt) for png in maps]), fmt)
         seen = to_pixels(self._recnet(torch.from_numpy(received)).numpy(), self._normalisation)
         size = sum(len(png) for png in maps)
         return _rendition(OURS, self._point, picture, _joined(seen, picture.shape), size)

@@ -52,7 +52,7 @@ class UnquantizedPipeline:
     def _embed_crops(self, crops: NDArray[np.uint8]) -> Vectors:
         latents = torch.from_numpy(self._encoder.latents(crops))
         if spared := self._encoder.map_format.spared:
-            latents.flatten(1)[:, -spared:] = -1  # what RecNet sees of symbols that are not sent
+            latents.flatten(1)[:, -spared:] = 0
         pictures = self._recnet(latents.to(memory_format=torch.channels_last))
         vectors: Vectors = self._extractor(pictures).numpy()
         return vectors

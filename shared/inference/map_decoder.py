@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from shared.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.networks import load_extractor, load_recnet
 from shared.inference.pixels import to_network, to_pixels
-from shared.model_directory import ModelDirectory
+from shared.model_directory import RECNET_FILE, ModelDirectory
+from shared.models.face_codec import AnyRecNet
 
 Symbols = NDArray[np.uint8]
 """(C, 14, 12) in [0, L-1]."""
@@ -48,10 +50,7 @@ class MapDecoder:
             torch.backends.cudnn.allow_tf32 = False
         codecs = model.manifest.codecs
         self.formats: dict[str, MapFormat] = {c.codec_id: c.map_format for c in codecs.values()}
-        self._recnets = {
-            codec.codec_id: load_recnet(model, point, self._device)
-            for point, codec in codecs.items()
-        }
+        self._recnets = self._load_recnets()
         self._extractor = load_extractor(model, self._device)
 
     @property
@@ -111,26 +110,39 @@ class MapDecoder:
 
     def warm_up(self, batch_sizes: Sequence[int] = (1, 8)) -> None:
         """Run every network once per batch size, so that no request pays for first use."""
-        for codec_id, fmt in self.formats.items():
+        one_each = {recnet: codec_id for codec_id, recnet in self._recnets.items()}
+        for codec_id in one_each.values():
+            blank = np.zeros(self.formats[codec_id].shape, np.uint8)
             for size in batch_sizes:
-                self.embed([(codec_id, np.zeros(fmt.shape, np.uint8))] * size)
+                self.embed([(codec_id, blank)] * size)
+
+    def _load_recnets(self) -> dict[str, AnyRecNet]:
+        """By codec id; codecs that share a file share the network, and its batches."""
+        by_file: dict[Path, AnyRecNet] = {}
+        recnets = {}
+        for point, codec in self.model.manifest.codecs.items():
+            file = self.model.codec_path(point, RECNET_FILE)
+            if file not in by_file:
+                by_file[file] = load_recnet(self.model, point, self._device)
+            recnets[codec.codec_id] = by_file[file]
+        return recnets
 
     @torch.inference_mode()
     def _decode(self, maps: Sequence[CodedMap]) -> Tensor:
         """N maps -> (N, 3, 112, 96), nominally in [-1, 1] and not clipped."""
-        rows_of: defaultdict[str, list[int]] = defaultdict(list)
-        for row, (codec_id, _) in enumerate(maps):
-            rows_of[codec_id].append(row)
+        rows_of: defaultdict[AnyRecNet, list[int]] = defaultdict(list)
+        latents = []
+        for row, (codec_id, symbols) in enumerate(maps):
+            latents.append(dequantize(symbols, self._format(codec_id)))
+            rows_of[self._recnets[codec_id]].append(row)
         template = self.model.manifest.alignment
         crops = torch.empty(
             (len(maps), 3, template.height, template.width),
             device=self._device,
             memory_format=torch.channels_last,
         )
-        for codec_id, rows in rows_of.items():
-            levels = self._format(codec_id).levels
-            latents = dequantize(np.stack([maps[row][1] for row in rows]), levels)
-            crops[rows] = self._recnets[codec_id](self._tensor(latents))
+        for recnet, rows in rows_of.items():
+            crops[rows] = recnet(self._tensor(np.stack([latents[row] for row in rows])))
         return crops
 
     @torch.inference_mode()

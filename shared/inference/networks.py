@@ -16,12 +16,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def new_codec(codec: CodecConfig) -> tuple[AnyCompNet, AnyRecNet]:
     """Untrained networks of a codec's sizes."""
-    return make_codec(
-        channels=codec.channels,
-        widths=codec.widths,
-        face_width=codec.face_width,
-        spared=codec.spared,
-    )
+    return make_codec(channels=codec.channels, widths=codec.widths, face_width=codec.face_width)
 
 
 def load_compnet(model: ModelDirectory, point: str | None, device: torch.device) -> AnyCompNet:

@@ -131,17 +131,12 @@ class FaceRecNet(nn.Module):
         map (C, 14, 12) -+-> conv 3x3 ---------------------+-> three residual blocks -> deconv x2
                          +-> dense (256, 16), conv 1x1 ----+        ... -> crop (3, 112, 96)
 
-    It paints from the beginning of a map as well: symbols that were not sent are 0 to it.
+    It paints from the beginning of a map as well: symbols that were not sent are 0.
     """
 
-    def __init__(
-        self, *, channels: int, widths: Widths, spared: int = 0, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
         super().__init__()
         wide = widths[-1]
-        sent = torch.arange(channels * PLACES) < channels * PLACES - spared
-        self.sent: Tensor
-        self.register_buffer("sent", sent.view(channels, MAP_HEIGHT, MAP_WIDTH), persistent=False)
         self.widen = nn.Conv2d(channels, wide, 3, padding=1)
         self.read = nn.Sequential(nn.Linear(channels * PLACES, _READ), nn.PReLU(_READ))
         self.spread = nn.Sequential(
@@ -155,8 +150,7 @@ class FaceRecNet(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, C, 14, 12) in [-1, 1] -> (N, 3, 112, 96), nominally in [-1, 1], not clipped."""
-        sent = torch.where(self.sent, latent, 0)
-        features = self.widen(sent) + self.spread(self.read(sent.flatten(1)))
+        features = self.widen(latent) + self.spread(self.read(latent.flatten(1)))
         crop: Tensor = self.grow(self.blocks(features))
         return crop
 
@@ -170,7 +164,6 @@ def make_codec(
     channels: int,
     widths: Widths,
     face_width: float | None,
-    spared: int = 0,
     dropout: float = 0.0,
 ) -> tuple[AnyCompNet, AnyRecNet]:
     """Fresh networks: those above with `face_width` of an extractor, or the paper's if None."""
@@ -181,5 +174,5 @@ def make_codec(
         )
     return (
         FaceCompNet(channels=channels, width=face_width),
-        FaceRecNet(channels=channels, widths=widths, spared=spared, dropout=dropout),
+        FaceRecNet(channels=channels, widths=widths, dropout=dropout),
     )

@@ -18,6 +18,8 @@ from functools import partial
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from shutil import copy
+from tempfile import TemporaryDirectory
 from typing import Annotated, get_args
 
 import faiss
@@ -55,9 +57,14 @@ def main(
     for size in faces:
         path = _gallery_of(size, work)
         for form in get_args(IndexForm):
-            # each in a process of its own, so that memory can be told apart
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                rows.append(process.submit(measure, path, size, form, searches).result())
+            # each in a process of its own, so that memory can be told apart, and on a copy, which
+            # grows while it is measured
+            with (
+                TemporaryDirectory(dir=work) as folder,
+                ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process,
+            ):
+                copied = Path(copy(path, folder))
+                rows.append(process.submit(measure, copied, size, form, searches).result())
             Console().print(rows[-1])
     Console().print(_table(rows))
     if report:

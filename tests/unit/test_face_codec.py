@@ -26,8 +26,8 @@ def _one_thread() -> None:
 
 
 @torch.no_grad()
-def _networks(spared: int = 0) -> tuple[FaceCompNet, FaceRecNet]:
-    compnet, recnet = make_codec(channels=4, widths=WHOLE.widths, face_width=WIDTH, spared=spared)
+def _networks() -> tuple[FaceCompNet, FaceRecNet]:
+    compnet, recnet = make_codec(channels=4, widths=WHOLE.widths, face_width=WIDTH)
     assert isinstance(compnet, FaceCompNet)
     assert isinstance(recnet, FaceRecNet)
     return compnet.eval(), recnet.eval()
@@ -41,17 +41,6 @@ def test_every_symbol_reaches_every_place() -> None:
     one, other = recnet(latent)
     assert one.shape == (3, 112, 96)
     assert bool((one[:, -8:, -8:] != other[:, -8:, -8:]).any())
-
-
-@torch.no_grad()
-def test_symbols_that_are_not_sent_do_not_matter() -> None:
-    _, recnet = _networks(spared=168 + 10)
-    latent = torch.rand(1, 4, 14, 12)
-    other = latent.clone()
-    other.view(-1)[-178:] = -1
-    assert torch.equal(recnet(latent), recnet(other))
-    other.view(-1)[-179] = -1
-    assert not torch.equal(recnet(latent), recnet(other))
 
 
 @torch.no_grad()
@@ -101,3 +90,21 @@ def test_their_weights_are_shipped_once_and_in_eight_bits(model: ModelDirectory)
     computation = model.codec_path(None, "compnet.onnx").stat().st_size
     assert weights < 1.3 * numbers
     assert computation < numbers / 4
+
+
+def test_maps_of_several_points_are_painted_in_one_pass(model: ModelDirectory) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (2, 112, 96, 3), dtype=np.uint8)
+    decoder = MapDecoder(model)
+    encoders = [OnnxCropEncoder(model, point) for point in ("tiny", "whole")]
+    maps = [
+        (encoder.codec_id, decoder.unpack(encoder.codec_id, png))
+        for encoder in encoders
+        for png in encoder.encode(crops)
+    ]
+    passes: list[int] = []
+    recnet = decoder._recnets[maps[0][0]]
+    recnet.register_forward_hook(lambda _network, _inputs, output: passes.append(len(output)))
+    together = decoder.embed(maps)
+    assert passes == [len(maps)]
+    apart = np.concatenate([decoder.embed([one]) for one in maps])
+    np.testing.assert_allclose(together, apart, atol=1e-5)

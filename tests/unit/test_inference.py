@@ -158,7 +158,7 @@ def test_reconstructions_are_clipped_but_what_the_extractor_sees_is_not(
     decoder = MapDecoder(tiny_model)
     codec = tiny_model.codec("paper")
     bright = np.full(codec.map_format.shape, 255, np.uint8)
-    assert dequantize(bright, 256).max() == 1
+    assert dequantize(bright, codec.map_format).max() == 1
     recnet = decoder._recnets[codec.codec_id]
     embeddings = []
     for bias in (1.0, 3.0):
