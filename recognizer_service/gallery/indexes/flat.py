@@ -19,8 +19,8 @@ from recognizer_service.gallery.records import Embedding
 _CHUNK = 16_384
 _CACHE_LINE_BYTES = 64
 
-# From eight probes on, a product of matrices is faster than FAISS's loop over the probes, from 16 on
-# four times. FAISS 1.15 counts the probes' numbers, and left alone would loop below 250 probes.
+# From eight probes on, a product of matrices is faster than FAISS's loop over the probes, from 16
+# on four times. FAISS 1.15 counts the probes' numbers; left alone it would loop below 250 probes.
 faiss.cvar.distance_compute_blas_threshold = 8 * EMBEDDING_SIZE
 
 _Question: TypeAlias = tuple[Embedding, int]
