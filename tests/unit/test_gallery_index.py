@@ -105,7 +105,7 @@ def test_searches_at_once_get_their_own_answers() -> None:
     stored = Stored(400)
     index = FlatIndex(threads=1)
     index.add(stored.keys, stored.vectors)
-    with ThreadPoolExecutor(8) as executor:
+    with ThreadPoolExecutor(24) as executor:
         answers = executor.map(lambda row: index.nearest(stored.vectors[row], 1), range(400))
     assert [list(answer) for answer in answers] == [[key] for key in stored.keys]
 
