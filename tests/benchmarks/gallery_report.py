@@ -1,6 +1,9 @@
 """report/gallery.json and gallery.md: what benchmarks and fault trials have found of the gallery.
 
-Each of them records its own section and leaves the others as they are.
+Each of them records its own section and leaves the others as they are. The identification rates
+are those of `compactface evaluate report`, taken over from its results.json by
+
+    python -m tests.benchmarks.gallery_report
 """
 
 import os
@@ -11,17 +14,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from shared.evaluation.names import OWN
+from shared.evaluation.rows import read_results
 from shared.evaluation.runs import software_commit
 from shared.record import Record
 
 
 class Origin(Record):
-    """Where figures come from."""
+    """Where figures come from; results.json does not name the machine."""
 
     command: str
     commit: str
     time: str
-    machine: str
+    machine: str | None = None
 
     @classmethod
     def here(cls) -> "Origin":
@@ -81,13 +86,15 @@ class Faults(Record):
 
 
 class OpenSet(Record):
-    """Identification among strangers, from the report on LFW."""
+    """Identification among strangers; see `shared.evaluation.rows.OpenSetRow`."""
 
+    model: str
     probe: str
     enrolled: str
     rank1: float
     fnir_at_fpir_1e2: float
     fnir_at_fpir_1e3: float
+    origin: Origin
 
 
 class GalleryReport(Record):
@@ -112,8 +119,23 @@ def record_faults(folder: Path, faults: Faults) -> None:
     _write(folder, _read(folder).model_copy(update={"faults": faults}))
 
 
-def record_open_set(folder: Path, rows: tuple[OpenSet, ...]) -> None:
-    """Put the identification rates in the place of those before."""
+def record_open_set(folder: Path) -> None:
+    """Put the identification rates in results.json in the place of those before."""
+    results = read_results(folder / "results.json")
+    origin = Origin(command=results.command, commit=results.commit, time=results.date)
+    rows = tuple(
+        OpenSet(
+            model=results.model,
+            probe=row.probe,
+            enrolled=row.enrolled,
+            rank1=row.rank1,
+            fnir_at_fpir_1e2=row.fnir_at_fpir_1e2,
+            fnir_at_fpir_1e3=row.fnir_at_fpir_1e3,
+            origin=origin,
+        )
+        for row in results.open_set
+        if row.judge == OWN
+    )
     _write(folder, _read(folder).model_copy(update={"open_set": rows}))
 
 
@@ -174,7 +196,7 @@ def _fault_lines(faults: Faults) -> Iterator[str]:
 
 
 def _open_set_lines(rows: tuple[OpenSet, ...]) -> Iterator[str]:
-    yield "\n## Identification among strangers (LFW)\n"
+    yield f"\n## Identification among strangers (LFW, {rows[0].model})\n"
     yield "| probe | enrolled | rank-1 | FNIR at FPIR 1e-2 | FNIR at FPIR 1e-3 |"
     yield "|---|---|---|---|---|"
     for row in rows:
@@ -182,3 +204,7 @@ def _open_set_lines(rows: tuple[OpenSet, ...]) -> Iterator[str]:
             f"| {row.probe} | {row.enrolled} | {row.rank1:.3f} | {row.fnir_at_fpir_1e2:.3f} "
             f"| {row.fnir_at_fpir_1e3:.3f} |"
         )
+
+
+if __name__ == "__main__":
+    record_open_set(Path("report"))
