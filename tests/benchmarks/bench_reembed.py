@@ -32,6 +32,12 @@ from shared.evaluation.weights import model_name
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
 from shared.model_directory import ModelDirectory
+from tests.benchmarks.gallery_report import (
+    ModelChange,
+    ModelChangeRow,
+    Origin,
+    record_model_change,
+)
 
 COLLECTION = "default"
 OTHERS = 10
@@ -105,8 +111,10 @@ def main(
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     subjects: Annotated[int, typer.Option(min=2, help="People to enrol, at most.")] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="Folder of gallery.json and .md.")] = None,
 ) -> None:
     """Print accuracy before and after, and how fast the faces were embedded anew."""
+    origin = Origin.here()
     torch.set_num_threads(threads)
     old, new = (
         Version(ModelDirectory.load(models, family, version), threads=threads)
@@ -117,7 +125,10 @@ def main(
     enrolled, asked = photographs(data, subjects)
     with tempfile.TemporaryDirectory() as folder:
         outcome = change_model(Path(folder), old, new, enrolled, asked)
-    _show(outcome, old, new, faces=len(enrolled), threads=threads)
+    change = _change(outcome, old, new, faces=len(enrolled), origin=origin)
+    _show(change)
+    if report:
+        record_model_change(report, change)
 
 
 def photographs(data: Path, count: int) -> tuple[Crops, Crops]:
@@ -185,20 +196,41 @@ def ask(gallery: Gallery, probes: Sequence[NewFace], space: str) -> Accuracy:
     return Accuracy(right / len(probes), tar)
 
 
-def _show(outcome: Outcome, old: Version, new: Version, *, faces: int, threads: int) -> None:
-    table = Table("maps of", "embedded by", "probes of", "rank 1, %", "TAR at FAR 1e-3, %")
-    for names, accuracy in (
-        ((old.name, old.name, old.name), outcome.before),
-        ((old.name, new.name, new.name), outcome.after),
-        ((new.name, new.name, new.name), outcome.enrolled_anew),
-    ):
-        table.add_row(*names, f"{100 * accuracy.rank1:.2f}", f"{100 * accuracy.tar:.2f}")
+def _change(
+    outcome: Outcome, old: Version, new: Version, *, faces: int, origin: Origin
+) -> ModelChange:
+    rows = (
+        (old, old, outcome.before),
+        (old, new, outcome.after),
+        (new, new, outcome.enrolled_anew),
+    )
+    return ModelChange(
+        faces=faces,
+        faces_per_s=faces / outcome.fill_s,
+        swap_ms=1000 * outcome.serve_s,
+        rows=tuple(
+            ModelChangeRow(
+                maps_of=maps_of.name,
+                embedded_by=embedded_by.name,
+                rank1=accuracy.rank1,
+                tar_at_far_1e3=accuracy.tar,
+            )
+            for maps_of, embedded_by, accuracy in rows
+        ),
+        origin=origin,
+    )
+
+
+def _show(change: ModelChange) -> None:
+    table = Table("maps of", "embedded by", "rank 1, %", "TAR at FAR 1e-3, %")
+    for row in change.rows:
+        shares = (f"{100 * share:.2f}" for share in (row.rank1, row.tar_at_far_1e3))
+        table.add_row(row.maps_of, row.embedded_by, *shares)
     console = Console()
     console.print(table)
     console.print(
-        f"{faces:,} faces embedded anew in {outcome.fill_s:.1f} s, "
-        f"{faces / outcome.fill_s:.1f} a second on {threads} cores; "
-        f"indexes built and swapped in {1000 * outcome.serve_s:.0f} ms"
+        f"{change.faces:,} faces embedded anew, {change.faces_per_s:.1f} a second; "
+        f"indexes built and swapped in {change.swap_ms:.0f} ms"
     )
 
 

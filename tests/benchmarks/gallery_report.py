@@ -97,11 +97,38 @@ class OpenSet(Record):
     origin: Origin
 
 
+class ModelChangeRow(Record):
+    """How well a gallery answers whose maps one version wrote and another embedded.
+
+    Attributes:
+        maps_of: the version that encoded the enrolled faces.
+        embedded_by: the version that embedded them, and encoded and embedded the probes.
+        rank1: share of probes whose own subject is the most similar one.
+        tar_at_far_1e3: share of probes verified as their own subject.
+    """
+
+    maps_of: str
+    embedded_by: str
+    rank1: float
+    tar_at_far_1e3: float
+
+
+class ModelChange(Record):
+    """A gallery before and after a change of model, and as if it had been enrolled anew."""
+
+    faces: int
+    faces_per_s: float
+    swap_ms: float
+    rows: tuple[ModelChangeRow, ...]
+    origin: Origin
+
+
 class GalleryReport(Record):
     """All of it; what was not measured yet is empty."""
 
     indexes: tuple[IndexRow, ...] = ()
     faults: Faults | None = None
+    model_change: ModelChange | None = None
     open_set: tuple[OpenSet, ...] = ()
 
 
@@ -117,6 +144,11 @@ def record_indexes(folder: Path, rows: list[IndexRow], origin: Origin) -> None:
 def record_faults(folder: Path, faults: Faults) -> None:
     """Put the outcome of a trial in the place of the one before."""
     _write(folder, _read(folder).model_copy(update={"faults": faults}))
+
+
+def record_model_change(folder: Path, change: ModelChange) -> None:
+    """Put a change of model in the place of the one before."""
+    _write(folder, _read(folder).model_copy(update={"model_change": change}))
 
 
 def record_open_set(folder: Path) -> None:
@@ -159,6 +191,8 @@ def _lines(report: GalleryReport) -> Iterator[str]:
         yield from _index_lines(report.indexes)
     if report.faults:
         yield from _fault_lines(report.faults)
+    if report.model_change:
+        yield from _model_change_lines(report.model_change)
     if report.open_set:
         yield from _open_set_lines(report.open_set)
 
@@ -193,6 +227,21 @@ def _fault_lines(faults: Faults) -> Iterator[str]:
         f"{faults.facts_lost} lost; {faults.deleted_returned} deleted returned; "
         f"{faults.problems} inconsistencies."
     )
+
+
+def _model_change_lines(change: ModelChange) -> Iterator[str]:
+    yield "\n## A change of model\n"
+    yield (
+        f"`{change.origin.command}`: people of LFW, enrolled with one photograph and asked about "
+        f"with another. {change.faces:,} faces were embedded anew from their maps, "
+        f"{change.faces_per_s:.0f} a second; the swap took {change.swap_ms:.0f} ms.\n"
+    )
+    yield "| maps of | embedded by | rank-1 | TAR at FAR 1e-3 |"
+    yield "|---|---|---|---|"
+    for row in change.rows:
+        yield (
+            f"| {row.maps_of} | {row.embedded_by} | {row.rank1:.3f} | {row.tar_at_far_1e3:.3f} |"
+        )
 
 
 def _open_set_lines(rows: tuple[OpenSet, ...]) -> Iterator[str]:

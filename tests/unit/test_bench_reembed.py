@@ -63,12 +63,17 @@ def test_people_who_are_confused_are_counted(models: Path, data: Path, tmp_path:
     assert outcome.before.tar < 1
 
 
-def test_the_command_prints_both_accuracies_and_the_rate(models: Path, data: Path) -> None:
+def test_the_command_reports_both_accuracies_and_the_rate(
+    models: Path, data: Path, tmp_path: Path
+) -> None:
     arguments = [f"--data={data}", f"--models={models}", "--subjects=4", "--before=1", "--after=3"]
-    ran = CliRunner().invoke(app, arguments)
+    ran = CliRunner().invoke(app, [*arguments, f"--report={tmp_path}"])
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.count("100.00") == 6
     assert "4 faces embedded anew" in ran.stdout
+    text = (tmp_path / "gallery.md").read_text(encoding="utf-8")
+    assert text.count("| 1.000 | 1.000 |") == 3
+    assert "4 faces were embedded anew" in text
 
 
 def test_versions_of_one_extractor_leave_nothing_to_measure(models: Path, data: Path) -> None:
