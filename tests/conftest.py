@@ -35,13 +35,17 @@ def milvus() -> Iterator[Milvus]:
 
 
 @pytest.fixture(params=LOCATIONS)
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Location]:
     """Of a gallery that is not there yet, in every kind of database in turn."""
     if request.param == "sqlite":
-        return tmp_path / "gallery.sqlite"
+        yield tmp_path / "gallery.sqlite"
+        return
     server: PostgresServer = request.getfixturevalue("postgres")
     milvus = request.getfixturevalue("milvus") if request.param == "cluster" else None
-    return server.create_database(f"gallery_{uuid4().hex}", milvus)
+    name = f"gallery_{uuid4().hex}"
+    yield server.create_database(name, milvus)
+    # All at once at the end, it would take longer than a test may.
+    server.drop_database(name)
 
 
 @pytest.fixture(scope="session")

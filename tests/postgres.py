@@ -70,6 +70,10 @@ class PostgresServer:
         url = f"postgresql://{_USER}@/{name}?host={quote(str(self.folder))}"
         return Servers(SecretStr(url), milvus)
 
+    def drop_database(self, name: str) -> None:
+        """Delete a gallery, whoever may have it open: it is three hundred files."""
+        self.run("dropdb", "-h", str(self.folder), "-U", _USER, "--force", name)
+
 
 @contextmanager
 def running_postgres(programs: Path) -> Iterator[PostgresServer]:
