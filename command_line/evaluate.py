@@ -135,18 +135,26 @@ def validation(
     family: Family = "default",
     version: Version = None,
     points: Points = None,
+    reference: Reference = None,
     threads: Threads = _CORES,
 ) -> None:
     """Verify 6,000 pairs of people held out of training. Choices are made on this."""
+    from shared.evaluation.panel import open_panel
     from shared.evaluation.validation import evaluate_validation
     from shared.model_directory import ModelDirectory
     from shared.training.faces import load_faces
 
     model = ModelDirectory.load(models, family, version)
     _use_threads(threads)
+    panel = open_panel(reference=reference, unseen=None, threads=threads)
     with open_progress("validation") as progress:
         result = evaluate_validation(
-            model, load_faces(cache), points=points, threads=threads, progress=progress
+            model,
+            load_faces(cache),
+            points=points,
+            panel=panel,
+            threads=threads,
+            progress=progress,
         )
     show_result(result)
 

@@ -207,6 +207,7 @@ def ablation(
     report: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("report"),
     profile: Profile = "default",
     recipe: RecipeFile = None,
+    smoke: Smoke = False,
 ) -> None:
     """Train stage 3 briefly, one thing changed at a time, and tabulate what helped."""
     from shared.training.ablation import AblationRecipe, run_ablation
@@ -214,7 +215,7 @@ def ablation(
     from shared.training.recipe import read_recipe
     from shared.training.views import load_views
 
-    told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=False))
+    told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
     _log()
     run_ablation(
         load_faces(cache),

@@ -1,6 +1,6 @@
 """Conventional codecs on the same crops and at the same size, before the same judges."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as remember
 from typing import Any
@@ -10,8 +10,8 @@ import PIL
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
-from shared.evaluation.conventional import Codec, CompressedCrops, Measure, compress_all
+from shared.evaluation.cache import NO_CACHE, Arrays, Cache, pixels_digest
+from shared.evaluation.conventional import Codec, Measure, compress_all
 from shared.evaluation.judges import Judge
 from shared.evaluation.panel import Panel
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
@@ -79,12 +79,6 @@ def judge_rival(
 def _judge_block(
     rival: Rival, crops: NDArray[np.uint8], panel: Panel, *, workers: int, cache: Cache
 ) -> JudgedRival:
-    @remember
-    def compressed() -> CompressedCrops:
-        return compress_all(
-            rival.codec, crops, rival.target_bytes, measure=rival.measure, workers=workers
-        )
-
     key: dict[str, JsonValue] = {
         "crops": pixels_digest(crops),
         "codec": rival.codec.name,
@@ -93,18 +87,38 @@ def _judge_block(
         "measure": rival.measure,
     }
 
+    def compressed() -> Arrays:
+        files = [
+            one.file
+            for one in compress_all(
+                rival.codec, crops, rival.target_bytes, measure=rival.measure, workers=workers
+            )
+        ]
+        content = np.frombuffer(b"".join(files), np.uint8)
+        return {"content": content, "lengths": np.array([len(file) for file in files])}
+
+    @remember
+    def files() -> list[bytes]:
+        # What took longest: kept, so that another judge is only shown the pictures.
+        kept = cache.arrays({**key, "kept": "files"}, compressed)
+        ends = kept["lengths"].cumsum()[:-1]
+        return [file.tobytes() for file in np.split(kept["content"], ends)]
+
+    @remember
+    def pictures() -> NDArray[np.uint8]:
+        return np.stack([rival.codec.decode(file) for file in files()])
+
     def judged(role: str, judge: Judge) -> Vectors:
         whole_key = {**key, "judge": panel.digests[role]}
-        return cache.arrays(whole_key, lambda: {"vectors": judge.embed(compressed().crops)})[
-            "vectors"
-        ]
+        return cache.arrays(whole_key, lambda: {"vectors": judge.embed(pictures())})["vectors"]
 
     return JudgedRival(
         vectors={role: judged(role, judge) for role, judge in panel.judges.items()},
-        **cache.arrays(key, lambda: _sizes(compressed(), rival.measure)),
+        **cache.arrays(key, lambda: _sizes(rival, files())),
     )
 
 
-def _sizes(crops: CompressedCrops, measure: Measure) -> dict[str, NDArray[Any]]:
-    sizes = crops.file_bytes if measure == "file" else crops.payload_bytes
-    return {"sizes": sizes, "reached": crops.reached}
+def _sizes(rival: Rival, files: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+    size = len if rival.measure == "file" else rival.codec.payload_bytes
+    sizes = np.array([size(file) for file in files])
+    return {"sizes": sizes, "reached": sizes <= rival.target_bytes}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.evaluation.panel import NOBODY, Panel
 from shared.evaluation.pipeline import BATCH, Embedded, Pipeline, Progress, no_progress
 from shared.evaluation.protocol import Pairs
 from shared.evaluation.result import Result, score_result
@@ -22,6 +23,7 @@ def evaluate_validation(
     faces: Faces,
     *,
     points: Sequence[str] | None = None,
+    panel: Panel = NOBODY,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Result:
@@ -31,12 +33,19 @@ def evaluate_validation(
         model: a verified model directory.
         faces: the cache that training reads, from which `split_faces` holds people out.
         points: operating points; None takes all.
+        panel: judges besides the own extractor.
         threads: of ONNX Runtime.
         progress: is told of every batch.
     """
     began = time.perf_counter()
     embedded, identities = embed_validation(
-        model, faces, split_faces(faces), points=points, threads=threads, progress=progress
+        model,
+        faces,
+        split_faces(faces),
+        points=points,
+        panel=panel,
+        threads=threads,
+        progress=progress,
     )
     pairs = balanced_pairs(identities, count=PAIRS)
     seconds = time.perf_counter() - began
@@ -49,6 +58,7 @@ def embed_validation(
     split: Split,
     *,
     points: Sequence[str] | None = None,
+    panel: Panel = NOBODY,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[Embedded, NDArray[np.int64]]:
@@ -60,7 +70,7 @@ def embed_validation(
     """
     rows = split.validation
     batches = _batches(faces, rows)
-    pipeline = Pipeline(model, points, threads=threads)
+    pipeline = Pipeline(model, points, panel=panel, threads=threads)
     embedded = pipeline.embed(batches, total=len(rows), progress=progress)
     index = {name: number for number, name in enumerate(split.held_out)}
     owners = faces.identities()

@@ -35,7 +35,7 @@ from shared.models.quantizer import quantize_straight_through
 from shared.training.faces import Faces
 from shared.training.lessons import Kind, Lessons
 from shared.training.loop import train
-from shared.training.losses import cosine_loss, relation_loss
+from shared.training.losses import cosine_loss, feature_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.rate import entropy_bytes
 from shared.training.recipe import Recipe, Schedule
@@ -111,6 +111,9 @@ class CodecRecipe(Recipe):
         teacher_weight: weight of the cosine distance between the teacher's embeddings of the
             reconstruction and of the face. What persuades two networks is more likely a face
             than what persuades the one that is trained along.
+        feature_weight: weight of the difference of what the teacher's inner layers see in the
+            reconstruction and in the crop, see `losses.feature_loss`. They are closer than its
+            embedding to what any other network looks for.
         schedule: see there.
     """
 
@@ -131,6 +134,7 @@ class CodecRecipe(Recipe):
     rate_weight: NonNegativeFloat = 0.0
     map_weight: NonNegativeFloat = 0.0
     teacher_weight: NonNegativeFloat = 0.0
+    feature_weight: NonNegativeFloat = 0.0
     schedule: Schedule
 
     @model_validator(mode="after")
@@ -182,7 +186,7 @@ class CodecTraining(nn.Module):
         maps = self._sent(latent, sizes)
         seen = self.recnet(maps).to(crops.dtype)
         embedding = self.student.extractor(torch.cat([seen, crops[coded:]]))
-        answer = self._ask_teacher(seen)
+        told = self._ask_teacher(seen, crops[:coded], target[:coded])
         with torch.autocast(crops.device.type, enabled=False):
             parts = zip(
                 self.readers.values(), torch.split(maps.flatten(1), self._coded(sizes)), strict=True
@@ -192,7 +196,7 @@ class CodecTraining(nn.Module):
                 "pixel": functional.mse_loss(seen.float(), crops[:coded].float()),
                 "rate": self._excess(latent, sizes),
                 "map": cosine_loss(torch.cat(read), target[:coded]),
-                "teacher": cosine_loss(answer.float(), target[:coded:_TEACHER_EVERY]),
+                **told,
             }
             return self._losses(embedding.float(), batch, costs, sizes)
 
@@ -229,13 +233,20 @@ class CodecTraining(nn.Module):
                 total = total + (size / point.target_bytes - 1).clamp(min=0)
         return total / len(points)
 
-    def _ask_teacher(self, seen: Tensor) -> Tensor:
-        """The teacher's embeddings of some reconstructions: it costs twice what ours does."""
+    def _ask_teacher(self, seen: Tensor, crops: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What the teacher makes of some reconstructions: it costs twice what ours does."""
         (teacher,) = self.judges
-        if teacher is None or not self._recipe.teacher_weight:
-            return seen.new_zeros(len(seen[::_TEACHER_EVERY]), self.student.to_teacher.out_features)
-        embedding: Tensor = teacher.to(seen.device)(seen[::_TEACHER_EVERY])
-        return embedding
+        if teacher is None:
+            return {"teacher": seen.new_zeros(()), "feature": seen.new_zeros(())}
+        teacher.to(seen.device)
+        some = slice(None, None, _TEACHER_EVERY)
+        impression = teacher(seen[some])
+        with torch.no_grad():
+            wanted = teacher(crops[some])
+        return {
+            "teacher": cosine_loss(impression.embedding, target[some]),
+            "feature": feature_loss(impression.features, wanted.features),
+        }
 
     def _losses(
         self,
@@ -257,6 +268,7 @@ class CodecTraining(nn.Module):
             + recipe.rate_weight * costs["rate"]
             + recipe.map_weight * costs["map"]
             + recipe.teacher_weight * costs["teacher"]
+            + recipe.feature_weight * costs["feature"]
         )
         counts = [*sizes.values()]
         groups = zip(sizes, torch.split(answer, counts), torch.split(target, counts), strict=True)
@@ -350,11 +362,12 @@ def train_codec(
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
     student = load_student(extractor)
-    if recipe.teacher_weight and teacher is None:
+    asked = bool(recipe.teacher_weight or recipe.feature_weight)
+    if asked and teacher is None:
         raise InvalidTraining(
-            "NO_TEACHER", f"teacher_weight is {recipe.teacher_weight}; name the file by --teacher"
+            "NO_TEACHER", "the recipe asks about reconstructions; name the file by --teacher"
         )
-    judge = TeacherModule(teacher) if recipe.teacher_weight and teacher is not None else None
+    judge = TeacherModule(teacher) if asked and teacher is not None else None
     network = CodecTraining(recipe, student, judge)
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:

@@ -1,5 +1,8 @@
 """What a student is asked to agree with its teacher on."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,3 +21,15 @@ def relation_loss(embedding: Tensor, target: Tensor) -> Tensor:
     difference = (unit @ unit.T - target @ target.T).square()
     n = len(embedding)
     return (difference.sum() - difference.diagonal().sum()) / (n * (n - 1))
+
+
+def feature_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of the squared difference, relative to the square of the target.
+
+    (N, C, H, W) each; 0 without layers.
+    """
+    relative = [
+        (mine - theirs).square().mean() / theirs.square().mean()
+        for mine, theirs in zip(features, targets, strict=True)
+    ]
+    return torch.stack(relative).mean() if relative else torch.zeros(())

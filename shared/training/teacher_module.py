@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 import torch
@@ -39,6 +39,19 @@ OPERATIONS: dict[str, Operation] = {
     "Clip": lambda inputs, _: inputs[0].clamp(inputs[1], inputs[2]),
     "Reshape": lambda inputs, _: inputs[0].flatten(1),
 }
+
+
+class Impression(NamedTuple):
+    """What a network makes of N pictures.
+
+    Attributes:
+        embedding: (N, D), not of unit length.
+        features: (N, C, H, W) each, what its layers that shrink a picture are given; early ones
+            are what any face network looks for, late ones are the teacher's own.
+    """
+
+    embedding: Tensor
+    features: list[Tensor]
 
 
 class TeacherModule(nn.Module):
@@ -81,12 +94,12 @@ class TeacherModule(nn.Module):
             self._names[name], torch.from_numpy(numpy_helper.to_array(tensor).copy())
         )
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """(N, 3, 112, 96) in [-1, 1], edges to be repeated -> (N, D), not of unit length."""
+    def forward(self, crops: Tensor) -> Impression:
+        """See (N, 3, 112, 96) crops in [-1, 1], whose edges are repeated."""
         with torch.autocast(crops.device.type, enabled=False):  # bfloat16 is slower here, and worse
-            return self._embed(crops.float())
+            return self._see(crops.float())
 
-    def _embed(self, crops: Tensor) -> Tensor:
+    def _see(self, crops: Tensor) -> Impression:
         # Not `functional.pad`: compiled, its gradient has strides that torch does not expect.
         left, right = (
             edge.expand(-1, -1, -1, MARGIN) for edge in (crops[..., :1], crops[..., -1:])
@@ -94,7 +107,11 @@ class TeacherModule(nn.Module):
         faces = torch.cat([left, crops, right], 3)
         values = {name: getattr(self, buffer) for name, buffer in self._names.items()}
         values[self._input] = ((faces + 1) / 2 - self.mean) / self.std
+        features = []
         for operation, inputs, output, attributes in self._steps:
-            values[output] = OPERATIONS[operation]([values[name] for name in inputs], attributes)
-        embedding: Tensor = values[self._output]
-        return embedding
+            given = [values[name] for name in inputs]
+            values[output] = OPERATIONS[operation](given, attributes)
+            if operation == "Conv" and given[0].shape[2:] > values[output].shape[2:]:
+                features.append(given[0])
+        # The first layer that shrinks is given the picture itself.
+        return Impression(values[self._output], features[1:])

@@ -29,6 +29,7 @@ from shared.training.codec import CodecRecipe, CodecTraining
 from shared.training.extractor import ExtractorRecipe
 from shared.training.faces import cache_faces, load_faces, to_bytes, to_tensor
 from shared.training.heads import fit_heads
+from shared.training.losses import feature_loss
 from shared.training.rate import entropy_bytes
 from shared.training.recipe import read_recipe, recipe_path
 from shared.training.run_folder import CHECKPOINT_FILE
@@ -180,6 +181,26 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     camera_codec = model.codec("tiny").codec_id
     assert newer.codecs["tiny-1"].codec_id == camera_codec
     assert newer.calibration_for(camera_codec, newer.codecs["standard"].codec_id)
+
+
+def test_the_ablation_tabulates_one_change_at_a_time(
+    cache: Path, extractor: Path, tmp_path: Path
+) -> None:
+    _run(
+        "ablation", "--smoke", "--cache", cache, "--extractor", extractor,
+        "--teacher", cache.parent / "teacher.onnx", "--out", tmp_path / "runs",
+        "--report", tmp_path,
+    )  # fmt: skip
+
+    first, second = json.loads((tmp_path / "ablation.json").read_text())
+    assert (first["says"], second["says"]) == ("as it is", "no pixel loss")
+    assert max(first["bytes_mean"], second["bytes_mean"]) <= 347
+    for outcome in (first, second):
+        assert 0.4 < outcome["before_reference"] <= 1
+    without = json.loads((tmp_path / "runs" / "no-pixels" / "recipe.json").read_text())
+    assert without["recipe"]["pixel_weight"] == 0
+    rows = (tmp_path / "ablation.md").read_text().splitlines()[-2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| as it is", "| no pixel loss"]
 
 
 def test_training_may_start_from_the_extractor_of_a_model(cache: Path, tmp_path: Path) -> None:
@@ -356,13 +377,43 @@ def test_the_teacher_that_gradients_pass_through_says_what_its_file_says(cache: 
     padded = np.pad(crops, ((0, 0), (0, 0), (8, 8), (0, 0)), mode="edge")
 
     pictures = (torch.from_numpy(crops.copy()).permute(0, 3, 1, 2) / 127.5 - 1).requires_grad_()
-    answers = functional.normalize(TeacherModule(path)(pictures))
+    answers = functional.normalize(TeacherModule(path)(pictures).embedding)
     answers.sum().backward()
 
     expected = Teacher(path, threads=1).embed(padded)
     np.testing.assert_allclose(answers.detach().numpy(), expected, atol=1e-5)
     assert pictures.grad is not None
     assert pictures.grad.abs().sum() > 0
+
+
+def test_the_teachers_inner_layers_see_how_far_a_picture_is_from_another(tmp_path: Path) -> None:
+    """Of four layers all but the second shrink; the first of them is given the picture itself."""
+    random = np.random.default_rng(0)
+    layers = [(8, 3, 3, 2), (8, 8, 3, 1), (16, 8, 3, 2), (4, 16, 28, 1)]
+    names = ["input", "half", "same", "quarter", "output"]
+    nodes, weights = [], []
+    for number, (out, into, kernel, stride) in enumerate(layers):
+        weight = random.normal(size=(out, into, kernel, kernel)).astype(np.float32)
+        weights.append(onnx.numpy_helper.from_array(weight, f"weights{number}"))
+        margin = [kernel // 2] * 4 if kernel == 3 else [0] * 4
+        nodes.append(
+            helper.make_node(
+                "Conv", [names[number], f"weights{number}"], [names[number + 1]],
+                pads=margin, strides=[stride] * 2, group=1,
+            )
+        )  # fmt: skip
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("input", "output")]
+    graph = helper.make_graph(nodes, "teacher", ends[:1], ends[1:], weights)
+    onnx.save(helper.make_model(graph), tmp_path / "teacher.onnx")
+    teacher = TeacherModule(tmp_path / "teacher.onnx")
+    face = torch.rand(2, 3, 112, 96) * 2 - 1
+
+    seen = teacher(face).features
+    near, far = (teacher(face + noise * torch.randn_like(face)).features for noise in (0.1, 0.5))
+
+    assert [tuple(layer.shape[1:]) for layer in seen] == [(8, 56, 56), (16, 28, 28)]
+    assert feature_loss(seen, seen) == 0
+    assert 0 < feature_loss(near, seen) < feature_loss(far, seen)
 
 
 def test_a_teacher_with_an_unknown_layer_is_refused_by_its_name(tmp_path: Path) -> None:

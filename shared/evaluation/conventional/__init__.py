@@ -3,7 +3,7 @@ from shared.evaluation.conventional.codec import Codec, Picture
 from shared.evaluation.conventional.jpeg import Jpeg
 from shared.evaluation.conventional.jpeg2000 import Jpeg2000
 from shared.evaluation.conventional.jpeg_xl import JpegXl
-from shared.evaluation.conventional.many import CompressedCrops, compress_all
+from shared.evaluation.conventional.many import compress_all
 from shared.evaluation.conventional.search import Compressed, Measure, compress_to
 from shared.evaluation.conventional.thumbnail import Thumbnail
 from shared.evaluation.conventional.webp import WebP
@@ -16,7 +16,6 @@ __all__ = [
     "Avif",
     "Codec",
     "Compressed",
-    "CompressedCrops",
     "Jpeg",
     "Jpeg2000",
     "JpegXl",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
@@ -16,23 +15,6 @@ from shared.evaluation.conventional.search import Compressed, Measure, compress_
 _CHUNK = 8
 
 
-@dataclass(frozen=True, slots=True)
-class CompressedCrops:
-    """N crops that have been through a codec.
-
-    Attributes:
-        crops: (N, 112, 96, 3) RGB, what the decoder shows.
-        file_bytes: (N,) sizes of the files.
-        payload_bytes: (N,) what of them changes with the picture.
-        reached: (N,) whether each kept to the target.
-    """
-
-    crops: NDArray[np.uint8]
-    file_bytes: NDArray[np.int64]
-    payload_bytes: NDArray[np.int64]
-    reached: NDArray[np.bool_]
-
-
 def compress_all(
     codec: Codec,
     crops: Sequence[Picture] | NDArray[np.uint8],
@@ -41,7 +23,7 @@ def compress_all(
     measure: Measure,
     workers: int,
     progress: Callable[[int, int], None] | None = None,
-) -> CompressedCrops:
+) -> list[Compressed]:
     """`compress_to` for every crop, in processes of their own.
 
     Args:
@@ -60,9 +42,4 @@ def compress_all(
             done.append(compressed)
             if progress:
                 progress(len(done), len(crops))
-    return CompressedCrops(
-        crops=np.stack([one.crop for one in done]),
-        file_bytes=np.array([one.file_bytes for one in done]),
-        payload_bytes=np.array([one.payload_bytes for one in done]),
-        reached=np.array([one.reached for one in done]),
-    )
+    return done

@@ -19,16 +19,21 @@ class Compressed:
     """A picture that has been through a codec.
 
     Attributes:
+        file: as the codec wrote it.
         crop: what the decoder shows, (height, width, 3) RGB.
-        file_bytes: size of the file.
         payload_bytes: what of it changes with the picture.
         reached: whether it kept to the target.
     """
 
+    file: bytes
     crop: Picture
-    file_bytes: int
     payload_bytes: int
     reached: bool
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the file."""
+        return len(self.file)
 
 
 def compress_to(codec: Codec, crop: Picture, target_bytes: int, *, measure: Measure) -> Compressed:
@@ -61,8 +66,8 @@ def compress_to(codec: Codec, crop: Picture, target_bytes: int, *, measure: Meas
     fitting = [file for file in files if size(file) <= target_bytes]
     chosen = fitting[-1] if fitting else min(files, key=size)
     return Compressed(
+        file=chosen,
         crop=codec.decode(chosen),
-        file_bytes=len(chosen),
         payload_bytes=codec.payload_bytes(chosen),
         reached=bool(fitting),
     )
