@@ -21,7 +21,7 @@ from command_line.main import app
 from shared.compact_map import MapFormat, pack, quantize
 from shared.errors import InvalidTraining
 from shared.model_directory import ModelDirectory
-from shared.models.face_codec import FaceCompNet
+from shared.models.face_codec import FaceCompNet, make_codec
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import weights_to_bytes
 from shared.training.augment import cut_crops
@@ -30,9 +30,11 @@ from shared.training.extractor import ExtractorRecipe
 from shared.training.faces import cache_faces, load_faces, to_bytes, to_tensor
 from shared.training.heads import fit_heads
 from shared.training.losses import feature_loss
+from shared.training.patches import Patches, PatchRecipe, PatchTraining
+from shared.training.processes import Process
 from shared.training.rate import entropy_bytes
 from shared.training.recipe import read_recipe, recipe_path
-from shared.training.run_folder import CHECKPOINT_FILE
+from shared.training.run_folder import CHECKPOINT_FILE, averaged_weights, read_run
 from shared.training.split import NOBODY, split_faces
 from shared.training.student import Student, load_student
 from shared.training.teacher import Teacher
@@ -239,20 +241,37 @@ def test_heads_are_fitted_to_an_extractor_that_is_there_already(cache: Path) -> 
     assert (nearest == split.labels[rows])[known].mean() > 0.9
 
 
+def test_the_papers_fresh_networks_tell_pictures_apart() -> None:
+    torch.manual_seed(0)
+    compnet, recnet = make_codec(channels=3, widths=(64, 64, 64, 64), face_width=None)
+    with torch.inference_mode():
+        maps = compnet(torch.rand(8, 3, 112, 96) * 2 - 1)
+        pictures = recnet(torch.rand(8, 3, 14, 12) * 2 - 1)
+    for made in (maps, pictures):
+        assert made.std(0).mean() > 0.05
+
+
 def test_stage_one_of_the_paper_learns_pictures(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     text = recipe_path("paper", "codec").read_text()
     text = text.replace("compile = true", "compile = false").replace(
-        "[64, 64, 64, 64]", "[8, 8, 8, 8]"
+        "[64, 64, 64, 64]", "[16, 16, 16, 16]"
     )
-    recipe.write_text(text.replace("batch = 20", "batch = 4"))
+    recipe.write_text(text.replace("batch = 20", "batch = 8"))
 
-    _run("codec", "--photographs", PHOTOGRAPH.parent, "--recipe", recipe, "--samples", 8,
+    _run("codec", "--photographs", PHOTOGRAPH.parent, "--recipe", recipe, "--samples", 800,
          "--out", tmp_path / "run")  # fmt: skip
 
-    weights = torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)
-    assert weights["step"] == 2
-    assert any(name.startswith("compnet") for name in weights["average"])
+    told = PatchRecipe.model_validate(read_run(tmp_path / "run")["recipe"])
+    trained = PatchTraining(told).eval()
+    trained.load_state_dict(averaged_weights(tmp_path / "run"))
+    patches = Patches(PHOTOGRAPH.parent, told).load(
+        np.arange(16), Process(rank=0, count=1, device=torch.device("cpu"))
+    )
+    with torch.inference_mode():
+        error = trained(patches)["mse"]
+    grey = (patches["patches"] / 2).var()
+    assert error < 0.5 * grey
 
 
 def test_a_run_that_was_stopped_ends_where_it_would_have_ended(cache: Path, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""How the convolutions of a network without normalisation begin."""
+
+import math
+
+import torch
+from torch import nn
+
+_PRELU_SLOPE = 0.25
+"""That of torch's PReLU before training."""
+
+
+@torch.no_grad()
+def begin_with_even_signals(network: nn.Module) -> None:
+    """Draw the weights so that signals are as strong behind a layer as before it.
+
+    torch's own beginning halves them at every layer: a dozen layers on, the paper's maps were the
+    same for all pictures to within 0.004, and stage 1 learned nothing. Layers that are zero stay
+    zero.
+
+    Source: He et al., "Delving deep into rectifiers", 2015, equation 15.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.weight.any():
+            spread = math.sqrt(2 / ((1 + _PRELU_SLOPE**2) * _summands(layer)))
+            nn.init.normal_(layer.weight, std=spread)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _summands(layer: nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """Products that add up to one output."""
+    kernel = math.prod(layer.kernel_size)
+    if isinstance(layer, nn.ConvTranspose2d):
+        kernel /= math.prod(layer.stride)
+    return layer.in_channels * kernel
