@@ -29,7 +29,7 @@ def begin_with_even_signals(network: nn.Module) -> None:
 
 def _summands(layer: nn.Conv2d | nn.ConvTranspose2d) -> float:
     """Products that add up to one output."""
-    kernel = math.prod(layer.kernel_size)
+    kernel: float = math.prod(layer.kernel_size)
     if isinstance(layer, nn.ConvTranspose2d):
         kernel /= math.prod(layer.stride)
     return layer.in_channels * kernel
