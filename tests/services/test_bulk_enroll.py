@@ -155,7 +155,9 @@ async def test_an_empty_stream_has_an_empty_answer(recognizer: Service) -> None:
 async def test_a_service_that_stops_says_so_after_the_answers_it_owes(
     tiny_models: Path, tmp_path: Path, people: list[CompactMap]
 ) -> None:
-    async with running_recognizer(tiny_models, tmp_path / "g.sqlite") as service:
+    # Without time to drain, the server may cut the stream before the service has said why.
+    gallery, drain_seconds = tmp_path / "g.sqlite", 8
+    async with running_recognizer(tiny_models, gallery, drain_seconds=drain_seconds) as service:
         call = service.gallery.BulkEnroll()
         await call.write(BulkEnrollRequest(enroll=item("", "ada", people[0])))
         assert (await call.read()).response.subject.subject_id == "ada"

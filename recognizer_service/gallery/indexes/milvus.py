@@ -19,6 +19,8 @@ from recognizer_service.gallery.records import Embedding
 from shared.errors import Unavailable
 
 _TIMEOUT_S = 30.0
+# At rest the client would ping every ten seconds, and servers that count pings hang up on it.
+_GRPC_OPTIONS = {"grpc.keepalive_permit_without_calls": False}
 _MOST_ANSWERS = 16_384  # more than that Milvus does not give
 _KEYS_PER_CALL = 4096
 _STRONG = "Strong"
@@ -50,7 +52,9 @@ def connect(milvus: Milvus) -> MilvusClient:
     """
     token = milvus.token.get_secret_value() if milvus.token else ""
     with answering():
-        return MilvusClient(uri=milvus.uri, token=token, timeout=_TIMEOUT_S)
+        return MilvusClient(
+            uri=milvus.uri, token=token, timeout=_TIMEOUT_S, grpc_options=_GRPC_OPTIONS
+        )
 
 
 class MilvusFaces:
