@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import quote
 
+import psycopg
+from psycopg import sql
 from pydantic import SecretStr
 
 from recognizer_service.gallery.databases.location import Milvus, Servers
@@ -66,13 +68,20 @@ class PostgresServer:
 
     def create_database(self, name: str, milvus: Milvus | None = None) -> Servers:
         """The location of a new gallery."""
-        self.run("createdb", "-h", str(self.folder), "-U", _USER, name)
+        self._execute("CREATE DATABASE {}", name)
         url = f"postgresql://{_USER}@/{name}?host={quote(str(self.folder))}"
         return Servers(SecretStr(url), milvus)
 
     def drop_database(self, name: str) -> None:
         """Delete a gallery, whoever may have it open: it is three hundred files."""
-        self.run("dropdb", "-h", str(self.folder), "-U", _USER, "--force", name)
+        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _execute(self, statement: LiteralString, name: str) -> None:
+        """Without a program of PostgreSQL's: hundreds of tests ask for this."""
+        with psycopg.connect(
+            host=str(self.folder), user=_USER, dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 @contextmanager
