@@ -241,11 +241,14 @@ class CodecTraining(nn.Module):
         teacher.to(seen.device)
         some = slice(None, None, _TEACHER_EVERY)
         impression = teacher(seen[some])
-        with torch.no_grad():
-            wanted = teacher(crops[some])
+        feature = seen.new_zeros(())
+        if self._recipe.feature_weight:
+            with torch.no_grad():
+                wanted = teacher(crops[some])
+            feature = feature_loss(impression.features, wanted.features)
         return {
             "teacher": cosine_loss(impression.embedding, target[some]),
-            "feature": feature_loss(impression.features, wanted.features),
+            "feature": feature,
         }
 
     def _losses(

@@ -156,8 +156,7 @@ async def test_a_service_that_stops_says_so_after_the_answers_it_owes(
     tiny_models: Path, tmp_path: Path, people: list[CompactMap]
 ) -> None:
     # Without time to drain, the server may cut the stream before the service has said why.
-    gallery, drain_seconds = tmp_path / "g.sqlite", 8
-    async with running_recognizer(tiny_models, gallery, drain_seconds=drain_seconds) as service:
+    async with running_recognizer(tiny_models, tmp_path / "g.sqlite", drain_seconds=8) as service:
         call = service.gallery.BulkEnroll()
         await call.write(BulkEnrollRequest(enroll=item("", "ada", people[0])))
         assert (await call.read()).response.subject.subject_id == "ada"
