@@ -83,25 +83,6 @@ class Accuracy:
     tar: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a change of model did to a gallery.
-
-    Attributes:
-        before: maps, probes and embeddings of the version before.
-        after: its maps, embedded by the version after; probes by the version after.
-        enrolled_anew: maps, probes and embeddings of the version after.
-        fill_s: seconds in which all faces were embedded anew, the networks being loaded.
-        serve_s: seconds in which the indexes were built and swapped.
-    """
-
-    before: Accuracy
-    after: Accuracy
-    enrolled_anew: Accuracy
-    fill_s: float
-    serve_s: float
-
-
 def main(
     *,
     data: Annotated[Path, typer.Option(envvar="COMPACTFACE_DATA", help="Holds lfw112/lfw.zip.")],
@@ -124,8 +105,7 @@ def main(
         raise typer.BadParameter(f"{old.name} and {new.name} share an extractor: nothing to do")
     enrolled, asked = photographs(data, subjects)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = change_model(Path(folder), old, new, enrolled, asked)
-    change = _change(outcome, old, new, faces=len(enrolled), origin=origin)
+        change = change_model(Path(folder), old, new, enrolled, asked, origin=origin)
     _show(change)
     if report:
         record_model_change(report, change)
@@ -144,8 +124,8 @@ def photographs(data: Path, count: int) -> tuple[Crops, Crops]:
 
 
 def change_model(
-    folder: Path, old: Version, new: Version, enrolled: Crops, asked: Crops
-) -> Outcome:
+    folder: Path, old: Version, new: Version, enrolled: Crops, asked: Crops, *, origin: Origin
+) -> ModelChange:
     """Enrol with one version, change over to another, and ask before and after.
 
     Args:
@@ -154,6 +134,7 @@ def change_model(
         new: the version after, of another embedding space; both of one folder of models.
         enrolled: (N, 112, 96, 3) a crop of each subject.
         asked: (N, 112, 96, 3) another of each.
+        origin: of the figures.
     """
     probes = new.faces(asked)
     with Gallery(folder / "changed.db", embedding_space=old.space) as gallery:
@@ -171,7 +152,27 @@ def change_model(
     with Gallery(folder / "anew.db", embedding_space=new.space) as gallery:
         enrol(gallery, new.faces(enrolled))
         enrolled_anew = ask(gallery, probes, new.space)
-    return Outcome(before, after, enrolled_anew, filled - began, served - filled)
+    return ModelChange(
+        faces=len(enrolled),
+        # All faces embedded anew, the networks being loaded; then indexes built and swapped.
+        faces_per_s=len(enrolled) / (filled - began),
+        swap_ms=1000 * (served - filled),
+        rows=(
+            _row(old, old, before),
+            _row(old, new, after),
+            _row(new, new, enrolled_anew),
+        ),
+        origin=origin,
+    )
+
+
+def _row(maps_of: Version, embedded_by: Version, accuracy: Accuracy) -> ModelChangeRow:
+    return ModelChangeRow(
+        maps_of=maps_of.name,
+        embedded_by=embedded_by.name,
+        rank1=accuracy.rank1,
+        tar_at_far_1e3=accuracy.tar,
+    )
 
 
 def enrol(gallery: Gallery, faces: Sequence[NewFace]) -> None:
@@ -194,31 +195,6 @@ def ask(gallery: Gallery, probes: Sequence[NewFace], space: str) -> Accuracy:
     same = np.tile([True] + [False] * others, len(probes))
     tar = tar_at_far(np.array(similarities, np.float32), same, far=FAR)
     return Accuracy(right / len(probes), tar)
-
-
-def _change(
-    outcome: Outcome, old: Version, new: Version, *, faces: int, origin: Origin
-) -> ModelChange:
-    rows = (
-        (old, old, outcome.before),
-        (old, new, outcome.after),
-        (new, new, outcome.enrolled_anew),
-    )
-    return ModelChange(
-        faces=faces,
-        faces_per_s=faces / outcome.fill_s,
-        swap_ms=1000 * outcome.serve_s,
-        rows=tuple(
-            ModelChangeRow(
-                maps_of=maps_of.name,
-                embedded_by=embedded_by.name,
-                rank1=accuracy.rank1,
-                tar_at_far_1e3=accuracy.tar,
-            )
-            for maps_of, embedded_by, accuracy in rows
-        ),
-        origin=origin,
-    )
 
 
 def _show(change: ModelChange) -> None:

@@ -166,16 +166,7 @@ def test_jpeg2000_headers_are_those_of_every_crop_and_unsigned(crop: Picture) ->
 
 def test_many_crops_come_back_in_order_from_several_processes(crop: Picture) -> None:
     crops = np.stack([crop, crop[::-1], crop[:, ::-1]] * 4)
-    seen: list[tuple[int, int]] = []
-    many = compress_all(
-        WebP(),
-        crops,
-        400,
-        measure="payload",
-        workers=2,
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(done, 12) for done in range(1, 13)]
+    many = compress_all(WebP(), crops, 400, measure="payload", workers=2)
     assert len(many) == len(crops)
     for row in range(3):
         alone = compress_to(WebP(), crops[row], 400, measure="payload")

@@ -1,6 +1,6 @@
 """A codec over many crops, on all cores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -22,7 +22,6 @@ def compress_all(
     *,
     measure: Measure,
     workers: int,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Compressed]:
     """`compress_to` for every crop, in processes of their own.
 
@@ -32,14 +31,8 @@ def compress_all(
         target_bytes: the most that each may take.
         measure: which bytes count.
         workers: processes.
-        progress: is told after every crop how many are done, and of how many.
     """
     compress = partial(compress_to, codec, target_bytes=target_bytes, measure=measure)
-    done: list[Compressed] = []
     # Spawned, because a fork would inherit the locks of whatever threads run here.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for compressed in pool.map(compress, crops, chunksize=_CHUNK):
-            done.append(compressed)
-            if progress:
-                progress(len(done), len(crops))
-    return done
+        return list(pool.map(compress, crops, chunksize=_CHUNK))
