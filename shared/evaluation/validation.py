@@ -24,57 +24,55 @@ def evaluate_validation(
     *,
     points: Sequence[str] | None = None,
     panel: Panel = NOBODY,
+    count: int = PAIRS,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Result:
-    """Verification on 6,000 pairs of held-out people, or as many as there are.
+    """Verification on pairs of held-out people.
 
     Args:
         model: a verified model directory.
         faces: the cache that training reads, from which `split_faces` holds people out.
         points: operating points; None takes all.
         panel: judges besides the own extractor.
+        count: pairs, or as many as there are; fewer are answered sooner.
         threads: of ONNX Runtime.
         progress: is told of every batch.
     """
     began = time.perf_counter()
-    embedded, identities = embed_validation(
-        model,
-        faces,
-        split_faces(faces),
-        points=points,
-        panel=panel,
-        threads=threads,
-        progress=progress,
+    split = split_faces(faces)
+    drawn = balanced_pairs(_owners(faces, split), count=count)
+    used, places = np.unique([drawn.first, drawn.second], return_inverse=True)
+    first, second = places.reshape(2, -1)
+    pipeline = Pipeline(model, points, panel=panel, threads=threads)
+    embedded = pipeline.embed(
+        _batches(faces, split.validation[used]), total=len(used), progress=progress
     )
-    pairs = balanced_pairs(identities, count=PAIRS)
+    pairs = Pairs(first=first, second=second, same=drawn.same, folds=drawn.folds)
     seconds = time.perf_counter() - began
     return score_result(model, embedded, pairs, dataset="validation", seconds=seconds)
 
 
 def embed_validation(
-    model: ModelDirectory,
-    faces: Faces,
-    split: Split,
-    *,
-    points: Sequence[str] | None = None,
-    panel: Panel = NOBODY,
-    threads: int = 1,
-    progress: Progress = no_progress,
+    model: ModelDirectory, faces: Faces, split: Split, *, threads: int = 1
 ) -> tuple[Embedded, NDArray[np.int64]]:
-    """Embed all photographs of the held-out people; calibration needs them too.
+    """Embed all photographs of the held-out people, as calibration needs them.
 
     Returns:
         The embeddings of V photographs, and (V,) who each shows, as an index of
         `split.held_out`.
     """
     rows = split.validation
-    batches = _batches(faces, rows)
-    pipeline = Pipeline(model, points, panel=panel, threads=threads)
-    embedded = pipeline.embed(batches, total=len(rows), progress=progress)
+    pipeline = Pipeline(model, threads=threads)
+    embedded = pipeline.embed(_batches(faces, rows), total=len(rows), progress=no_progress)
+    return embedded, _owners(faces, split)
+
+
+def _owners(faces: Faces, split: Split) -> NDArray[np.int64]:
+    """(V,) whom each photograph of the held-out people shows, as an index of `held_out`."""
     index = {name: number for number, name in enumerate(split.held_out)}
     owners = faces.identities()
-    return embedded, np.array([index[owners[row]] for row in rows])
+    return np.array([index[owners[row]] for row in split.validation])
 
 
 def balanced_pairs(identities: NDArray[np.int64], *, count: int, seed: int = 0) -> Pairs:
