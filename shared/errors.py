@@ -140,3 +140,15 @@ class InvalidTraining(CompactfaceError):
     """A recipe, a run folder or training faces that cannot be used."""
 
     code = "INVALID_ARGUMENT"
+
+
+class TrainingStopped(CompactfaceError):
+    """Somebody asked a training to stop; what it had learned is kept."""
+
+    code = "CANCELLED"
+
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__(
+            "TRAINING_STOPPED",
+            f"stopped after step {step} of {steps}; the same command goes on from there",
+        )

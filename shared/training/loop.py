@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
+from shared.errors import TrainingStopped
 from shared.training.optimizers import Group, learning_rate, make_optimizers, set_rates
 from shared.training.processes import Process, joined
 from shared.training.recipe import Schedule
@@ -84,8 +85,10 @@ def shuffled(rows: np.ndarray, *, size: int, seed: int, start: int) -> Iterator[
 def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
     """Train until `schedule.samples` faces are seen, going on from the folder's checkpoint.
 
-    SIGTERM and Ctrl-C end it after a checkpoint; started again, it ends where it would have
-    ended, to rounding.
+    Started again after it was stopped, it ends where it would have ended, to rounding.
+
+    Raises:
+        TrainingStopped: SIGTERM or Ctrl-C came; a checkpoint was written.
     """
     with joined() as process, _asked_to_stop() as stop:
         network = stage.network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
@@ -118,6 +121,9 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
                     save_checkpoint(folder, step=step, **state)
         if process.rank == 0:
             save_checkpoint(folder, step=step, **state)
+    if step < schedule.steps:
+        # Nobody should take this for a finished run and publish or judge it.
+        raise TrainingStopped(step, schedule.steps)
 
 
 @contextmanager

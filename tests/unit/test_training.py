@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -203,6 +204,39 @@ def test_the_ablation_tabulates_one_change_at_a_time(
     assert without["recipe"]["pixel_weight"] == 0
     rows = (tmp_path / "ablation.md").read_text().splitlines()[-2:]
     assert [row.split(" | ")[0] for row in rows] == ["| as it is", "| no pixel loss"]
+
+
+def test_an_ablation_that_is_stopped_judges_nothing_half_trained(
+    cache: Path, extractor: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        recipe_path("smoke", "ablation").read_text().replace("samples = 16", "samples = 1_000_000")
+    )
+    ablation = subprocess.Popen(
+        [
+            sys.executable, "-m", "command_line", "train", "ablation",
+            "--recipe", recipe, "--cache", cache, "--extractor", extractor,
+            "--teacher", cache.parent / "teacher.onnx", "--out", tmp_path / "runs",
+            "--report", tmp_path,
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        run = tmp_path / "runs" / "reference"
+        while not (run / CHECKPOINT_FILE).exists():
+            assert ablation.poll() is None
+            time.sleep(0.1)
+        ablation.terminate()
+        _, said = ablation.communicate(timeout=60)
+    finally:
+        ablation.kill()
+
+    assert ablation.returncode == 1
+    assert "TRAINING_STOPPED: stopped after step" in said
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["reference"]
+    assert not (run / "outcome.json").exists()
 
 
 def test_training_may_start_from_the_extractor_of_a_model(cache: Path, tmp_path: Path) -> None:
