@@ -239,7 +239,8 @@ def _train_codec(
     start: Path | None,
     samples: int | None,
 ) -> None:
-    from shared.training.codec import CodecRecipe, train_codec
+    from shared.training.codec import train_codec
+    from shared.training.codec_recipe import CodecRecipe
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
     from shared.training.views import load_views

@@ -19,7 +19,8 @@ from shared.evaluation.panel import open_panel
 from shared.evaluation.validation import evaluate_validation
 from shared.model_directory import UNCOMPRESSED
 from shared.models.weights import weights_to_bytes
-from shared.training.codec import CodecRecipe, train_codec
+from shared.training.codec import train_codec
+from shared.training.codec_recipe import CodecRecipe
 from shared.training.faces import Faces
 from shared.training.publish import store
 from shared.training.recipe import Recipe

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.errors import InvalidTraining
-from shared.training.codec import NetworksRecipe, make_networks
+from shared.training.codec_recipe import NetworksRecipe
 from shared.training.faces import image_files
 from shared.training.loop import shuffled, train
 from shared.training.optimizers import Group
@@ -98,7 +98,7 @@ class PatchTraining(nn.Module):
 
     def __init__(self, recipe: PatchRecipe) -> None:
         super().__init__()
-        self.compnet, self.recnet = make_networks(recipe.networks)
+        self.compnet, self.recnet = recipe.networks.make()
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Equation 2 of the paper: the squared error summed over pixels, per patch.

@@ -1,0 +1,69 @@
+"""From pictures to training faces: the cache, the split, the mixtures."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.errors import InvalidTraining
+from shared.training.faces import cache_faces, load_faces, to_bytes
+from shared.training.split import NOBODY, split_faces
+from shared.training.teacher import Teacher
+from shared.training.views import load_views, render
+from tests.training.invented import PHOTOGRAPH
+
+
+def test_zip_archives_and_folders_give_the_same_faces(cache: Path, tmp_path: Path) -> None:
+    source = cache.parent / "faces"
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for path in source.rglob("*.png"):
+            archive.write(path, path.relative_to(source))
+
+    left_out = cache_faces(tmp_path, tmp_path / "cache")
+
+    assert left_out == []
+    faces = load_faces(cache)
+    assert json.loads((tmp_path / "cache" / "names.json").read_text()) == faces.names
+    np.testing.assert_array_equal(np.load(tmp_path / "cache" / "faces.npy"), faces.pixels)
+
+
+def test_photographs_are_aligned_and_those_without_a_face_left_out(tmp_path: Path) -> None:
+    (tmp_path / "faces" / "somebody").mkdir(parents=True)
+    (tmp_path / "faces" / "somebody" / "photo.jpg").write_bytes(PHOTOGRAPH.read_bytes())
+    (tmp_path / "faces" / "somebody" / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (200, 150)).save(tmp_path / "faces" / "somebody" / "black.png")
+
+    left_out = cache_faces(tmp_path / "faces", tmp_path / "cache")
+
+    assert sorted(left_out) == ["somebody/black.png", "somebody/broken.jpg"]
+    assert np.load(tmp_path / "cache" / "faces.npy").shape == (1, 112, 112, 3)
+
+
+def test_a_folder_without_faces_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTraining, match="no picture below"):
+        cache_faces(tmp_path, tmp_path / "cache")
+
+
+def test_held_out_people_and_their_look_alikes_are_not_trained_on(cache: Path) -> None:
+    faces = load_faces(cache)
+
+    split = split_faces(faces)
+
+    owners = np.array(faces.identities())
+    assert len(split.held_out) > 0
+    assert not set(owners[split.train]) & set(split.held_out)
+    near = faces.teacher[split.train, 0] @ faces.teacher[split.validation, 0].T
+    assert near.max() < 0.7
+    assert (split.labels[split.validation] == NOBODY).all()
+
+
+def test_views_are_kept_with_the_teachers_answer_to_their_pixels(cache: Path) -> None:
+    faces, views = load_faces(cache), load_views(cache)
+    pixels = to_bytes(render(views, np.arange(5), faces.pixels))
+
+    answers = Teacher(cache.parent / "teacher.onnx", threads=1).embed(pixels)
+
+    np.testing.assert_allclose(answers, views.teacher[:5], atol=1e-5)
