@@ -73,7 +73,7 @@ class Outcome:
         before_reference: accuracy before the extractor that training began with, which has
             never seen a reconstruction.
         samples: faces seen in training.
-        seconds: wall-clock time of training.
+        seconds: wall-clock time of training, since it was last begun.
     """
 
     says: str
