@@ -12,7 +12,7 @@ import typer
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train a model: cache, views, extractor, codec, classifier, joint, publish.",
+    help="Train a model: cache, views, extractor, codec, classifier, joint, average, publish.",
 )
 
 Cache = Annotated[Path, typer.Option(help="Folder that `train cache` has filled.")]
@@ -164,6 +164,17 @@ def joint(
     _train_codec(
         path, cache, out, extractor=extractor, teacher=teacher, start=codec, samples=samples
     )
+
+
+@app.command()
+def average(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of one stage, the newest last.")],
+    out: Annotated[Path, typer.Option(help="Run folder of the mean.")] = _RUNS / "average",
+) -> None:
+    """Average the weights of runs that went on from one another."""
+    from shared.training.soup import average_runs
+
+    average_runs(runs, out)
 
 
 @app.command()

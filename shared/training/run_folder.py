@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,24 @@ def restore_checkpoint(
         optimizer.load_state_dict(state)
     step: int = saved["step"]
     return step
+
+
+def write_run(folder: Path, told: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write a run that is over, of which only what later stages and models need is kept.
+
+    Args:
+        folder: of the run, made if missing.
+        told: {"recipe": ..., "shape": ...} and where it comes from, for `read_run`.
+        weights: what `averaged_weights` is to find.
+
+    Raises:
+        InvalidTraining: a run is there already.
+    """
+    if (folder / CHECKPOINT_FILE).exists():
+        raise InvalidTraining("RUN_EXISTS", f"{folder} holds a run already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE_FILE).write_text(json.dumps(told, indent=2))
+    torch.save({"average": dict(weights)}, folder / CHECKPOINT_FILE)
 
 
 def averaged_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -26,6 +26,9 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     resumed = ("--extractor", extractor, "--codec", model.path, "--out", folder / "resumed")
     run_train("joint", *told, *judged, *resumed, "--samples", 8)
 
+    run_train("average", joint, folder / "resumed", "--out", folder / "mean")
+
+    runs = (*runs, "--run", folder / "mean")
     run_train(
         "publish", "2", *runs, "--carry", "1", "--cache", cache, "--models", folder / "models"
     )

@@ -1,0 +1,42 @@
+"""The mean of several runs' weights, which often is better than each of them.
+
+It takes runs that went on from one another or from one start: between their weights the loss
+stays low, and in the middle it is flatter (model soups, Wortsman et al. 2022, arXiv:2203.05482).
+
+compactface train average
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from shared.errors import InvalidTraining
+from shared.training.run_folder import averaged_weights, read_run, write_run
+
+
+def average_runs(runs: Sequence[Path], out: Path) -> None:
+    """Write a run folder that can be published or trained further, but not gone on with.
+
+    Args:
+        runs: run folders of one stage; what the last was told, the mean is said to be told.
+        out: folder of the mean.
+
+    Raises:
+        InvalidTraining: a folder holds no run, the networks differ in shape, or `out` holds a
+            run already.
+    """
+    told = [read_run(run) for run in runs]
+    weights = [averaged_weights(run) for run in runs]
+    for run, other in zip(runs, weights, strict=True):
+        if _shapes(other) != _shapes(weights[-1]):
+            raise InvalidTraining(
+                "OTHER_NETWORKS", f"{run} holds other networks than {runs[-1]}: no mean of them"
+            )
+    mean = {name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[-1]}
+    write_run(out, {**told[-1], "mean_of": told}, mean)
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
