@@ -20,14 +20,14 @@ def average_runs(runs: Sequence[Path], out: Path) -> None:
     """Write a run folder that can be published or trained further, but not gone on with.
 
     Args:
-        runs: run folders of one stage; what the last was told, the mean is said to be told.
+        runs: run folders of one stage, a run with twice the weight twice; what the last was
+            told, the mean is said to be told.
         out: folder of the mean.
 
     Raises:
         InvalidTraining: a folder holds no run, the networks differ in shape, or `out` holds a
             run already.
     """
-    told = [read_run(run) for run in runs]
     weights = [averaged_weights(run) for run in runs]
     for run, other in zip(runs, weights, strict=True):
         if _shapes(other) != _shapes(weights[-1]):
@@ -35,7 +35,7 @@ def average_runs(runs: Sequence[Path], out: Path) -> None:
                 "OTHER_NETWORKS", f"{run} holds other networks than {runs[-1]}: no mean of them"
             )
     mean = {name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[-1]}
-    write_run(out, {**told[-1], "mean_of": told}, mean)
+    write_run(out, {**read_run(runs[-1]), "mean_of": [run.name for run in runs]}, mean)
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:

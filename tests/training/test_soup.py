@@ -29,7 +29,7 @@ def test_the_mean_of_two_runs_lies_half_way_and_tells_of_both(
     for name, weight in mean.items():
         torch.testing.assert_close(weight, (first[name] + second[name]) / 2)
     assert load_student(tmp_path / "mean").shape == load_student(later).shape
-    assert read_run(tmp_path / "mean")["mean_of"] == [read_run(extractor), read_run(later)]
+    assert read_run(tmp_path / "mean")["mean_of"] == ["extractor", "later"]
 
 
 def test_networks_of_different_shapes_have_no_mean(
