@@ -89,16 +89,14 @@ def save_checkpoint(
     average: Average,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Write everything that goes on from here, and rename it into place."""
-    partial = folder / f"{CHECKPOINT_FILE}.partial"
+    """Write everything that goes on from here."""
     state = {
         "step": step,
         "network": network.state_dict(),
         "average": average.network.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    torch.save(state, partial)
-    partial.replace(folder / CHECKPOINT_FILE)
+    _put_checkpoint(folder, state)
 
 
 def restore_checkpoint(
@@ -136,7 +134,14 @@ def write_run(folder: Path, told: dict[str, Any], weights: Mapping[str, Tensor])
         raise InvalidTraining("RUN_EXISTS", f"{folder} holds a run already; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECIPE_FILE).write_text(json.dumps(told, indent=2))
-    torch.save({"average": dict(weights)}, folder / CHECKPOINT_FILE)
+    _put_checkpoint(folder, {"average": dict(weights)})
+
+
+def _put_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write it whole, and rename it into place."""
+    partial = folder / f"{CHECKPOINT_FILE}.partial"
+    torch.save(state, partial)
+    partial.replace(folder / CHECKPOINT_FILE)
 
 
 def averaged_weights(folder: Path) -> dict[str, torch.Tensor]:
