@@ -33,6 +33,15 @@ Teacher = Annotated[
     Path | None,
     typer.Option(exists=True, help="ONNX file of the teacher, for recipes with teacher_weight."),
 ]
+Teachers = Annotated[
+    list[str],
+    typer.Option(
+        "--teacher",
+        metavar="FILE[@NORMALISATION]",
+        help="ONNX file of a teacher, 112x112 input; several are asked side by side. "
+        "Normalisation: imagenet (the default), symmetric or raw.",
+    ),
+]
 
 _RUNS = Path("build/training")
 _CACHE = _RUNS / "cache"
@@ -42,30 +51,33 @@ _CORES = os.cpu_count() or 1
 @app.command()
 def cache(
     source: Annotated[Path, typer.Argument(help="Zip archives, or one folder per identity.")],
-    teacher: Annotated[Path, typer.Option(help="ONNX file of the teacher, 112x112 input.")],
+    teacher: Teachers,
     cache: Cache = _CACHE,
 ) -> None:
     """Decode the faces once, align those that are not 112x112, and ask the teacher once."""
     from shared.training.faces import cache_faces
-    from shared.training.teacher import cache_teacher
+    from shared.training.teacher import Teacher, TeacherFile, cache_teacher
 
+    network = Teacher(*map(TeacherFile.parse, teacher), threads=_CORES)
     left_out = cache_faces(source, cache)
     for name in left_out:
         typer.echo(f"left out, no face or not readable: {name}", err=True)
-    cache_teacher(teacher, cache, threads=_CORES)
+    cache_teacher(network, cache)
 
 
 @app.command()
 def views(
-    teacher: Annotated[Path, typer.Option(help="ONNX file of the teacher, 112x112 input.")],
+    teacher: Teachers,
     cache: Cache = _CACHE,
     count: Annotated[int, typer.Option(min=1, help="Mixtures to draw.")] = 240_000,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 11,
 ) -> None:
     """Mix training faces in pairs and ask the teacher about every mixture."""
+    from shared.training.teacher import Teacher, TeacherFile
     from shared.training.views import cache_views
 
-    cache_views(teacher, cache, count=count, seed=seed, threads=_CORES)
+    network = Teacher(*map(TeacherFile.parse, teacher), threads=_CORES)
+    cache_views(network, cache, count=count, seed=seed)
 
 
 @app.command()

@@ -113,23 +113,21 @@ def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
     )
 
 
-def cache_views(teacher: Path, cache: Path, *, count: int, seed: int, threads: int) -> None:
+def cache_views(teacher: Teacher, cache: Path, *, count: int, seed: int) -> None:
     """Draw views of the training faces and ask the teacher, into `cache/views.npz`.
 
     Args:
-        teacher: ONNX file.
+        teacher: the one whose embeddings the cache holds.
         cache: folder that already holds the faces and the teacher's embeddings of them.
         count: views to draw.
         seed: of all draws.
-        threads: cores for the teacher.
     """
-    network = Teacher(teacher, threads=threads)
     faces = load_faces(cache)
     views = draw_views(split_faces(faces).train, count=count, seed=seed)
     embeddings = []
     for start in track(range(0, count, _BATCH), description="views"):
         rows = np.arange(start, min(count, start + _BATCH))
-        embeddings.append(network.embed(to_bytes(render(views, rows, faces.pixels))))
+        embeddings.append(teacher.embed(to_bytes(render(views, rows, faces.pixels))))
     answered = replace(views, teacher=np.concatenate(embeddings))
     np.savez(cache / VIEWS_FILE, **asdict(answered))
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidTraining
-from shared.training.faces import cache_faces, load_faces, to_bytes
+from shared.training.faces import Faces, cache_faces, load_faces, to_bytes
 from shared.training.split import NOBODY, split_faces
-from shared.training.teacher import Teacher
+from shared.training.teacher import Teacher, TeacherFile
 from shared.training.views import load_views, render
 from tests.training.invented import PHOTOGRAPH
 
@@ -64,6 +65,38 @@ def test_views_are_kept_with_the_teachers_answer_to_their_pixels(cache: Path) ->
     faces, views = load_faces(cache), load_views(cache)
     pixels = to_bytes(render(views, np.arange(5), faces.pixels))
 
-    answers = Teacher(cache.parent / "teacher.onnx", threads=1).embed(pixels)
+    answers = Teacher(TeacherFile(cache.parent / "teacher.onnx"), threads=1).embed(pixels)
 
     np.testing.assert_allclose(answers, views.teacher[:5], atol=1e-5)
+
+
+def test_several_teachers_answer_side_by_side_each_with_its_own_normalisation(
+    cache: Path,
+) -> None:
+    path = cache.parent / "teacher.onnx"
+    files = [TeacherFile.parse(f"{path}@symmetric"), TeacherFile.parse(str(path))]
+    pixels = load_faces(cache).pixels[:3]
+
+    both = Teacher(*files, threads=1).embed(pixels)
+
+    alone = [Teacher(file, threads=1).embed(pixels) for file in files]
+    np.testing.assert_allclose(both * np.sqrt(2), np.concatenate(alone, 1), atol=1e-5)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("text", ["nowhere.onnx", "{}@half"])
+def test_a_teacher_that_is_not_there_or_unknown_is_refused(cache: Path, text: str) -> None:
+    with pytest.raises(InvalidTraining):
+        TeacherFile.parse(text.format(cache.parent / "teacher.onnx"))
+
+
+def test_who_is_held_out_does_not_depend_on_who_else_is_there(cache: Path) -> None:
+    faces = load_faces(cache)
+    rows = [row for row, name in enumerate(faces.names) if name < sorted(faces.names)[-40]]
+    fewer = Faces([faces.names[row] for row in rows], faces.pixels[rows], faces.teacher[rows])
+
+    held_out = set(split_faces(faces).held_out)
+
+    assert held_out & set(fewer.identities()) <= set(split_faces(fewer).held_out) | {
+        name for name, count in Counter(fewer.identities()).items() if count < 2
+    }

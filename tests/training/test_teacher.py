@@ -12,7 +12,7 @@ from torch.nn import functional
 from shared.errors import InvalidTraining
 from shared.training.faces import load_faces
 from shared.training.losses import feature_loss
-from shared.training.teacher import Teacher
+from shared.training.teacher import Teacher, TeacherFile
 from shared.training.teacher_module import TeacherModule
 
 
@@ -25,7 +25,7 @@ def test_the_teacher_that_gradients_pass_through_says_what_its_file_says(cache: 
     answers = functional.normalize(TeacherModule(path)(pictures).embedding)
     answers.sum().backward()
 
-    expected = Teacher(path, threads=1).embed(padded)
+    expected = Teacher(TeacherFile(path), threads=1).embed(padded)
     np.testing.assert_allclose(answers.detach().numpy(), expected, atol=1e-5)
     assert pictures.grad is not None
     assert pictures.grad.abs().sum() > 0
