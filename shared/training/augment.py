@@ -13,6 +13,9 @@ from torch.nn import functional
 from shared.training.faces import MARGIN, to_bytes
 
 CROP_HEIGHT, CROP_WIDTH = 112, 96
+# Of the cylinder that stands for a head, in half widths of a 112x112 face; and how far eyes and
+# mouth, by which faces are aligned, move along with its front.
+_HEAD_RADIUS, _FACE_FOLLOWS = 1.15, 0.85
 
 
 class Placement(NamedTuple):
@@ -43,6 +46,29 @@ def place(faces: Tensor, placement: Placement) -> Tensor:
         1,
     )
     grid = functional.affine_grid(theta, list(faces.shape), align_corners=False)
+    return functional.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+
+
+def turn(faces: Tensor, angle: Tensor) -> Tensor:
+    """Turn (N, 3, H, W) heads about the vertical, as if they were upright cylinders.
+
+    What a turned head hides is hidden; what it would newly show repeats the edge. The face stays
+    in the middle, as alignment would have it.
+
+    Args:
+        faces: aligned.
+        angle: (N,) radians; positive turns the nose to the right of the picture.
+    """
+    n, _, height, width = faces.shape
+    x = (torch.arange(width, device=faces.device) + 0.5) * (2 / width) - 1
+    y = (torch.arange(height, device=faces.device) + 0.5) * (2 / height) - 1
+    on_cylinder = x[None] / _HEAD_RADIUS + _FACE_FOLLOWS * angle.sin()[:, None]
+    before = on_cylinder.clamp(-1, 1).asin() - angle[:, None]
+    source = _HEAD_RADIUS * before.clamp(-math.pi / 2, math.pi / 2).sin()
+    grid = torch.stack(
+        [source[:, None, :].expand(n, height, width), y[None, :, None].expand(n, height, width)],
+        -1,
+    )
     return functional.grid_sample(faces, grid, padding_mode="border", align_corners=False)
 
 

@@ -18,13 +18,19 @@ from torch import Tensor
 from shared.errors import InvalidImage, InvalidTraining
 from shared.face.align import align
 from shared.face.detect import Detector, MtcnnDetector
+from shared.face.mtcnn import Cascade
 from shared.face.picture import PictureLimits, decode_picture, require_photo_size
+from shared.face.pose import yaw_degrees
 
 SIZE = 112
 MARGIN = 8
 """Columns that a 112x112 face has on either side of its 112x96 crop."""
 UNLABELLED = "unlabelled"
 PIXELS_FILE, NAMES_FILE, TEACHER_FILE = "faces.npy", "names.json", "teacher.npy"
+YAW_FILE = "yaw.npy"
+_BATCH = 256
+# Degrees of yaw beyond each of which a face is shown once more.
+_RARER_BEYOND = (20, 27, 33, 40)
 IMAGE_SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
 
 
@@ -36,11 +42,13 @@ class Faces:
         names: `<identity>/<file>` per face; identity `unlabelled` stands for nobody.
         pixels: (N, 112, 112, 3) uint8 RGB.
         teacher: (N, 2, D) float32 unit vectors of the teacher, plain and mirrored.
+        yaw: (N,) degrees, see `shared.face.pose`.
     """
 
     names: list[str]
     pixels: npt.NDArray[np.uint8]
     teacher: npt.NDArray[np.float32]
+    yaw: npt.NDArray[np.float32]
 
     def identities(self) -> list[str]:
         """The identity of every face, in order."""
@@ -95,7 +103,17 @@ def cache_faces(source: Path, cache: Path) -> list[str]:
         raw.seek(0)
         _write_pixels(raw, cache / PIXELS_FILE, count=len(names))
     (cache / NAMES_FILE).write_text(json.dumps(names))
+    cache_yaw(cache)
     return left_out
+
+
+def cache_yaw(cache: Path) -> None:
+    """Estimate how far every cached face is turned, into `cache/yaw.npy`."""
+    faces = np.load(cache / PIXELS_FILE, mmap_mode="r")
+    cascade = Cascade(thresholds=(0, 0, 0), threads=1)
+    batches = [faces[start : start + _BATCH] for start in range(0, len(faces), _BATCH)]
+    yaw = [yaw_degrees(cascade.locate(batch)) for batch in track(batches, description="yaw")]
+    np.save(cache / YAW_FILE, np.concatenate(yaw))
 
 
 def _aligned(data: bytes, detector: Detector) -> npt.NDArray[np.uint8] | None:
@@ -129,7 +147,19 @@ def load_faces(cache: Path) -> Faces:
         names=json.loads((cache / NAMES_FILE).read_text()),
         pixels=np.load(cache / PIXELS_FILE),
         teacher=np.load(cache / TEACHER_FILE),
+        yaw=np.load(cache / YAW_FILE),
     )
+
+
+def by_pose(rows: npt.NDArray[np.int64], yaw: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Rows of faces, those of turned heads several times, since pictures show few of them.
+
+    Args:
+        rows: of faces.
+        yaw: degrees of all faces.
+    """
+    times = 1 + np.digitize(np.abs(yaw[rows]), _RARER_BEYOND)
+    return np.repeat(rows, times)
 
 
 def to_tensor(pixels: npt.NDArray[np.uint8], mirrored: Tensor) -> Tensor:

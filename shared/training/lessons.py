@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shared.training.augment import cut_crops, degrade, place, random_placement
-from shared.training.faces import Faces, to_tensor
+from shared.training.faces import Faces, by_pose, to_tensor
 from shared.training.loop import shuffled
 from shared.training.processes import Process
 from shared.training.split import NOBODY, Split
@@ -41,7 +41,10 @@ class Lessons:
         self._mixed = mixed
         self._clean = kind == "labelled"
         known = split.labels[split.train] != NOBODY
-        self._train = split.train[known] if kind == "labelled" else split.train
+        if kind == "labelled":
+            self._train = split.train[known]
+        else:
+            self._train = by_pose(split.train, faces.yaw)
         # One answer for a face and its mirror image: the sum of the two is the better one, and
         # the student need not look twice.
         both = faces.teacher.sum(1)

@@ -17,8 +17,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from shared.training.augment import Placement, place
-from shared.training.faces import SIZE, load_faces, to_bytes, to_tensor
+from shared.training.augment import Placement, place, turn
+from shared.training.faces import SIZE, by_pose, load_faces, to_bytes, to_tensor
 from shared.training.split import split_faces
 from shared.training.teacher import Teacher
 
@@ -26,6 +26,8 @@ VIEWS_FILE = "views.npz"
 _BATCH = 64
 # A slope of 4 goes from one face to the other within half the width.
 _CUT_SLOPE = 4.0
+# How many views are turned, and by how much at most.
+_TURNED_SHARE, _MOST_TURNED = 0.35, np.radians(50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Views:
         share: (V,) in [0, 1].
         slope: (V,) per half width.
         direction: (V,) radians.
+        turn: (V,) radians by which the mixture is turned, see `augment.turn`.
         placement: (V, 4) see `augment.Placement`.
         teacher: (V, D) unit vectors.
     """
@@ -53,6 +56,7 @@ class Views:
     share: npt.NDArray[np.float32]
     slope: npt.NDArray[np.float32]
     direction: npt.NDArray[np.float32]
+    turn: npt.NDArray[np.float32]
     placement: npt.NDArray[np.float32]
     teacher: npt.NDArray[np.float32]
 
@@ -79,16 +83,17 @@ def render(views: Views, rows: npt.NDArray[np.int64], pixels: npt.NDArray[np.uin
     )
     along = axis[None, None, :] * direction.cos() + axis[None, :, None] * direction.sin()
     weight = (share + slope * along).clamp(0, 1)[:, None]
-    mixed = torch.lerp(second, first, weight)
+    mixed = turn(torch.lerp(second, first, weight), torch.from_numpy(views.turn[rows]))
     return place(mixed, Placement(*torch.from_numpy(views.placement[rows]).unbind(1)))
 
 
 def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
-    """Draw `count` views of the faces `rows`, every face as often as any other; no teacher yet."""
+    """Draw `count` views of the faces `rows`, a row as often as it is given; no teacher yet."""
     random = np.random.default_rng(seed)
     rounds = 1 + count // len(rows)
     first = np.concatenate([random.permutation(rows) for _ in range(rounds)])[:count]
     cut = random.random(count) < 0.5
+    turned = random.random(count) < _TURNED_SHARE
     placement = np.stack(
         [
             random.uniform(-1, 1, count) * np.radians(5),
@@ -108,6 +113,7 @@ def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
         ),
         slope=np.where(cut, _CUT_SLOPE, 0).astype(np.float32),
         direction=random.uniform(0, 2 * np.pi, count).astype(np.float32),
+        turn=np.where(turned, random.uniform(-1, 1, count) * _MOST_TURNED, 0).astype(np.float32),
         placement=placement.astype(np.float32),
         teacher=np.empty((count, 0), np.float32),
     )
@@ -123,7 +129,8 @@ def cache_views(teacher: Teacher, cache: Path, *, count: int, seed: int) -> None
         seed: of all draws.
     """
     faces = load_faces(cache)
-    views = draw_views(split_faces(faces).train, count=count, seed=seed)
+    rows = by_pose(split_faces(faces).train, faces.yaw)
+    views = draw_views(rows, count=count, seed=seed)
     embeddings = []
     for start in track(range(0, count, _BATCH), description="views"):
         rows = np.arange(start, min(count, start + _BATCH))

@@ -93,7 +93,12 @@ def test_a_teacher_that_is_not_there_or_unknown_is_refused(cache: Path, text: st
 def test_who_is_held_out_does_not_depend_on_who_else_is_there(cache: Path) -> None:
     faces = load_faces(cache)
     rows = [row for row, name in enumerate(faces.names) if name < sorted(faces.names)[-40]]
-    fewer = Faces([faces.names[row] for row in rows], faces.pixels[rows], faces.teacher[rows])
+    fewer = Faces(
+        [faces.names[row] for row in rows],
+        faces.pixels[rows],
+        faces.teacher[rows],
+        faces.yaw[rows],
+    )
 
     held_out = set(split_faces(faces).held_out)
 

@@ -1,0 +1,27 @@
+"""How far a head is turned, from the five landmarks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# How far the tip of the nose stands before the line of the eyes, in distances between the eyes.
+NOSE_DEPTH = 0.6
+
+
+def yaw_degrees(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Angle of heads about the vertical, from where the nose lies between the eyes.
+
+    The eyes' distance shrinks with the cosine of the yaw, and the nose moves with its sine, so
+    their ratio is the tangent times `NOSE_DEPTH`. Beyond 60 degrees landmarks are guesses.
+
+    Args:
+        landmarks: (N, 5, 2), x and y of left eye, right eye, nose and mouth corners.
+
+    Returns:
+        (N,) degrees in (-90, 90); positive: the nose points to the right of the picture.
+    """
+    left, right, nose = landmarks[:, 0], landmarks[:, 1], landmarks[:, 2]
+    axis = right - left
+    square = np.maximum((axis**2).sum(1), np.finfo(np.float32).tiny)
+    offset = ((nose - (left + right) / 2) * axis).sum(1) / square
+    degrees: NDArray[np.float32] = np.degrees(np.arctan(offset / NOSE_DEPTH)).astype(np.float32)
+    return degrees
