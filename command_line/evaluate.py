@@ -136,6 +136,9 @@ def validation(
     version: Version = None,
     points: Points = None,
     reference: Reference = None,
+    turned: Annotated[
+        float, typer.Option(min=0, max=90, help="Pairs whose yaw differs by so many degrees.")
+    ] = 0,
     threads: Threads = _CORES,
 ) -> None:
     """Verify 6,000 pairs of people held out of training. Choices are made on this."""
@@ -153,6 +156,7 @@ def validation(
             load_faces(cache),
             points=points,
             panel=panel,
+            turned=turned,
             threads=threads,
             progress=progress,
         )

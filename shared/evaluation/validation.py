@@ -16,6 +16,8 @@ from shared.training.split import Split, split_faces
 
 PAIRS = 6000
 FOLDS = 10
+# Of as many impostor pairs as there are genuine ones; one is enough where any pose will do.
+_DRAWS = 400
 
 
 def evaluate_validation(
@@ -25,6 +27,7 @@ def evaluate_validation(
     points: Sequence[str] | None = None,
     panel: Panel = NOBODY,
     count: int = PAIRS,
+    turned: float = 0,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Result:
@@ -36,12 +39,15 @@ def evaluate_validation(
         points: operating points; None takes all.
         panel: judges besides the own extractor.
         count: pairs, or as many as there are; fewer are answered sooner.
+        turned: degrees of yaw by which the two photographs of a pair differ at least.
         threads: of ONNX Runtime.
         progress: is told of every batch.
     """
     began = time.perf_counter()
     split = split_faces(faces)
-    drawn = balanced_pairs(_owners(faces, split), count=count)
+    drawn = balanced_pairs(
+        _owners(faces, split), count=count, yaw=faces.yaw[split.validation], turned=turned
+    )
     used, places = np.unique([drawn.first, drawn.second], return_inverse=True)
     first, second = places.reshape(2, -1)
     pipeline = Pipeline(model, points, panel=panel, threads=threads)
@@ -50,7 +56,8 @@ def evaluate_validation(
     )
     pairs = Pairs(first=first, second=second, same=drawn.same, folds=drawn.folds)
     seconds = time.perf_counter() - began
-    return score_result(model, embedded, pairs, dataset="validation", seconds=seconds)
+    name = f"validation, turned by {turned:g} degrees" if turned else "validation"
+    return score_result(model, embedded, pairs, dataset=name, seconds=seconds)
 
 
 def embed_validation(
@@ -75,7 +82,14 @@ def _owners(faces: Faces, split: Split) -> NDArray[np.int64]:
     return np.array([index[owners[row]] for row in split.validation])
 
 
-def balanced_pairs(identities: NDArray[np.int64], *, count: int, seed: int = 0) -> Pairs:
+def balanced_pairs(
+    identities: NDArray[np.int64],
+    *,
+    count: int,
+    yaw: NDArray[np.float32] | None = None,
+    turned: float = 0,
+    seed: int = 0,
+) -> Pairs:
     """As many genuine as impostor pairs, drawn from people rather than from photographs.
 
     Somebody with a hundred photographs makes 4,950 genuine pairs and would outweigh everyone,
@@ -85,19 +99,35 @@ def balanced_pairs(identities: NDArray[np.int64], *, count: int, seed: int = 0) 
     Args:
         identities: (N,) who each of N photographs shows.
         count: pairs wanted, half of them genuine.
+        yaw: (N,) degrees of the heads; needed where `turned` is not 0.
+        turned: degrees by which the yaw of a pair's photographs differs at least.
         seed: of all draws.
 
     Raises:
-        ValueError: fewer than 2 people, or too few pairs for ten folds.
+        ValueError: fewer than 2 people, too few pairs for ten folds, or hardly any two people who
+            are turned that differently.
     """
     random = np.random.default_rng(seed)
     order = np.argsort(identities, kind="stable")
     _, starts, counts = np.unique(identities[order], return_index=True, return_counts=True)
-    genuine = order[_genuine(starts, counts, random)[: count // 2]]
+    angles = np.zeros(len(order), np.float32) if yaw is None else yaw[order]
+
+    def wanted(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        kept: NDArray[np.int64] = pairs[np.abs(np.diff(angles[pairs], axis=1)[:, 0]) >= turned]
+        return kept
+
+    genuine = order[wanted(_genuine(starts, counts, random))[: count // 2]]
     if len(starts) < 2 or 2 * len(genuine) < FOLDS:  # noqa: PLR2004 - a stranger takes two
         raise ValueError(f"{len(starts)} people make {len(genuine)} genuine pairs; too few")
     random.shuffle(genuine)
-    impostors = order[_impostors(starts, counts, len(genuine), random)]
+    impostors = np.empty((0, 2), np.int64)
+    for _ in range(_DRAWS):
+        if len(impostors) < len(genuine):
+            more = wanted(_impostors(starts, counts, len(genuine), random))
+            impostors = np.concatenate([impostors, more])[: len(genuine)]
+    if len(impostors) < len(genuine):
+        raise ValueError(f"{_DRAWS} draws give {len(impostors)} impostor pairs; too few")
+    impostors = order[impostors]
     # Alternating, so that every fold is balanced.
     rows = np.stack([genuine, impostors], axis=1).reshape(-1, 2)
     same = np.tile([True, False], len(genuine))

@@ -103,7 +103,7 @@ def cache_faces(source: Path, cache: Path) -> list[str]:
         raw.seek(0)
         _write_pixels(raw, cache / PIXELS_FILE, count=len(names))
     (cache / NAMES_FILE).write_text(json.dumps(names))
-    cache_yaw(cache)
+    (cache / YAW_FILE).unlink(missing_ok=True)  # that of faces before
     return left_out
 
 
@@ -141,8 +141,10 @@ def load_faces(cache: Path) -> Faces:
     """Read what `cache_faces` and `cache_teacher` have written, 38 kB of memory a face.
 
     Into memory, not mapped: batches are shuffled, and a page cache that other processes
-    press on turns each of their reads into a seek.
+    press on turns each of their reads into a seek. Yaw is estimated where an older cache lacks it.
     """
+    if not (cache / YAW_FILE).exists():
+        cache_yaw(cache)
     return Faces(
         names=json.loads((cache / NAMES_FILE).read_text()),
         pixels=np.load(cache / PIXELS_FILE),

@@ -96,6 +96,26 @@ def test_pairs_depend_on_nothing_but_the_seed() -> None:
     assert not np.array_equal(one.first, other.first)
 
 
+def test_pairs_of_turned_heads_differ_by_the_yaw_that_is_asked() -> None:
+    identities = np.repeat(np.arange(30), 4)
+    yaw = np.tile(np.array([0, 5, 30, -15], np.float32), 30)
+
+    pairs = balanced_pairs(identities, count=100, yaw=yaw, turned=40)
+
+    assert (np.abs(yaw[pairs.first] - yaw[pairs.second]) >= 40).all()
+    assert np.array_equal(identities[pairs.first] == identities[pairs.second], pairs.same)
+    assert (len(pairs.same), pairs.same.sum()) == (60, 30)  # one genuine pair a person
+
+
+def test_turned_heads_of_one_person_alone_are_refused() -> None:
+    """Only person 0 turns far, by 20 to each side; nobody else is 40 degrees from there."""
+    identities = np.repeat(np.arange(10), 10)
+    yaw = np.where(identities == 0, np.tile([-20, 20], 50), 0).astype(np.float32)
+
+    with pytest.raises(ValueError, match="draws give 0 impostor pairs"):
+        balanced_pairs(identities, count=40, yaw=yaw, turned=40)
+
+
 def test_pairs_of_too_few_photographs_are_refused() -> None:
     with pytest.raises(ValueError, match="2 people make 1 genuine pairs"):
         balanced_pairs(np.array([0, 0, 1]), count=6000)
