@@ -50,4 +50,6 @@ def _embeddings(student: Student, faces: Faces, rows: npt.NDArray[np.int64]) -> 
     for start in range(0, len(rows), _BATCH):
         pixels = faces.pixels[rows[start : start + _BATCH]]
         crops = cut_crops(to_tensor(pixels, torch.zeros(len(pixels), dtype=torch.bool)))
-        yield functional.normalize(student.extractor(crops))
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = student.extractor(crops)
+        yield functional.normalize(embeddings.float())
