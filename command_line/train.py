@@ -29,9 +29,13 @@ Start = Annotated[
     Path | None, typer.Option(exists=True, help="Run folder whose networks are the first guess.")
 ]
 Extractor = Annotated[Path, typer.Option(help="Run folder of stage 0 or 2.")]
-Teacher = Annotated[
-    Path | None,
-    typer.Option(exists=True, help="ONNX file of the teacher, for recipes with teacher_weight."),
+Judges = Annotated[
+    list[str],
+    typer.Option(
+        "--teacher",
+        metavar="FILE[@NORMALISATION]",
+        help="ONNX file of a teacher, for recipes with teacher_weight; several may be given.",
+    ),
 ]
 Teachers = Annotated[
     list[str],
@@ -112,7 +116,7 @@ def codec(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
     out: Out = _RUNS / "codec",
-    teacher: Teacher = None,
+    teacher: Judges = [],  # noqa: B006 - Typer's way
     start: Start = None,
     photographs: Annotated[
         Path | None, typer.Option(help="Pictures to cut patches from, for the profiles that do.")
@@ -164,7 +168,7 @@ def joint(
     codec: Annotated[
         Path, typer.Option(help="First guess: run folder of stage 1, or a model's version.")
     ] = _RUNS / "codec",
-    teacher: Teacher = None,
+    teacher: Judges = [],  # noqa: B006 - Typer's way
     out: Out = _RUNS / "joint",
     profile: Profile = "default",
     recipe: RecipeFile = None,
@@ -225,7 +229,7 @@ def publish(
 def ablation(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
-    teacher: Teacher = None,
+    teacher: Judges = [],  # noqa: B006 - Typer's way
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = _RUNS / "ablation",
     report: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("report"),
     profile: Profile = "default",
@@ -236,6 +240,7 @@ def ablation(
     from shared.training.ablation import AblationRecipe, run_ablation
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
+    from shared.training.teacher import TeacherFile
     from shared.training.views import load_views
 
     told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
@@ -246,7 +251,7 @@ def ablation(
         told,
         out,
         extractor=extractor,
-        teacher=teacher,
+        teachers=[TeacherFile.parse(text) for text in teacher],
         report=report,
         threads=_CORES,
     )
@@ -258,7 +263,7 @@ def _train_codec(
     out: Path,
     *,
     extractor: Path,
-    teacher: Path | None,
+    teacher: list[str],
     start: Path | None,
     samples: int | None,
 ) -> None:
@@ -266,12 +271,14 @@ def _train_codec(
     from shared.training.codec_recipe import CodecRecipe
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
+    from shared.training.teacher import TeacherFile
     from shared.training.views import load_views
 
     told = read_recipe(CodecRecipe, recipe, **_changes(samples))
     _log()
     faces, views = load_faces(cache), load_views(cache)
-    train_codec(faces, views, told, out, extractor=extractor, teacher=teacher, start=start)
+    teachers = [TeacherFile.parse(text) for text in teacher]
+    train_codec(faces, views, told, out, extractor=extractor, teachers=teachers, start=start)
 
 
 def _recipe_path(stage: str, profile: str, recipe: Path | None, *, smoke: bool) -> Path:

@@ -26,6 +26,7 @@ from shared.training.publish import store
 from shared.training.recipe import Recipe
 from shared.training.split import split_faces
 from shared.training.student import load_student
+from shared.training.teacher import TeacherFile
 from shared.training.views import Views
 
 RESULTS_FILE, TABLE_FILE = "ablation.json", "ablation.md"
@@ -94,7 +95,7 @@ def run_ablation(
     out: Path,
     *,
     extractor: Path,
-    teacher: Path | None,
+    teachers: Sequence[TeacherFile],
     report: Path,
     threads: int,
 ) -> None:
@@ -106,7 +107,7 @@ def run_ablation(
         recipe: the table.
         out: folder of run folders.
         extractor: folder of the run of stage 0.
-        teacher: its ONNX file; see `train_codec`.
+        teachers: see `train_codec`.
         report: where the table goes, as JSON and as Markdown.
         threads: cores to judge with.
     """
@@ -117,7 +118,7 @@ def run_ablation(
             continue
         changed = CodecRecipe.model_validate(_merged(recipe.base.model_dump(), variant.changes))
         began = time.monotonic()
-        train_codec(faces, views, changed, run, extractor=extractor, teacher=teacher)
+        train_codec(faces, views, changed, run, extractor=extractor, teachers=teachers)
         seconds = time.monotonic() - began
         outcome = _judge(
             run, faces, changed, variant.says, extractor=extractor, seconds=seconds, threads=threads

@@ -37,6 +37,7 @@ from shared.training.rate import entropy_bytes
 from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
 from shared.training.student import Student, load_student
+from shared.training.teacher import TeacherFile
 from shared.training.teacher_module import TeacherModule
 from shared.training.views import Views
 
@@ -51,12 +52,12 @@ class CodecTraining(nn.Module):
     """
 
     def __init__(
-        self, recipe: CodecRecipe, student: Student, teacher: TeacherModule | None = None
+        self, recipe: CodecRecipe, student: Student, teachers: Sequence[TeacherModule] = ()
     ) -> None:
         super().__init__()
         self._recipe = recipe
-        # In a tuple, so that it is neither trained nor kept: it is not ours.
-        self.judges = (teacher,)
+        # In a tuple, so that they are neither trained nor kept: they are not ours.
+        self.judges = tuple(teachers)
         self.compnet, self.recnet = recipe.networks.make()
         size, answers = recipe.networks.channels * PLACES, student.to_teacher.out_features
         self.readers = nn.ModuleDict({name: nn.Linear(size, answers) for name in recipe.points})
@@ -76,7 +77,7 @@ class CodecTraining(nn.Module):
         maps = self._sent(latent, sizes)
         seen = self.recnet(maps).to(crops.dtype)
         embedding = self.student.extractor(torch.cat([seen, crops[coded:]]))
-        told = self._ask_teacher(seen, crops[:coded], target[:coded])
+        told = self._ask_teachers(seen, crops[:coded])
         with torch.autocast(crops.device.type, enabled=False):
             parts = zip(
                 self.readers.values(), torch.split(maps.flatten(1), self._coded(sizes)), strict=True
@@ -123,22 +124,26 @@ class CodecTraining(nn.Module):
                 total = total + (size / point.target_bytes - 1).clamp(min=0)
         return total / len(points)
 
-    def _ask_teacher(self, seen: Tensor, crops: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """What the teacher makes of some reconstructions: it costs twice what ours does."""
-        (teacher,) = self.judges
-        if teacher is None:
-            return {"teacher": seen.new_zeros(()), "feature": seen.new_zeros(())}
-        teacher.to(seen.device)
+    def _ask_teachers(self, seen: Tensor, crops: Tensor) -> dict[str, Tensor]:
+        """How unlike some reconstructions are to their crops, before every teacher.
+
+        A face that persuades several networks is more likely a face. Only some, since it costs
+        more than our own networks do.
+        """
         some = slice(None, None, _TEACHER_EVERY)
-        impression = teacher(seen[some])
-        feature = seen.new_zeros(())
-        if self._recipe.feature_weight:
+        unlike, other = [seen.new_zeros(())], [seen.new_zeros(())]
+        for teacher in self.judges:
+            teacher.to(seen.device)
             with torch.no_grad():
                 wanted = teacher(crops[some])
-            feature = feature_loss(impression.features, wanted.features)
+            impression = teacher(seen[some])
+            unlike.append(cosine_loss(impression.embedding, functional.normalize(wanted.embedding)))
+            if self._recipe.feature_weight:
+                other.append(feature_loss(impression.features, wanted.features))
+        count = max(1, len(self.judges))
         return {
-            "teacher": cosine_loss(impression.embedding, target[some]),
-            "feature": feature,
+            "teacher": torch.stack(unlike).sum() / count,
+            "feature": torch.stack(other).sum() / count,
         }
 
     def _losses(
@@ -233,7 +238,7 @@ def train_codec(
     out: Path,
     *,
     extractor: Path,
-    teacher: Path | None = None,
+    teachers: Sequence[TeacherFile] = (),
     start: Path | None = None,
 ) -> None:
     """Train stage 1 or 3, going on from `out` if it holds a checkpoint.
@@ -244,7 +249,7 @@ def train_codec(
         recipe: what to do.
         out: folder of the run.
         extractor: folder of the run of stage 0 (or 2).
-        teacher: its ONNX file, for a recipe that asks it about reconstructions.
+        teachers: those that a recipe with `teacher_weight` asks about reconstructions.
         start: folder of an earlier run of stage 1 or 3, or of a model's version, whose networks
             are the first guess.
 
@@ -256,12 +261,12 @@ def train_codec(
     split = split_faces(faces)
     student = load_student(extractor)
     asked = bool(recipe.teacher_weight or recipe.feature_weight)
-    if asked and teacher is None:
+    if asked and not teachers:
         raise InvalidTraining(
             "NO_TEACHER", "the recipe asks about reconstructions; name the file by --teacher"
         )
-    judge = TeacherModule(teacher) if asked and teacher is not None else None
-    network = CodecTraining(recipe, student, judge)
+    judges = [TeacherModule(teacher) for teacher in teachers] if asked else []
+    network = CodecTraining(recipe, student, judges)
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:
         weights, shape["start"] = _first_guess(start)

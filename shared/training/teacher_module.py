@@ -1,44 +1,16 @@
-"""The teacher as a torch module: gradients pass through it to the pictures that it judges."""
+"""A teacher as a torch module: gradients pass through it to the pictures that it judges."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch.nn import functional
 
 from shared.errors import InvalidTraining
 from shared.training.faces import MARGIN
-from shared.training.teacher import MEAN, STD
-
-Attributes = Mapping[str, Any]
-Operation = Callable[[list[Tensor], Attributes], Tensor]
-
-
-def _conv(inputs: list[Tensor], attributes: Attributes) -> Tensor:
-    top, left, bottom, right = attributes["pads"]
-    if (top, left) != (bottom, right):
-        raise InvalidTraining("TEACHER_UNSUPPORTED", "the teacher pads its sides unequally")
-    convolved: Tensor = functional.conv2d(
-        *inputs,  # type: ignore[call-overload] # picture, weight and, where there is one, bias
-        stride=attributes["strides"],
-        padding=(top, left),
-        groups=attributes["group"],
-    )
-    return convolved
-
-
-OPERATIONS: dict[str, Operation] = {
-    "Conv": _conv,
-    "Add": lambda inputs, _: inputs[0] + inputs[1],
-    "Relu": lambda inputs, _: inputs[0].relu(),
-    "PRelu": lambda inputs, _: functional.prelu(inputs[0], inputs[1].flatten()),
-    "Clip": lambda inputs, _: inputs[0].clamp(inputs[1], inputs[2]),
-    "Reshape": lambda inputs, _: inputs[0].flatten(1),
-}
+from shared.training.onnx_operations import OPERATIONS, Attributes
+from shared.training.teacher import NORMALISATIONS, TeacherFile
 
 
 class Impression(NamedTuple):
@@ -55,12 +27,12 @@ class Impression(NamedTuple):
 
 
 class TeacherModule(nn.Module):
-    """A frozen face network from an ONNX file of convolutions and activations."""
+    """A frozen face network from an ONNX file."""
 
     mean: Tensor
-    std: Tensor
+    scale: Tensor
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: TeacherFile) -> None:
         """Read the network.
 
         Raises:
@@ -68,25 +40,29 @@ class TeacherModule(nn.Module):
             FileNotFoundError: no such file.
         """
         super().__init__()
-        graph = onnx.load(path).graph
+        graph = onnx.load(file.path).graph
         self._names: dict[str, str] = {}
         for tensor in graph.initializer:
             self._keep(tensor.name, tensor)
-        self._steps: list[tuple[str, list[str], str, Attributes]] = []
+        self._steps: list[tuple[str, list[str], list[str], Attributes]] = []
         for node in graph.node:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type == "Constant":
                 self._keep(node.output[0], attributes["value"])
             elif node.op_type in OPERATIONS:
-                self._steps.append((node.op_type, [*node.input], node.output[0], attributes))
+                self._steps.append((node.op_type, [*node.input], [*node.output], attributes))
             else:
                 raise InvalidTraining(
                     "TEACHER_UNSUPPORTED",
-                    f"{path} has a layer {node.op_type}; supported are {', '.join(OPERATIONS)}",
+                    f"{file.path} has a layer {node.op_type}; "
+                    f"supported are {', '.join(OPERATIONS)}",
                 )
-        self._input, self._output = graph.input[0].name, graph.output[0].name
-        self.register_buffer("mean", torch.from_numpy(MEAN).view(3, 1, 1))
-        self.register_buffer("std", torch.from_numpy(STD).view(3, 1, 1))
+        # Older files list their weights among the inputs.
+        (self._input,) = (i.name for i in graph.input if i.name not in self._names)
+        self._output = graph.output[0].name
+        mean, scale = NORMALISATIONS[file.normalisation]
+        self.register_buffer("mean", torch.from_numpy(mean).view(3, 1, 1))
+        self.register_buffer("scale", torch.from_numpy(scale).view(3, 1, 1))
 
     def _keep(self, name: str, tensor: onnx.TensorProto) -> None:
         self._names[name] = f"constant{len(self._names)}"
@@ -106,12 +82,14 @@ class TeacherModule(nn.Module):
         )
         faces = torch.cat([left, crops, right], 3)
         values = {name: getattr(self, buffer) for name, buffer in self._names.items()}
-        values[self._input] = ((faces + 1) / 2 - self.mean) / self.std
+        values[self._input] = ((faces + 1) * 127.5 - self.mean) / self.scale
         features = []
-        for operation, inputs, output, attributes in self._steps:
-            given = [values[name] for name in inputs]
-            values[output] = OPERATIONS[operation](given, attributes)
-            if operation == "Conv" and given[0].shape[2:] > values[output].shape[2:]:
+        for operation, inputs, outputs, attributes in self._steps:
+            given: list[Any] = [values[name] if name else None for name in inputs]
+            answer = OPERATIONS[operation](given, attributes)
+            answers = answer if isinstance(answer, list) else [answer]
+            values.update(zip(outputs, answers, strict=False))  # of some layers one is enough
+            if operation == "Conv" and given[0].shape[2:] > answers[0].shape[2:]:
                 features.append(given[0])
         # The first layer that shrinks is given the picture itself.
         return Impression(values[self._output], features[1:])

@@ -1,5 +1,6 @@
 """The teacher as a network that gradients pass through."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_the_teacher_that_gradients_pass_through_says_what_its_file_says(cache: 
     padded = np.pad(crops, ((0, 0), (0, 0), (8, 8), (0, 0)), mode="edge")
 
     pictures = (torch.from_numpy(crops.copy()).permute(0, 3, 1, 2) / 127.5 - 1).requires_grad_()
-    answers = functional.normalize(TeacherModule(path)(pictures).embedding)
+    answers = functional.normalize(TeacherModule(TeacherFile(path))(pictures).embedding)
     answers.sum().backward()
 
     expected = Teacher(TeacherFile(path), threads=1).embed(padded)
@@ -50,7 +51,7 @@ def test_the_teachers_inner_layers_see_how_far_a_picture_is_from_another(tmp_pat
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("input", "output")]
     graph = helper.make_graph(nodes, "teacher", ends[:1], ends[1:], weights)
     onnx.save(helper.make_model(graph), tmp_path / "teacher.onnx")
-    teacher = TeacherModule(tmp_path / "teacher.onnx")
+    teacher = TeacherModule(TeacherFile(tmp_path / "teacher.onnx"))
     face = torch.rand(2, 3, 112, 96) * 2 - 1
 
     seen = teacher(face).features
@@ -62,10 +63,33 @@ def test_the_teachers_inner_layers_see_how_far_a_picture_is_from_another(tmp_pat
 
 
 def test_a_teacher_with_an_unknown_layer_is_refused_by_its_name(tmp_path: Path) -> None:
-    node = helper.make_node("Softmax", ["input"], ["output"])
+    node = helper.make_node("Hardmax", ["input"], ["output"])
     values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in node.input]
     graph = helper.make_graph([node], "teacher", values, values)
     onnx.save(helper.make_model(graph), tmp_path / "teacher.onnx")
 
-    with pytest.raises(InvalidTraining, match="a layer Softmax; supported are Conv"):
-        TeacherModule(tmp_path / "teacher.onnx")
+    with pytest.raises(InvalidTraining, match="a layer Hardmax; supported are Add"):
+        TeacherModule(TeacherFile(tmp_path / "teacher.onnx"))
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilefacenet_ms1m_128", "sface_128@raw", "edgeface_xs_512@symmetric"]
+)
+def test_published_networks_say_the_same_as_in_their_own_runtime(name: str) -> None:
+    data = os.environ.get("COMPACTFACE_DATA")
+    if data is None:
+        pytest.skip("COMPACTFACE_DATA names no research data")
+    stem, _, normalisation = name.partition("@")
+    file = TeacherFile(Path(data, "teachers", f"{stem}.onnx"), normalisation or "imagenet")
+    crops = np.random.default_rng(0).integers(0, 256, (2, 112, 96, 3), np.uint8)
+    padded = np.pad(crops, ((0, 0), (0, 0), (8, 8), (0, 0)), mode="edge")
+
+    pictures = (torch.from_numpy(crops).permute(0, 3, 1, 2) / 127.5 - 1).requires_grad_()
+    answers = functional.normalize(TeacherModule(file)(pictures).embedding)
+    answers[:, 0].sum().backward()
+
+    np.testing.assert_allclose(
+        answers.detach().numpy(), Teacher(file, threads=1).embed(padded), atol=1e-4
+    )
+    assert pictures.grad is not None
+    assert pictures.grad.abs().sum() > 0
