@@ -168,7 +168,9 @@ def _shape(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 def _expand(inputs: Inputs, _attributes: Attributes) -> Tensor:
     x, shape = inputs
-    expanded, _ = torch.broadcast_tensors(x, x.new_empty(()).expand(shape.tolist()))
+    size = torch.Size(shape.tolist())
+    both = torch.broadcast_tensors(x, x.new_empty(()).expand(size))  # type: ignore[no-untyped-call]
+    expanded: Tensor = both[0]
     return expanded
 
 
