@@ -1,14 +1,15 @@
 """`compactface gallery audit` and `check`: what was done to a gallery, and whether it is whole."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from command_line.errors import EXIT_FAILED
 from command_line.options import (
+    SHIPPED_MODELS,
     GalleryOptions,
+    Models,
     RecognizerOptions,
     TlsOptions,
     with_options,
@@ -57,7 +58,7 @@ def audit(
 def check(
     *,
     gallery: GalleryOptions,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    models: Models = SHIPPED_MODELS,
     family: Annotated[str, typer.Option(help="Model family the gallery is served with.")] = (
         "default"
     ),

@@ -1,23 +1,20 @@
 """`compactface model`: the model directory."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from command_line.options import SHIPPED_MODELS, Models
 from command_line.output import show_table
 
 app = typer.Typer(no_args_is_help=True, help="See, verify and choose models.")
 
-Models = Annotated[Path, typer.Option(help="Folder of model families.")]
 Family = Annotated[str, typer.Option(help="Model family.")]
 Version = Annotated[str | None, typer.Argument(help="Its version; default: the current one.")]
 
-_MODELS = Path("deploy/models")
-
 
 @app.command("list")
-def list_(models: Models = _MODELS) -> None:
+def list_(models: Models = SHIPPED_MODELS) -> None:
     """List families and versions; the current ones are marked."""
     from shared.errors import InvalidModel
     from shared.model_directory import current_version
@@ -34,7 +31,9 @@ def list_(models: Models = _MODELS) -> None:
 
 
 @app.command()
-def show(version: Version = None, *, models: Models = _MODELS, family: Family = "default") -> None:
+def show(
+    version: Version = None, *, models: Models = SHIPPED_MODELS, family: Family = "default"
+) -> None:
     """Show what a model is: its codecs, embedding space and measured results."""
     from shared.model_directory import ModelDirectory
 
@@ -62,7 +61,7 @@ def show(version: Version = None, *, models: Models = _MODELS, family: Family = 
 
 @app.command()
 def verify(
-    version: Version = None, *, models: Models = _MODELS, family: Family = "default"
+    version: Version = None, *, models: Models = SHIPPED_MODELS, family: Family = "default"
 ) -> None:
     """Check every file of a model against its manifest."""
     from shared.model_directory import ModelDirectory
@@ -75,7 +74,7 @@ def verify(
 def use(
     version: Annotated[str, typer.Argument(help="The version to make current.")],
     *,
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
 ) -> None:
     """Make a version the current one, after verifying it."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from pydantic import SecretStr
 
+from shared.model_directory.shipped import shipped_models
+
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
     from recognizer_service.gallery.databases.location import Location, Milvus
@@ -28,6 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Largest = Annotated[
     bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
 ]
+SHIPPED_MODELS = shipped_models()
+_SHIPPED = "that of the shipped model"
+Models = Annotated[Path, typer.Option(help="Folder of model families.", show_default=_SHIPPED)]
 Collection = Annotated[str, typer.Option(help="The gallery's collection.")]
 
 
@@ -166,8 +171,9 @@ class EncoderOptions:
         typer.Option(metavar="HOST:PORT", help="An encoder service; default: encode right here."),
     ] = None
     models: Annotated[
-        Path, typer.Option(help="Folder of model families, to encode right here.")
-    ] = Path("deploy/models")
+        Path,
+        typer.Option(help="Folder of model families, to encode right here.", show_default=_SHIPPED),
+    ] = SHIPPED_MODELS
     family: Annotated[str, typer.Option(help="Model family in that folder.")] = "default"
 
 

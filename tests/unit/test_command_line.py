@@ -85,6 +85,7 @@ def test_a_service_without_a_model_says_where_it_looked(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("MODEL_MISSING: ")
     assert str(tmp_path) in result.stderr
+    assert "--models" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
