@@ -1,5 +1,6 @@
 """The program `compactface`: one command per task."""
 
+import os
 from importlib.metadata import version
 from typing import Annotated
 
@@ -41,6 +42,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    ctx: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -49,3 +51,5 @@ def _options(
     ] = False,
 ) -> None:
     """Set what holds for every command."""
+    if ctx.invoked_subcommand != "serve":  # gRPC's own words; errors say it in ours
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -8,6 +8,7 @@ A command takes a group as one parameter, and `with_options` turns its fields in
 """
 
 import inspect
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -137,14 +138,36 @@ class TlsOptions:
     ] = None
 
     def load(self) -> "Tls | None":
-        """The certificates; None: plain text."""
+        """The certificates; None: plain text. Files that are none are a usage error."""
         from compactface.client import Tls
 
         if (self.certificate is None) != (self.key is None):
             raise typer.BadParameter("--certificate and --key go together")
         if self.certificate is not None and self.ca is None:
             raise typer.BadParameter("--certificate needs --ca")
-        return Tls(self.ca, self.certificate, self.key) if self.ca else None
+        if self.ca is None:
+            return None
+        _check_pem(self.ca, self.certificate, self.key)
+        return Tls(self.ca, self.certificate, self.key)
+
+
+def _check_pem(ca: Path, certificate: Path | None, key: Path | None) -> None:
+    """End with a usage error if the files cannot be used; gRPC would fail in each handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError:
+        raise typer.BadParameter(f"--ca {ca} holds no certificates in PEM form") from None
+    if certificate is None or key is None:
+        return
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise typer.BadParameter(
+            f"--certificate {certificate} and --key {key} cannot be used together "
+            f"({error.reason or error}); both must be PEM, the key of that certificate and "
+            "without a password"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ With TLS: `EncoderClient(target, tls=Tls(ca=Path("ca.pem")))`.
 
 from compactface.client.channel import Tls
 from compactface.client.encoder import EncoderClient, Frame
-from compactface.client.errors import FieldViolation, RequestFailed
+from compactface.client.errors import FieldViolation, Peer, RequestFailed
 from compactface.client.gallery import enrolment
 from compactface.client.recognizer import RecognizerClient
 
@@ -31,6 +31,7 @@ __all__ = [
     "EncoderClient",
     "FieldViolation",
     "Frame",
+    "Peer",
     "RecognizerClient",
     "RequestFailed",
     "Tls",
