@@ -81,9 +81,10 @@ def _split(target: str) -> tuple[str, int] | None:
     """Host and port; None if it has not both."""
     try:
         parts = urlsplit(f"//{target}")
-        return (parts.hostname, parts.port) if parts.hostname and parts.port else None
+        host, port = parts.hostname, parts.port
     except ValueError:
         return None
+    return (host, port) if host and port else None
 
 
 def _try_tls(peer: "Peer", host: str, connection: socket.socket) -> str | None:

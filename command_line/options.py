@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[Path],
-    typer.Argument(exists=True, dir_okay=False, metavar="PHOTO", help="Pictures with faces."),
+    typer.Argument(
+        exists=True, metavar="PHOTO", help="Pictures with faces; of a folder all files in it."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Largest = Annotated[
@@ -102,6 +104,7 @@ class GalleryOptions:
         return Milvus(self.milvus, token, self.milvus_index) if self.milvus else None
 
 
+_RECOGNIZER = "127.0.0.1:50052"
 _Pem = Path | None
 
 
@@ -175,14 +178,15 @@ class RecognizerOptions:
     """Where the recognizer is."""
 
     recognizer: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="The recognizer service.")
-    ] = "127.0.0.1:50052"
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The recognizer service.", show_default=_RECOGNIZER),
+    ] = None
 
     def connect(self, tls: TlsOptions) -> "RecognizerClient":
         """A client of it, to be closed."""
         from compactface.client import RecognizerClient
 
-        return RecognizerClient(self.recognizer, tls=tls.load())
+        return RecognizerClient(self.recognizer or _RECOGNIZER, tls=tls.load())
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,29 @@ class EncoderOptions:
         typer.Option(help="Folder of model families, to encode right here.", show_default=_SHIPPED),
     ] = SHIPPED_MODELS
     family: Annotated[str, typer.Option(help="Model family in that folder.")] = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """Whether to do without services."""
+
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local",
+            rich_help_panel="Without services",
+            help="Recognize right here, too: no service is asked.",
+        ),
+    ] = False
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            rich_help_panel="Without services",
+            help="With --local: the gallery; no recognizer may be serving it.",
+            show_default="that of `serve recognizer`",
+        ),
+    ] = None
 
 
 def refuse_both(name: str, value: object, other_name: str, other: object) -> None:

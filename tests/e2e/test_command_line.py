@@ -63,6 +63,18 @@ def test_who_was_enrolled_is_identified(compactface: Any, collection: str) -> No
     assert "obama (Barack Obama)" in row
 
 
+def test_one_bad_photo_spoils_no_other(services: Services, collection: str) -> None:
+    bad = PHOTOS / "PROVENANCE.md"
+    where = ["--recognizer", services.recognizer, "--encoder", services.encoder]
+    question = ["identify", "--json", "--collection", collection, str(bad), str(OBAMA)]
+    result = CliRunner().invoke(app, [*question, *where])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"NOT_AN_IMAGE: {bad}: ")
+    answered, refused = json.loads(result.stdout)
+    assert answered["candidates"][0]["subject_id"] == "obama"
+    assert refused == {"photo": str(bad), "error": refused["error"]}
+
+
 def test_photos_and_subjects_are_verified(compactface: Any, collection: str) -> None:
     same = json.loads(compactface("verify --json", OBAMA, OBAMA))
     assert same["decision"] == "VERIFY_DECISION_MATCH"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,65 @@ def test_a_file_that_is_no_picture_is_named(tiny_models: Path) -> None:
     result = run("encode", PHOTOS / "PROVENANCE.md", "--models", tiny_models)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"NOT_AN_IMAGE: {PHOTOS / 'PROVENANCE.md'}: ")
+
+
+def test_one_bad_photo_spoils_no_other(tiny_models: Path, tmp_path: Path) -> None:
+    bad = PHOTOS / "PROVENANCE.md"
+    output = tmp_path / "maps"
+    result = run("encode", BIDEN, bad, COLLINS, "--models", tiny_models, "-o", output)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"NOT_AN_IMAGE: {bad}: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert BIDEN.name in result.stdout
+    assert COLLINS.name in result.stdout
+    assert {path.stem for path in output.glob("*.png")} == {f"{BIDEN.name}.1", f"{COLLINS.name}.1"}
+
+
+def test_programs_learn_of_the_bad_photo_beside_the_others(tiny_models: Path) -> None:
+    bad = PHOTOS / "PROVENANCE.md"
+    result = run("encode", bad, BIDEN, "--json", "--models", tiny_models)
+    assert result.exit_code == 1
+    refused, answered = json.loads(result.stdout)
+    assert refused["photo"] == str(bad)
+    assert refused["error"]["reason"] == "NOT_AN_IMAGE"
+    assert len(answered["faces"]) == 1
+
+
+def test_a_file_that_cannot_be_read_is_one_bad_photo(tiny_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    shutil.copy(BIDEN, tmp_path / "album" / "b.jpg")
+    (tmp_path / "album" / "a.jpg").symlink_to("/proc/self/mem")
+    result = run("encode", tmp_path / "album", "--models", tiny_models)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"UNREADABLE_FILE: {tmp_path / 'album' / 'a.jpg'}: ")
+    assert "b.jpg" in result.stdout
+
+
+def test_a_folder_stands_for_the_files_in_it(tiny_models: Path, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    (album / "more" / ".trash").mkdir(parents=True)
+    shutil.copy(BIDEN, album / "one.jpg")
+    shutil.copy(COLLINS, album / "more" / "one.jpg")
+    for hidden in (".hidden.jpg", "more/.trash/gone.jpg"):
+        (album / hidden).write_text("no picture")
+    result = run("encode", album, "--models", tiny_models, "-o", tmp_path / "maps")
+    assert result.exit_code == 0, result.output
+    maps = {str(path.relative_to(tmp_path / "maps")) for path in (tmp_path / "maps").rglob("*.png")}
+    assert maps == {"album/one.jpg.1.png", "album/more/one.jpg.1.png"}
+
+
+def test_an_empty_folder_is_a_usage_error(tmp_path: Path) -> None:
+    assert run("encode", tmp_path).exit_code == 2
+
+
+def test_maps_of_photos_with_one_name_are_not_written_over_each_other(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    shutil.copy(COLLINS, tmp_path / BIDEN.name)
+    photos = (BIDEN, tmp_path / BIDEN.name)
+    result = run("encode", *photos, "--models", tiny_models, "-o", tmp_path / "maps")
+    assert result.exit_code == 2
+    assert not (tmp_path / "maps").exists()
 
 
 def test_a_photo_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
