@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from command_line.options import SHIPPED_MODELS, Models
-from command_line.output import show_table
+from command_line.options import SHIPPED_MODELS, Json, Models
+from command_line.output import show_facts, show_json, show_table
 
 app = typer.Typer(no_args_is_help=True, help="See, verify and choose models.")
 
@@ -32,12 +32,19 @@ def list_(models: Models = SHIPPED_MODELS) -> None:
 
 @app.command()
 def show(
-    version: Version = None, *, models: Models = SHIPPED_MODELS, family: Family = "default"
+    version: Version = None,
+    *,
+    models: Models = SHIPPED_MODELS,
+    family: Family = "default",
+    to_json: Json = False,
 ) -> None:
     """Show what a model is: its codecs, embedding space and measured results."""
     from shared.model_directory import ModelDirectory
 
     manifest = ModelDirectory.load(models, family, version).manifest
+    if to_json:
+        show_json(manifest.model_dump(mode="json"))
+        return
     rows = [
         [
             point + (" (default)" if point == manifest.default_point else ""),
@@ -56,7 +63,7 @@ def show(
     typer.echo(f"embedding space {manifest.embedding_space}")
     typer.echo(f"calibrated pairs of codecs: {len(manifest.calibration)}")
     for name, value in manifest.measured.items():
-        typer.echo(f"{name}: {value}")
+        show_facts(name, value)
 
 
 @app.command()

@@ -96,6 +96,31 @@ def test_the_gallery_is_listed(compactface: Any, collection: str) -> None:
     assert "Barack Obama" in compactface(f"gallery subjects --collection {collection}")
 
 
+def test_programs_get_all_that_is_known(compactface: Any, collection: str) -> None:
+    where = f"--collection {collection}"
+    compactface(f"gallery update-subject obama --label staff --metadata badge=44 {where}")
+    shown = json.loads(compactface(f"gallery show obama --json {where}"))
+    assert shown["subject"]["metadata"] == {"badge": "44"}
+    assert shown["subject"]["labels"] == ["staff"]
+    assert len(shown["faces"]) == 1
+    assert "badge: 44" in compactface(f"gallery show obama {where}")
+    (subject,) = json.loads(compactface(f"gallery subjects --json {where}"))
+    assert subject == shown["subject"]
+    collections = json.loads(compactface("gallery collections --json"))
+    (found,) = [item for item in collections if item["collection_id"] == collection]
+    assert found["max_fpir"] == 0.02
+    events = json.loads(compactface(f"gallery audit --json --collection {collection}"))
+    assert [event["operation"] for event in events][-1] == "AUDIT_OPERATION_UPDATE_SUBJECT"
+
+
+def test_names_are_shown_as_they_are(compactface: Any, collection: str) -> None:
+    where = f"--collection {collection}"
+    compactface(f"gallery update-subject obama --name '[red]Barack[/x]' {where}")
+    assert "[red]Barack[/x]" in compactface(f"gallery subjects {where}")
+    assert "[red]Barack[/x]" in compactface(f"gallery show obama {where}")
+    assert "[red]Barack[/x]" in compactface(f"identify {where}", OBAMA)
+
+
 def test_faces_subjects_and_collections_are_deleted(compactface: Any, collection: str) -> None:
     shown = compactface(f"gallery show obama --collection {collection}")
     face_id = next(line.split()[1] for line in shown.splitlines() if " 0." in line)

@@ -272,6 +272,25 @@ def test_the_model_in_use_is_shown_verified_and_chosen(
     assert run("model", "verify", *where).exit_code == 0
 
 
+def test_what_was_measured_is_a_table(tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "models", tmp_path / "scratch")
+    manifest = tmp_path / "models" / FAMILY / "1" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    scores = [{"probe": probe, "score": {"accuracy": 0.9123456}} for probe in ("tiny", "fine")]
+    sizes = {"tiny": {"bytes_mean": 150.0}, "fine": {"bytes_mean": 700.0}}
+    facts["measured"] = {"validation": {"images": 4455, "cells": scores, "points": sizes}}
+    manifest.write_text(json.dumps(facts))
+    shown = run("model", "show", "--models", tmp_path / "models")
+    assert shown.exit_code == 0, shown.output
+    lines = [[word for word in line.split() if word != "│"] for line in shown.output.splitlines()]
+    assert ["images", "4455"] in lines
+    assert ["fine", "0.91235"] in lines
+    assert ["tiny", "150"] in lines
+    assert "{" not in shown.output
+    as_json = json.loads(run("model", "show", "--json", "--models", tmp_path / "models").output)
+    assert as_json["measured"] == facts["measured"]
+
+
 def test_a_damaged_model_is_found_and_not_chosen(tmp_path: Path) -> None:
     write_tiny_model(tmp_path / "models", tmp_path / "scratch")
     extractor = tmp_path / "models" / FAMILY / "1" / "extractor.safetensors"
