@@ -13,6 +13,7 @@ from command_line.enroll import enroll
 from command_line.errors import ReportingGroup
 from command_line.health import health
 from command_line.identify import identify
+from command_line.protocol import protocol
 from command_line.verify import verify
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(health)
+app.command()(protocol)
 
 
 def _print_version(asked: bool) -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -26,7 +28,7 @@ COMMANDS = [
     *("gallery", "gallery collections", "gallery create", "gallery subjects", "gallery show"),
     *("gallery delete-subject", "gallery delete-face", "gallery delete-collection"),
     *("gallery update", "gallery update-subject", "gallery import", "gallery audit"),
-    "gallery check",
+    *("gallery check", "protocol"),
     *("model", "model list", "model show", "model verify", "model use"),
     *("evaluate", "train"),
 ]
@@ -68,6 +70,17 @@ def test_help_names_every_command_with_a_sentence() -> None:
     output = run("--help").output
     for name in {command.split()[0] for command in COMMANDS}:
         assert any(line.split()[1:2] == [name] for line in output.splitlines()), name
+
+
+def test_the_descriptor_set_needs_nothing_besides(tmp_path: Path) -> None:
+    assert run("protocol", tmp_path / "compactface.binpb").exit_code == 0
+    files = FileDescriptorSet.FromString((tmp_path / "compactface.binpb").read_bytes()).file
+    pool = DescriptorPool()
+    for file in files:
+        pool.Add(file)  # TypeError if an import is missing or comes later
+    for name in ("EncoderService", "RecognizerService", "GalleryService"):
+        assert pool.FindServiceByName(f"compactface.v1.{name}").methods
+    assert pool.FindMessageTypeByName("google.rpc.ErrorInfo")
 
 
 def test_the_version_is_printed() -> None:
