@@ -19,7 +19,11 @@ from command_line.options import Collection, Json, RecognizerOptions, TlsOptions
 from command_line.output import as_json, show_json, show_table, time_text
 from command_line.paging import pages
 
-app = typer.Typer(no_args_is_help=True, help="See and change who is known.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="See and change who is known. Needs a recognizer service, but for check, reembed and "
+    "snapshot, which take the gallery itself.",
+)
 
 FaceId = Annotated[str, typer.Argument(help="Id of the face, as `show` lists it.")]
 

@@ -24,7 +24,7 @@ With TLS: `EncoderClient(target, tls=Tls(ca=Path("ca.pem")))`.
 from compactface.client.channel import Tls
 from compactface.client.encoder import EncoderClient, Frame
 from compactface.client.errors import FieldViolation, Peer, RequestFailed
-from compactface.client.gallery import enrolment
+from compactface.client.gallery import enrollment
 from compactface.client.recognizer import RecognizerClient
 
 __all__ = [
@@ -35,5 +35,5 @@ __all__ = [
     "RecognizerClient",
     "RequestFailed",
     "Tls",
-    "enrolment",
+    "enrollment",
 ]
