@@ -1,17 +1,20 @@
 """`compactface encode`: photographs in, compact maps out."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from command_line.errors import EXIT_FAILED
 from command_line.options import EncoderOptions, Json, Photos, TlsOptions, with_options
 from command_line.output import as_json, box_text, show_json, show_table
-from command_line.photos import encode_photo, open_encoder
+from command_line.photo_arguments import Fault, Photo, each_photo, encode_each
+from command_line.photos import open_encoder
 
 if TYPE_CHECKING:
-    from compactface.v1.encoder_pb2 import Face
+    from compactface.v1.encoder_pb2 import EncodeResponse, Face
 
 Output = Annotated[
     Path | None,
@@ -31,22 +34,47 @@ def encode(
     """Turn the faces in photographs into compact maps.
 
     With --output each face becomes PHOTO.N.png, the map, and PHOTO.N.json, its codec id,
-    quality, box and landmarks.
+    quality, box and landmarks. A photograph that cannot be read is reported, the others are
+    encoded, and the end is 1. Needs no service.
     """
+    asked = each_photo(photos)
+    if output is not None:
+        _refuse_same_names(asked)
     with open_encoder(encoder, tls) as opened:
-        answers = [(photo, encode_photo(opened, photo)) for photo in photos]
+        encoded = list(encode_each(opened, asked))
+    answers = [item for item in encoded if not isinstance(item, Fault)]
     if output is not None:
         for photo, answer in answers:
             for number, face in enumerate(answer.faces, start=1):
                 _write(face, output / f"{photo.name}.{number}.png")
     if to_json:
-        show_json([{"photo": str(photo), **as_json(answer)} for photo, answer in answers])
-        return
-    rows = [row for photo, answer in answers for row in _rows(photo, list(answer.faces))]
-    show_table(["photo", ">face", "box", ">quality", ">bytes"], rows)
+        show_json([_document(item) for item in encoded])
+    elif answers:
+        rows = [row for photo, answer in answers for row in _rows(photo, list(answer.faces))]
+        show_table(["photo", ">face", "box", ">quality", ">bytes"], rows)
+    if len(answers) < len(encoded):
+        raise typer.Exit(EXIT_FAILED)
 
 
-def _rows(photo: Path, faces: "list[Face]") -> list[list[str]]:
+def _refuse_same_names(photos: list[Photo]) -> None:
+    """One photo's maps must not be written over another's."""
+    path_of: dict[str, Path] = {}
+    for photo in photos:
+        other = path_of.setdefault(photo.name, photo.path)
+        if other != photo.path:
+            raise typer.BadParameter(
+                f"{other} and {photo.path} have the same name; give them to --output one by one"
+            )
+
+
+def _document(item: "tuple[Photo, EncodeResponse] | Fault") -> Mapping[str, Any]:
+    if isinstance(item, Fault):
+        return item.document()
+    photo, answer = item
+    return {"photo": str(photo.path), **as_json(answer)}
+
+
+def _rows(photo: Photo, faces: "list[Face]") -> list[list[str]]:
     if not faces:
         return [[photo.name, "", "no face found", "", ""]]
     return [

@@ -4,16 +4,19 @@ from typing import Annotated
 
 import typer
 
+from command_line.local_recognizer import check_local, open_recognizer
 from command_line.options import (
     Collection,
     EncoderOptions,
     Largest,
+    LocalOptions,
     Photos,
     RecognizerOptions,
     TlsOptions,
     with_options,
 )
 from command_line.output import disagreement_text
+from command_line.photo_arguments import each_photo
 from command_line.photos import encode_one_face, open_encoder
 
 
@@ -34,15 +37,19 @@ def enroll(
     ] = False,
     encoder: EncoderOptions,
     recognizer: RecognizerOptions,
+    local: LocalOptions,
     tls: TlsOptions,
 ) -> None:
     """Enroll a subject with one face from each photograph.
 
-    All faces are enrolled or none. Encoded right here they are as fine as the model can.
+    All faces are enrolled or none. Encoded right here they are as fine as the model can. Needs a
+    recognizer service, or --local, which makes the gallery if it is missing.
     """
+    check_local(recognizer, local, encoder, tls)
+    photos = [photo.path for photo in each_photo(photos)]
     with open_encoder(encoder, tls, enrolling=True) as opened:
         faces = [encode_one_face(opened, photo, largest=largest) for photo in photos]
-    with recognizer.connect(tls) as client:
+    with open_recognizer(recognizer, local, encoder, tls, without_gallery="make") as client:
         answer = client.enroll(
             [face.map for face in faces],
             subject_id=subject,

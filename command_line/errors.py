@@ -52,8 +52,12 @@ def _explain(error: Exception) -> tuple[str, int] | None:
 
     if isinstance(error, SettingsError):
         return str(error), EXIT_USAGE
-    if isinstance(error, CompactfaceError | RequestFailed):
+    if isinstance(error, CompactfaceError):
         return f"{error.reason}: {error.message}", EXIT_FAILED
+    if isinstance(error, RequestFailed):
+        from command_line.diagnosis import diagnose
+
+        return f"{error.reason}: {diagnose(error) or error.message}", EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return _missing_extra(error.name), EXIT_FAILED
     if isinstance(error, OSError) and error.filename is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from command_line.evaluation_output import open_progress, show_kodak, show_result
+from command_line.options import SHIPPED_MODELS, Models
 from command_line.output import open_console, show_table
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ Data = Annotated[
     Path,
     typer.Option(envvar="COMPACTFACE_DATA", help="Holds lfw112/lfw.zip and lfw112/pairs.txt."),
 ]
-Models = Annotated[Path, typer.Option(help="Folder of model families.")]
 Family = Annotated[str, typer.Option(help="Model family.")]
 Version = Annotated[
     str | None, typer.Option("--model-version", help="Its version; default: the current one.")
@@ -50,7 +50,6 @@ Kept = Annotated[
 ]
 
 _CORES = os.cpu_count() or 1
-_MODELS = Path("deploy/models")
 _REPORT = Path("report")
 _KEPT = Path("build/evaluation")
 
@@ -59,7 +58,7 @@ _KEPT = Path("build/evaluation")
 def lfw(
     *,
     data: Data,
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
     points: Points = None,
@@ -91,7 +90,7 @@ def lfw(
 def open_set(
     *,
     data: Data,
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
     points: Points = None,
@@ -131,7 +130,7 @@ def validation(
             exists=True, file_okay=False, help="Cache of training faces, as training reads it."
         ),
     ],
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
     points: Points = None,
@@ -169,7 +168,7 @@ def kodak(
     data: Annotated[
         Path, typer.Option(envvar="COMPACTFACE_DATA", help="Holds kodak/ with Kodak's pictures.")
     ],
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
     threads: Threads = _CORES,
@@ -193,7 +192,7 @@ def kodak(
 def write_report(
     *,
     data: Data,
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
     beside: Annotated[
@@ -249,7 +248,7 @@ def render(*, report: Report = _REPORT) -> None:
 def check(
     *,
     data: Data,
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
     threads: Threads = _CORES,
     report: Report = _REPORT,

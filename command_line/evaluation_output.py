@@ -25,7 +25,7 @@ def open_progress(title: str) -> "Iterator[pipeline.Progress]":
 
 
 def show_result(result: "Result") -> None:
-    """Every form of probe against every form of enrolment, and the sizes."""
+    """Every form of probe against every form of enrollment, and the sizes."""
     show_table(
         ("judge", "probe", "enrolled", ">accuracy, %", ">TAR at FAR 1e-3, %"),
         [

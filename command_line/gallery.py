@@ -15,32 +15,39 @@ from command_line.gallery_changes import (
     update_subject,
 )
 from command_line.gallery_import import import_photos
-from command_line.options import Collection, RecognizerOptions, TlsOptions, with_options
-from command_line.output import show_table, time_text
+from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
+from command_line.output import as_json, show_json, show_table, time_text
 from command_line.paging import pages
 
-app = typer.Typer(no_args_is_help=True, help="See and change who is known.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="See and change who is known. Needs a recognizer service, but for check, reembed and "
+    "snapshot, which take the gallery itself.",
+)
 
 FaceId = Annotated[str, typer.Argument(help="Id of the face, as `show` lists it.")]
 
 
 @app.command()
 @with_options
-def collections(*, recognizer: RecognizerOptions, tls: TlsOptions) -> None:
+def collections(*, to_json: Json = False, recognizer: RecognizerOptions, tls: TlsOptions) -> None:
     """List the collections."""
     with recognizer.connect(tls) as client:
-        rows = [
-            [
-                item.collection_id,
-                _quota_text(item.subject_count, item.max_subjects),
-                _quota_text(item.face_count, item.max_faces),
-                f"{item.max_fpir:g}",
-                f"{item.max_fmr:g}",
-                _retention_text(item.sighting_retention.ToTimedelta()),
-            ]
-            for page in pages(client.list_collections)
-            for item in page.collections
+        found = [item for page in pages(client.list_collections) for item in page.collections]
+    if to_json:
+        show_json([as_json(item) for item in found])
+        return
+    rows = [
+        [
+            item.collection_id,
+            _quota_text(item.subject_count, item.max_subjects),
+            _quota_text(item.face_count, item.max_faces),
+            f"{item.max_fpir:g}",
+            f"{item.max_fmr:g}",
+            _retention_text(item.sighting_retention.ToTimedelta()),
         ]
+        for item in found
+    ]
     columns = ["collection", ">subjects", ">faces", ">max FPIR", ">max FMR", "sightings"]
     show_table(columns, rows)
 
@@ -55,20 +62,14 @@ def subjects(
     label: Annotated[
         list[str] | None, typer.Option(help="Only subjects with this label; repeatable.")
     ] = None,
+    to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
     """List the subjects of a collection."""
     with recognizer.connect(tls) as client:
-        rows = [
-            [
-                item.subject_id,
-                item.display_name,
-                " ".join(item.labels),
-                str(item.face_count),
-                time_text(item.create_time),
-                time_text(item.expire_time) if item.HasField("expire_time") else "",
-            ]
+        found = [
+            item
             for page in pages(
                 client.list_subjects,
                 collection=collection,
@@ -78,6 +79,20 @@ def subjects(
             )
             for item in page.subjects
         ]
+    if to_json:
+        show_json([as_json(item) for item in found])
+        return
+    rows = [
+        [
+            item.subject_id,
+            item.display_name,
+            " ".join(item.labels),
+            str(item.face_count),
+            time_text(item.create_time),
+            time_text(item.expire_time) if item.HasField("expire_time") else "",
+        ]
+        for item in found
+    ]
     show_table(["subject", "name", "labels", ">faces", "enrolled", "expires"], rows)
 
 
@@ -87,12 +102,16 @@ def show(
     subject: SubjectId,
     *,
     collection: Collection = "default",
+    to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Show a subject with its faces."""
+    """Show a subject with its labels, metadata and faces."""
     with recognizer.connect(tls) as client:
         answer = client.get_subject(subject, collection=collection)
+    if to_json:
+        show_json(as_json(answer))
+        return
     rows = [
         [
             face.face_id,
@@ -105,6 +124,10 @@ def show(
     ]
     title = f"{answer.subject.subject_id} {answer.subject.display_name}".strip()
     show_table(["face", "codec", ">bytes", ">quality", "enrolled"], rows, title=title)
+    if answer.subject.labels:
+        typer.echo(f"labels: {' '.join(answer.subject.labels)}")
+    for key, value in sorted(answer.subject.metadata.items()):
+        typer.echo(f"{key}: {value}")
 
 
 @app.command()

@@ -12,8 +12,10 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from command_line.options import (
+    SHIPPED_MODELS,
     Collection,
     GalleryOptions,
+    Models,
     RecognizerOptions,
     TlsOptions,
     with_options,
@@ -110,7 +112,7 @@ def reembed(
         ),
     ] = False,
     gallery: GalleryOptions,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    models: Models = SHIPPED_MODELS,
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     device: Annotated[str, typer.Option(help="Where inference runs: cpu or cuda.")] = "cpu",
 ) -> None:

@@ -1,19 +1,21 @@
 """`compactface gallery audit` and `check`: what was done to a gallery, and whether it is whole."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from command_line.errors import EXIT_FAILED
 from command_line.options import (
+    SHIPPED_MODELS,
     GalleryOptions,
+    Json,
+    Models,
     RecognizerOptions,
     TlsOptions,
     with_options,
 )
-from command_line.output import show_table, time_text
+from command_line.output import as_json, show_json, show_table, time_text
 from command_line.paging import pages
 
 _DAY = "%Y-%m-%d"
@@ -27,6 +29,7 @@ def audit(
     since: Annotated[
         datetime | None, typer.Option(formats=[_DAY], help="Only from this day on, UTC.")
     ] = None,
+    to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
@@ -34,14 +37,8 @@ def audit(
     from compactface.v1.gallery_pb2 import AuditOperation
 
     with recognizer.connect(tls) as client:
-        rows = [
-            [
-                time_text(event.time),
-                event.caller or "-",
-                _operation_text(AuditOperation.Name(event.operation)),
-                event.collection_id,
-                event.subject_id,
-            ]
+        events = [
+            event
             for page in pages(
                 client.list_audit_events,
                 collection_id=collection,
@@ -50,6 +47,19 @@ def audit(
             )
             for event in page.events
         ]
+    if to_json:
+        show_json([as_json(event) for event in events])
+        return
+    rows = [
+        [
+            time_text(event.time),
+            event.caller or "-",
+            _operation_text(AuditOperation.Name(event.operation)),
+            event.collection_id,
+            event.subject_id,
+        ]
+        for event in events
+    ]
     show_table(["time", "caller", "operation", "collection", "subject"], rows)
 
 
@@ -57,7 +67,7 @@ def audit(
 def check(
     *,
     gallery: GalleryOptions,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    models: Models = SHIPPED_MODELS,
     family: Annotated[str, typer.Option(help="Model family the gallery is served with.")] = (
         "default"
     ),

@@ -1,11 +1,14 @@
 """`compactface health`: does a service take requests? What container engines ask it with."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from command_line.errors import EXIT_FAILED
 from command_line.options import TlsOptions, with_options
+
+if TYPE_CHECKING:
+    from compactface.client import Peer
 
 
 @with_options
@@ -18,25 +21,37 @@ def health(
     tls: TlsOptions,
 ) -> None:
     """Ask a service for its health, and end with 0 only if it is SERVING."""
-    state = _ask(target, timeout, tls)
+    from command_line.diagnosis import diagnose
+    from compactface.client import Peer, RequestFailed
+
+    try:
+        state = _ask(Peer("service", target, tls.load()), timeout)
+    except RequestFailed as failure:
+        state = failure.code
+        if words := diagnose(failure):
+            typer.echo(words, err=True)
     typer.echo(f"{target}: {state}")
     if state != "SERVING":
         raise typer.Exit(EXIT_FAILED)
 
 
-def _ask(target: str, timeout: float, tls: TlsOptions) -> str:
-    """The name of its grpc.health.v1 status, or of the gRPC code that came in place of one."""
+def _ask(peer: "Peer", timeout: float) -> str:
+    """The name of its grpc.health.v1 status.
+
+    Raises:
+        RequestFailed: it could not be reached.
+    """
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     from compactface.client import RequestFailed
     from compactface.client.channel import open_channel
 
-    with open_channel(target, tls=tls.load()) as channel:
+    with open_channel(peer.target, tls=peer.tls) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:
-            return RequestFailed.from_call(error).code
+            raise RequestFailed.from_call(error, peer) from None
     state: str = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return state

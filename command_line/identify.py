@@ -1,15 +1,17 @@
 """`compactface identify`: who is in these photographs?"""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from command_line.errors import EXIT_FAILED
+from command_line.local_recognizer import check_local, open_recognizer
 from command_line.options import (
     Collection,
     EncoderOptions,
     Json,
+    LocalOptions,
     Photos,
     RecognizerOptions,
     TlsOptions,
@@ -24,10 +26,12 @@ from command_line.output import (
     show_table,
     threshold_text,
 )
-from command_line.photos import PhotoEncoder, encode_photo, open_encoder
+from command_line.photo_arguments import Fault, Photo, each_photo, encode_each
+from command_line.photos import open_encoder
 
 if TYPE_CHECKING:
     from compactface.v1.compact_map_pb2 import Box, CompactMap
+    from compactface.v1.encoder_pb2 import EncodeResponse
     from compactface.v1.recognizer_pb2 import IdentifyResponse
 
 
@@ -47,16 +51,21 @@ def identify(
     to_json: Json = False,
     encoder: EncoderOptions,
     recognizer: RecognizerOptions,
+    local: LocalOptions,
     tls: TlsOptions,
 ) -> None:
     """Tell who the faces in photographs are, if they are enrolled.
 
-    Without a threshold the collection's own holds.
+    Without a threshold the collection's own holds. A photograph that cannot be read is reported,
+    the others are answered, and the end is 1. Needs a recognizer service, or --local.
     """
     refuse_both("--max-fpir", max_fpir, "--min-similarity", min_similarity)
+    check_local(recognizer, local, encoder, tls)
     with open_encoder(encoder, tls) as opened:
-        faces = [face for photo in photos for face in _faces(opened, photo)]
-    with recognizer.connect(tls) as client:
+        encoded = list(encode_each(opened, each_photo(photos)))
+    faults = [item for item in encoded if isinstance(item, Fault)]
+    faces = [face for item in encoded if not isinstance(item, Fault) for face in _faces(*item)]
+    with open_recognizer(recognizer, local, encoder, tls, without_gallery="refuse") as client:
         answers = [
             client.identify(
                 face.compact_map,
@@ -68,31 +77,36 @@ def identify(
             for face in faces
         ]
     if to_json:
-        show_json([_document(*pair) for pair in zip(faces, answers, strict=True)])
-    else:
+        documents = [_document(*pair) for pair in zip(faces, answers, strict=True)]
+        show_json([*documents, *(fault.document() for fault in faults)])
+    elif len(faults) < len(encoded):
         rows = [row for pair in zip(faces, answers, strict=True) for row in _rows(*pair)]
         show_table(["photo", ">face", "decision", "candidate", ">similarity", "threshold"], rows)
+    if faults:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class _Face:
     """One face that was found: in which photo, and the how manieth, from 1."""
 
-    photo: Path
+    photo: Photo
     number: int
     box: "Box"
     compact_map: "CompactMap"
 
 
-def _faces(encoder: PhotoEncoder, photo: Path) -> list[_Face]:
-    faces = encode_photo(encoder, photo).faces
-    if not faces:
-        typer.echo(f"{photo}: no face was found", err=True)
-    return [_Face(photo, number, face.box, face.map) for number, face in enumerate(faces, start=1)]
+def _faces(photo: Photo, answer: "EncodeResponse") -> list[_Face]:
+    if not answer.faces:
+        typer.echo(f"{photo.path}: no face was found", err=True)
+    return [
+        _Face(photo, number, face.box, face.map)
+        for number, face in enumerate(answer.faces, start=1)
+    ]
 
 
 def _document(face: _Face, answer: "IdentifyResponse") -> dict[str, Any]:
-    where = {"photo": str(face.photo), "face": face.number, "box": as_json(face.box)}
+    where = {"photo": str(face.photo.path), "face": face.number, "box": as_json(face.box)}
     return {**where, **as_json(answer)}
 
 

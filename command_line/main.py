@@ -1,5 +1,6 @@
 """The program `compactface`: one command per task."""
 
+import os
 from importlib.metadata import version
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from command_line.enroll import enroll
 from command_line.errors import ReportingGroup
 from command_line.health import health
 from command_line.identify import identify
+from command_line.protocol import protocol
 from command_line.verify import verify
 
 app = typer.Typer(
@@ -31,6 +33,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(health)
+app.command()(protocol)
 
 
 def _print_version(asked: bool) -> None:
@@ -41,6 +44,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    ctx: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -49,3 +53,5 @@ def _options(
     ] = False,
 ) -> None:
     """Set what holds for every command."""
+    if ctx.invoked_subcommand != "serve":  # gRPC's own words; errors say it in ours
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -1,23 +1,20 @@
 """`compactface model`: the model directory."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from command_line.output import show_table
+from command_line.options import SHIPPED_MODELS, Json, Models
+from command_line.output import show_facts, show_json, show_table
 
 app = typer.Typer(no_args_is_help=True, help="See, verify and choose models.")
 
-Models = Annotated[Path, typer.Option(help="Folder of model families.")]
 Family = Annotated[str, typer.Option(help="Model family.")]
 Version = Annotated[str | None, typer.Argument(help="Its version; default: the current one.")]
 
-_MODELS = Path("deploy/models")
-
 
 @app.command("list")
-def list_(models: Models = _MODELS) -> None:
+def list_(models: Models = SHIPPED_MODELS) -> None:
     """List families and versions; the current ones are marked."""
     from shared.errors import InvalidModel
     from shared.model_directory import current_version
@@ -34,11 +31,20 @@ def list_(models: Models = _MODELS) -> None:
 
 
 @app.command()
-def show(version: Version = None, *, models: Models = _MODELS, family: Family = "default") -> None:
+def show(
+    version: Version = None,
+    *,
+    models: Models = SHIPPED_MODELS,
+    family: Family = "default",
+    to_json: Json = False,
+) -> None:
     """Show what a model is: its codecs, embedding space and measured results."""
     from shared.model_directory import ModelDirectory
 
     manifest = ModelDirectory.load(models, family, version).manifest
+    if to_json:
+        show_json(manifest.model_dump(mode="json"))
+        return
     rows = [
         [
             point + (" (default)" if point == manifest.default_point else ""),
@@ -57,12 +63,12 @@ def show(version: Version = None, *, models: Models = _MODELS, family: Family = 
     typer.echo(f"embedding space {manifest.embedding_space}")
     typer.echo(f"calibrated pairs of codecs: {len(manifest.calibration)}")
     for name, value in manifest.measured.items():
-        typer.echo(f"{name}: {value}")
+        show_facts(name, value)
 
 
 @app.command()
 def verify(
-    version: Version = None, *, models: Models = _MODELS, family: Family = "default"
+    version: Version = None, *, models: Models = SHIPPED_MODELS, family: Family = "default"
 ) -> None:
     """Check every file of a model against its manifest."""
     from shared.model_directory import ModelDirectory
@@ -75,7 +81,7 @@ def verify(
 def use(
     version: Annotated[str, typer.Argument(help="The version to make current.")],
     *,
-    models: Models = _MODELS,
+    models: Models = SHIPPED_MODELS,
     family: Family = "default",
 ) -> None:
     """Make a version the current one, after verifying it."""

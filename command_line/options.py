@@ -8,6 +8,7 @@ A command takes a group as one parameter, and `with_options` turns its fields in
 """
 
 import inspect
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,18 +17,25 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from pydantic import SecretStr
 
+from shared.model_directory.shipped import shipped_models
+
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
     from recognizer_service.gallery.databases.location import Location, Milvus
 
 Photos = Annotated[
     list[Path],
-    typer.Argument(exists=True, dir_okay=False, metavar="PHOTO", help="Pictures with faces."),
+    typer.Argument(
+        exists=True, metavar="PHOTO", help="Pictures with faces; of a folder all files in it."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Largest = Annotated[
     bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
 ]
+SHIPPED_MODELS = shipped_models()
+_SHIPPED = "that of the shipped model"
+Models = Annotated[Path, typer.Option(help="Folder of model families.", show_default=_SHIPPED)]
 Collection = Annotated[str, typer.Option(help="The gallery's collection.")]
 
 
@@ -96,6 +104,7 @@ class GalleryOptions:
         return Milvus(self.milvus, token, self.milvus_index) if self.milvus else None
 
 
+_RECOGNIZER = "127.0.0.1:50052"
 _Pem = Path | None
 
 
@@ -132,14 +141,36 @@ class TlsOptions:
     ] = None
 
     def load(self) -> "Tls | None":
-        """The certificates; None: plain text."""
+        """The certificates; None: plain text. Files that are none are a usage error."""
         from compactface.client import Tls
 
         if (self.certificate is None) != (self.key is None):
             raise typer.BadParameter("--certificate and --key go together")
         if self.certificate is not None and self.ca is None:
             raise typer.BadParameter("--certificate needs --ca")
-        return Tls(self.ca, self.certificate, self.key) if self.ca else None
+        if self.ca is None:
+            return None
+        _check_pem(self.ca, self.certificate, self.key)
+        return Tls(self.ca, self.certificate, self.key)
+
+
+def _check_pem(ca: Path, certificate: Path | None, key: Path | None) -> None:
+    """End with a usage error if the files cannot be used; gRPC would fail in each handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError:
+        raise typer.BadParameter(f"--ca {ca} holds no certificates in PEM form") from None
+    if certificate is None or key is None:
+        return
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise typer.BadParameter(
+            f"--certificate {certificate} and --key {key} cannot be used together "
+            f"({error.reason or error}); both must be PEM, the key of that certificate and "
+            "without a password"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +178,15 @@ class RecognizerOptions:
     """Where the recognizer is."""
 
     recognizer: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="The recognizer service.")
-    ] = "127.0.0.1:50052"
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The recognizer service.", show_default=_RECOGNIZER),
+    ] = None
 
     def connect(self, tls: TlsOptions) -> "RecognizerClient":
         """A client of it, to be closed."""
         from compactface.client import RecognizerClient
 
-        return RecognizerClient(self.recognizer, tls=tls.load())
+        return RecognizerClient(self.recognizer or _RECOGNIZER, tls=tls.load())
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +198,33 @@ class EncoderOptions:
         typer.Option(metavar="HOST:PORT", help="An encoder service; default: encode right here."),
     ] = None
     models: Annotated[
-        Path, typer.Option(help="Folder of model families, to encode right here.")
-    ] = Path("deploy/models")
+        Path,
+        typer.Option(help="Folder of model families, to encode right here.", show_default=_SHIPPED),
+    ] = SHIPPED_MODELS
     family: Annotated[str, typer.Option(help="Model family in that folder.")] = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """Whether to do without services."""
+
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local",
+            rich_help_panel="Without services",
+            help="Recognize right here, too: no service is asked.",
+        ),
+    ] = False
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            rich_help_panel="Without services",
+            help="With --local: the gallery; no recognizer may be serving it.",
+            show_default="that of `serve recognizer`",
+        ),
+    ] = None
 
 
 def refuse_both(name: str, value: object, other_name: str, other: object) -> None:

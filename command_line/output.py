@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
+    from pydantic import JsonValue
 
     from compactface.v1.compact_map_pb2 import Box
     from compactface.v1.gallery_pb2 import Disagreement
@@ -27,14 +29,56 @@ def open_console() -> Console:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """Print a table; columns of numbers are named with a leading ">"."""
-    table = Table(title=title or None)
+    """Print a table as it is, without markup; columns of numbers are named with a leading ">"."""
+    table = Table(title=Text(title) if title else None)
     for column in columns:
         right = column.startswith(">")
         table.add_column(column.removeprefix(">"), justify="right" if right else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     open_console().print(table)
+
+
+def show_facts(title: str, facts: "JsonValue") -> None:
+    """Print any JSON as tables: what is single in one, each list or mapping of records in its own.
+
+    Lists of other things are left out.
+    """
+    single: dict[str, str] = {}
+    for name, value in (facts if isinstance(facts, dict) else {"": facts}).items():
+        records = _records(value)
+        if records:
+            show_table(
+                list(records[0]), [list(row.values()) for row in records], title=f"{title}: {name}"
+            )
+        elif not isinstance(value, list):
+            single |= _flat(value, name)
+    if single:
+        show_table(["", ""], [[name, value] for name, value in single.items()], title=title)
+
+
+def _records(value: "JsonValue") -> list[dict[str, str]]:
+    """The rows of a table with the same columns each; empty if the value is no such table."""
+    if isinstance(value, list):
+        rows = [_flat(item) for item in value if isinstance(item, dict)]
+    elif isinstance(value, dict):
+        named = [(name, item) for name, item in value.items() if isinstance(item, dict)]
+        rows = [{"": name} | _flat(item) for name, item in named]
+    else:
+        return []
+    complete = len(rows) == len(value) and all(row.keys() == rows[0].keys() for row in rows)
+    return rows if complete else []
+
+
+def _flat(value: "JsonValue", name: str = "") -> dict[str, str]:
+    """The leaves of nested mappings by the way to them, e.g. "score accuracy"."""
+    if isinstance(value, dict):
+        return {
+            way: leaf
+            for key, item in value.items()
+            for way, leaf in _flat(item, f"{name} {key}".strip()).items()
+        }
+    return {name: f"{value:.5g}" if isinstance(value, float) else str(value)}
 
 
 def show_json(document: Any) -> None:

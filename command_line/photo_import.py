@@ -1,4 +1,4 @@
-"""A folder of photos, one folder in it for each subject, as enrolments: each photo on its own."""
+"""A folder of photos, one folder in it for each subject, as enrollments: each photo on its own."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -63,7 +63,7 @@ def find_photos(folder: Path) -> list[SubjectPhoto]:
 
 
 class PhotoImport:
-    """Encodes photos while the recognizer enrols those that came before.
+    """Encodes photos while the recognizer enrolls those that came before.
 
     Repeating it is harmless: the request id of a photo is made of the collection, the subject
     and the file's content, so what a broken import has enrolled is not enrolled again.
@@ -86,7 +86,7 @@ class PhotoImport:
             client: of the recognizer.
             collection: where to; it must exist.
             largest: of several faces in a photo take the largest, instead of refusing it.
-            allow_duplicates: enrol even if another subject looks the same.
+            allow_duplicates: enroll even if another subject looks the same.
             done: is told what became of each photo, from this thread or another.
         """
         self._encoder = encoder
@@ -97,7 +97,7 @@ class PhotoImport:
         self._done = done
 
     def run(self, photos: Sequence[SubjectPhoto]) -> None:
-        """Enrol them.
+        """Enroll them.
 
         Raises:
             RequestFailed: the recognizer cannot be reached any more, or no such collection.
@@ -110,7 +110,7 @@ class PhotoImport:
     def _enrolments(
         self, photos: Sequence[SubjectPhoto], sent: list[SubjectPhoto]
     ) -> Iterator["EnrollRequest"]:
-        """An enrolment for each photo with the one face that it should have."""
+        """An enrollment for each photo with the one face that it should have."""
         from compactface.client import RequestFailed
 
         for photo in photos:
@@ -127,11 +127,11 @@ class PhotoImport:
                 yield enrolment
 
     def _enrolment(self, photo: SubjectPhoto) -> "EnrollRequest":
-        from compactface.client import enrolment
+        from compactface.client import enrollment
 
         face = encode_one_face(self._encoder, photo.path, largest=self._largest)
         face.map.ClearField("capture_time")  # of the encoding: nobody knows the photo's
-        return enrolment(
+        return enrollment(
             [face.map],
             subject_id=photo.subject_id,
             collection=self._collection,

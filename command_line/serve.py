@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic_core import PydanticUndefined
 from typer.core import TyperGroup
 
 from command_line.options import declare, option
@@ -84,7 +85,7 @@ def _flags(cls: "type[ServiceSettings]") -> Iterator[inspect.Parameter]:
 
 
 def _default(value: Any) -> str:
-    says_nothing = value is None or value == "" or isinstance(value, bool)
+    says_nothing = value in {None, "", PydanticUndefined} or isinstance(value, bool)
     return "" if says_nothing else f"[dim](default {value})[/dim]"
 
 

@@ -222,7 +222,10 @@ def publish(
         carried=carried,
         threads=_CORES,
     )
-    typer.echo(f"{model.path} written; `compactface model use {version}` makes it current")
+    typer.echo(
+        f"{model.path} written; `compactface model use {version} --models {models}` "
+        "makes it current"
+    )
 
 
 @app.command()

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from command_line.local_recognizer import WithoutGallery, check_local, open_recognizer
 from command_line.options import (
     Collection,
     EncoderOptions,
     Json,
     Largest,
+    LocalOptions,
     RecognizerOptions,
     TlsOptions,
     refuse_both,
@@ -46,11 +48,12 @@ def verify(
     to_json: Json = False,
     encoder: EncoderOptions,
     recognizer: RecognizerOptions,
+    local: LocalOptions,
     tls: TlsOptions,
 ) -> None:
     """Tell whether a photograph shows the same person as another, or as a subject.
 
-    Without a threshold the collection's own holds.
+    Without a threshold the collection's own holds. Needs a recognizer service, or --local.
     """
     from compactface.v1.recognizer_pb2 import VerifyDecision
 
@@ -58,12 +61,16 @@ def verify(
     refuse_both("--max-fmr", max_fmr, "--min-similarity", min_similarity)
     if reference is None and subject is None:
         raise typer.BadParameter("give a second photograph or --subject")
+    check_local(recognizer, local, encoder, tls)
     with open_encoder(encoder, tls) as opened:
         probe = encode_one_face(opened, photo, largest=largest).map
         other = (
             encode_one_face(opened, reference, largest=largest).map if reference else subject or ""
         )
-    with recognizer.connect(tls) as client:
+    without_gallery: WithoutGallery = "spare" if reference else "refuse"
+    with open_recognizer(
+        recognizer, local, encoder, tls, without_gallery=without_gallery
+    ) as client:
         answer = client.verify(
             probe, other, collection=collection, max_fmr=max_fmr, min_similarity=min_similarity
         )

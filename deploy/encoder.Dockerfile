@@ -18,10 +18,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
         print(*project["dependencies"], *project["optional-dependencies"]["encoder"], sep="\n")' \
         > requirements.txt \
     && /opt/compactface/bin/pip install -r requirements.txt
+# The wheel would carry the default model; in an image the mounted folder decides.
 COPY . .
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    /opt/compactface/bin/pip install '.[encoder]'
+    mkdir -p deploy/models && /opt/compactface/bin/pip install '.[encoder]'
 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface

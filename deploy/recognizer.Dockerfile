@@ -33,10 +33,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
         -r requirements.txt
 RUN test "$DEVICE" = cpu || /opt/compactface/bin/python -c \
     'import torch; assert torch.version.cuda, f"torch {torch.__version__} is no CUDA build"'
+# The wheel would carry the default model; in an image the mounted folder decides.
 COPY . .
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    /opt/compactface/bin/pip install '.[recognizer]'
+    mkdir -p deploy/models && /opt/compactface/bin/pip install '.[recognizer]'
 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images, starts deploy/compose.yaml on the CPU and uses it: enrols and identifies
+# Builds the images, starts deploy/compose.yaml on the CPU and uses it: enrolls and identifies
 # through the published ports, forwards a face from container to container, restarts the
 # recognizer, asks Prometheus about its targets, stops everything gracefully and tears it down.
 # Prints what it sees; ends with 0 only if all of it is right. Needs `make setup`.
@@ -176,7 +176,7 @@ for service in recognizer encoder; do
     wait_until 120 "$service healthy" is_healthy "$service"
 done
 
-say "enrol and identify"
+say "enroll and identify"
 enroll obama barack_obama_portrait_2012.jpg
 enroll biden joe_biden_blue_room.jpg
 expect barack_obama_portrait_2012.jpg obama

@@ -1,8 +1,7 @@
 """The uplink: maps on their way from the camera to the recognizer, over StreamMaps.
 
-This first form keeps unacknowledged maps in memory: they survive a lost connection and a
-restart of the recognizer, not one of the encoder. A durable spool takes its place behind
-the same three methods.
+Unacknowledged maps are kept in memory: they survive a lost connection and a restart of the
+recognizer, not one of the encoder.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ async def enroll_all(
     """An answer for each request, in order; nothing more is read while 32 are in work.
 
     Raises:
-        Unavailable: the service stops.
+        Unavailable: the service stops, or its database is away.
     """
     index = 0
     prepare = partial(_prepare, enroller, caller)
@@ -39,7 +39,7 @@ async def _prepare(
             gallery_conversions.enrol_request(request.enroll, caller=caller),
         )
     except Unavailable:
-        raise  # of no single item: the service stops
+        raise  # of no single item: the service stops, or its database is away
     except CompactfaceError as error:
         return error
 

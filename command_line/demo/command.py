@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from command_line.options import SHIPPED_MODELS, Models
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,7 @@ def demo(
     photos: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="Folder of the sample photographs.")
     ] = Path("tests/data"),
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    models: Models = SHIPPED_MODELS,
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
 ) -> None:
     """Run both services, enroll, identify and verify the sample photographs.

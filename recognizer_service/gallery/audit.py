@@ -84,7 +84,8 @@ def record(connection: Connection, event: AuditEvent) -> None:
 def delete_expired(connection: Connection, now: datetime, retention: timedelta) -> int:
     """Delete the events of all days that ended before the retention; how many there were.
 
-    By whole days, UTC: what is deleted has to be erased from the disk, which rewrites the file.
+    By whole days, UTC: what is deleted has to be erased from the disk, too, and this way that is
+    work once a day instead of with every purge.
     """
     midnight = datetime.combine((now - retention).astimezone(UTC), time.min, UTC)
     return connection.execute(delete(audit).where(audit.c.at < midnight)).rowcount

@@ -72,7 +72,7 @@ def _refuse_duplicates(
                 raise AlreadyExists(
                     "DUPLICATE_FACE",
                     f"the face looks like subject {shown(hit.subject_id)}, who is enrolled; "
-                    "enrol it there, or allow duplicates",
+                    "enroll it there, or allow duplicates",
                     field=f"maps[{position}]",
                     metadata={"subject_id": hit.subject_id},
                 )
@@ -181,7 +181,7 @@ def _answer(
         raise FailedPrecondition(
             "ENROLMENT_DELETED",
             "this request enrolled faces that have been deleted since; use a new request id to "
-            "enrol them again",
+            "enroll them again",
             field="request_id",
         )
     owner = found[0].subject_key

@@ -163,7 +163,7 @@ class Gallery:
     def similarity_to_subject(
         self, collection_id: str, subject_id: str, probe: Embedding, *, space: str | None = None
     ) -> SubjectHit:
-        """How similar one subject is to a probe, by the most similar of its faces; see `search`.
+        """How similar one subject is to a probe, as its collection scores subjects; see `search`.
 
         Raises:
             NotFound: no such subject.

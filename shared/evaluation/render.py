@@ -95,7 +95,7 @@ def _sections(results: Results) -> Iterator[tuple[str, ...]]:
         table_2(results),
     )
     for judge in dict.fromkeys(cell.judge for cell in results.matrix):
-        yield f"Probes against enrolments, {judge}", matrix_table(results, judge)
+        yield f"Probes against enrollments, {judge}", matrix_table(results, judge)
     yield (
         "Conventional codecs",
         "Given for each photograph as many bytes as our maps take in the mean.",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shared.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
+from shared.inference.device import open_device
 from shared.inference.networks import load_extractor, load_recnet
 from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import RECNET_FILE, ModelDirectory
@@ -41,10 +42,13 @@ class MapDecoder:
 
         Args:
             model: a verified model directory.
-            device: of torch, e.g. "cpu" or "cuda".
+            device: "cpu" or "cuda".
+
+        Raises:
+            FailedPrecondition: DEVICE_MISSING; torch sees no such GPU.
         """
         self.model = model
-        self._device = torch.device(device)
+        self._device = open_device(device)
         if self._device.type == "cuda":
             # TF32 would set a GPU's embeddings apart from those that a CPU enrolled.
             torch.backends.cudnn.allow_tf32 = False

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from shared.inference.crop_encoder import CropEncoder
+from shared.inference.device import open_device
 from shared.inference.networks import load_compnet
 from shared.model_directory import ModelDirectory
 
@@ -16,7 +17,7 @@ class TorchCropEncoder(CropEncoder):
         self, model: ModelDirectory, point: str | None = None, *, device: str = "cpu"
     ) -> None:
         super().__init__(model, point)
-        self._device = torch.device(device)
+        self._device = open_device(device)
         self._network = load_compnet(model, point, self._device)
 
     @torch.inference_mode()

@@ -17,6 +17,7 @@ from shared.model_directory.manifest import (
     ModelDescription,
     codec_file,
 )
+from shared.model_directory.shipped import shipped_models
 from shared.model_directory.write import publish_results, set_current, write_model_directory
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "current_version",
     "publish_results",
     "set_current",
+    "shipped_models",
     "write_model_directory",
 ]

@@ -20,6 +20,7 @@ from shared.model_directory.manifest import (
 
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
+_SAY_WHERE = "name the folder of model families with --models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def current_version(models: Path, family: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidModel(
             "MODEL_MISSING",
-            f"{path} cannot be read; write the name of a version of {family!r} into it",
+            f"{path} cannot be read; {_SAY_WHERE}, or write the name of a version of {family!r} "
+            "into that file",
         ) from error
     _check_name(f"version in {path}", version)
     return version
@@ -128,7 +130,8 @@ def _read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InvalidModel(
-            "MODEL_MISSING", f"{path} cannot be read; copy the complete model directory there"
+            "MODEL_MISSING",
+            f"{path} cannot be read; {_SAY_WHERE}, or copy the complete model directory there",
         ) from error
     except ValidationError as error:
         problems = "; ".join(

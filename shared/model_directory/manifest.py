@@ -224,7 +224,7 @@ class Manifest(ModelDescription):
         raise FailedPrecondition(
             "NOT_CALIBRATED",
             f"model {self.family}/{self.version} has no calibration for probes of codec "
-            f"{probe_codec!r} against enrolments of codec {enrolled_codec!r}",
+            f"{probe_codec!r} against enrollments of codec {enrolled_codec!r}",
             metadata={"probe_codec": probe_codec, "enrolled_codec": enrolled_codec},
         )
 

@@ -1,8 +1,9 @@
 """Structured logs on standard error: one JSON object a line, or colours for people.
 
-Both structlog and the standard library end in one handler, so that a warning of grpc looks
-like one of ours. Tracebacks go here and nowhere else, and never with the values of local
-variables: those may be photographs, names or embeddings.
+Both structlog and the standard library end in one handler, so that a library's warning looks
+like one of ours. The C core of grpc writes lines of its own, past both of them. Tracebacks go
+here and nowhere else, and never with the values of local variables: those may be photographs,
+names or embeddings.
 """
 
 import logging

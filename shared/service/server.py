@@ -5,10 +5,8 @@ A service's own `server.py` is then short::
     async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
         async with ServiceHost(settings, service_names=[NAME], registry=registry) as host:
             add_EncoderServiceServicer_to_server(EncoderServicer(...), host.server)
-            await host.listen()      # health answers NOT_SERVING
-            await encoder.warm_up()
-            await host.serve()       # SERVING until SIGTERM or SIGINT, then drained
-            await uplink.flush()
+            await host.listen()  # health answers NOT_SERVING: time to warm up
+            await host.serve()  # SERVING until SIGTERM or SIGINT, then drained
 """
 
 import asyncio

@@ -20,6 +20,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.model_directory.shipped import shipped_models
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one, which the log line "listening" then names."""
 
@@ -42,7 +44,10 @@ class ServiceSettings(BaseSettings):
     port: Port
     metrics_host: str = Field("127.0.0.1", description="address of the Prometheus endpoint")
     metrics_port: Port
-    models: Path = Field(Path("deploy/models"), description="root of the model directory")
+    models: Path = Field(
+        default_factory=shipped_models,
+        description="folder of model families; by default that of the shipped model",
+    )
     family: str = Field("default", min_length=1, description="model family to serve")
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -90,7 +90,7 @@ def main(
     after: Annotated[str, typer.Option(help="Version that embeds them anew.")],
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
-    subjects: Annotated[int, typer.Option(min=2, help="People to enrol, at most.")] = 1000,
+    subjects: Annotated[int, typer.Option(min=2, help="People to enroll, at most.")] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
     report: Annotated[Path | None, typer.Option(help="Folder of gallery.json and .md.")] = None,
 ) -> None:

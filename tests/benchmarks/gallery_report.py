@@ -207,7 +207,7 @@ def _index_lines(rows: tuple[IndexRow, ...]) -> Iterator[str]:
     )
     yield (
         "| faces | index | recall@1 | p50 ms | p99 ms | ratio | batched ms | batched ratio "
-        "| B/face | restart s | enrol/s | delete/s |"
+        "| B/face | restart s | enroll/s | delete/s |"
     )
     yield "|" + "---|" * 12
     for row in rows:
@@ -222,7 +222,7 @@ def _index_lines(rows: tuple[IndexRow, ...]) -> Iterator[str]:
 def _fault_lines(faults: Faults) -> Iterator[str]:
     yield "\n## Kills\n"
     yield (
-        f"`{faults.origin.command}`: {faults.kills} times kill -9 in the middle of enrol, delete, "
+        f"`{faults.origin.command}`: {faults.kills} times kill -9 in the middle of enroll, delete, "
         f"import, re-embed and swap; {faults.facts_checked:,} acknowledged facts checked, "
         f"{faults.facts_lost} lost; {faults.deleted_returned} deleted returned; "
         f"{faults.problems} inconsistencies."

@@ -63,6 +63,18 @@ def test_who_was_enrolled_is_identified(compactface: Any, collection: str) -> No
     assert "obama (Barack Obama)" in row
 
 
+def test_one_bad_photo_spoils_no_other(services: Services, collection: str) -> None:
+    bad = PHOTOS / "PROVENANCE.md"
+    where = ["--recognizer", services.recognizer, "--encoder", services.encoder]
+    question = ["identify", "--json", "--collection", collection, str(bad), str(OBAMA)]
+    result = CliRunner().invoke(app, [*question, *where])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"NOT_AN_IMAGE: {bad}: ")
+    answered, refused = json.loads(result.stdout)
+    assert answered["candidates"][0]["subject_id"] == "obama"
+    assert refused == {"photo": str(bad), "error": refused["error"]}
+
+
 def test_photos_and_subjects_are_verified(compactface: Any, collection: str) -> None:
     same = json.loads(compactface("verify --json", OBAMA, OBAMA))
     assert same["decision"] == "VERIFY_DECISION_MATCH"
@@ -82,6 +94,31 @@ def test_the_gallery_is_listed(compactface: Any, collection: str) -> None:
         *(collection, "1", "1", "0.02", "0.001", "kept", "1", "h")
     ]
     assert "Barack Obama" in compactface(f"gallery subjects --collection {collection}")
+
+
+def test_programs_get_all_that_is_known(compactface: Any, collection: str) -> None:
+    where = f"--collection {collection}"
+    compactface(f"gallery update-subject obama --label staff --metadata badge=44 {where}")
+    shown = json.loads(compactface(f"gallery show obama --json {where}"))
+    assert shown["subject"]["metadata"] == {"badge": "44"}
+    assert shown["subject"]["labels"] == ["staff"]
+    assert len(shown["faces"]) == 1
+    assert "badge: 44" in compactface(f"gallery show obama {where}")
+    (subject,) = json.loads(compactface(f"gallery subjects --json {where}"))
+    assert subject == shown["subject"]
+    collections = json.loads(compactface("gallery collections --json"))
+    (found,) = [item for item in collections if item["collection_id"] == collection]
+    assert found["max_fpir"] == 0.02
+    events = json.loads(compactface(f"gallery audit --json --collection {collection}"))
+    assert [event["operation"] for event in events][-1] == "AUDIT_OPERATION_UPDATE_SUBJECT"
+
+
+def test_names_are_shown_as_they_are(compactface: Any, collection: str) -> None:
+    where = f"--collection {collection}"
+    compactface(f"gallery update-subject obama --name '[red]Barack[/x]' {where}")
+    assert "[red]Barack[/x]" in compactface(f"gallery subjects {where}")
+    assert "[red]Barack[/x]" in compactface(f"gallery show obama {where}")
+    assert "[red]Barack[/x]" in compactface(f"identify {where}", OBAMA)
 
 
 def test_faces_subjects_and_collections_are_deleted(compactface: Any, collection: str) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.model_directory import shipped_models
 from shared.service.settings_loader import SettingsError, load_settings
 from tests.services.plumbing_service import PlumbingSettings
 
@@ -31,7 +32,7 @@ def problems(**options: object) -> tuple[str, ...]:
 def test_defaults_bind_loopback_only() -> None:
     settings = load_settings(PlumbingSettings)
     assert (settings.host, settings.metrics_host) == ("127.0.0.1", "127.0.0.1")
-    assert settings.models == Path("deploy/models")
+    assert settings.models == shipped_models()
 
 
 def test_flags_win_over_environment_over_file_over_defaults(

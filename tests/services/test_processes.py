@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from compactface.v1.compact_map_pb2 import CompactMap
@@ -215,3 +216,14 @@ async def test_the_encoder_runs_where_torch_and_the_recognizers_packages_are_mis
     ) as encoder:
         request = EncodeRequest(image=photos["eileen_collins_portrait"])
         assert len((await encoder.encoder.Encode(request)).faces) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+async def test_a_recognizer_without_the_gpu_it_is_to_use_says_so(
+    log: Path, tiny_models: Path, tmp_path: Path
+) -> None:
+    settings = {"models": tiny_models, "gallery": tmp_path / "gallery.sqlite", "device": "cuda"}
+    exit_code, words = await ending("recognizer", log, **settings)
+    assert exit_code == 1
+    assert words.startswith("DEVICE_MISSING: device is 'cuda'")
+    assert len(words.splitlines()) == 1

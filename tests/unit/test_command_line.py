@@ -2,11 +2,14 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -25,7 +28,7 @@ COMMANDS = [
     *("gallery", "gallery collections", "gallery create", "gallery subjects", "gallery show"),
     *("gallery delete-subject", "gallery delete-face", "gallery delete-collection"),
     *("gallery update", "gallery update-subject", "gallery import", "gallery audit"),
-    "gallery check",
+    *("gallery check", "protocol"),
     *("model", "model list", "model show", "model verify", "model use"),
     *("evaluate", "train"),
 ]
@@ -69,6 +72,17 @@ def test_help_names_every_command_with_a_sentence() -> None:
         assert any(line.split()[1:2] == [name] for line in output.splitlines()), name
 
 
+def test_the_descriptor_set_needs_nothing_besides(tmp_path: Path) -> None:
+    assert run("protocol", tmp_path / "compactface.binpb").exit_code == 0
+    files = FileDescriptorSet.FromString((tmp_path / "compactface.binpb").read_bytes()).file
+    pool = DescriptorPool()
+    for file in files:
+        pool.Add(file)  # TypeError if an import is missing or comes later
+    for name in ("EncoderService", "RecognizerService", "GalleryService"):
+        assert pool.FindServiceByName(f"compactface.v1.{name}").methods
+    assert pool.FindMessageTypeByName("google.rpc.ErrorInfo")
+
+
 def test_the_version_is_printed() -> None:
     assert run("--version").output.startswith("compactface 0.")
 
@@ -85,6 +99,7 @@ def test_a_service_without_a_model_says_where_it_looked(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("MODEL_MISSING: ")
     assert str(tmp_path) in result.stderr
+    assert "--models" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -124,6 +139,65 @@ def test_a_file_that_is_no_picture_is_named(tiny_models: Path) -> None:
     result = run("encode", PHOTOS / "PROVENANCE.md", "--models", tiny_models)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"NOT_AN_IMAGE: {PHOTOS / 'PROVENANCE.md'}: ")
+
+
+def test_one_bad_photo_spoils_no_other(tiny_models: Path, tmp_path: Path) -> None:
+    bad = PHOTOS / "PROVENANCE.md"
+    output = tmp_path / "maps"
+    result = run("encode", BIDEN, bad, COLLINS, "--models", tiny_models, "-o", output)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"NOT_AN_IMAGE: {bad}: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert BIDEN.name in result.stdout
+    assert COLLINS.name in result.stdout
+    assert {path.stem for path in output.glob("*.png")} == {f"{BIDEN.name}.1", f"{COLLINS.name}.1"}
+
+
+def test_programs_learn_of_the_bad_photo_beside_the_others(tiny_models: Path) -> None:
+    bad = PHOTOS / "PROVENANCE.md"
+    result = run("encode", bad, BIDEN, "--json", "--models", tiny_models)
+    assert result.exit_code == 1
+    refused, answered = json.loads(result.stdout)
+    assert refused["photo"] == str(bad)
+    assert refused["error"]["reason"] == "NOT_AN_IMAGE"
+    assert len(answered["faces"]) == 1
+
+
+def test_a_file_that_cannot_be_read_is_one_bad_photo(tiny_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    shutil.copy(BIDEN, tmp_path / "album" / "b.jpg")
+    (tmp_path / "album" / "a.jpg").symlink_to("/proc/self/mem")
+    result = run("encode", tmp_path / "album", "--models", tiny_models)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"UNREADABLE_FILE: {tmp_path / 'album' / 'a.jpg'}: ")
+    assert "b.jpg" in result.stdout
+
+
+def test_a_folder_stands_for_the_files_in_it(tiny_models: Path, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    (album / "more" / ".trash").mkdir(parents=True)
+    shutil.copy(BIDEN, album / "one.jpg")
+    shutil.copy(COLLINS, album / "more" / "one.jpg")
+    for hidden in (".hidden.jpg", "more/.trash/gone.jpg"):
+        (album / hidden).write_text("no picture")
+    result = run("encode", album, "--models", tiny_models, "-o", tmp_path / "maps")
+    assert result.exit_code == 0, result.output
+    maps = {str(path.relative_to(tmp_path / "maps")) for path in (tmp_path / "maps").rglob("*.png")}
+    assert maps == {"album/one.jpg.1.png", "album/more/one.jpg.1.png"}
+
+
+def test_an_empty_folder_is_a_usage_error(tmp_path: Path) -> None:
+    assert run("encode", tmp_path).exit_code == 2
+
+
+def test_maps_of_photos_with_one_name_are_not_written_over_each_other(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    shutil.copy(COLLINS, tmp_path / BIDEN.name)
+    photos = (BIDEN, tmp_path / BIDEN.name)
+    result = run("encode", *photos, "--models", tiny_models, "-o", tmp_path / "maps")
+    assert result.exit_code == 2
+    assert not (tmp_path / "maps").exists()
 
 
 def test_a_photo_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
@@ -209,6 +283,25 @@ def test_the_model_in_use_is_shown_verified_and_chosen(
     shown = run("model", "show", "2", *where).output
     assert ModelDirectory.load(tmp_path, FAMILY, "2").codec().codec_id in shown
     assert run("model", "verify", *where).exit_code == 0
+
+
+def test_what_was_measured_is_a_table(tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "models", tmp_path / "scratch")
+    manifest = tmp_path / "models" / FAMILY / "1" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    scores = [{"probe": probe, "score": {"accuracy": 0.9123456}} for probe in ("tiny", "fine")]
+    sizes = {"tiny": {"bytes_mean": 150.0}, "fine": {"bytes_mean": 700.0}}
+    facts["measured"] = {"validation": {"images": 4455, "cells": scores, "points": sizes}}
+    manifest.write_text(json.dumps(facts))
+    shown = run("model", "show", "--models", tmp_path / "models")
+    assert shown.exit_code == 0, shown.output
+    lines = [[word for word in line.split() if word != "│"] for line in shown.output.splitlines()]
+    assert ["images", "4455"] in lines
+    assert ["fine", "0.91235"] in lines
+    assert ["tiny", "150"] in lines
+    assert "{" not in shown.output
+    as_json = json.loads(run("model", "show", "--json", "--models", tmp_path / "models").output)
+    assert as_json["measured"] == facts["measured"]
 
 
 def test_a_damaged_model_is_found_and_not_chosen(tmp_path: Path) -> None:

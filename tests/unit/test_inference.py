@@ -11,8 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from shared.compact_map import dequantize, quantize, unpack
-from shared.errors import InvalidCompactMap, InvalidModel, UnknownCodec
+from shared.errors import (
+    FailedPrecondition,
+    InvalidCompactMap,
+    InvalidInput,
+    InvalidModel,
+    UnknownCodec,
+)
 from shared.inference.crop_encoder import OnnxCropEncoder
+from shared.inference.device import open_device
 from shared.inference.map_decoder import MAX_BATCH, CodedMap, MapDecoder
 from shared.inference.torch_crop_encoder import TorchCropEncoder
 from shared.model_directory import ModelDirectory, publish_results
@@ -235,3 +242,16 @@ def test_a_mirroring_extractor_cannot_tell_left_from_right(
     total = plain + plain_mirrored
     total /= np.linalg.norm(total, axis=1, keepdims=True)
     np.testing.assert_allclose(embeddings, total, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta", "cuda:x", ""])
+def test_a_device_that_does_not_exist_is_named(name: str) -> None:
+    with pytest.raises(InvalidInput, match=repr(name)) as caught:
+        open_device(name)
+    assert caught.value.reason == "UNKNOWN_DEVICE"
+
+
+def test_more_gpus_than_there_are_is_a_typed_error() -> None:
+    with pytest.raises(FailedPrecondition, match=r"'cuda:99'.*torch") as caught:
+        open_device("cuda:99")
+    assert caught.value.reason == "DEVICE_MISSING"

@@ -23,16 +23,17 @@ With TLS: `EncoderClient(target, tls=Tls(ca=Path("ca.pem")))`.
 
 from compactface.client.channel import Tls
 from compactface.client.encoder import EncoderClient, Frame
-from compactface.client.errors import FieldViolation, RequestFailed
-from compactface.client.gallery import enrolment
+from compactface.client.errors import FieldViolation, Peer, RequestFailed
+from compactface.client.gallery import enrollment
 from compactface.client.recognizer import RecognizerClient
 
 __all__ = [
     "EncoderClient",
     "FieldViolation",
     "Frame",
+    "Peer",
     "RecognizerClient",
     "RequestFailed",
     "Tls",
-    "enrolment",
+    "enrollment",
 ]

@@ -37,7 +37,7 @@ class ArchiveClient(GalleryClient):
         try:
             answer = self._gallery.Import(requests)
         except grpc.RpcError as error:
-            raise RequestFailed.from_call(error) from None
+            raise RequestFailed.from_call(error, self._peer) from None
         assert isinstance(answer, gallery_pb2.ImportResponse)  # the generated stubs have no types
         return answer
 

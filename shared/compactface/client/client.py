@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from compactface.client.channel import Tls, open_channel
-from compactface.client.errors import RequestFailed
+from compactface.client.errors import Peer, RequestFailed
 
 Response = TypeVar("Response", bound=Message)
 
@@ -19,6 +19,8 @@ class Client:
     The channel connects when it is first used, and again whenever the connection is lost.
     Close it, or use the client as a context manager.
     """
+
+    _service_name: ClassVar[str]  # "encoder" or "recognizer", for errors
 
     def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
         """Prepare; nothing is sent yet.
@@ -31,6 +33,7 @@ class Client:
         Raises:
             OSError: a certificate cannot be read.
         """
+        self._peer = Peer(self._service_name, target, tls)
         self._channel = open_channel(target, tls=tls)
         self._timeout_s = timeout_s
 
@@ -55,7 +58,7 @@ class Client:
         try:
             response = method(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
-            raise RequestFailed.from_call(error) from None
+            raise RequestFailed.from_call(error, self._peer) from None
         assert isinstance(response, answer)  # the generated stubs have no types
         return response
 
@@ -68,6 +71,6 @@ class Client:
                 assert isinstance(response, answer)
                 yield response
         except grpc.RpcError as error:
-            raise RequestFailed.from_call(error) from None
+            raise RequestFailed.from_call(error, self._peer) from None
         finally:
             call.cancel()

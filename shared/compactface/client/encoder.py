@@ -36,6 +36,8 @@ class Frame:
 class EncoderClient(Client):
     """Blocking client of EncoderService; every method raises `RequestFailed`."""
 
+    _service_name = "encoder"
+
     def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
         super().__init__(target, tls=tls, timeout_s=timeout_s)
         self._service = encoder_pb2_grpc.EncoderServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated

@@ -8,6 +8,23 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from compactface.client.channel import Tls
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom a client asks.
+
+    Attributes:
+        service: "encoder" or "recognizer".
+        target: "host:port".
+        tls: the certificates; None: plain text.
+    """
+
+    service: str
+    target: str
+    tls: Tls | None
+
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
@@ -33,6 +50,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         field_violations: the fields of the request that are at fault.
         metadata: further facts for programs (ErrorInfo.metadata).
         retry_after_s: how long to wait before another try, in seconds; None: not said.
+        peer: who was asked; None for an item of a batch or stream.
     """
 
     def __init__(
@@ -44,6 +62,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         field_violations: tuple[FieldViolation, ...] = (),
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
+        peer: Peer | None = None,
     ) -> None:
         super().__init__(f"{reason}: {message}")
         self.code = code
@@ -52,6 +71,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         self.field_violations = field_violations
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
+        self.peer = peer
 
     @classmethod
     def from_status(cls, status: status_pb2.Status) -> Self:
@@ -79,11 +99,13 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         )
 
     @classmethod
-    def from_call(cls, error: grpc.RpcError) -> Self:
-        """What a whole call ended with."""
+    def from_call(cls, error: grpc.RpcError, peer: Peer | None = None) -> Self:
+        """What a whole call to `peer` ended with."""
         assert isinstance(error, grpc.Call)  # as every error that a call raises
         status = rpc_status.from_call(error)
         if status is not None:
-            return cls.from_status(status)
+            failure = cls.from_status(status)
+            failure.peer = peer
+            return failure
         code = error.code().name
-        return cls(code, code, error.details() or "the service said no more")
+        return cls(code, code, error.details() or "the service said no more", peer=peer)

@@ -20,7 +20,7 @@ _ON_DUPLICATE = {
 }
 
 
-def enrolment(
+def enrollment(
     maps: Sequence[CompactMap],
     *,
     subject_id: str = "",
@@ -83,7 +83,7 @@ class GalleryClient(CollectionsClient):
             labels: words to list the subject by; none keeps those of a known subject.
             expire_time: when to delete the subject; None keeps what a known subject has.
         """
-        request = enrolment(
+        request = enrollment(
             maps,
             subject_id=subject_id,
             display_name=display_name,
@@ -98,7 +98,7 @@ class GalleryClient(CollectionsClient):
         return self._call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
 
     def bulk_enroll(
-        self, enrolments: Iterable[gallery_pb2.EnrollRequest]
+        self, enrollments: Iterable[gallery_pb2.EnrollRequest]
     ) -> Iterator[gallery_pb2.BulkEnrollResponse]:
         """Enroll many; one answer for each, in order, while they are still coming.
 
@@ -107,10 +107,10 @@ class GalleryClient(CollectionsClient):
         answered, or all of it: what has a request id is enrolled once.
 
         Args:
-            enrolments: made by `enrolment`; read in another thread, a little ahead of the
+            enrollments: made by `enrollment`; read in another thread, a little ahead of the
                 answers. An exception in there ends the stream with the reason UNKNOWN.
         """
-        requests = (gallery_pb2.BulkEnrollRequest(enroll=each) for each in enrolments)
+        requests = (gallery_pb2.BulkEnrollRequest(enroll=each) for each in enrollments)
         return self._stream(self._gallery.BulkEnroll, requests, gallery_pb2.BulkEnrollResponse)
 
     def get_subject(

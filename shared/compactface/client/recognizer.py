@@ -14,6 +14,8 @@ Probe = CompactMap | str
 class RecognizerClient(ArchiveClient):
     """Blocking client of RecognizerService and GalleryService; methods raise `RequestFailed`."""
 
+    _service_name = "recognizer"
+
     def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
         super().__init__(target, tls=tls, timeout_s=timeout_s)
         self._service = recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated

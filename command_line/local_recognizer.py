@@ -1,0 +1,141 @@
+"""The recognizer service inside this process, on a port of loopback, for as long as a command."""
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import typer
+
+from command_line.options import (
+    EncoderOptions,
+    LocalOptions,
+    RecognizerOptions,
+    TlsOptions,
+    refuse_both,
+)
+
+if TYPE_CHECKING:
+    from compactface.client import RecognizerClient
+    from recognizer_service.settings import RecognizerSettings
+
+T = TypeVar("T")
+
+WithoutGallery = Literal["make", "refuse", "spare"]
+"""What to do where the file is missing: make it, refuse to, or do with an empty one for once."""
+
+
+def check_local(
+    recognizer: RecognizerOptions, local: LocalOptions, encoder: EncoderOptions, tls: TlsOptions
+) -> None:
+    """End with a usage error if services are named beside --local, or --gallery without it."""
+    if not local.local:
+        if local.gallery is not None:
+            raise typer.BadParameter("--gallery needs --local; a service has its own gallery")
+        return
+    refuse_both("--local", True, "--recognizer", recognizer.recognizer)
+    refuse_both("--local", True, "--encoder", encoder.encoder)
+    refuse_both("--local", True, "--ca", tls.ca)
+
+
+@contextmanager
+def open_recognizer(
+    recognizer: RecognizerOptions,
+    local: LocalOptions,
+    encoder: EncoderOptions,
+    tls: TlsOptions,
+    *,
+    without_gallery: WithoutGallery,
+) -> Iterator["RecognizerClient"]:
+    """A client of the recognizer service, or with --local of one in this process.
+
+    Raises:
+        InvalidModel: the model cannot be used.
+        FailedPrecondition: the gallery cannot be opened, because a service has it open, say.
+        SettingsError: COMPACTFACE_RECOGNIZER_... variables cannot be used.
+        ModuleNotFoundError: the extra `recognizer` is not installed.
+    """
+    if not local.local:
+        with recognizer.connect(tls) as client:
+            yield client
+        return
+    from compactface.client import RecognizerClient
+
+    with ExitStack() as stack:
+        settings = _settings(local, encoder, without_gallery, stack)
+        target = stack.enter_context(_running(settings))
+        yield stack.enter_context(RecognizerClient(target))
+
+
+def _settings(
+    local: LocalOptions,
+    encoder: EncoderOptions,
+    without_gallery: WithoutGallery,
+    stack: ExitStack,
+) -> "RecognizerSettings":
+    """Those of `serve recognizer`, but for the ports and TLS, which nobody else needs."""
+    from recognizer_service.settings import RecognizerSettings
+    from shared.service.settings_loader import load_settings
+
+    settings = load_settings(
+        RecognizerSettings,
+        models=encoder.models,
+        family=encoder.family,
+        gallery=local.gallery,
+        host="127.0.0.1",
+        metrics_host="127.0.0.1",
+        port=0,
+        metrics_port=0,
+    )
+    changes: dict[str, Any] = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca"))
+    location = settings.location()
+    if isinstance(location, Path) and not location.exists() and without_gallery != "make":
+        if without_gallery == "refuse":
+            raise typer.BadParameter(f"File '{location}' does not exist; --gallery names another.")
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compactface-"))
+        changes["gallery"] = str(Path(folder) / "gallery.sqlite")
+    return settings.model_copy(update=changes)
+
+
+@contextmanager
+def _running(settings: "RecognizerSettings") -> Iterator[str]:
+    """The service on an event loop of its own thread; gives its HOST:PORT."""
+    from prometheus_client import CollectorRegistry
+
+    from recognizer_service.server import listening
+    from shared.service.logs import configure_logging
+
+    configure_logging(log_format="console", log_level="error")
+    with _event_loop() as run:
+        service = AsyncExitStack()
+        host = run(service.enter_async_context(listening(settings, CollectorRegistry())))
+        try:
+            yield f"{settings.host}:{host.port}"
+        finally:
+            run(service.aclose())
+
+
+class _Runner:
+    """Runs coroutines on a loop of another thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+@contextmanager
+def _event_loop() -> Iterator[_Runner]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="recognizer", daemon=True)
+    thread.start()
+    try:
+        yield _Runner(loop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

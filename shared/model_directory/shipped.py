@@ -1,0 +1,11 @@
+"""Where the model families are that come with compactface."""
+
+from pathlib import Path
+
+_INSTALLED = Path(__file__).parent / "shipped_models"
+_CHECKOUT = Path(__file__).parents[2] / "deploy" / "models"
+
+
+def shipped_models() -> Path:
+    """The folder of model families that a wheel carries, or the checkout's own."""
+    return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT

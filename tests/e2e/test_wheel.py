@@ -1,0 +1,63 @@
+"""What `pip install` of the wheel brings: a program that needs no checkout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIDEN = ROOT / "tests" / "data" / "joe_biden_blue_room.jpg"
+BUILT_FROM = (
+    *("pyproject.toml", "README.md", "LICENSE", "deploy/models"),
+    *("command_line", "encoder_service", "recognizer_service", "shared"),
+)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the sources and unpacked."""
+    source = tmp_path_factory.mktemp("source")
+    for name in BUILT_FROM:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, source / name)
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site-packages")
+    shutil.rmtree(source)
+    return folder / "site-packages"
+
+
+def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("COMPACTFACE_")
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "command_line", *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_shipped_model_is_found_from_any_folder(installed: Path, tmp_path: Path) -> None:
+    verified = run(installed, tmp_path, "model", "verify")
+    assert verified.returncode == 0, verified.stderr
+    assert verified.stdout.startswith(str(installed))
+
+
+def test_photographs_are_encoded_from_any_folder(installed: Path, tmp_path: Path) -> None:
+    done = run(installed, tmp_path, "encode", str(BIDEN), "--json")
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)
+    assert len(answer["faces"]) == 1
