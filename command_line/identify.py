@@ -1,6 +1,9 @@
 """`compactface identify`: who is in these photographs?"""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +31,7 @@ from command_line.photos import PhotoEncoder, encode_photo, open_encoder
 
 if TYPE_CHECKING:
     from compactface.v1.compact_map_pb2 import Box, CompactMap
-    from compactface.v1.recognizer_pb2 import IdentifyResponse
+    from compactface.v1.recognizer_pb2 import BatchIdentifyResponse, Candidate, IdentifyResponse
 
 
 @with_options
@@ -51,22 +54,22 @@ def identify(
 ) -> None:
     """Tell who the faces in photographs are, if they are enrolled.
 
-    Without a threshold the collection's own holds.
+    Nobody is taken for two faces of one photograph. Without a threshold the collection's own holds.
     """
     refuse_both("--max-fpir", max_fpir, "--min-similarity", min_similarity)
     with open_encoder(encoder, tls) as opened:
-        faces = [face for photo in photos for face in _faces(opened, photo)]
+        faces_of_photos = [_faces(opened, photo) for photo in photos]
     with recognizer.connect(tls) as client:
-        answers = [
-            client.identify(
-                face.compact_map,
-                collection=collection,
-                max_fpir=max_fpir,
-                min_similarity=min_similarity,
-                max_subjects=subjects,
-            )
-            for face in faces
-        ]
+        ask = partial(
+            client.batch_identify,
+            collection=collection,
+            max_fpir=max_fpir,
+            min_similarity=min_similarity,
+            max_subjects=subjects,
+        )
+        most = client.get_recognizer_info().max_batch
+        answers = [answer for faces in faces_of_photos for answer in _answers(ask, faces, most)]
+    faces = list(chain.from_iterable(faces_of_photos))
     if to_json:
         show_json([_document(*pair) for pair in zip(faces, answers, strict=True)])
     else:
@@ -91,6 +94,23 @@ def _faces(encoder: PhotoEncoder, photo: Path) -> list[_Face]:
     return [_Face(photo, number, face.box, face.map) for number, face in enumerate(faces, start=1)]
 
 
+def _answers(
+    ask: Callable[..., "BatchIdentifyResponse"], faces: Sequence[_Face], most: int
+) -> Iterator["IdentifyResponse"]:
+    """The answers for the faces of one photo, which are asked about together.
+
+    Where they are more than a batch may have, one person could match a face of each batch.
+    """
+    from compactface.client import RequestFailed
+
+    for start in range(0, len(faces), most):
+        maps = [face.compact_map for face in faces[start : start + most]]
+        for result in ask(maps, pictures=["photo"] * len(maps)).results:
+            if result.HasField("error"):
+                raise RequestFailed.from_status(result.error)
+            yield result.response
+
+
 def _document(face: _Face, answer: "IdentifyResponse") -> dict[str, Any]:
     where = {"photo": str(face.photo), "face": face.number, "box": as_json(face.box)}
     return {**where, **as_json(answer)}
@@ -102,7 +122,14 @@ def _rows(face: _Face, answer: "IdentifyResponse") -> list[list[str]]:
 
     decision = decision_text(IdentifyDecision.Name(answer.decision))
     start = [face.photo.name, str(face.number), decision]
-    return [
-        [*start, candidate_text(found), f"{found.similarity:.3f}", threshold_text(answer.threshold)]
+    rows = [
+        [*start, _candidate(found), f"{found.similarity:.3f}", f"{found.threshold:.3f}"]
         for found in answer.candidates
     ] or [[*start, "", "", ""]]
+    if answer.HasField("threshold"):  # the first candidate's; for it the rate is known, too
+        rows[0][-1] = threshold_text(answer.threshold)
+    return rows
+
+
+def _candidate(found: "Candidate") -> str:
+    return candidate_text(found) + (", who is another face" if found.taken else "")
