@@ -45,8 +45,9 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
 }
-# PostgreSQL's error codes; 25006 is what a server answers that has become a standby.
-_DISK_FULL, _READ_ONLY, _LOCK_NOT_AVAILABLE = "53100", "25006", "55P03"
+# PostgreSQL's error codes. A server that has become a standby answers both codes: to a write, and to a
+# transaction that says it may write.
+_DISK_FULL, _READ_ONLY, _LOCK_NOT_AVAILABLE = "53100", ("25006", "0A000"), "55P03"
 _CONNECT_TIMEOUT_S = 5
 _IDLE_CONNECTIONS = 8
 
@@ -230,7 +231,7 @@ def _fault(context: ExceptionContext) -> faults.StorageFault | None:
     state = getattr(context.original_exception, "sqlstate", None)
     if state == _DISK_FULL:
         return faults.disk_full(_first_line(context))
-    if state == _READ_ONLY:
+    if state in _READ_ONLY:
         return faults.read_only(_first_line(context))
     if state == _LOCK_NOT_AVAILABLE:
         return faults.locked(_first_line(context))

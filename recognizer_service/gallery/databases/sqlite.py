@@ -33,7 +33,8 @@ _PRAGMAS = (
     "secure_delete = ON",
     "temp_store = MEMORY",  # no face in a temporary file
 )
-_LOCK_TIMEOUT_MS = 3000
+LOCK_TIMEOUT_MS = 3000
+"""How long a write waits for another process that has the file locked."""
 _IDLE_CONNECTIONS = 32
 _PRIMARY_CODE = 0xFF  # the rest of an error's code says more closely what it was
 _ROOTS = "SELECT 1 UNION ALL SELECT rootpage FROM sqlite_master WHERE rootpage > 0"
@@ -89,7 +90,7 @@ class SqliteDatabase:
         Who finds the file locked waits a while for it. Those who come after do not, until it was
         seen free again: they would wait for each other, too.
         """
-        patience = 0 if self.fault else _LOCK_TIMEOUT_MS
+        patience = 0 if self.fault else LOCK_TIMEOUT_MS
         with (
             self._fault.noted(),
             self._writer.execution_options(lock_timeout_ms=patience).begin() as connection,
@@ -216,7 +217,7 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options: Any = connection.get_execution_options()
-        timeout_ms = options.get("lock_timeout_ms", _LOCK_TIMEOUT_MS)
+        timeout_ms = options.get("lock_timeout_ms", LOCK_TIMEOUT_MS)
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout_ms}")
         connection.exec_driver_sql(options.get("begin", "BEGIN"))
 
