@@ -99,7 +99,7 @@ def test_a_server_that_became_a_standby_is_searched(own_server: PostgresServer) 
         for _ in range(2):  # on a connection that is new, and on one that has been read from
             with pytest.raises(Unavailable) as caught:
                 gallery.enroll("default", person(2))
-            assert caught.value.reason == "GALLERY_READ_ONLY"
+            assert caught.value.reason == "GALLERY_READ_ONLY", caught.value.message
             assert caught.value.retry_after_s
             assert gallery.fault is caught.value
             with pytest.raises(Unavailable):

@@ -45,8 +45,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
 }
-# PostgreSQL's error codes. A server that has become a standby answers both codes: to a write, and to a
-# transaction that says it may write.
+# PostgreSQL's error codes. A server that has become a standby has two: for a write, and for a
+# transaction that is begun as one that may write.
 _DISK_FULL, _READ_ONLY, _LOCK_NOT_AVAILABLE = "53100", ("25006", "0A000"), "55P03"
 _CONNECT_TIMEOUT_S = 5
 _IDLE_CONNECTIONS = 8
@@ -220,6 +220,8 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
+        if context.is_pre_ping:
+            return  # a dead connection of the pool is replaced, and nobody need know
         if fault := _fault(context):
             raise fault from context.original_exception
 
