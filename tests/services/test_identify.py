@@ -251,6 +251,12 @@ async def test_who_is_taken_by_another_face_is_listed_last(
     assert first == (IDENTIFY_DECISION_MATCH, [("ada", True, False), ("twin", False, True)])
     assert second == (IDENTIFY_DECISION_MATCH, [("twin", True, False), ("ada", False, True)])
     assert third == (IDENTIFY_DECISION_NO_MATCH, [("ada", False, True), ("twin", False, True)])
+    for request in requests:
+        request.max_subjects = 1
+    first, second, third = await asked_together(recognizer, *requests)
+    assert first == (IDENTIFY_DECISION_MATCH, [("ada", True, False)])
+    assert second == (IDENTIFY_DECISION_MATCH, [("twin", True, False)])
+    assert third == (IDENTIFY_DECISION_NO_MATCH, [("ada", False, True)])
 
 
 async def test_a_face_of_low_quality_takes_nobody(

@@ -25,6 +25,9 @@ from compactface.v1.gallery_pb2 import (
 )
 from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, StreamMapsRequest
 from recognizer_service.gallery.databases import sqlite
+from recognizer_service.gallery.gallery import Gallery
+from shared.errors import Unavailable
+from tests.gallery_faces import SPACE
 from tests.services.asking import CAMERAS, enroll, identify, keep_sightings
 from tests.services.hosting import Service, failure, running_recognizer
 
@@ -150,6 +153,15 @@ async def test_a_file_that_another_process_locks_is_unavailable_for_writing(
 
 FULL = ("max_page_count = 1", "max_page_count = 1073741823")
 READ_ONLY = ("query_only = ON", "query_only = OFF")
+
+
+async def test_a_locked_file_is_not_taken_for_a_damaged_one_when_it_is_opened(
+    gallery: Path,
+) -> None:
+    Gallery(gallery, embedding_space=SPACE).close()
+    with locked(gallery), pytest.raises(Unavailable) as caught:
+        Gallery(gallery, embedding_space=SPACE)
+    assert caught.value.reason == "GALLERY_LOCKED"
 
 
 @pytest.mark.parametrize(

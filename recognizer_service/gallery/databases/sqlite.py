@@ -51,6 +51,7 @@ class SqliteDatabase:
         Raises:
             FailedPrecondition: another process has it (GALLERY_IN_USE), it is of a later
                 version (GALLERY_TOO_NEW), or it is no gallery (NOT_A_GALLERY).
+            Overloaded, Unavailable: the storage does not let us; see `Database.try_writing`.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.exclusive = threading.Lock()

@@ -36,6 +36,9 @@ class RecognizerServiceStub:
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
     names those known).
+    Wherever enrolled faces are searched or compared:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def __init__(self, channel):
@@ -97,6 +100,9 @@ class RecognizerServiceServicer:
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
     names those known).
+    Wherever enrolled faces are searched or compared:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def Identify(self, request, context):
@@ -250,6 +256,9 @@ class RecognizerService:
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
     names those known).
+    Wherever enrolled faces are searched or compared:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     @staticmethod
