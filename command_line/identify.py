@@ -1,6 +1,9 @@
 """`compactface identify`: who is in these photographs?"""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,7 +35,7 @@ from command_line.photos import open_encoder
 if TYPE_CHECKING:
     from compactface.v1.compact_map_pb2 import Box, CompactMap
     from compactface.v1.encoder_pb2 import EncodeResponse
-    from compactface.v1.recognizer_pb2 import IdentifyResponse
+    from compactface.v1.recognizer_pb2 import BatchIdentifyResponse, Candidate, IdentifyResponse
 
 
 @with_options
@@ -56,26 +59,27 @@ def identify(
 ) -> None:
     """Tell who the faces in photographs are, if they are enrolled.
 
-    Without a threshold the collection's own holds. A photograph that cannot be read is reported,
-    the others are answered, and the end is 1. Needs a recognizer service, or --local.
+    Nobody is taken for two faces of one photograph. Without a threshold the collection's own holds.
+    A photograph that cannot be read is reported, the others are answered, and the end is 1. Needs
+    a recognizer service, or --local.
     """
     refuse_both("--max-fpir", max_fpir, "--min-similarity", min_similarity)
     check_local(recognizer, local, encoder, tls)
     with open_encoder(encoder, tls) as opened:
         encoded = list(encode_each(opened, each_photo(photos)))
     faults = [item for item in encoded if isinstance(item, Fault)]
-    faces = [face for item in encoded if not isinstance(item, Fault) for face in _faces(*item)]
+    faces_of_photos = [_faces(*item) for item in encoded if not isinstance(item, Fault)]
     with open_recognizer(recognizer, local, encoder, tls, without_gallery="refuse") as client:
-        answers = [
-            client.identify(
-                face.compact_map,
-                collection=collection,
-                max_fpir=max_fpir,
-                min_similarity=min_similarity,
-                max_subjects=subjects,
-            )
-            for face in faces
-        ]
+        ask = partial(
+            client.batch_identify,
+            collection=collection,
+            max_fpir=max_fpir,
+            min_similarity=min_similarity,
+            max_subjects=subjects,
+        )
+        most = client.get_recognizer_info().max_batch
+        answers = [answer for faces in faces_of_photos for answer in _answers(ask, faces, most)]
+    faces = list(chain.from_iterable(faces_of_photos))
     if to_json:
         documents = [_document(*pair) for pair in zip(faces, answers, strict=True)]
         show_json([*documents, *(fault.document() for fault in faults)])
@@ -88,7 +92,7 @@ def identify(
 
 @dataclass(frozen=True, slots=True)
 class _Face:
-    """One face that was found: in which photo, and the how manieth, from 1."""
+    """One face that was found: in which photo, and its 1-based index."""
 
     photo: Photo
     number: int
@@ -105,6 +109,23 @@ def _faces(photo: Photo, answer: "EncodeResponse") -> list[_Face]:
     ]
 
 
+def _answers(
+    ask: Callable[..., "BatchIdentifyResponse"], faces: Sequence[_Face], most: int
+) -> Iterator["IdentifyResponse"]:
+    """The answers for the faces of one photo, which are asked about together.
+
+    Where they are more than a batch may have, one person could match a face of each batch.
+    """
+    from compactface.client import RequestFailed
+
+    for start in range(0, len(faces), most):
+        maps = [face.compact_map for face in faces[start : start + most]]
+        for result in ask(maps, pictures=["photo"] * len(maps)).results:
+            if result.HasField("error"):
+                raise RequestFailed.from_status(result.error)
+            yield result.response
+
+
 def _document(face: _Face, answer: "IdentifyResponse") -> dict[str, Any]:
     where = {"photo": str(face.photo.path), "face": face.number, "box": as_json(face.box)}
     return {**where, **as_json(answer)}
@@ -116,7 +137,14 @@ def _rows(face: _Face, answer: "IdentifyResponse") -> list[list[str]]:
 
     decision = decision_text(IdentifyDecision.Name(answer.decision))
     start = [face.photo.name, str(face.number), decision]
-    return [
-        [*start, candidate_text(found), f"{found.similarity:.3f}", threshold_text(answer.threshold)]
+    rows = [
+        [*start, _candidate(found), f"{found.similarity:.3f}", f"{found.threshold:.3f}"]
         for found in answer.candidates
     ] or [[*start, "", "", ""]]
+    if answer.HasField("threshold"):  # the first candidate's; for it the rate is known, too
+        rows[0][-1] = threshold_text(answer.threshold)
+    return rows
+
+
+def _candidate(found: "Candidate") -> str:
+    return candidate_text(found) + (", who is another face" if found.taken else "")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from compactface.v1 import compact_map_pb2, recognizer_pb2
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION
+from recognizer_service.gallery.limits import check_text
 from recognizer_service.gallery.records import SightingOutcome
 from recognizer_service.questions import (
     AppliedThreshold,
@@ -13,6 +14,7 @@ from recognizer_service.questions import (
     FaceMap,
     Identification,
     Probe,
+    Question,
     SightingId,
     Timings,
     Verification,
@@ -74,6 +76,22 @@ def probe(message: recognizer_pb2.Probe) -> Probe:
     if source == "sighting_id":
         return SightingId(message.sighting_id)
     return face_map(message.map, field="probe.map")
+
+
+def question(request: recognizer_pb2.IdentifyRequest) -> Question:
+    """What Identify is asked, alone or in a batch.
+
+    Raises:
+        InvalidInput: as `probe`; INVALID_LENGTH or UNPRINTABLE_TEXT of the picture's name.
+    """
+    check_text(request.picture, "picture", least=0)
+    return Question(
+        collection_id(request.collection),
+        probe(request.probe),
+        identify_criterion(request.threshold),
+        max_subjects=request.max_subjects or 1,
+        picture=request.picture,
+    )
 
 
 def identify_criterion(message: recognizer_pb2.IdentifyThreshold) -> Criterion:
@@ -151,6 +169,8 @@ def _candidate(candidate: Candidate) -> recognizer_pb2.Candidate:
         face_id=candidate.hit.face_id,
         similarity=shown_similarity(candidate.hit.similarity),
         matched=candidate.matched,
+        threshold=candidate.threshold.similarity,
+        taken=candidate.taken,
     )
 
 

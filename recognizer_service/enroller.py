@@ -39,11 +39,14 @@ class PreparedEnrolment:
 class Enroller:
     """Enrols in two steps, so that many can be embedded at once and stored in order."""
 
-    def __init__(self, *, gallery: Gallery, model: ModelInUse, in_thread: InThread) -> None:
+    def __init__(
+        self, *, gallery: Gallery, model: ModelInUse, in_thread: InThread, in_writer: InThread
+    ) -> None:
         """Take the recognizer's parts."""
         self._gallery = gallery
         self._model = model
         self._in_thread = in_thread
+        self._in_writer = in_writer
 
     async def enroll(self, collection_id: str, request: EnrolRequest) -> EnrolAnswer:
         """Add faces to a subject: all or none, durable on return.
@@ -97,15 +100,15 @@ class Enroller:
     async def _store(self, prepared: PreparedEnrolment) -> EnrolAnswer:
         request, collection = prepared.request, prepared.collection
         judge = prepared.networks.judge
-        enrolled = await self._in_thread(
+        enrolled = await self._in_writer(
             self._gallery.enroll,
             collection.collection_id,
             _enrolment(prepared),
             caller=request.caller,
             request_id=request.request_id,
-            duplicate_similarity=None
+            duplicates=None
             if request.allow_duplicates
-            else judge.duplicate_similarity(request.maps, collection),
+            else judge.duplicate_thresholds(request.maps, collection),
             space=prepared.networks.space,
         )
         return EnrolAnswer(enrolled, judge.disagreements(enrolled.agreements, collection))

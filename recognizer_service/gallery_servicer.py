@@ -40,7 +40,7 @@ class GalleryServicer(ArchiveServicer):
     ) -> gallery_pb2.CreateCollectionResponse:
         """Create an isolated gallery."""
         with _errors_in_collection():
-            created = await self._recognizer.in_thread(
+            created = await self._recognizer.in_writer(
                 self._gallery.collections.create,
                 request.collection.collection_id,
                 caller=_caller(context),
@@ -80,7 +80,7 @@ class GalleryServicer(ArchiveServicer):
     ) -> gallery_pb2.UpdateCollectionResponse:
         """Change a collection's defaults, quotas and retention."""
         with _errors_in_collection():
-            changed = await self._recognizer.in_thread(
+            changed = await self._recognizer.in_writer(
                 self._gallery.collections.update,
                 request.collection.collection_id,
                 caller=_caller(context),
@@ -94,7 +94,7 @@ class GalleryServicer(ArchiveServicer):
         self, request: gallery_pb2.DeleteCollectionRequest, context: Context
     ) -> gallery_pb2.DeleteCollectionResponse:
         """Delete a collection with all it holds."""
-        deletion = await self._recognizer.in_thread(
+        deletion = await self._recognizer.in_writer(
             self._gallery.collections.delete,
             request.collection,
             force=request.force,
@@ -158,7 +158,7 @@ class GalleryServicer(ArchiveServicer):
         self, request: gallery_pb2.UpdateSubjectRequest, context: Context
     ) -> gallery_pb2.UpdateSubjectResponse:
         """Change what is known of a subject, but for its faces."""
-        changed = await self._recognizer.in_thread(
+        changed = await self._recognizer.in_writer(
             self._gallery.subjects.update,
             conversions.collection_id(request.collection),
             request.subject_id,
@@ -174,7 +174,7 @@ class GalleryServicer(ArchiveServicer):
         self, request: gallery_pb2.DeleteSubjectRequest, context: Context
     ) -> gallery_pb2.DeleteSubjectResponse:
         """Delete a subject and the bytes it took."""
-        deletion = await self._recognizer.in_thread(
+        deletion = await self._recognizer.in_writer(
             self._gallery.subjects.delete,
             conversions.collection_id(request.collection),
             request.subject_id,
@@ -210,7 +210,7 @@ class GalleryServicer(ArchiveServicer):
         self, request: gallery_pb2.DeleteFaceRequest, context: Context
     ) -> gallery_pb2.DeleteFaceResponse:
         """Delete one face and the bytes it took."""
-        deletion = await self._recognizer.in_thread(
+        deletion = await self._recognizer.in_writer(
             self._gallery.subjects.delete_face,
             conversions.collection_id(request.collection),
             request.face_id,

@@ -1,9 +1,11 @@
 """From similarities to answers: what matches, how surely, and when nothing can be said."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from recognizer_service.doubts import doubts
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection_records import Collection
-from recognizer_service.gallery.records import Agreement, SubjectHit
+from recognizer_service.gallery.records import Agreement, Resemblance, SubjectHit
 from recognizer_service.questions import (
     Candidate,
     Criterion,
@@ -30,6 +32,17 @@ class Judge:
         self._thresholds = thresholds
         self._min_quality = min_quality
 
+    def identification_thresholds(
+        self, face: FaceMap, criterion: Criterion, collection: Collection
+    ) -> CodecThresholds:
+        """How similar a match in a search must be: what the best hits are to be chosen by."""
+        return self._thresholds.by_codec(
+            criterion,
+            default_rate=collection.max_fpir,
+            faces=collection.comparisons,
+            probe_codec=face.codec_id,
+        )
+
     def identification(
         self,
         face: FaceMap,
@@ -38,7 +51,9 @@ class Judge:
         collection: Collection,
         timings: Timings,
     ) -> Identification:
-        """The answer to a search whose hits are sorted, most similar first.
+        """The answer to a search: it decides by the hit that is furthest above its threshold.
+
+        Not by the most similar one, as thresholds differ between pairs of codecs.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED.
@@ -46,25 +61,35 @@ class Judge:
         checked = face.quality is not None
         if not hits:
             return Identification(Decision.EMPTY_GALLERY, quality_checked=checked, timings=timings)
-        thresholds = [
-            self._thresholds.applied(
-                criterion,
-                default_rate=collection.max_fpir,
-                faces=collection.comparisons,
-                codecs=(face.codec_id, hit.codec_id),
+        candidates = [
+            Candidate(
+                hit,
+                self._thresholds.applied(
+                    criterion,
+                    default_rate=collection.max_fpir,
+                    faces=collection.comparisons,
+                    codecs=(face.codec_id, hit.codec_id),
+                ),
             )
             for hit in hits
         ]
-        candidates = tuple(
-            Candidate(hit, matched=hit.similarity >= threshold.similarity)
-            for hit, threshold in zip(hits, thresholds, strict=True)
-        )
+        candidates.sort(key=lambda candidate: candidate.margin, reverse=True)
         return Identification(
             self._decide([face], matched=candidates[0].matched),
-            candidates,
-            thresholds[0],
+            tuple(candidates),
             quality_checked=checked,
             timings=timings,
+        )
+
+    def verification_thresholds(
+        self, face: FaceMap, criterion: Criterion, collection: Collection, *, faces: int
+    ) -> CodecThresholds:
+        """How similar a subject must be: what the best of its `faces` is to be chosen by."""
+        return self._thresholds.by_codec(
+            criterion,
+            default_rate=collection.max_fmr,
+            faces=faces,
+            probe_codec=face.codec_id,
         )
 
     def verification(
@@ -109,45 +134,45 @@ class Judge:
             timings=timings,
         )
 
-    def duplicate_similarity(self, faces: Sequence[FaceMap], collection: Collection) -> float:
-        """The similarity that a stranger's faces reach once in 1 / max_fpir enrolments.
+    def duplicate_thresholds(
+        self, faces: Sequence[FaceMap], collection: Collection
+    ) -> Mapping[str, CodecThresholds]:
+        """By a new face's codec: what a stranger's face reaches once in 1 / max_fpir enrolments.
 
         Raises:
-            FailedPrecondition: NOT_CALIBRATED.
+            FailedPrecondition: NOT_CALIBRATED for one of the codecs.
         """
-        codecs = {face.codec_id for face in faces}
-        return max(
+        rate, count = collection.max_fpir, collection.comparisons
+        found = {}
+        for codec_id in {face.codec_id for face in faces}:
             self._thresholds.applied(
-                Criterion(),
-                default_rate=collection.max_fpir,
-                faces=collection.comparisons,
-                codecs=(codec_id, codec_id),
-            ).similarity
-            for codec_id in codecs
-        )
+                Criterion(), default_rate=rate, faces=count, codecs=(codec_id, codec_id)
+            )
+            found[codec_id] = self._thresholds.by_codec(
+                Criterion(), default_rate=rate, faces=count, probe_codec=codec_id
+            )
+        return found
 
     def disagreements(
         self, agreements: Sequence[Agreement], collection: Collection
     ) -> tuple[Disagreement, ...]:
-        """New faces that Verify would not have taken for their subject, as it was before.
+        """New faces that Verify would not have taken for their subject.
 
         Where the model is not calibrated for the codecs nothing can be said.
         """
-        found = []
-        for agreement in agreements:
+
+        def required(agreement: Agreement, other: Resemblance) -> float | None:
             try:
-                threshold = self._thresholds.applied(
+                return self._thresholds.applied(
                     Criterion(),
                     default_rate=collection.max_fmr,
-                    faces=agreement.earlier_faces,
-                    codecs=agreement.codec_ids,
-                )
+                    faces=len(agreement.others),
+                    codecs=(agreement.codec_id, other.codec_id),
+                ).similarity
             except FailedPrecondition:
-                continue
-            if agreement.similarity < threshold.similarity:
-                similarity = agreement.similarity
-                found.append(Disagreement(agreement.face_id, similarity, threshold.similarity))
-        return tuple(found)
+                return None
+
+        return doubts(agreements, required)
 
     def _decide(self, judged: Sequence[FaceMap], *, matched: bool) -> Decision:
         if any(face.quality is not None and face.quality < self._min_quality for face in judged):

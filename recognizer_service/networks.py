@@ -96,13 +96,19 @@ class ModelInUse:
 
         Asked once more where the gallery changed over between its steps, so that no request
         notices and no two spaces are compared.
+
+        Raises:
+            EmbeddingSpaceChanged: another process changed the gallery over, and these networks
+                do not serve it.
         """
         while True:
+            asked = self.networks
             try:
-                return await question(self.networks)
+                return await question(asked)
             except EmbeddingSpaceChanged:
-                async with self._changing:
-                    continue
+                async with self._changing:  # by then others serve, if the change was ours
+                    if self.networks is asked:
+                        raise
 
     async def change_to(
         self, networks: Networks, serve: Callable[[str], Awaitable[None]]

@@ -71,11 +71,11 @@ class EnrolRequest:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A new face that looks unlike the earlier ones of its subject.
+    """A new face that looks unlike the others of its subject.
 
     Attributes:
         face_id: the new face.
-        similarity: cosine in [-1, 1] to the most similar of the earlier ones.
+        similarity: cosine in [-1, 1] to the one of them that it agrees with best.
         threshold: what a verification would have asked for.
     """
 
@@ -103,6 +103,26 @@ class Criterion:
 
     max_rate: float | None = None
     min_similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who is this?
+
+    Attributes:
+        collection_id: whom to search.
+        probe: what is asked about.
+        criterion: how sure the answer must be.
+        max_subjects: how many candidates to list.
+        picture: names the picture that the probe is a face of; "": it is not known. Of those
+            asked together, nobody matches two faces of one picture.
+    """
+
+    collection_id: str
+    probe: Probe
+    criterion: Criterion
+    max_subjects: int
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +171,42 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A subject the probe may show, and whether the similarity suffices."""
+    """A subject the probe may show.
+
+    Attributes:
+        hit: the subject.
+        threshold: what a match must reach, by the codecs of probe and hit.
+        taken: whether another face of the same picture matches the subject better.
+    """
 
     hit: SubjectHit
-    matched: bool
+    threshold: AppliedThreshold
+    taken: bool = False
+
+    @property
+    def margin(self) -> float:
+        """By how much the similarity exceeds the threshold."""
+        return self.hit.similarity - self.threshold.similarity
+
+    @property
+    def matched(self) -> bool:
+        """Whether the probe is taken for the subject."""
+        return self.margin >= 0 and not self.taken
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """The answer to "who is this?"; candidates are sorted, most similar first."""
+    """The answer to "who is this?"; candidates are sorted, best first."""
 
     decision: Decision
     candidates: tuple[Candidate, ...] = ()
-    threshold: AppliedThreshold | None = None
     quality_checked: bool = False
     timings: Timings = dataclasses.field(default_factory=Timings)
+
+    @property
+    def threshold(self) -> AppliedThreshold | None:
+        """What the first candidate had to reach."""
+        return self.candidates[0].threshold if self.candidates else None
 
 
 @dataclass(frozen=True, slots=True)

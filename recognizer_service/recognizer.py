@@ -1,8 +1,10 @@
 """The recognizer: who is this, is this the same person, and who shall be known."""
 
 import asyncio
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -11,19 +13,23 @@ from numpy.typing import NDArray
 from recognizer_service.enroller import Enroller
 from recognizer_service.gallery.collection_records import Collection
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
 from recognizer_service.gallery.records import Embedding, Sighting, SightingOutcome
 from recognizer_service.metrics import RecognizerMetrics
 from recognizer_service.networks import ModelInUse, Networks
+from recognizer_service.pictures import one_match_each
 from recognizer_service.questions import (
     Criterion,
     FaceMap,
     Identification,
     Probe,
+    Question,
     SightingId,
     Timings,
     Verification,
 )
 from recognizer_service.thresholds import check_criterion
+from shared.errors import CompactfaceError
 from shared.inference.map_decoder import MapDecoder
 
 P = ParamSpec("P")
@@ -44,7 +50,8 @@ class Recognizer:
         *,
         model: ModelInUse,
         gallery: Gallery,
-        executor: ThreadPoolExecutor,
+        readers: ThreadPoolExecutor,
+        writers: ThreadPoolExecutor,
         metrics: RecognizerMetrics,
     ) -> None:
         """Bring the parts together.
@@ -52,13 +59,18 @@ class Recognizer:
         Args:
             model: the networks that serve, in the space that the gallery serves.
             gallery: who is known.
-            executor: threads for the gallery.
+            readers: threads for what does not change the gallery.
+            writers: threads for what does. They are others, as changes wait for each other, and
+                for whoever else may have the database locked, while searches need not.
             metrics: is told what happens.
         """
         self.model = model
         self.gallery = gallery
-        self.enroller = Enroller(gallery=gallery, model=model, in_thread=self.in_thread)
-        self._executor = executor
+        self.enroller = Enroller(
+            gallery=gallery, model=model, in_thread=self.in_thread, in_writer=self.in_writer
+        )
+        self._readers = readers
+        self._writers = writers
         self._metrics = metrics
         metrics.serves(model.networks.decoder.model.manifest)
 
@@ -76,15 +88,13 @@ class Recognizer:
         """
 
         async def serve(space: str) -> None:
-            await self.in_thread(self.gallery.spaces.serve, space)
+            await self.in_writer(self.gallery.spaces.serve, space)
 
         old = await self.model.change_to(networks, serve)
         self._metrics.serves(networks.decoder.model.manifest)
         await old.retire()
 
-    async def identify(
-        self, collection_id: str, probe: Probe, criterion: Criterion, *, max_subjects: int
-    ) -> Identification:
+    async def identify(self, question: Question) -> Identification:
         """Who in a collection the probe shows; candidates whether or not they match.
 
         Raises:
@@ -93,10 +103,61 @@ class Recognizer:
             UnknownCodec: no decoder for the probe.
             FailedPrecondition: no calibration for the codecs, and no similarity given.
         """
+        answer = await self._search(question, question.max_subjects)
+        self._metrics.answered("identify", answer.decision, answer.timings)
+        return answer
+
+    async def identify_each(
+        self, questions: Sequence[Question]
+    ) -> list[Identification | CompactfaceError]:
+        """`identify` for each, where nobody matches two faces of one picture; or what it raises."""
+        of_picture: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for position, question in enumerate(questions):
+            if question.picture:
+                of_picture[question.collection_id, question.picture].append(position)
+        faces = {position: len(group) for group in of_picture.values() for position in group}
+        answers = await asyncio.gather(
+            *(self._try(question, faces.get(at, 1)) for at, question in enumerate(questions))
+        )
+        for group in of_picture.values():
+            self._settle(answers, group)
+        return [
+            self._finished(question, answer)
+            for question, answer in zip(questions, answers, strict=True)
+        ]
+
+    async def _try(
+        self, question: Question, faces_of_picture: int
+    ) -> Identification | CompactfaceError:
+        """With a candidate left if all other faces of the picture should take one."""
+        most = min(faces_of_picture, MAX_SUBJECTS_PER_SEARCH)
+        try:
+            return await self._search(question, max(question.max_subjects, most))
+        except CompactfaceError as error:
+            return error
+
+    @staticmethod
+    def _settle(answers: list[Identification | CompactfaceError], group: Sequence[int]) -> None:
+        """Settle who matches which face of a picture, in place."""
+        given = {at: answer for at in group if isinstance(answer := answers[at], Identification)}
+        settled = one_match_each(list(given.values()))
+        for at, answer in zip(given, settled, strict=True):
+            answers[at] = answer
+
+    def _finished(
+        self, question: Question, answer: Identification | CompactfaceError
+    ) -> Identification | CompactfaceError:
+        if isinstance(answer, CompactfaceError):
+            return answer
+        self._metrics.answered("identify", answer.decision, answer.timings)
+        return replace(answer, candidates=answer.candidates[: question.max_subjects])
+
+    async def _search(self, question: Question, count: int) -> Identification:
+        collection_id, criterion = question.collection_id, question.criterion
         check_criterion(criterion, rate_name="max_fpir")
         timings = Timings()
         collection = await self._collection(collection_id)
-        face = await self._resolve(collection_id, probe)
+        face = await self._resolve(collection_id, question.probe)
 
         async def identified(networks: Networks) -> Identification:
             (embedding,) = await networks.embed([face], timings)
@@ -105,14 +166,15 @@ class Recognizer:
                     self.gallery.search,
                     collection_id,
                     embedding,
-                    count=max_subjects,
+                    count=count,
+                    thresholds=networks.judge.identification_thresholds(
+                        face, criterion, collection
+                    ),
                     space=networks.space,
                 )
             return networks.judge.identification(face, hits, criterion, collection, timings)
 
-        answer = await self.model.ask(identified)
-        self._metrics.answered("identify", answer.decision, timings)
-        return answer
+        return await self.model.ask(identified)
 
     async def verify_map(
         self, collection_id: str, probe: Probe, reference: FaceMap, criterion: Criterion
@@ -148,6 +210,7 @@ class Recognizer:
         timings = Timings()
         collection = await self._collection(collection_id)
         subject, _ = await self.in_thread(self.gallery.subjects.get, collection_id, subject_id)
+        faces = 1 if collection.by_template else subject.face_count
         face = await self._resolve(collection_id, probe)
 
         async def verified(networks: Networks) -> Verification:
@@ -158,6 +221,9 @@ class Recognizer:
                     collection_id,
                     subject_id,
                     embedding,
+                    thresholds=networks.judge.verification_thresholds(
+                        face, criterion, collection, faces=faces
+                    ),
                     space=networks.space,
                 )
             return networks.judge.verification(
@@ -167,7 +233,7 @@ class Recognizer:
                 collection,
                 timings,
                 codecs=(face.codec_id, hit.codec_id),
-                faces=1 if collection.by_template else subject.face_count,
+                faces=faces,
                 face_id=hit.face_id,
             )
 
@@ -190,7 +256,7 @@ class Recognizer:
         sighting = Sighting(
             sighting_id, camera_id, face.codec_id, face.png, face.quality, face.capture_time
         )
-        outcome = await self.in_thread(self.gallery.sightings.store, collection_id, sighting)
+        outcome = await self.in_writer(self.gallery.sightings.store, collection_id, sighting)
         self._metrics.sighted(outcome)
         return outcome
 
@@ -210,9 +276,14 @@ class Recognizer:
         return picture
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call of gallery or decoder in the recognizer's threads."""
+        """Run a blocking call of gallery or decoder that changes nothing."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))
+        return await loop.run_in_executor(self._readers, lambda: call(*args, **kwargs))
+
+    async def in_writer(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call that changes the gallery."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writers, lambda: call(*args, **kwargs))
 
     async def _collection(self, collection_id: str) -> Collection:
         return await self.in_thread(self.gallery.collections.get, collection_id)

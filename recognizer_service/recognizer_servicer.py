@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service import conversions
+from recognizer_service.batch_identification import identify_all
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
 from recognizer_service.peer import certified_name
 from recognizer_service.recognizer import Recognizer
@@ -41,7 +42,8 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self, request: recognizer_pb2.IdentifyRequest, context: Context
     ) -> recognizer_pb2.IdentifyResponse:
         """Who is this?"""
-        return await self._identify(request)
+        answer = await self._recognizer.identify(conversions.question(request))
+        return conversions.identify_response(answer)
 
     async def BatchIdentify(
         self, request: recognizer_pb2.BatchIdentifyRequest, context: Context
@@ -54,7 +56,7 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
                 f"{len(request.requests)} items given; 1 to {limit} are accepted",
                 field="requests",
             )
-        results = await asyncio.gather(*map(self._identify_item, request.requests))
+        results = await identify_all(self._recognizer, request.requests)
         return recognizer_pb2.BatchIdentifyResponse(results=results)
 
     async def Verify(
@@ -123,25 +125,6 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         )
         info.max_batch_wait.FromMicroseconds(round(1000 * self._settings.max_batch_wait_ms))
         return info
-
-    async def _identify(
-        self, request: recognizer_pb2.IdentifyRequest
-    ) -> recognizer_pb2.IdentifyResponse:
-        answer = await self._recognizer.identify(
-            conversions.collection_id(request.collection),
-            conversions.probe(request.probe),
-            conversions.identify_criterion(request.threshold),
-            max_subjects=request.max_subjects or 1,
-        )
-        return conversions.identify_response(answer)
-
-    async def _identify_item(
-        self, request: recognizer_pb2.IdentifyRequest
-    ) -> recognizer_pb2.BatchIdentifyResult:
-        try:
-            return recognizer_pb2.BatchIdentifyResult(response=await self._identify(request))
-        except CompactfaceError as error:
-            return recognizer_pb2.BatchIdentifyResult(error=to_status(error))
 
     async def _accept(
         self, request: recognizer_pb2.StreamMapsRequest, camera_id: str

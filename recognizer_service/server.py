@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.recognizer import Recognizer
 from recognizer_service.recognizer_servicer import RecognizerServicer
 from recognizer_service.settings import RecognizerSettings
-from shared.errors import FailedPrecondition
+from shared.errors import CompactfaceError, FailedPrecondition
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.model_directory import ModelDirectory
 from shared.service.server import ServiceHost
@@ -37,6 +37,8 @@ _SERVICES = (
     gallery_pb2.DESCRIPTOR.services_by_name["GalleryService"].full_name,
 )
 _PURGE_EVERY_S = 60.0
+_WATCH_EVERY_S = 1.0
+_WRITERS = 4  # they change the gallery one after the other, but some also wait for the disk
 
 
 async def run(settings: RecognizerSettings, registry: CollectorRegistry) -> None:
@@ -63,7 +65,8 @@ async def listening(
     open_networks = partial(_open_networks, settings, metrics)
     with (
         _open_gallery(settings, current.manifest.embedding_space) as gallery,
-        ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="gallery") as executor,
+        ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="readers") as readers,
+        ThreadPoolExecutor(_WRITERS, thread_name_prefix="writers") as writers,
     ):
         metrics.faces.set_function(lambda: _face_count(gallery))
         async with (
@@ -71,7 +74,11 @@ async def listening(
             ServiceHost(settings, service_names=_SERVICES, registry=registry) as host,
         ):
             recognizer = Recognizer(
-                model=model, gallery=gallery, executor=executor, metrics=metrics
+                model=model,
+                gallery=gallery,
+                readers=readers,
+                writers=writers,
+                metrics=metrics,
             )
             changeover = Changeover(
                 recognizer,
@@ -86,10 +93,12 @@ async def listening(
             if model.networks.space != current.manifest.embedding_space:
                 changeover.begin()
             purging = asyncio.create_task(_keep_purging(recognizer))
+            watching = asyncio.create_task(_keep_watch(recognizer, host))
             try:
                 yield host
             finally:
                 purging.cancel()
+                watching.cancel()
                 await changeover.close()
 
 
@@ -175,7 +184,19 @@ async def _keep_purging(recognizer: Recognizer) -> None:
     """Delete what has expired, every minute."""
     while True:
         try:
-            await recognizer.in_thread(recognizer.gallery.purge_expired)
+            await recognizer.in_writer(recognizer.gallery.purge_expired)
         except Exception:  # noqa: BLE001 - the next try may succeed; until then the log says so
             _log.exception("purge_failed")
         await asyncio.sleep(_PURGE_EVERY_S)
+
+
+async def _keep_watch(recognizer: Recognizer, host: ServiceHost) -> None:
+    """Let health tell when nothing can be stored; from then on try, to see when it is over."""
+    gallery = recognizer.gallery
+    while True:
+        if gallery.fault:
+            await host.set_healthy(healthy=False)
+            with suppress(CompactfaceError):  # which is the fault that goes on
+                await recognizer.in_writer(gallery.try_writing)
+        await host.set_healthy(healthy=gallery.fault is None)
+        await asyncio.sleep(_WATCH_EVERY_S)

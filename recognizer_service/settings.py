@@ -36,7 +36,7 @@ class RecognizerSettings(ServiceSettings):
     torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")
     index: IndexForm = Field("auto", description="how the gallery keeps faces in memory")
     faiss_threads: int = Field(1, ge=1, le=256, description="cores for one search")
-    gallery_threads: int = Field(16, ge=1, le=64, description="gallery operations at once")
+    gallery_threads: int = Field(16, ge=1, le=64, description="reads of the gallery at once")
     max_batch: int = Field(32, ge=1, le=1024, description="maps in one pass of the networks")
     max_batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="wait for company, in ms")
     max_queue: int = Field(512, ge=1, description="maps that may wait for inference")

@@ -1,5 +1,6 @@
 """From how sure an answer must be to the similarity that it takes."""
 
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.questions import AppliedThreshold, Criterion
 from shared.calibration import CalibrationTable, identification_fmr
 from shared.errors import FailedPrecondition, InvalidInput
@@ -62,6 +63,33 @@ class Thresholds:
             faces=faces,
             calibrated=True,
             extrapolated=found.extrapolated,
+        )
+
+    def by_codec(
+        self, criterion: Criterion, *, default_rate: float, faces: int, probe_codec: str
+    ) -> CodecThresholds:
+        """The similarity to reach for enrolments of every codec that the model is calibrated for.
+
+        Args:
+            criterion: as in `applied`.
+            default_rate: as in `applied`.
+            faces: as in `applied`.
+            probe_codec: codec id of the probe.
+        """
+        if criterion.min_similarity is not None:
+            return CodecThresholds(others=criterion.min_similarity)
+        enrolled = (codec.codec_id for codec in self._manifest.codecs.values())
+        return CodecThresholds(
+            {
+                codec_id: self.applied(
+                    criterion,
+                    default_rate=default_rate,
+                    faces=faces,
+                    codecs=(probe_codec, codec_id),
+                ).similarity
+                for codec_id in enrolled
+                if self._table((probe_codec, codec_id))
+            }
         )
 
     def fmr_at(self, similarity: float, codecs: tuple[str, str]) -> tuple[float | None, bool]:

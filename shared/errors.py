@@ -119,9 +119,18 @@ class Overloaded(CompactfaceError):
 
 
 class Unavailable(CompactfaceError):
-    """A peer or a component is away; try again."""
+    """A peer or a component is away; try again.
+
+    Attributes:
+        retry_after_s: how long to wait before another try, in seconds (RetryInfo); None: nobody
+            can tell.
+    """
 
     code = "UNAVAILABLE"
+
+    def __init__(self, reason: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(reason, message)
+        self.retry_after_s = retry_after_s
 
 
 class Unimplemented(CompactfaceError):

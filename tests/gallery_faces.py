@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
 
 SPACE = "space-a"
+CODEC = "00112233aabbccdd"
 
 
 def embedding(seed: int, *, like: int | None = None, cosine: float = 0.0) -> Embedding:
@@ -17,10 +19,10 @@ def embedding(seed: int, *, like: int | None = None, cosine: float = 0.0) -> Emb
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def new_face(seed: int, vector: Embedding | None = None) -> NewFace:
+def new_face(seed: int, vector: Embedding | None = None, *, codec_id: str = CODEC) -> NewFace:
     """A face of a seed; its map is 200 random bytes."""
     png = np.random.default_rng([seed, 1]).bytes(200)
-    return NewFace("00112233aabbccdd", png, embedding(seed) if vector is None else vector, 0.5)
+    return NewFace(codec_id, png, embedding(seed) if vector is None else vector, 0.5)
 
 
 def person(*seeds: int, subject_id: str | None = None, name: str = "") -> Enrolment:
@@ -28,3 +30,8 @@ def person(*seeds: int, subject_id: str | None = None, name: str = "") -> Enrolm
     return Enrolment(
         tuple(new_face(seed) for seed in seeds), subject_id or f"person-{seeds[0]}", name
     )
+
+
+def from_similarity(similarity: float) -> dict[str, CodecThresholds]:
+    """Takes for a duplicate whoever is as similar as that."""
+    return {CODEC: CodecThresholds(others=similarity)}

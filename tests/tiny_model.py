@@ -1,5 +1,7 @@
 """A model directory for tests: codecs that make thumbnails, and a small random extractor."""
 
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import torch
@@ -96,11 +98,19 @@ def tiny_networks(seed: int = 0) -> tuple[Sphere20, dict[str, TrainedCodec]]:
     return extractor, codecs
 
 
-def synthetic_table(probe_codec: str, enrolled_codec: str) -> CalibrationTable:
-    """A table that says `SIMILARITY_AT_FMR`."""
+def synthetic_table(
+    probe_codec: str, enrolled_codec: str, *, lowered_by: float = 0
+) -> CalibrationTable:
+    """A table that says `SIMILARITY_AT_FMR`, or similarities so much lower."""
     rows = tuple(
-        CalibrationRow(fmr=fmr, similarity=s, low=s - 0.05, high=s + 0.05, fnmr=fmr**0.1 / 10)
-        for fmr, s in SIMILARITY_AT_FMR.items()
+        CalibrationRow(
+            fmr=fmr,
+            similarity=similarity - lowered_by,
+            low=max(-1, similarity - lowered_by - 0.05),
+            high=min(1, similarity - lowered_by + 0.05),
+            fnmr=fmr**0.1 / 10,
+        )
+        for fmr, similarity in SIMILARITY_AT_FMR.items()
     )
     return CalibrationTable(
         probe_codec=probe_codec,
@@ -120,15 +130,21 @@ def write_tiny_model(
     version: str = "1",
     seed: int = 0,
     extractor_seed: int | None = None,
+    lowered_by: Mapping[tuple[str, str], float] | None = None,
 ) -> None:
     """Write `<models>/default/<version>`, calibrated for all pairs of codecs, as `current`.
 
     With another `extractor_seed` it has the codecs of `seed` and another embedding space.
+    `lowered_by` lowers the thresholds between two operating points, named in the order of `CODECS`.
     """
     _, codecs = tiny_networks(seed)
     extractor, _ = tiny_networks(seed if extractor_seed is None else extractor_seed)
     model = export_model(scratch, description=describe(version), extractor=extractor, codecs=codecs)
-    ids = [UNCOMPRESSED, *(codec.codec_id for codec in model.manifest.codecs.values())]
-    tables = [synthetic_table(a, b) for row, a in enumerate(ids) for b in ids[: row + 1]]
+    ids = {UNCOMPRESSED: UNCOMPRESSED}
+    ids |= {point: codec.codec_id for point, codec in model.manifest.codecs.items()}
+    tables = [
+        synthetic_table(ids[a], ids[b], lowered_by=(lowered_by or {}).get((a, b), 0))
+        for a, b in combinations_with_replacement(ids, 2)
+    ]
     publish_results(model, models, calibration=tables, measured={})
     set_current(models, FAMILY, version)

@@ -1,4 +1,4 @@
-"""How well new faces go with those that their subject had before."""
+"""How well new faces go with the others of their subject."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from recognizer_service.gallery.embeddings import vectors_of
-from recognizer_service.gallery.records import Agreement
+from recognizer_service.gallery.records import Agreement, Resemblance
 from recognizer_service.gallery.schema import embeddings, faces
 
 
 def agreements(
     connection: Connection, subject: int, new: Sequence[int], space: str
 ) -> tuple[Agreement, ...]:
-    """One for each new face of a subject that had faces before, in the order of their keys.
+    """One for each new face, in the order of their keys; none if there is nothing to compare with.
 
     Args:
         connection: to read on.
@@ -28,17 +28,20 @@ def agreements(
         .where(faces.c.key <= max(new))
         .order_by(faces.c.key)
     ).all()
-    earlier = [row for row in rows if row.key < min(new)]
     added = [row for row in rows if row.key in new]
-    if not (earlier and added):
+    compared = [row for row in rows if row.key < min(new)] or added
+    if not added or len(rows) == 1:
         return ()
-    cosines = np.clip(np.inner(vectors_of(added), vectors_of(earlier)), -1, 1)
+    cosines = np.clip(np.inner(vectors_of(added), vectors_of(compared)), -1, 1).tolist()
     return tuple(
         Agreement(
             face_id=face.id,
-            similarity=float(similarities.max()),
-            codec_ids=(face.codec_id, earlier[int(similarities.argmax())].codec_id),
-            earlier_faces=len(earlier),
+            codec_id=face.codec_id,
+            others=tuple(
+                Resemblance(other.id, other.codec_id, similarity)
+                for other, similarity in zip(compared, similarities, strict=True)
+                if other.id != face.id
+            ),
         )
         for face, similarities in zip(added, cosines, strict=True)
     )

@@ -1,6 +1,6 @@
 """Adding faces to a subject: all of them or none, and at most once per request id."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import uuid4
 
@@ -11,9 +11,16 @@ from sqlalchemy import Connection, Table, insert
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.agreement import agreements
 from recognizer_service.gallery.changes import change_subject, insert_labels
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.events import AuditEvent, Operation
 from recognizer_service.gallery.limits import as_embedding, check_enrolment, shown
-from recognizer_service.gallery.records import Enrolled, Enrolment, NewFace, SubjectChanges
+from recognizer_service.gallery.records import (
+    Enrolled,
+    Enrolment,
+    NewFace,
+    SubjectChanges,
+    SubjectHit,
+)
 from recognizer_service.gallery.request_log import Request, digest_of, recall, remember
 from recognizer_service.gallery.room import check_quotas, check_room
 from recognizer_service.gallery.rows import FACE, collection_key, face_of, find_subject
@@ -21,7 +28,7 @@ from recognizer_service.gallery.schema import embeddings, faces, subjects
 from recognizer_service.gallery.search import search
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import count, read_subject
-from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput
+from shared.errors import AlreadyExists, FailedPrecondition
 
 
 def enroll(
@@ -31,28 +38,20 @@ def enroll(
     *,
     caller: str,
     request_id: str,
-    duplicate_similarity: float | None,
+    duplicates: Mapping[str, CodecThresholds] | None,
     space: str | None = None,
 ) -> Enrolled:
     """Add faces to a subject, new or known; see `Gallery.enroll`."""
     check_enrolment(enrolment)
-    _check_similarity(duplicate_similarity)
-    digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicate_similarity is not None)
+    digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicates is not None)
     request = Request(caller, request_id, digest) if request_id else None
     with store.changing():
         if request and (earlier := _earlier_answer(store, request)):
             return earlier
         store.cache_in(space)  # and it stays so, as long as we hold the lock
-        if duplicate_similarity is not None:
-            _refuse_duplicates(store, collection_id, enrolment, duplicate_similarity)
+        if duplicates is not None:
+            _refuse_duplicates(store, collection_id, enrolment, duplicates)
         return _add(store, collection_id, enrolment, caller, request)
-
-
-def _check_similarity(similarity: float | None) -> None:
-    if similarity is not None and not -1 <= similarity <= 1:
-        raise InvalidInput(
-            "OUT_OF_RANGE", f"duplicate_similarity is {similarity}; it must be in [-1, 1]"
-        )
 
 
 def _earlier_answer(store: Store, request: Request) -> Enrolled | None:
@@ -64,18 +63,42 @@ def _earlier_answer(store: Store, request: Request) -> Enrolled | None:
 
 
 def _refuse_duplicates(
-    store: Store, collection_id: str, enrolment: Enrolment, least_similarity: float
+    store: Store,
+    collection_id: str,
+    enrolment: Enrolment,
+    duplicates: Mapping[str, CodecThresholds],
 ) -> None:
     for position, face in enumerate(enrolment.faces):
-        for hit in search(store, collection_id, face.embedding, 2):
-            if hit.subject_id != enrolment.subject_id and hit.similarity >= least_similarity:
-                raise AlreadyExists(
-                    "DUPLICATE_FACE",
-                    f"the face looks like subject {shown(hit.subject_id)}, who is enrolled; "
-                    "enroll it there, or allow duplicates",
-                    field=f"maps[{position}]",
-                    metadata={"subject_id": hit.subject_id},
-                )
+        thresholds = duplicates[face.codec_id]
+        for hit in search(store, collection_id, face.embedding, 2, thresholds=thresholds):
+            if hit.subject_id == enrolment.subject_id:
+                continue
+            if thresholds.margin(hit.codec_id, hit.similarity) < 0:
+                continue
+            if not thresholds.knows(hit.codec_id):
+                raise _undecided(position, face.codec_id, hit)
+            raise AlreadyExists(
+                "DUPLICATE_FACE",
+                f"the face looks like subject {shown(hit.subject_id)}, who is enrolled; "
+                "enroll it there, or allow duplicates",
+                field=f"maps[{position}]",
+                metadata={"subject_id": hit.subject_id},
+            )
+
+
+def _undecided(position: int, codec_id: str, hit: SubjectHit) -> FailedPrecondition:
+    return FailedPrecondition(
+        "NOT_CALIBRATED",
+        f"the face may look like subject {shown(hit.subject_id)}, who is enrolled, but the model "
+        f"has no calibration for codec {codec_id!r} against {hit.codec_id!r}; enroll it there, or "
+        "allow duplicates",
+        field=f"maps[{position}]",
+        metadata={
+            "subject_id": hit.subject_id,
+            "probe_codec": codec_id,
+            "enrolled_codec": hit.codec_id,
+        },
+    )
 
 
 def _add(

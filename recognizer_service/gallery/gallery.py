@@ -5,7 +5,7 @@ follows, every hit is confirmed in the database before it is returned, and openi
 index up to date. So a process that dies at any moment loses nothing it has acknowledged.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -17,7 +17,9 @@ from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.caches.opening import open_cache
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
+from recognizer_service.gallery.databases.faults import StorageFault
 from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.opening import open_database
 from recognizer_service.gallery.events import Consistency, Operation, Purge
@@ -29,6 +31,7 @@ from recognizer_service.gallery.subject import Subjects
 from shared.errors import AlreadyExists
 
 DEFAULT_AUDIT_RETENTION = timedelta(days=365)
+_BY_SIMILARITY = CodecThresholds()
 
 
 def _utc_now() -> datetime:
@@ -108,7 +111,7 @@ class Gallery:
         *,
         caller: str = "",
         request_id: str = "",
-        duplicate_similarity: float | None = None,
+        duplicates: Mapping[str, CodecThresholds] | None = None,
         space: str | None = None,
     ) -> Enrolled:
         """Add faces to a subject, new or known: all or none, on the disk and searchable on return.
@@ -119,8 +122,8 @@ class Gallery:
             caller: who asks, for the audit log; request ids of different callers never meet.
             request_id: repeating a call with the same id and body within 7 days gives the first
                 answer again; "": every call enrols.
-            duplicate_similarity: refuse faces that resemble another subject of the collection
-                by this cosine or more; None: allow duplicates.
+            duplicates: by the codec of a new face, how similar another subject of the collection
+                must be to be taken for the same person, which is refused; None: allow duplicates.
             space: of the faces' embeddings; None: of the space served.
 
         Raises:
@@ -129,7 +132,8 @@ class Gallery:
                 REQUEST_ID_REUSED.
             FailedPrecondition: the subject would have more than 32 faces (TOO_MANY_FACES), the
                 collection more than its quota (QUOTA_EXCEEDED), or the faces of a repeated
-                request were deleted since (ENROLMENT_DELETED).
+                request were deleted since (ENROLMENT_DELETED); or nobody knows whether a
+                subject is too similar (NOT_CALIBRATED).
             EmbeddingSpaceChanged: another space than `space` is served.
         """
         return enrolment.enroll(
@@ -138,19 +142,28 @@ class Gallery:
             enrolment_,
             caller=caller,
             request_id=request_id,
-            duplicate_similarity=duplicate_similarity,
+            duplicates=duplicates,
             space=space,
         )
 
     def search(
-        self, collection_id: str, probe: Embedding, *, count: int, space: str | None = None
+        self,
+        collection_id: str,
+        probe: Embedding,
+        *,
+        count: int,
+        thresholds: CodecThresholds = _BY_SIMILARITY,
+        space: str | None = None,
     ) -> list[SubjectHit]:
-        """The `count` (1 to 100) subjects most similar to a probe, best first; fewer if there are.
+        """The `count` (1 to 100) subjects that a probe matches best; fewer if there are.
+
+        The best are those furthest above the threshold of their codec, or least below it.
 
         Args:
             collection_id: where.
             probe: whom.
             count: how many.
+            thresholds: how similar a match must be; none known: the most similar are the best.
             space: of the probe's embedding; None: of the space served.
 
         Raises:
@@ -158,12 +171,22 @@ class Gallery:
                 of range.
             EmbeddingSpaceChanged: another space than `space` is served.
         """
-        return search.search(self._store, collection_id, probe, count, space=space)
+        return search.search(
+            self._store, collection_id, probe, count, thresholds=thresholds, space=space
+        )
 
     def similarity_to_subject(
-        self, collection_id: str, subject_id: str, probe: Embedding, *, space: str | None = None
+        self,
+        collection_id: str,
+        subject_id: str,
+        probe: Embedding,
+        *,
+        thresholds: CodecThresholds = _BY_SIMILARITY,
+        space: str | None = None,
     ) -> SubjectHit:
         """How similar one subject is to a probe, as its collection scores subjects; see `search`.
+
+        Of several faces the one that matches best counts.
 
         Raises:
             NotFound: no such subject.
@@ -171,7 +194,7 @@ class Gallery:
             InvalidInput: as `search`.
         """
         return search.similarity_to_subject(
-            self._store, collection_id, subject_id, probe, space=space
+            self._store, collection_id, subject_id, probe, thresholds=thresholds, space=space
         )
 
     def purge_expired(self) -> Purge:
@@ -206,6 +229,19 @@ class Gallery:
             caller: who asks, for the audit log.
         """
         return Importer(self._store, collection_id=collection_id, embedder=embedder, caller=caller)
+
+    @property
+    def fault(self) -> StorageFault | None:
+        """What keeps changes from being stored; None: nothing that is known."""
+        return self._store.database.fault
+
+    def try_writing(self) -> None:
+        """See whether changes can be stored (again).
+
+        Raises:
+            Overloaded, Unavailable: why not; see `Database.try_writing`.
+        """
+        self._store.database.try_writing()
 
     def check(self) -> Consistency:
         """Compare the indexes with the database and the database with itself. Slow."""

@@ -138,20 +138,33 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """How well a new face goes with those that its subject had before.
+class Resemblance:
+    """How similar a face is to another one.
 
     Attributes:
-        face_id: the new face.
-        similarity: cosine in [-1, 1] to the most similar of the earlier ones.
-        codec_ids: of the new face and of that one.
-        earlier_faces: how many there were.
+        face_id: the other one.
+        codec_id: of the other one.
+        similarity: cosine in [-1, 1].
     """
 
     face_id: str
+    codec_id: str
     similarity: float
-    codec_ids: tuple[str, str]
-    earlier_faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well a new face goes with the others of its subject.
+
+    Attributes:
+        face_id: the new face.
+        codec_id: of the new face.
+        others: the faces that its subject had before; where it had none, those that came with it.
+    """
+
+    face_id: str
+    codec_id: str
+    others: tuple[Resemblance, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +175,7 @@ class Enrolled:
         subject: the subject as it now is.
         faces: the faces that were added, in the order given.
         repeated: whether this repeats the answer to an earlier request of the same id.
-        agreements: one for each of the faces; none if the subject had no faces before.
+        agreements: one for each of the faces; none if the subject has but one.
     """
 
     subject: Subject
@@ -178,8 +191,9 @@ class SubjectHit:
     Attributes:
         subject_id: who.
         display_name: for people.
-        face_id: the most similar face.
-        codec_id: the codec of that face, which the calibration depends on.
+        face_id: the face that it matches best.
+        codec_id: the codec of that face, which the calibration depends on; of a template, the
+            codec among its faces that asks for most.
         similarity: cosine in [-1, 1], by the `SubjectScore` of the collection.
     """
 

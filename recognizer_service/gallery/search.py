@@ -1,10 +1,12 @@
 """Who in a collection looks like this."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from sqlalchemy import bindparam, select
 
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection_records import SubjectScore
 from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.indexes import FaceIndex
@@ -27,7 +29,10 @@ from recognizer_service.gallery.template import (
 from shared.errors import FailedPrecondition
 
 _FACES_PER_SUBJECT_GUESS = 4
+_LEAST_FACES = 64  # the depth of a search costs less than a second one
+_MOST_FACES = 16_384  # what Milvus gives, and half of what SQLite takes in one statement
 _GROWTH = 4
+_BY_SIMILARITY = CodecThresholds()
 
 _HIT = select(
     faces.c.key,
@@ -48,19 +53,27 @@ _CONFIRMED = _HIT.where(
 
 
 def search(
-    store: Store, collection_id: str, probe: Embedding, count: int, *, space: str | None = None
+    store: Store,
+    collection_id: str,
+    probe: Embedding,
+    count: int,
+    *,
+    thresholds: CodecThresholds = _BY_SIMILARITY,
+    space: str | None = None,
 ) -> list[SubjectHit]:
-    """The `count` subjects most similar to a probe, best first; see `Gallery.search`."""
+    """The `count` subjects that a probe matches best, best first; see `Gallery.search`."""
     probe = as_embedding(probe)
     check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
     key, templates = _collection(store, collection_id)
     cache = store.cache_in(space)
     index = cache.index_of(key)
     if not templates:
-        return _by_best_face(store, key, index, probe, count)
-    hits = _by_best_face(store, key, index, probe, max(count, LEAST_CANDIDATES))
+        return _by_best_face(store, key, index, probe, count=count, thresholds=thresholds)
+    most = max(count, LEAST_CANDIDATES)
+    hits = _by_best_face(store, key, index, probe, count=most, thresholds=thresholds)
     with store.database.reading() as connection:
-        return by_template(connection, key, hits, probe, cache.space)[:count]
+        scored = by_template(connection, key, hits, probe, space=cache.space, thresholds=thresholds)
+    return _best_first(scored, thresholds)[:count]
 
 
 def _collection(store: Store, collection_id: str) -> tuple[int, bool]:
@@ -73,15 +86,29 @@ def _collection(store: Store, collection_id: str) -> tuple[int, bool]:
 
 
 def _by_best_face(
-    store: Store, key: int, index: FaceIndex, probe: Embedding, count: int
+    store: Store,
+    key: int,
+    index: FaceIndex,
+    probe: Embedding,
+    *,
+    count: int,
+    thresholds: CodecThresholds,
 ) -> list[SubjectHit]:
-    wanted = count * _FACES_PER_SUBJECT_GUESS
+    """Looks so deep that no face further down can belong to a better subject.
+
+    Whoever is not among the nearest is less similar than all of them, but may have less to reach.
+    """
+    wanted = max(_LEAST_FACES, count * _FACES_PER_SUBJECT_GUESS)
     while True:
         nearest = index.nearest(probe, wanted)
-        hits = _best_of_each_subject(_confirmed(store, key, nearest))
-        if len(hits) >= count or wanted >= len(index):
+        hits = _best_of_each_subject(_confirmed(store, key, nearest), thresholds)
+        if len(hits) >= count:
+            most_below = min(nearest.values()) - thresholds.lowest
+            if _margin(hits[count - 1], thresholds) >= most_below:
+                return hits[:count]
+        if wanted >= min(len(index), _MOST_FACES):
             return hits[:count]
-        wanted *= _GROWTH
+        wanted = min(_GROWTH * wanted, _MOST_FACES)
 
 
 def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[SubjectHit]:
@@ -96,11 +123,21 @@ def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[Su
             )
 
 
-def _best_of_each_subject(hits: Iterator[SubjectHit]) -> list[SubjectHit]:
+def _best_of_each_subject(
+    hits: Iterable[SubjectHit], thresholds: CodecThresholds
+) -> list[SubjectHit]:
     best: dict[str, SubjectHit] = {}
-    for hit in hits:
+    for hit in _best_first(hits, thresholds):
         best.setdefault(hit.subject_id, hit)
     return list(best.values())
+
+
+def _best_first(hits: Iterable[SubjectHit], thresholds: CodecThresholds) -> list[SubjectHit]:
+    return sorted(hits, key=lambda hit: _margin(hit, thresholds), reverse=True)
+
+
+def _margin(hit: SubjectHit, thresholds: CodecThresholds) -> float:
+    return thresholds.margin(hit.codec_id, hit.similarity)
 
 
 def similarity_to_subject(
@@ -109,6 +146,7 @@ def similarity_to_subject(
     subject_id: str,
     probe: Embedding,
     *,
+    thresholds: CodecThresholds = _BY_SIMILARITY,
     space: str | None = None,
 ) -> SubjectHit:
     """How similar one subject is to a probe; see `Gallery.similarity_to_subject`."""
@@ -130,8 +168,13 @@ def similarity_to_subject(
             field="subject_id",
         )
     vectors = vectors_of(rows)
-    cosines = np.clip(vectors @ probe, -1, 1)
-    best = int(cosines.argmax())
-    row = rows[best]
-    similarity = template_similarity(vectors, probe) if templates else float(cosines[best])
-    return SubjectHit(row.subject_id, row.display_name, row.face_id, row.codec_id, similarity)
+    cosines = np.clip(vectors @ probe, -1, 1).tolist()
+    hits = [
+        SubjectHit(row.subject_id, row.display_name, row.face_id, row.codec_id, cosine)
+        for row, cosine in zip(rows, cosines, strict=True)
+    ]
+    best = _best_first(hits, thresholds)[0]
+    if not templates:
+        return best
+    codec_id = thresholds.strictest(row.codec_id for row in rows)
+    return replace(best, codec_id=codec_id, similarity=template_similarity(vectors, probe))

@@ -40,7 +40,9 @@ class Sightings:
             AlreadyExists: the id came with another body (SIGHTING_ID_REUSED).
         """
         check_sighting(sighting)
-        with self._store.changing(), self._store.database.writing() as connection:
+        # Not `changing`: no index follows, so that it does not matter which space is served.
+        database = self._store.database
+        with database.exclusive, database.writing() as connection:
             key = collection_key(connection, collection_id)
             if not _retention(connection, key):
                 return SightingOutcome.DISCARDED

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection_records import SubjectScore
 from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.records import Embedding, SubjectHit
@@ -36,12 +37,17 @@ def by_template(
     collection_key: int,
     hits: Sequence[SubjectHit],
     probe: Embedding,
+    *,
     space: str,
+    thresholds: CodecThresholds,
 ) -> list[SubjectHit]:
-    """The same subjects with the similarity of their templates, best first."""
+    """The same subjects with the similarity of their templates, in no order.
+
+    A template of faces of several codecs has to reach what the strictest of them asks for.
+    """
     rows_of = defaultdict(list)
     for row in connection.execute(
-        select(subjects.c.id, embeddings.c.vector)
+        select(subjects.c.id, faces.c.codec_id, embeddings.c.vector)
         .join_from(subjects, faces)
         .join_from(faces, embeddings)
         .where(subjects.c.collection_key == collection_key)
@@ -49,9 +55,12 @@ def by_template(
         .where(embeddings.c.space == space)
     ):
         rows_of[row.id].append(row)
-    scored = [
-        replace(hit, similarity=template_similarity(vectors_of(rows_of[hit.subject_id]), probe))
+    return [
+        replace(
+            hit,
+            codec_id=thresholds.strictest(row.codec_id for row in rows),
+            similarity=template_similarity(vectors_of(rows), probe),
+        )
         for hit in hits
-        if hit.subject_id in rows_of  # else deleted meanwhile
+        if (rows := rows_of.get(hit.subject_id))  # else deleted meanwhile
     ]
-    return sorted(scored, key=lambda hit: hit.similarity, reverse=True)

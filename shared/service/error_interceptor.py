@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unimplemented
+from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unavailable, Unimplemented
 from shared.service.interceptor import AroundInterceptor, Context, Method
 
 DOMAIN = "compactface"
@@ -54,7 +54,7 @@ def to_status(error: CompactfaceError) -> status_pb2.Status:
             field=error.field, description=error.message
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | Unavailable) and error.retry_after_s is not None:
         delay = Duration()
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))

@@ -72,6 +72,8 @@ class ServiceHost:
         self._service_names = tuple(service_names)
         self._registry = registry
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # untyped
+        self._serving = False
+        self._healthy = True
         self._admission = AdmissionInterceptor(
             max_in_flight=settings.max_in_flight,
             max_streams=settings.max_streams,
@@ -93,7 +95,7 @@ class ServiceHost:
             maximum_concurrent_rpcs=_backstop(self._settings),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._show_health()
         if self._settings.reflection:
             names = (*self._service_names, *_EXEMPT)
             reflection.enable_server_reflection(names, self.server)
@@ -138,13 +140,20 @@ class ServiceHost:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         try:
-            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+            self._serving = True
+            await self._show_health()
             _log.info("serving", services=self._service_names)
             await self.stopping.wait()
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
         await self._drain()
+
+    async def set_healthy(self, *, healthy: bool) -> None:
+        """While it is not, health answers NOT_SERVING; calls are answered all the same."""
+        if healthy != self._healthy:
+            self._healthy = healthy
+            await self._show_health()
 
     async def _drain(self) -> None:
         """Refuse new calls, let admitted ones finish within `drain_seconds`, cut the rest."""
@@ -159,7 +168,12 @@ class ServiceHost:
                 await self.server.stop(None)  # only health watches are left; they never end
         _log.info("drained")
 
-    async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+    async def _show_health(self) -> None:
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if self._serving and self._healthy
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
         for name in ("", *self._service_names):
             await self._health.set(name, status)
 

@@ -172,7 +172,9 @@ def _recognizer(decoder: MapDecoder) -> Iterator[Recognizer]:
         Gallery(Path(folder) / "gallery.db", embedding_space=decoder.embedding_space) as gallery,
     ):
         model = ModelInUse(Networks(decoder, batcher, min_quality=0.0))
-        yield Recognizer(model=model, gallery=gallery, executor=executor, metrics=metrics)
+        yield Recognizer(
+            model=model, gallery=gallery, readers=executor, writers=executor, metrics=metrics
+        )
 
 
 def _fill(gallery: Gallery, count: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from command_line.demo.processes import Services, running_services
@@ -73,6 +74,37 @@ def test_one_bad_photo_spoils_no_other(services: Services, collection: str) -> N
     answered, refused = json.loads(result.stdout)
     assert answered["candidates"][0]["subject_id"] == "obama"
     assert refused == {"photo": str(bad), "error": refused["error"]}
+
+
+def test_nobody_is_two_faces_of_one_photo(
+    compactface: Any, collection: str, tmp_path: Path
+) -> None:
+    """Though the same photo given twice shows the same person twice."""
+    half = Image.open(OBAMA).resize((512, 512))
+    twice = Image.new("RGB", (1024, 512))
+    twice.paste(half, (0, 0))
+    twice.paste(half, (512, 0))
+    twice.save(tmp_path / "twice.png")
+    command = f"identify --json --min-similarity 0.5 --collection {collection}"
+    two = json.loads(compactface(command, tmp_path / "twice.png"))
+    decisions = sorted(answer["decision"] for answer in two)
+    assert decisions == ["IDENTIFY_DECISION_MATCH", "IDENTIFY_DECISION_NO_MATCH"]
+    assert sorted(answer["candidates"][0]["taken"] for answer in two) == [False, True]
+    table = compactface(command.replace("--json ", ""), tmp_path / "twice.png")
+    assert table.count("obama") == 2
+    assert table.count("who is another face") == 1
+    again = json.loads(compactface(command, OBAMA, OBAMA))
+    assert [answer["candidates"][0]["taken"] for answer in again] == [False, False]
+
+
+def test_two_people_in_a_first_enrolment_are_warned_about(services: Services) -> None:
+    words = ["enroll", "mixed", *map(str, (OBAMA, OBAMA, COLLINS)), "--largest"]
+    words += ["--allow-duplicate", "--encoder", services.encoder]
+    result = CliRunner().invoke(app, [*words, "--recognizer", services.recognizer])
+    assert result.exit_code == 0, result.output
+    assert "enrolled 3 faces of mixed" in result.stdout
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith(f"warning: {COLLINS}: unlike the subject's other faces")
 
 
 def test_photos_and_subjects_are_verified(compactface: Any, collection: str) -> None:

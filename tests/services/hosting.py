@@ -65,7 +65,7 @@ def running_encoder(models: Path, **settings: object) -> AbstractAsyncContextMan
 
 
 def running_recognizer(
-    models: Path, gallery: Path, **settings: object
+    models: Path, gallery: Path | str, **settings: object
 ) -> AbstractAsyncContextManager[Service]:
     """A recognizer on a free port."""
     return _running(

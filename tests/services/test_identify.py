@@ -7,7 +7,11 @@ import pytest
 from compactface.client import RequestFailed
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
-from compactface.v1.gallery_pb2 import Collection, CreateCollectionRequest
+from compactface.v1.gallery_pb2 import (
+    ON_DUPLICATE_ALLOW,
+    Collection,
+    CreateCollectionRequest,
+)
 from compactface.v1.recognizer_pb2 import (
     IDENTIFY_DECISION_EMPTY_GALLERY,
     IDENTIFY_DECISION_LOW_QUALITY,
@@ -16,6 +20,7 @@ from compactface.v1.recognizer_pb2 import (
     AppliedThreshold,
     BatchIdentifyRequest,
     GetRecognizerInfoRequest,
+    IdentifyRequest,
 )
 from shared.model_directory import ModelDirectory
 from tests.services.asking import asked, enroll, identify, with_quality
@@ -195,6 +200,118 @@ async def test_a_batch_gives_each_item_its_own_answer_or_error(
     error = RequestFailed.from_status(bad_map.error)
     assert (error.reason, fields_of(error)) == ("MAP_NOT_PNG", ["probe.map.png"])
     assert RequestFailed.from_status(no_collection.error).code == "NOT_FOUND"
+
+
+async def asked_together(
+    service: Service, *requests: IdentifyRequest
+) -> list[tuple[int, list[tuple[str, bool, bool]]]]:
+    """For each: the decision, and who are the candidates, matched, and taken."""
+    answer = await service.recognizer.BatchIdentify(BatchIdentifyRequest(requests=requests))
+    return [
+        (
+            response.decision,
+            [(found.subject_id, found.matched, found.taken) for found in response.candidates],
+        )
+        for response in (result.response for result in answer.results)
+    ]
+
+
+async def test_nobody_matches_two_faces_of_one_picture(
+    recognizer: Service, collection: str, people: list[CompactMap], again: list[CompactMap]
+) -> None:
+    await enroll_all(recognizer, collection, people[:2])
+    same, darker, other = (asked(collection, face) for face in (people[0], again[0], people[1]))
+    alone = await asked_together(recognizer, darker, same, other)
+    match = IDENTIFY_DECISION_MATCH
+    assert alone == [
+        (match, [("person-0", True, False)]),
+        (match, [("person-0", True, False)]),
+        (match, [("person-1", True, False)]),
+    ]
+    for request in (same, darker, other):
+        request.picture = "group.jpg"
+    assert await asked_together(recognizer, darker, same, other) == [
+        (IDENTIFY_DECISION_NO_MATCH, [("person-0", False, True)]),
+        *alone[1:],
+    ]
+    darker.picture = "another.jpg"
+    assert await asked_together(recognizer, darker, same, other) == alone
+
+
+async def test_who_is_taken_by_another_face_is_listed_last(
+    recognizer: Service, collection: str, people: list[CompactMap], again: list[CompactMap]
+) -> None:
+    """And whoever else matches is matched in their place."""
+    await enroll(recognizer, collection, "ada", people[0])
+    await enroll(recognizer, collection, "twin", again[0], on_duplicate=ON_DUPLICATE_ALLOW)
+    requests = [asked(collection, people[0], max_subjects=2) for _ in range(3)]
+    for request in requests:
+        request.picture = "group.jpg"
+    first, second, third = await asked_together(recognizer, *requests)
+    assert first == (IDENTIFY_DECISION_MATCH, [("ada", True, False), ("twin", False, True)])
+    assert second == (IDENTIFY_DECISION_MATCH, [("twin", True, False), ("ada", False, True)])
+    assert third == (IDENTIFY_DECISION_NO_MATCH, [("ada", False, True), ("twin", False, True)])
+    for request in requests:
+        request.max_subjects = 1
+    first, second, third = await asked_together(recognizer, *requests)
+    assert first == (IDENTIFY_DECISION_MATCH, [("ada", True, False)])
+    assert second == (IDENTIFY_DECISION_MATCH, [("twin", True, False)])
+    assert third == (IDENTIFY_DECISION_NO_MATCH, [("ada", False, True)])
+
+
+async def test_a_face_of_low_quality_takes_nobody(
+    recognizer: Service, collection: str, people: list[CompactMap], again: list[CompactMap]
+) -> None:
+    await enroll_all(recognizer, collection, people[:1])
+    blurred = asked(collection, with_quality(people[0], 0.01))
+    darker = asked(collection, again[0])
+    for request in (blurred, darker):
+        request.picture = "group.jpg"
+    low, match = await asked_together(recognizer, blurred, darker)
+    assert low == (IDENTIFY_DECISION_LOW_QUALITY, [("person-0", True, False)])
+    assert match == (IDENTIFY_DECISION_MATCH, [("person-0", True, False)])
+
+
+async def test_pictures_of_one_name_are_others_in_another_collection_and_errors_spoil_nothing(
+    recognizer: Service, collection: str, people: list[CompactMap], again: list[CompactMap]
+) -> None:
+    other = Collection(collection_id=f"other-{collection}"[:64])
+    await recognizer.gallery.CreateCollection(CreateCollectionRequest(collection=other))
+    for name in (collection, other.collection_id):
+        await enroll_all(recognizer, name, people[:1])
+    requests = [
+        asked(collection, people[0]),
+        asked(other.collection_id, again[0]),
+        asked(collection, CompactMap(codec_id=people[0].codec_id, png=b"no map")),
+        asked(collection, people[0]),
+    ]
+    for request in requests[:3]:
+        request.picture = "group.jpg"
+    requests[3].picture = "x" * 129
+    answer = await recognizer.recognizer.BatchIdentify(BatchIdentifyRequest(requests=requests))
+    one, two, bad_map, bad_name = answer.results
+    assert one.response.candidates[0].matched
+    assert two.response.candidates[0].matched
+    assert RequestFailed.from_status(bad_map.error).reason == "MAP_NOT_PNG"
+    error = RequestFailed.from_status(bad_name.error)
+    assert (error.reason, fields_of(error)) == ("INVALID_LENGTH", ["picture"])
+
+
+async def test_what_a_picture_settles_is_what_is_counted(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    def counted(decision: str) -> float:
+        return recognizer.sample(
+            "compactface_decisions_total", question="identify", decision=decision
+        )
+
+    await enroll_all(recognizer, collection, people[:1])
+    before = counted("match"), counted("no_match")
+    requests = [asked(collection, people[0]) for _ in range(2)]
+    for request in requests:
+        request.picture = "group.jpg"
+    await asked_together(recognizer, *requests)
+    assert (counted("match"), counted("no_match")) == (before[0] + 1, before[1] + 1)
 
 
 async def test_requests_at_the_same_time_share_passes_of_the_networks(

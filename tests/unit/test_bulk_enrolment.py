@@ -66,7 +66,9 @@ def busy(gallery: Gallery, tiny_model: ModelDirectory) -> Busy:
 
     def make(error: Exception, refusals: int) -> Enroller:
         networks = cast("Networks", BusyNetworks(judge, error, refusals=refusals))
-        return Enroller(gallery=gallery, model=ModelInUse(networks), in_thread=at_once)
+        return Enroller(
+            gallery=gallery, model=ModelInUse(networks), in_thread=at_once, in_writer=at_once
+        )
 
     return make
 

@@ -31,23 +31,39 @@ def mean(*vectors: Embedding) -> Embedding:
     return (total / np.linalg.norm(total)).astype(np.float32)
 
 
-def test_a_first_enrolment_has_nothing_to_agree_with(gallery: Gallery) -> None:
-    assert gallery.enroll("default", person(1, 2)).agreements == ()
+def test_a_single_face_has_nothing_to_agree_with(gallery: Gallery) -> None:
+    assert gallery.enroll("default", person(1)).agreements == ()
 
 
-def test_each_new_face_is_compared_with_the_nearest_earlier_one(gallery: Gallery) -> None:
+def test_the_faces_of_a_first_enrolment_are_compared_with_each_other(gallery: Gallery) -> None:
+    near = looking(2, embedding(2, like=1, cosine=0.7))
+    enrolled = gallery.enroll("default", of("ann", new_face(1), near, new_face(3)))
+    ids = [face.face_id for face in enrolled.faces]
+    for agreement, face_id in zip(enrolled.agreements, ids, strict=True):
+        assert agreement.face_id == face_id
+        assert [other.face_id for other in agreement.others] == [x for x in ids if x != face_id]
+    first, second, third = enrolled.agreements
+    assert first.others[0].similarity == pytest.approx(0.7, abs=1e-5)
+    assert first.others[0].similarity == second.others[0].similarity
+    assert max(other.similarity for other in third.others) < 0.3
+
+
+def test_each_new_face_is_compared_with_the_earlier_ones(gallery: Gallery) -> None:
     """And not with those that come with it."""
-    gallery.enroll("default", of("ann", new_face(1), new_face(2)))
+    before = gallery.enroll("default", of("ann", new_face(1), new_face(2))).faces
     alike = looking(3, embedding(3, like=2, cosine=0.7))
     other = looking(4, embedding(4, like=1, cosine=-0.2))
     enrolled = gallery.enroll("default", of("ann", alike, other, looking(5, alike.embedding)))
-    first, second, third = enrolled.agreements
-    assert first.similarity == third.similarity == pytest.approx(0.7, abs=1e-5)
-    assert second.similarity < 0.2
+    first, second, third = (
+        [other.similarity for other in item.others] for item in enrolled.agreements
+    )
+    assert first[1] == third[1] == pytest.approx(0.7, abs=1e-5)
+    assert max(second) < 0.2
     assert [item.face_id for item in enrolled.agreements] == [
         face.face_id for face in enrolled.faces
     ]
-    assert {item.earlier_faces for item in enrolled.agreements} == {2}
+    for item in enrolled.agreements:
+        assert [other.face_id for other in item.others] == [face.face_id for face in before]
 
 
 def test_a_repeated_request_agrees_as_the_first_time(gallery: Gallery) -> None:

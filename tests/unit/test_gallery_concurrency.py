@@ -11,7 +11,7 @@ from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.lock import ReadersWriterLock
 from shared.errors import AlreadyExists
-from tests.gallery_faces import SPACE, embedding, person
+from tests.gallery_faces import SPACE, embedding, from_similarity, person
 
 RESIDENTS = 20
 ROUNDS = 25
@@ -90,7 +90,7 @@ def test_of_many_duplicates_enrolled_at_once_one_gets_in(gallery: Gallery) -> No
     answers = all_at_once(
         [
             lambda n=n: gallery.enroll(
-                "default", person(1, subject_id=f"twin-{n}"), duplicate_similarity=0.9
+                "default", person(1, subject_id=f"twin-{n}"), duplicates=from_similarity(0.9)
             )
             for n in range(8)
         ]

@@ -10,7 +10,7 @@ from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Enrolment
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
-from tests.gallery_faces import SPACE, embedding, new_face, person
+from tests.gallery_faces import SPACE, embedding, from_similarity, new_face, person
 
 
 class Clock:
@@ -142,12 +142,12 @@ def test_duplicate_of_another_subject_is_refused_whole(gallery: Gallery) -> None
     gallery.enroll("default", person(1))
     faces = (new_face(2), new_face(3, embedding(3, like=1, cosine=0.7)))
     with pytest.raises(AlreadyExists) as refused:
-        gallery.enroll("default", Enrolment(faces, "bob"), duplicate_similarity=0.69)
+        gallery.enroll("default", Enrolment(faces, "bob"), duplicates=from_similarity(0.69))
     assert refused.value.reason == "DUPLICATE_FACE"
     assert refused.value.metadata == {"subject_id": "person-1"}
     assert refused.value.field == "maps[1]"
     assert gallery.check().faces == 1
-    gallery.enroll("default", Enrolment(faces, "bob"), duplicate_similarity=0.71)
+    gallery.enroll("default", Enrolment(faces, "bob"), duplicates=from_similarity(0.71))
     gallery.enroll("default", Enrolment(faces, "carl"))
     assert gallery.check().faces == 5
 
@@ -159,14 +159,14 @@ def test_duplicate_is_found_behind_the_subjects_own_faces(gallery: Gallery) -> N
     gallery.enroll("default", Enrolment(near, "bob"))
     between = new_face(3, embedding(2) * 0.8 + embedding(1, like=2, cosine=0) * 0.6)
     with pytest.raises(AlreadyExists):
-        gallery.enroll("default", Enrolment((between,), "bob"), duplicate_similarity=0.5)
-    gallery.enroll("default", Enrolment((between,), "bob"), duplicate_similarity=0.7)
+        gallery.enroll("default", Enrolment((between,), "bob"), duplicates=from_similarity(0.5))
+    gallery.enroll("default", Enrolment((between,), "bob"), duplicates=from_similarity(0.7))
 
 
 def test_duplicates_are_looked_for_in_the_same_collection_only(gallery: Gallery) -> None:
     gallery.collections.create("other")
     gallery.enroll("other", person(1))
-    gallery.enroll("default", person(1), duplicate_similarity=0.5)
+    gallery.enroll("default", person(1), duplicates=from_similarity(0.5))
 
 
 def test_a_subject_takes_32_faces_and_no_more(gallery: Gallery) -> None:
@@ -213,13 +213,13 @@ def test_bad_enrolment_is_refused_naming_the_field(
 @pytest.mark.parametrize("similarity", [float("nan"), 1.5])
 def test_impossible_duplicate_similarity_is_refused(gallery: Gallery, similarity: float) -> None:
     with pytest.raises(InvalidInput):
-        gallery.enroll("default", person(1), duplicate_similarity=similarity)
+        gallery.enroll("default", person(1), duplicates=from_similarity(similarity))
 
 
 def test_unknown_collection_is_not_found(gallery: Gallery) -> None:
-    for duplicate_similarity in (None, 0.5):
+    for duplicates in (None, from_similarity(0.5)):
         with pytest.raises(NotFound) as missing:
-            gallery.enroll("x" * 100, person(1), duplicate_similarity=duplicate_similarity)
+            gallery.enroll("x" * 100, person(1), duplicates=duplicates)
         assert missing.value.reason == "COLLECTION_NOT_FOUND"
         assert missing.value.metadata == {"collection": "x" * 80}
 

@@ -88,6 +88,32 @@ def test_a_server_that_crashes_is_named_and_comes_back(own_server: PostgresServe
         assert hit.subject_id == "person-2"
 
 
+def test_a_server_that_became_a_standby_is_searched(own_server: PostgresServer) -> None:
+    servers = own_server.create_database("gallery")
+    standby = own_server.folder / "data" / "standby.signal"
+    with Gallery(servers, embedding_space=SPACE) as gallery:
+        gallery.enroll("default", person(1))
+        own_server.stop()
+        standby.touch()
+        own_server.start()
+        for _ in range(2):  # on a connection that is new, and on one that has been read from
+            with pytest.raises(Unavailable) as caught:
+                gallery.enroll("default", person(2))
+            assert caught.value.reason == "GALLERY_READ_ONLY", caught.value.message
+            assert caught.value.retry_after_s
+            assert gallery.fault is caught.value
+            with pytest.raises(Unavailable):
+                gallery.try_writing()
+            (hit,) = gallery.search("default", embedding(1), count=1)
+            assert hit.subject_id == "person-1"
+        own_server.stop()
+        standby.unlink()
+        own_server.start()
+        gallery.try_writing()
+        assert gallery.fault is None
+        gallery.enroll("default", person(2))
+
+
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [

@@ -33,6 +33,7 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from recognizer_service.gallery import schema
+from recognizer_service.gallery.databases import faults, write_and_undo
 from shared.errors import FailedPrecondition, Unavailable
 
 _OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one
@@ -44,6 +45,9 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
 }
+# PostgreSQL's error codes. A server that has become a standby has two: for a write, and for a
+# transaction that is begun as one that may write.
+_DISK_FULL, _READ_ONLY, _LOCK_NOT_AVAILABLE = "53100", ("25006", "0A000"), "55P03"
 _CONNECT_TIMEOUT_S = 5
 _IDLE_CONNECTIONS = 8
 
@@ -75,6 +79,7 @@ class PostgresDatabase:
         """
         self._shared = shared
         self._lock = threading.Lock()
+        self._fault = faults.WriteFault()
         self._engine = _engine(url)
         # Autocommit, or the lock's transaction would keep every deleted row alive for good.
         self._owner = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -110,7 +115,8 @@ class PostgresDatabase:
     def _exclusive_everywhere(self) -> Iterator[None]:
         with self._lock, self._engine.connect() as connection:
             held = connection.execution_options(isolation_level="AUTOCOMMIT")
-            held.execute(select(func.pg_advisory_lock(_EXCLUSIVE)))
+            with self._fault.noted():
+                held.execute(select(func.pg_advisory_lock(_EXCLUSIVE)))
             try:
                 yield
             finally:
@@ -127,10 +133,22 @@ class PostgresDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction; see `Database`. Others wait, so that keys come in one order."""
-        with self._engine.begin() as connection:
+        with self._fault.noted(), self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
             self._check_ownership(connection)
             yield connection
+
+    @property
+    def fault(self) -> faults.StorageFault | None:
+        """What kept the last writes from succeeding; see `Database`."""
+        return self._fault.current
+
+    def try_writing(self) -> None:
+        """See `Database`."""
+        with self.exclusive:
+            with self.writing() as connection:
+                write_and_undo(connection)
+            self._fault.current = None
 
     def _check_ownership(self, connection: Connection) -> None:
         if connection.execute(select(_owners.c.number)).scalar_one() != self._number:
@@ -202,13 +220,26 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
-        if isinstance(context.sqlalchemy_exception, OperationalError):
-            raise Unavailable(
-                "GALLERY_UNAVAILABLE",
-                f"the database of the gallery does not answer ({_first_line(context)})",
-            ) from context.original_exception
+        if context.is_pre_ping:
+            return  # a dead connection of the pool is replaced, and nobody need know
+        if fault := _fault(context):
+            raise fault from context.original_exception
 
     return engine
+
+
+def _fault(context: ExceptionContext) -> faults.StorageFault | None:
+    """What an error of the server says of the storage; None: it is about the statement."""
+    state = getattr(context.original_exception, "sqlstate", None)
+    if state == _DISK_FULL:
+        return faults.disk_full(_first_line(context))
+    if state in _READ_ONLY:
+        return faults.read_only(_first_line(context))
+    if state == _LOCK_NOT_AVAILABLE:
+        return faults.locked(_first_line(context))
+    if isinstance(context.sqlalchemy_exception, OperationalError):
+        return faults.unavailable(_first_line(context))
+    return None
 
 
 def _first_line(context: ExceptionContext) -> str:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, delete, event, func, select
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
 
 from recognizer_service.gallery import schema
+from recognizer_service.gallery.databases import faults, write_and_undo
 from recognizer_service.gallery.databases.scrub import UnknownLayoutError, scrub
 from recognizer_service.gallery.migrations import migrate
 from shared.errors import FailedPrecondition
@@ -30,9 +32,11 @@ _PRAGMAS = (
     "foreign_keys = ON",
     "secure_delete = ON",
     "temp_store = MEMORY",  # no face in a temporary file
-    "busy_timeout = 3000",
 )
+LOCK_TIMEOUT_MS = 3000
+"""How long a write waits for another process that has the file locked."""
 _IDLE_CONNECTIONS = 32
+_PRIMARY_CODE = 0xFF  # the rest of an error's code says more closely what it was
 _ROOTS = "SELECT 1 UNION ALL SELECT rootpage FROM sqlite_master WHERE rootpage > 0"
 _ERASE_TIMEOUT_S = 3.0
 _ERASE_PAUSE_S = 0.05
@@ -47,10 +51,12 @@ class SqliteDatabase:
         Raises:
             FailedPrecondition: another process has it (GALLERY_IN_USE), it is of a later
                 version (GALLERY_TOO_NEW), or it is no gallery (NOT_A_GALLERY).
+            Overloaded, Unavailable: the storage does not let us; see `Database.try_writing`.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.exclusive = threading.Lock()
         self._erasing = threading.Lock()
+        self._fault = faults.WriteFault()
         self._file_lock = _lock(path)
         # Open as long as this object lives: to close any descriptor of the file would drop
         # the locks that SQLite holds on it (POSIX).
@@ -80,9 +86,29 @@ class SqliteDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction; see `Database`."""
-        with self._writer.begin() as connection:
+        """One transaction; see `Database`.
+
+        Who finds the file locked waits a while for it. Those who come after do not, until it was
+        seen free again: they would wait for each other, too.
+        """
+        patience = 0 if self.fault else LOCK_TIMEOUT_MS
+        with (
+            self._fault.noted(),
+            self._writer.execution_options(lock_timeout_ms=patience).begin() as connection,
+        ):
             yield connection
+
+    @property
+    def fault(self) -> faults.StorageFault | None:
+        """What kept the last writes from succeeding; see `Database`."""
+        return self._fault.current
+
+    def try_writing(self) -> None:
+        """See `Database`."""
+        with self.exclusive:
+            with self.writing() as connection:
+                write_and_undo(connection)
+            self._fault.current = None
 
     def is_alone(self) -> bool:
         """Always: one process has it."""
@@ -192,9 +218,34 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options: Any = connection.get_execution_options()
+        timeout_ms = options.get("lock_timeout_ms", LOCK_TIMEOUT_MS)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout_ms}")
         connection.exec_driver_sql(options.get("begin", "BEGIN"))
 
+    @event.listens_for(engine, "handle_error")
+    def translate(context: ExceptionContext) -> None:
+        original = context.original_exception
+        if isinstance(original, sqlite3.Error) and (fault := _fault(original)):
+            raise fault from original
+
     return engine
+
+
+def _fault(error: sqlite3.Error) -> faults.StorageFault | None:
+    """What an error of SQLite says of the storage; None: it is about the statement or the file."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # unset where Python raised it
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the log's index, which is mapped, could not grow
+        return faults.disk_full(str(error))
+    match code & _PRIMARY_CODE:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return faults.locked(str(error))
+        case sqlite3.SQLITE_FULL:
+            return faults.disk_full(str(error))
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return faults.read_only(str(error))
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PROTOCOL:
+            return faults.unavailable(str(error))
+    return None
 
 
 def _bring_up_to_date(connection: Connection) -> None:

@@ -37,7 +37,7 @@ class RecognizerClient(ArchiveClient):
             max_fpir: largest tolerable share of strangers that match anybody, in (0, 1).
             min_similarity: cosine that a match must reach, in [-1, 1]. With neither, the
                 collection's default holds.
-            max_subjects: how many of the most similar subjects to return.
+            max_subjects: how many of the best subjects to return.
 
         Raises:
             ValueError: both thresholds are given.
@@ -53,18 +53,34 @@ class RecognizerClient(ArchiveClient):
         max_fpir: float | None = None,
         min_similarity: float | None = None,
         max_subjects: int = 1,
+        pictures: Sequence[str] | None = None,
     ) -> recognizer_pb2.BatchIdentifyResponse:
-        """Who are these? One result for each probe, in order; options as in `identify`.
+        """Who are these? One result for each probe, in order; further options as in `identify`.
 
         A bad probe spoils no other: its result has `error` set, which
         `RequestFailed.from_status` decodes.
+
+        Args:
+            probes: at most `max_batch` of `get_recognizer_info`.
+            collection: whom to search; "" is "default".
+            max_fpir: as in `identify`.
+            min_similarity: as in `identify`.
+            max_subjects: for each probe, how many of the best subjects to return.
+            pictures: for each probe, a name of the picture that it is a face of. A subject then
+                matches at most one face of a picture; who was taken by another face is listed
+                with `taken` set. None: each probe is judged by itself.
+
+        Raises:
+            ValueError: both thresholds are given, or not as many pictures as probes.
         """
-        request = recognizer_pb2.BatchIdentifyRequest(
-            requests=[
-                _identify_request(probe, collection, max_fpir, min_similarity, max_subjects)
-                for probe in probes
-            ]
-        )
+        requests = [
+            _identify_request(probe, collection, max_fpir, min_similarity, max_subjects)
+            for probe in probes
+        ]
+        if pictures is not None:
+            for asked, picture in zip(requests, pictures, strict=True):
+                asked.picture = picture
+        request = recognizer_pb2.BatchIdentifyRequest(requests=requests)
         return self._call(
             self._service.BatchIdentify, request, recognizer_pb2.BatchIdentifyResponse
         )

@@ -31,7 +31,11 @@ class GalleryServiceStub:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (RetryInfo says when to come back) and UNAVAILABLE. Every call on content
-    ends with NOT_FOUND if its collection does not exist.
+    ends with NOT_FOUND if its collection does not exist. What would have to be stored and cannot be
+    ends with RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
+    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); nothing of it is kept, reads go on, and health answers
+    NOT_SERVING until it is over. Where recognizers share a gallery, one that serves another model
+    than they do since ends with FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
     """
 
     def __init__(self, channel):
@@ -138,7 +142,11 @@ class GalleryServiceServicer:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (RetryInfo says when to come back) and UNAVAILABLE. Every call on content
-    ends with NOT_FOUND if its collection does not exist.
+    ends with NOT_FOUND if its collection does not exist. What would have to be stored and cannot be
+    ends with RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
+    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); nothing of it is kept, reads go on, and health answers
+    NOT_SERVING until it is over. Where recognizers share a gallery, one that serves another model
+    than they do since ends with FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
     """
 
     def CreateCollection(self, request, context):
@@ -201,7 +209,8 @@ class GalleryServiceServicer:
         - ALREADY_EXISTS: `create_only` and the subject exists (SUBJECT_EXISTS); another subject
         looks the same and on_duplicate is REJECT (DUPLICATE_FACE, metadata names the subject);
         the request id was used with another body (REQUEST_ID_REUSED).
-        - FAILED_PRECONDITION: unknown codec; the subject has as many faces as it may have
+        - FAILED_PRECONDITION: unknown codec; on_duplicate is REJECT and there is no calibration to
+        tell by (NOT_CALIBRATED); the subject has as many faces as it may have
         (TOO_MANY_FACES), or the collection as many subjects or faces (QUOTA_EXCEEDED, metadata
         names the quota and its limit).
         """
@@ -447,7 +456,11 @@ class GalleryService:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (RetryInfo says when to come back) and UNAVAILABLE. Every call on content
-    ends with NOT_FOUND if its collection does not exist.
+    ends with NOT_FOUND if its collection does not exist. What would have to be stored and cannot be
+    ends with RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
+    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); nothing of it is kept, reads go on, and health answers
+    NOT_SERVING until it is over. Where recognizers share a gallery, one that serves another model
+    than they do since ends with FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
     """
 
     @staticmethod

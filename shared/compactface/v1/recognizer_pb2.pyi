@@ -84,16 +84,18 @@ class AppliedThreshold(_message.Message):
     def __init__(self, similarity: _Optional[float] = ..., fmr: _Optional[float] = ..., faces: _Optional[int] = ..., method: _Optional[_Union[AppliedThreshold.Method, str]] = ..., extrapolated: _Optional[bool] = ...) -> None: ...
 
 class IdentifyRequest(_message.Message):
-    __slots__ = ("collection", "probe", "threshold", "max_subjects")
+    __slots__ = ("collection", "probe", "threshold", "max_subjects", "picture")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     MAX_SUBJECTS_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     probe: Probe
     threshold: IdentifyThreshold
     max_subjects: int
-    def __init__(self, collection: _Optional[str] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., threshold: _Optional[_Union[IdentifyThreshold, _Mapping]] = ..., max_subjects: _Optional[int] = ...) -> None: ...
+    picture: str
+    def __init__(self, collection: _Optional[str] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., threshold: _Optional[_Union[IdentifyThreshold, _Mapping]] = ..., max_subjects: _Optional[int] = ..., picture: _Optional[str] = ...) -> None: ...
 
 class IdentifyResponse(_message.Message):
     __slots__ = ("decision", "candidates", "threshold", "quality_checked", "timings")
@@ -110,18 +112,22 @@ class IdentifyResponse(_message.Message):
     def __init__(self, decision: _Optional[_Union[IdentifyDecision, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ...) -> None: ...
 
 class Candidate(_message.Message):
-    __slots__ = ("subject_id", "display_name", "face_id", "similarity", "matched")
+    __slots__ = ("subject_id", "display_name", "face_id", "similarity", "matched", "threshold", "taken")
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     FACE_ID_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     MATCHED_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
     subject_id: str
     display_name: str
     face_id: str
     similarity: float
     matched: bool
-    def __init__(self, subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., face_id: _Optional[str] = ..., similarity: _Optional[float] = ..., matched: _Optional[bool] = ...) -> None: ...
+    threshold: float
+    taken: bool
+    def __init__(self, subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., face_id: _Optional[str] = ..., similarity: _Optional[float] = ..., matched: _Optional[bool] = ..., threshold: _Optional[float] = ..., taken: _Optional[bool] = ...) -> None: ...
 
 class RecognizeTimings(_message.Message):
     __slots__ = ("unpack_ms", "embed_ms", "match_ms")

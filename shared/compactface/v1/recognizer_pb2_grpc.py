@@ -36,6 +36,9 @@ class RecognizerServiceStub:
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
     names those known).
+    Wherever enrolled faces are searched or compared:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def __init__(self, channel):
@@ -97,14 +100,18 @@ class RecognizerServiceServicer:
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
     names those known).
+    Wherever enrolled faces are searched or compared:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def Identify(self, request, context):
-        """Who is this? Searches one collection and returns the most similar subjects. No match is a
-        normal answer.
+        """Who is this? Searches one collection and returns the subjects that match best: those furthest
+        above the threshold of their codec, or least below it. No match is a normal answer.
 
         Errors:
-        - INVALID_ARGUMENT: no probe; both or an impossible threshold; `max_subjects` above the limit.
+        - INVALID_ARGUMENT: no probe; both or an impossible threshold; `max_subjects` above the limit;
+        `picture` too long.
         - NOT_FOUND: no such collection, or no such sighting.
         - FAILED_PRECONDITION: unknown codec; no calibration for the pair of codecs and no
         `min_similarity` given (reason NOT_CALIBRATED).
@@ -126,7 +133,7 @@ class RecognizerServiceServicer:
 
     def Verify(self, request, context):
         """Is this the same person? Compares a probe with another map or with an enrolled subject
-        (the most similar of the subject's faces).
+        (the one of the subject's faces that is furthest above the threshold of its codec).
 
         Errors:
         - INVALID_ARGUMENT: no probe or reference; both or an impossible threshold.
@@ -249,6 +256,9 @@ class RecognizerService:
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
     names those known).
+    Wherever enrolled faces are searched or compared:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     @staticmethod

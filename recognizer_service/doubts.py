@@ -1,0 +1,73 @@
+"""Which new faces of a subject look unlike the others: of somebody else, or a bad picture."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from recognizer_service.gallery.records import Agreement, Resemblance
+from recognizer_service.questions import Disagreement
+
+Required = Callable[[Agreement, Resemblance], float | None]
+"""How similar two faces of one person must be; None: nobody knows."""
+
+
+def doubts(agreements: Sequence[Agreement], required: Required) -> tuple[Disagreement, ...]:
+    """The new faces that no other face of their subject confirms.
+
+    Where there were faces before, those decide. The faces of a first enrolment are compared with
+    each other: those that confirm each other, directly or by way of others, form a group, and who
+    is outside the largest (of two as large: the one that comes first) is in doubt.
+
+    Args:
+        agreements: one for each new face.
+        required: how similar two of them must be.
+    """
+    new = {agreement.face_id for agreement in agreements}
+    trusted = {other.face_id for agreement in agreements for other in agreement.others} - new
+    if not trusted:
+        trusted = _largest_group(agreements, required)
+    found = (
+        _doubt(agreement, trusted, required)
+        for agreement in agreements
+        if agreement.face_id not in trusted
+    )
+    return tuple(doubt for doubt in found if doubt)
+
+
+def _doubt(agreement: Agreement, trusted: set[str], required: Required) -> Disagreement | None:
+    """What speaks against a face; None: a trusted one confirms it, or nothing is known."""
+    compared = [
+        (other.similarity, threshold)
+        for other in agreement.others
+        if other.face_id in trusted and (threshold := required(agreement, other)) is not None
+    ]
+    if not compared:
+        return None
+    similarity, threshold = max(compared, key=lambda pair: pair[0] - pair[1])
+    if similarity >= threshold:
+        return None
+    return Disagreement(agreement.face_id, similarity, threshold)
+
+
+def _largest_group(agreements: Sequence[Agreement], required: Required) -> set[str]:
+    confirmed_by = {
+        agreement.face_id: {
+            other.face_id
+            for other in agreement.others
+            if (threshold := required(agreement, other)) is not None
+            and other.similarity >= threshold
+        }
+        for agreement in agreements
+    }
+    groups: list[set[str]] = []
+    for face_id in confirmed_by:
+        if not any(face_id in group for group in groups):
+            groups.append(_reached_from(face_id, confirmed_by))
+    return max(groups, key=len, default=set())
+
+
+def _reached_from(face_id: str, confirmed_by: Mapping[str, set[str]]) -> set[str]:
+    reached, waiting = {face_id}, [face_id]
+    while waiting:
+        further = confirmed_by[waiting.pop()] - reached
+        reached |= further
+        waiting += further
+    return reached
