@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import CollectorRegistry
 
+from shared.service.background import Background
 from shared.service.server import ServiceHost
 from tests.services.plumbing_service import NAME, Plumbing, PlumbingSettings, add_to_server
 
@@ -28,7 +29,10 @@ async def running(**settings: object) -> AsyncIterator[Running]:
     """Listen on a free port; drain at once at the end."""
     registry = CollectorRegistry()
     async with ServiceHost(
-        PlumbingSettings(**settings), service_names=[NAME], registry=registry
+        PlumbingSettings(**settings),
+        service_names=[NAME],
+        registry=registry,
+        background=Background(registry),
     ) as host:
         plumbing = Plumbing()
         add_to_server(plumbing, host.server)
