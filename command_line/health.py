@@ -32,7 +32,7 @@ def _ask(target: str, timeout: float, tls: TlsOptions) -> str:
     from compactface.client import RequestFailed
     from compactface.client.channel import open_channel
 
-    with open_channel(target, tls=tls.load()) as channel:
+    with open_channel(target, tls=tls.load(), proxy=tls.proxy) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)

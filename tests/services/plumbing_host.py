@@ -9,6 +9,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from shared.service.background import Background
+from shared.service.metrics import MetricsServer
 from shared.service.server import ServiceHost
 from tests.services.plumbing_service import NAME, Plumbing, PlumbingSettings, add_to_server
 
@@ -22,6 +23,11 @@ class Running:
     registry: CollectorRegistry
     channel: grpc.aio.Channel
     port: int
+
+
+def metrics_server(registry: CollectorRegistry, *, host: str = "127.0.0.1") -> MetricsServer:
+    """A metrics server on a free port."""
+    return MetricsServer(registry, host=host, port=0, background=Background(registry))
 
 
 @asynccontextmanager

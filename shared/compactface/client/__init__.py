@@ -26,6 +26,7 @@ from compactface.client.encoder import EncoderClient, Frame
 from compactface.client.errors import FieldViolation, RequestFailed
 from compactface.client.gallery import enrolment
 from compactface.client.recognizer import RecognizerClient
+from compactface.client.request_ids import request_id
 
 __all__ = [
     "EncoderClient",
@@ -35,4 +36,5 @@ __all__ = [
     "RequestFailed",
     "Tls",
     "enrolment",
+    "request_id",
 ]

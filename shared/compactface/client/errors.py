@@ -8,6 +8,8 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from compactface.client.request_ids import REQUEST_ID
+
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
@@ -33,6 +35,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         field_violations: the fields of the request that are at fault.
         metadata: further facts for programs (ErrorInfo.metadata).
         retry_after_s: how long to wait before another try, in seconds; None: not said.
+        request_id: under which the service logged the call; "": of an item, or not known.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         self.field_violations = field_violations
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
+        self.request_id = ""
 
     @classmethod
     def from_status(cls, status: status_pb2.Status) -> Self:
@@ -84,6 +88,27 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         assert isinstance(error, grpc.Call)  # as every error that a call raises
         status = rpc_status.from_call(error)
         if status is not None:
-            return cls.from_status(status)
-        code = error.code().name
-        return cls(code, code, error.details() or "the service said no more")
+            failed = cls.from_status(status)
+        else:
+            code = error.code().name
+            failed = cls(code, code, error.details() or "the service said no more")
+        metadata = dict(error.trailing_metadata() or ())
+        failed.request_id = str(metadata.get(REQUEST_ID, ""))
+        return failed
+
+    def to_status(self) -> status_pb2.Status:
+        """The message for an item of a batch or stream; `from_status` decodes it."""
+        status = status_pb2.Status(code=code_pb2.Code.Value(self.code), message=self.message)
+        status.details.add().Pack(
+            error_details_pb2.ErrorInfo(
+                reason=self.reason, domain="compactface", metadata=self.metadata
+            )
+        )
+        if self.field_violations:
+            bad_request = error_details_pb2.BadRequest()
+            for violation in self.field_violations:
+                bad_request.field_violations.add(
+                    field=violation.field, description=violation.description
+                )
+            status.details.add().Pack(bad_request)
+        return status
