@@ -1,6 +1,7 @@
 """Connections of both clients, the uplink and the command line: idle, and beside proxies."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from compactface.client import EncoderClient, RecognizerClient
 from compactface.client.client import Client
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, running_recognizer, until
+from tests.services.processes import process
 from tests.services.relay import Proxy, Relay, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -86,6 +88,25 @@ async def test_whoever_pings_more_often_than_is_allowed_is_cut_off(
                 await stays_connected(
                     RecognizerClient, RecognizerClient.get_recognizer_info, strict
                 )
+
+
+async def test_what_grpc_itself_has_to_say_does_not_stand_between_the_lines_of_json(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    """A recognizer cuts off an uplink that pings too often."""
+    async with (
+        running_recognizer(tiny_models, tmp_path / "gallery.sqlite") as strict,
+        process(
+            "encoder",
+            tmp_path / "log",
+            models=tiny_models,
+            uplink_target=strict.address,
+            uplink_keepalive_seconds=1,
+        ) as encoder,
+    ):
+        await until(lambda: bool(encoder.events("uplink_broken")), seconds=60)
+        for line in encoder.log.splitlines()[:-1]:
+            assert json.loads(line)["event"]
 
 
 async def forward(encoder: Service) -> None:

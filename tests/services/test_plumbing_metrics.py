@@ -116,7 +116,7 @@ def test_a_metric_that_cannot_be_read_is_logged_and_counted(
 ) -> None:
     registry = CollectorRegistry()
     with closing(metrics_server(registry)) as server, capture_logs() as logs:
-        registry._collector_to_names[FailingOnce()] = []  # noqa: SLF001 - unasked at registration
+        registry._collector_to_names[FailingOnce()] = []
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             scrape(server)
         assert 'compactface_background_failures_total{task="metrics"} 1.0' in scrape(server)
