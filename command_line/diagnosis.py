@@ -28,7 +28,7 @@ def diagnose(failure: "RequestFailed") -> str | None:
         return None  # the service itself said what is wrong
     if failure.code == "UNIMPLEMENTED":
         return _say_who_is_there(failure.peer)
-    if failure.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
+    if failure.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not failure.peer.proxy:
         return _say_what_is_in_the_way(failure.peer)
     return None
 
@@ -50,7 +50,7 @@ def _has(peer: "Peer", service: str) -> bool:
 
     from compactface.client.channel import open_channel
 
-    with open_channel(peer.target, tls=peer.tls) as channel:
+    with open_channel(peer.target, tls=peer.tls, proxy=peer.proxy) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
         try:
             health_pb2_grpc.HealthStub(channel).Check(request, timeout=_WITHIN_S)

@@ -25,7 +25,7 @@ def health(
     from compactface.client import Peer, RequestFailed
 
     try:
-        state = _ask(Peer("service", target, tls.load()), timeout)
+        state = _ask(Peer("service", target, tls.load(), tls.proxy), timeout)
     except RequestFailed as failure:
         state = failure.code
         if words := diagnose(failure):
@@ -47,7 +47,7 @@ def _ask(peer: "Peer", timeout: float) -> str:
     from compactface.client import RequestFailed
     from compactface.client.channel import open_channel
 
-    with open_channel(peer.target, tls=peer.tls) as channel:
+    with open_channel(peer.target, tls=peer.tls, proxy=peer.proxy) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)

@@ -110,7 +110,7 @@ _Pem = Path | None
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """Certificates for connections to the services."""
+    """How to connect to the services: certificates, and a proxy if there must be one."""
 
     ca: Annotated[
         _Pem,
@@ -139,6 +139,13 @@ class TlsOptions:
             help="PEM private key of --certificate.",
         ),
     ] = None
+    proxy: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="HTTP proxy to the services; what the environment names is not used.",
+        ),
+    ] = ""
 
     def load(self) -> "Tls | None":
         """The certificates; None: plain text. Files that are none are a usage error."""
@@ -186,7 +193,7 @@ class RecognizerOptions:
         """A client of it, to be closed."""
         from compactface.client import RecognizerClient
 
-        return RecognizerClient(self.recognizer or _RECOGNIZER, tls=tls.load())
+        return RecognizerClient(self.recognizer or _RECOGNIZER, tls=tls.load(), proxy=tls.proxy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def open_encoder(
         return
     from compactface.client import EncoderClient
 
-    with EncoderClient(options.encoder, tls=tls.load()) as client:
+    with EncoderClient(options.encoder, tls=tls.load(), proxy=tls.proxy) as client:
         yield client
 
 

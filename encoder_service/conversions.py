@@ -45,6 +45,11 @@ def check_frame_id(frame_id: str) -> None:
         )
 
 
+def cut_frame_id(frame_id: str) -> str:
+    """An id as it may stand in an answer, which must not grow with the request."""
+    return frame_id[:_MAX_FRAME_ID_CHARACTERS]
+
+
 def face_message(
     face: EncodedFace, *, codec_id: str, taken: datetime, forwarded: bool, with_crop: bool
 ) -> encoder_pb2.Face:
@@ -63,9 +68,11 @@ def face_message(
     )
 
 
-def uplink_message(face: encoder_pb2.Face) -> recognizer_pb2.StreamMapsRequest:
-    """One face as it is streamed."""
-    return recognizer_pb2.StreamMapsRequest(sighting_id=face.sighting_id, map=face.map)
+def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamMapsRequest:
+    """One face as it is streamed; `request_id` of the call that it came with."""
+    return recognizer_pb2.StreamMapsRequest(
+        sighting_id=face.sighting_id, map=face.map, request_id=request_id
+    )
 
 
 def timings_message(timings: EncodeTimings) -> encoder_pb2.EncodeTimings:

@@ -43,11 +43,19 @@ class EncoderMetrics:
 
 
 class UplinkMetrics:
-    """What waits, what arrived, what was refused, and how often the connection broke."""
+    """What waits, arrived, was refused or set aside, and how often the connection broke."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.depth = Gauge(
             "compactface_uplink_depth", "Maps not yet acknowledged.", registry=registry
+        )
+        self.aside = Gauge(
+            "compactface_uplink_aside",
+            "Maps that the recognizer fails at, kept and tried again now and then.",
+            registry=registry,
+        )
+        self.set_aside = Counter(
+            "compactface_uplink_set_aside", "Maps set aside.", registry=registry
         )
         self.acknowledged = Counter(
             "compactface_uplink_acknowledged", "Maps acknowledged.", registry=registry

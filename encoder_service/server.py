@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from compactface.client.channel import open_async_channel
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 from encoder_service.encoder import Encoder, PictureKind
 from encoder_service.metrics import EncoderMetrics, UplinkMetrics
@@ -20,6 +21,7 @@ from shared.face.detect import MtcnnDetector
 from shared.face.display import encode_png
 from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
 from shared.model_directory import ModelDirectory
+from shared.service.background import Background
 from shared.service.server import ServiceHost
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
@@ -49,10 +51,13 @@ async def listening(
         limits=settings.picture_limits,
         max_faces=settings.max_faces,
     )
+    background = Background(registry)
     with ThreadPoolExecutor(settings.threads, thread_name_prefix="encode") as executor:
         async with (
-            _uplink(settings, registry) as uplink,
-            ServiceHost(settings, service_names=[_SERVICE], registry=registry) as host,
+            _uplink(settings, registry, background) as uplink,
+            ServiceHost(
+                settings, service_names=[_SERVICE], registry=registry, background=background
+            ) as host,
         ):
             servicer = EncoderServicer(
                 encoder=encoder,
@@ -80,17 +85,22 @@ def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncod
 
 @asynccontextmanager
 async def _uplink(
-    settings: EncoderSettings, registry: CollectorRegistry
+    settings: EncoderSettings, registry: CollectorRegistry, background: Background
 ) -> AsyncIterator[MemoryUplink | None]:
     """The uplink, if there is one; at the end it gets a last chance to empty itself."""
     if not settings.uplink_target:
         yield None
         return
     uplink = MemoryUplink(
-        settings.uplink_target,
-        tls=settings.uplink_tls,
+        open_async_channel(
+            settings.uplink_target,
+            tls=settings.uplink_tls,
+            proxy=settings.uplink_proxy,
+            keepalive_s=settings.uplink_keepalive_seconds,
+        ),
         capacity=settings.uplink_queue,
         metrics=UplinkMetrics(registry),
+        background=background,
     )
     uplink.start()
     try:

@@ -19,6 +19,7 @@ from shared.model_directory import ModelDirectory
 from shared.service.error_interceptor import to_status
 from shared.service.in_order import map_in_order
 from shared.service.interceptor import Context
+from shared.service.request_id import current_request_id
 from shared.service.stopping import until_stopping
 
 
@@ -90,12 +91,14 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             uplink_depth=self._uplink.depth if self._uplink else 0,
             crop_height=CROP_HEIGHT,
             crop_width=CROP_WIDTH,
+            max_message_bytes=settings.max_message_bytes,
+            uplink_aside=self._uplink.aside if self._uplink else 0,
         )
 
     async def _answer_frame(
         self, frame: encoder_pb2.EncodeStreamRequest
     ) -> encoder_pb2.EncodeStreamResponse:
-        answer = encoder_pb2.EncodeStreamResponse(frame_id=frame.frame_id)
+        answer = encoder_pb2.EncodeStreamResponse(frame_id=conversions.cut_frame_id(frame.frame_id))
         try:
             conversions.check_frame_id(frame.frame_id)
             answer.response.CopyFrom(await self._encode(frame.request, path="request."))
@@ -124,7 +127,8 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             for face in picture.faces
         ]
         if request.forward and self._uplink is not None:
-            self._uplink.offer([conversions.uplink_message(face) for face in faces])
+            request_id = current_request_id() or ""
+            self._uplink.offer([conversions.uplink_message(face, request_id) for face in faces])
         return encoder_pb2.EncodeResponse(
             faces=faces, timings=conversions.timings_message(picture.timings)
         )

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from compactface.client.channel import Tls
+from compactface.client.channel import KEEPALIVE_S, Tls
 from shared.face.picture import PictureLimits
 from shared.service.settings import Port, ServiceSettings
 
@@ -33,6 +33,10 @@ class EncoderSettings(ServiceSettings):
     uplink_ca: Path | None = Field(None, description="PEM roots of the recognizer's certificate")
     uplink_certificate: Path | None = Field(None, description="PEM chain shown to the recognizer")
     uplink_key: Path | None = Field(None, description="PEM private key of uplink_certificate")
+    uplink_proxy: str = Field("", description="URL of an HTTP proxy on the way; empty: none")
+    uplink_keepalive_seconds: float = Field(
+        KEEPALIVE_S, ge=0.1, le=3600, description="silence after which the uplink sends a ping"
+    )
     uplink_queue: int = Field(10_000, ge=1, description="maps that may wait to be acknowledged")
     # After the drain, and with it within the ten seconds that container engines wait.
     uplink_flush_seconds: float = Field(2.0, ge=0, le=3600, description="last chance on stopping")
@@ -55,9 +59,9 @@ class EncoderSettings(ServiceSettings):
             raise ValueError("uplink_certificate and uplink_key go together; only one is set")
         if self.uplink_certificate is not None and self.uplink_ca is None:
             raise ValueError("uplink_certificate needs uplink_ca")
-        if self.max_image_bytes >= self.max_message_bytes:
+        if 2 * self.max_image_bytes > self.max_message_bytes:
             raise ValueError(
-                f"max_image_bytes {self.max_image_bytes} must be below "
+                f"max_image_bytes {self.max_image_bytes} must be at most half of "
                 f"max_message_bytes {self.max_message_bytes}"
             )
         return self

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from shared.errors import Overloaded, Unavailable
+from shared.service.background import Background
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,6 +48,7 @@ class Batcher(Generic[Item, Result]):
         max_wait_s: float,
         max_queue: int,
         observer: BatchObserver,
+        background: Background,
     ) -> None:
         """Prepare; the work begins with `start`.
 
@@ -56,12 +58,14 @@ class Batcher(Generic[Item, Result]):
             max_wait_s: how long the first item of a batch waits for others, in seconds.
             max_queue: items that may wait; more are refused.
             observer: is told of every batch.
+            background: runs the work.
         """
         self._run = run
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._max_queue = max_queue
         self._observer = observer
+        self._background = background
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._changed = asyncio.Event()
         self._closed = False
@@ -70,7 +74,7 @@ class Batcher(Generic[Item, Result]):
 
     def start(self) -> None:
         """Begin to serve; call it on the event loop."""
-        self._worker = asyncio.create_task(self._serve())
+        self._worker = self._background.keep("batcher", self._serve)
 
     async def submit(self, items: Sequence[Item]) -> list[Result]:
         """The results for some items, computed together with whatever else is waiting.
@@ -93,9 +97,7 @@ class Batcher(Generic[Item, Result]):
     async def close(self) -> None:
         """Refuse new items and those that wait; finish the batch in hand and stop the thread."""
         self._closed = True
-        for waiting in self._queue:
-            if not waiting.result.done():
-                waiting.result.set_exception(_shutting_down())
+        _fail(list(self._queue), _shutting_down())
         self._queue.clear()
         self._changed.set()
         if self._worker is not None:
@@ -145,23 +147,29 @@ class Batcher(Generic[Item, Result]):
         return True
 
     async def _process(self, batch: list[_Waiting[Item, Result]]) -> None:
-        self._observer.batch_started(
-            size=len(batch),
-            longest_wait_s=time.monotonic() - batch[0].since,
-            queued=len(self._queue),
-        )
         items = [waiting.item for waiting in batch]
         loop = asyncio.get_running_loop()
         try:
+            self._observer.batch_started(
+                size=len(batch),
+                longest_wait_s=time.monotonic() - batch[0].since,
+                queued=len(self._queue),
+            )
             results = await loop.run_in_executor(self._executor, self._run, items)
-        except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to the worker
-            for waiting in batch:
+            for waiting, result in zip(batch, results, strict=True):
                 if not waiting.result.done():
-                    waiting.result.set_exception(error)
-            return
-        for waiting, result in zip(batch, results, strict=True):
-            if not waiting.result.done():
-                waiting.result.set_result(result)
+                    waiting.result.set_result(result)
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to the worker
+            _fail(batch, error)
+        except asyncio.CancelledError:
+            _fail(batch, _shutting_down())  # else they would wait for ever
+            raise
+
+
+def _fail(batch: list[_Waiting[Item, Result]], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.result.done():
+            waiting.result.set_exception(error)
 
 
 def _shutting_down() -> Unavailable:

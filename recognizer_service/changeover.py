@@ -15,6 +15,7 @@ from recognizer_service.networks import Networks
 from recognizer_service.recognizer import Recognizer
 from shared.errors import FailedPrecondition
 from shared.model_directory import ModelDirectory, current_version
+from shared.service.background import Background
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Changeover:
         family: str,
         device: str,
         open_networks: Callable[[ModelDirectory], Networks],
+        background: Background,
     ) -> None:
         """Prepare; nothing is done before `begin` or `ask`.
 
@@ -59,20 +61,22 @@ class Changeover:
             family: which of them to serve.
             device: of torch, for decoders of versions before.
             open_networks: makes the networks of a model, not yet started.
+            background: runs the work.
         """
         self._recognizer = recognizer
         self._models = models
         self._family = family
         self._device = device
         self._open_networks = open_networks
+        self._background = background
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="changeover")
         self._task: asyncio.Task[None] | None = None
         self._progress = Progress(0, 0)
         self._closing = False
 
     def begin(self) -> None:
-        """Begin in the background."""
-        self._task = asyncio.create_task(self._run())
+        """Begin in the background. If it fails, the old model serves on until `ask` tries again."""
+        self._task = self._background.start("changeover", self._change_over())
 
     async def ask(self) -> Status:
         """How far it is; begins where nothing is under way and the current model does not serve.
@@ -95,19 +99,12 @@ class Changeover:
         """Stop after the batch in hand; what is embedded by then is kept."""
         self._closing = True
         if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)  # _run has logged it
+            await asyncio.gather(self._task, return_exceptions=True)  # it is logged
         self._executor.shutdown()
 
     def _is_served(self, version: str) -> bool:
         manifest = self._recognizer.decoder.model.manifest
         return (manifest.family, manifest.version) == (self._family, version)
-
-    async def _run(self) -> None:
-        try:
-            await self._change_over()
-        except Exception:
-            _log.exception("changeover_failed")
-            raise
 
     async def _change_over(self) -> None:
         model = await self._in_thread(ModelDirectory.load, self._models, self._family)

@@ -5,20 +5,28 @@ import asyncio
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
+import structlog
+
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service import conversions
 from recognizer_service.batch_identification import identify_all
-from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
+from recognizer_service.gallery.limits import (
+    MAX_FACES_PER_SUBJECT,
+    MAX_ID_CHARACTERS,
+    MAX_SUBJECTS_PER_SEARCH,
+)
 from recognizer_service.peer import certified_name
 from recognizer_service.recognizer import Recognizer
 from recognizer_service.settings import RecognizerSettings
 from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unavailable
 from shared.face.display import encode_png
 from shared.png_reader import MAX_PNG_BYTES
-from shared.service.error_interceptor import to_status
+from shared.service.error_interceptor import INTERNAL, to_status
 from shared.service.interceptor import Context
+from shared.service.request_id import logged_as
 from shared.service.stopping import until_stopping
 
+_log = structlog.get_logger(__name__)
 _ANONYMOUS_CAMERA = "anonymous"
 
 
@@ -122,6 +130,8 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             max_map_bytes=MAX_PNG_BYTES,
             min_quality=self._settings.min_quality,
             device=self._settings.device,
+            max_message_bytes=self._settings.max_message_bytes,
+            max_faces_per_subject=MAX_FACES_PER_SUBJECT,
         )
         info.max_batch_wait.FromMicroseconds(round(1000 * self._settings.max_batch_wait_ms))
         return info
@@ -129,7 +139,20 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def _accept(
         self, request: recognizer_pb2.StreamMapsRequest, camera_id: str
     ) -> recognizer_pb2.StreamMapsResponse:
-        answer = recognizer_pb2.StreamMapsResponse(sighting_id=request.sighting_id)
+        answer = recognizer_pb2.StreamMapsResponse(
+            sighting_id=request.sighting_id[:MAX_ID_CHARACTERS]
+        )
+        with logged_as(request.request_id):
+            await self._take(request, camera_id, answer)
+        return answer
+
+    async def _take(
+        self,
+        request: recognizer_pb2.StreamMapsRequest,
+        camera_id: str,
+        answer: recognizer_pb2.StreamMapsResponse,
+    ) -> None:
+        log = _log.bind(sighting_id=answer.sighting_id, camera_id=camera_id)
         try:
             outcome = await self._recognizer.accept_sighting(
                 self._settings.stream_collection,
@@ -141,6 +164,10 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             raise  # it will be sent again; what follows must not overtake it
         except CompactfaceError as error:
             answer.error.CopyFrom(to_status(error))
+            log.warning("map_refused", reason=error.reason, message=error.message)
+        except Exception:  # a bug that one map meets must not hold up the others
+            answer.error.CopyFrom(INTERNAL)
+            log.exception("map_failed")
         else:
             answer.outcome = conversions.outcome(outcome)
-        return answer
+            log.debug("map_taken", outcome=outcome.name)

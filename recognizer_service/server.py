@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import structlog
 import torch
 from prometheus_client import CollectorRegistry
 
@@ -29,9 +28,9 @@ from recognizer_service.settings import RecognizerSettings
 from shared.errors import CompactfaceError, FailedPrecondition
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.model_directory import ModelDirectory
+from shared.service.background import Background
 from shared.service.server import ServiceHost
 
-_log = structlog.get_logger(__name__)
 _SERVICES = (
     recognizer_pb2.DESCRIPTOR.services_by_name["RecognizerService"].full_name,
     gallery_pb2.DESCRIPTOR.services_by_name["GalleryService"].full_name,
@@ -62,7 +61,8 @@ async def listening(
     torch.set_num_threads(settings.torch_threads)
     current = ModelDirectory.load(settings.models, settings.family)
     metrics = RecognizerMetrics(registry)
-    open_networks = partial(_open_networks, settings, metrics)
+    background = Background(registry)
+    open_networks = partial(_open_networks, settings, metrics, background)
     with (
         _open_gallery(settings, current.manifest.embedding_space) as gallery,
         ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="readers") as readers,
@@ -71,7 +71,9 @@ async def listening(
         metrics.faces.set_function(lambda: _face_count(gallery))
         async with (
             _serving(open_networks(_model_of(gallery, current, settings.models))) as model,
-            ServiceHost(settings, service_names=_SERVICES, registry=registry) as host,
+            ServiceHost(
+                settings, service_names=_SERVICES, registry=registry, background=background
+            ) as host,
         ):
             recognizer = Recognizer(
                 model=model,
@@ -86,14 +88,17 @@ async def listening(
                 family=settings.family,
                 device=settings.device,
                 open_networks=open_networks,
+                background=background,
             )
             _add_services(recognizer, changeover, settings, host)
             await host.listen()
             await recognizer.in_thread(recognizer.decoder.warm_up)
             if model.networks.space != current.manifest.embedding_space:
                 changeover.begin()
-            purging = asyncio.create_task(_keep_purging(recognizer))
-            watching = asyncio.create_task(_keep_watch(recognizer, host))
+            purging = background.keep(
+                "purge", partial(_keep_purging, recognizer), pause_s=_PURGE_EVERY_S
+            )
+            watching = background.keep("storage watch", partial(_keep_watch, recognizer, host))
             try:
                 yield host
             finally:
@@ -133,7 +138,10 @@ def _model_of(gallery: Gallery, current: ModelDirectory, models: Path) -> ModelD
 
 
 def _open_networks(
-    settings: RecognizerSettings, metrics: RecognizerMetrics, model: ModelDirectory
+    settings: RecognizerSettings,
+    metrics: RecognizerMetrics,
+    background: Background,
+    model: ModelDirectory,
 ) -> Networks:
     decoder = MapDecoder(model, device=settings.device)
     batcher: Batcher[CodedMap, Embedding] = Batcher(
@@ -142,6 +150,7 @@ def _open_networks(
         max_wait_s=settings.max_batch_wait_ms / 1000,
         max_queue=settings.max_queue,
         observer=metrics,
+        background=background,
     )
     return Networks(decoder, batcher, min_quality=settings.min_quality)
 
@@ -183,10 +192,7 @@ def _face_count(gallery: Gallery) -> int:
 async def _keep_purging(recognizer: Recognizer) -> None:
     """Delete what has expired, every minute."""
     while True:
-        try:
-            await recognizer.in_writer(recognizer.gallery.purge_expired)
-        except Exception:  # noqa: BLE001 - the next try may succeed; until then the log says so
-            _log.exception("purge_failed")
+        await recognizer.in_writer(recognizer.gallery.purge_expired)
         await asyncio.sleep(_PURGE_EVERY_S)
 
 

@@ -37,7 +37,7 @@ class ErrorInterceptor(AroundInterceptor):
             raise
         except Exception:  # noqa: BLE001 - nothing of a bug may reach the client
             _log.exception("unforeseen error", method=f"{method.service}/{method.name}")
-            await _abort(context, _INTERNAL)
+            await _abort(context, INTERNAL)
 
 
 def to_status(error: CompactfaceError) -> status_pb2.Status:
@@ -64,7 +64,9 @@ def to_status(error: CompactfaceError) -> status_pb2.Status:
     return status
 
 
-_INTERNAL = to_status(CompactfaceError("INTERNAL", "internal error"))
+INTERNAL = to_status(CompactfaceError("INTERNAL", "internal error"))
+"""What a client sees of a bug."""
+
 _MALFORMED = to_status(
     InvalidInput("MALFORMED_REQUEST", "the request is not a legal message of this method")
 )

@@ -4,19 +4,24 @@ Source: https://github.com/grpc-ecosystem/go-grpc-middleware (provider prometheu
 """
 
 import socket
+import sys
 import threading
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from http.server import ThreadingHTTPServer
+from typing import Any
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import MetricsHandler
 
+from shared.service.background import Background
 from shared.service.interceptor import AroundInterceptor, Context, Method
 from shared.service.outcome import observe
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
+_TASK = "metrics"
+_PAUSE_S = 1.0  # after a failure of the thread
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -52,7 +57,16 @@ class MetricsInterceptor(AroundInterceptor):
         self._seconds.labels(*labels).observe(seconds)
 
 
-class _HttpServer6(ThreadingHTTPServer):
+class _HttpServer(ThreadingHTTPServer):
+    background: Background
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Log it as everything else is; the library would write a bare traceback."""
+        if not isinstance(sys.exception(), ConnectionError):  # else the reader hung up
+            self.background.failed(_TASK)
+
+
+class _HttpServer6(_HttpServer):
     address_family = socket.AF_INET6
 
 
@@ -66,17 +80,32 @@ class MetricsServer:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, host: str, port: int) -> None:
-        kind = _HttpServer6 if ":" in host else ThreadingHTTPServer
+    def __init__(
+        self, registry: CollectorRegistry, *, host: str, port: int, background: Background
+    ) -> None:
+        kind = _HttpServer6 if ":" in host else _HttpServer
         self._server = kind((host, port), MetricsHandler.factory(registry))
-        # prometheus_client's own start_http_server takes half a second to notice the end.
-        serve = partial(self._server.serve_forever, poll_interval=0.1)
-        self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
+        self._server.background = background
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=_TASK, daemon=True)
         self._thread.start()
         self.port: int = self._server.server_port
 
     def close(self) -> None:
         """Stop serving and free the port."""
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                # prometheus_client's own start_http_server takes half a second to notice the end.
+                self._server.serve_forever(poll_interval=0.1)
+            except Exception:  # noqa: BLE001 - without this thread nobody would see anything
+                self._server.background.failed(_TASK)
+                if self._closing.wait(_PAUSE_S):
+                    return
+            else:
+                return

@@ -1,18 +1,17 @@
-"""A request id that crosses both services: taken from the caller or made, logged, returned."""
+"""A request id that crosses both services: taken from the caller or made, logged, returned.
 
-import re
+The clients send one with every call, and the uplink one with every map: that of the call which the
+map was made in.
+"""
+
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
+from compactface.client.request_ids import REQUEST_ID, accepted
 from shared.service.interceptor import AroundInterceptor, Context, Method
-
-REQUEST_ID = "x-request-id"
-"""Metadata key, in requests and in the trailing metadata of answers."""
-
-_ACCEPTED = re.compile(r"[!-~]{1,128}")
 
 
 class RequestIdInterceptor(AroundInterceptor):
@@ -37,8 +36,18 @@ def current_request_id() -> str | None:
     return request_id
 
 
+@contextmanager
+def logged_as(request_id: str) -> Iterator[None]:
+    """Bind the id that an item of a stream brought; one that is not acceptable is ignored."""
+    if not accepted(request_id):
+        yield
+        return
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        yield
+
+
 def _given(context: Context) -> str | None:
     for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID and isinstance(value, str) and _ACCEPTED.fullmatch(value):
+        if key == REQUEST_ID and isinstance(value, str) and accepted(value):
             return value
     return None

@@ -3,7 +3,9 @@
 A service's own `server.py` is then short::
 
     async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
-        async with ServiceHost(settings, service_names=[NAME], registry=registry) as host:
+        async with ServiceHost(
+            settings, service_names=[NAME], registry=registry, background=Background(registry)
+        ) as host:
             add_EncoderServiceServicer_to_server(EncoderServicer(...), host.server)
             await host.listen()  # health answers NOT_SERVING: time to warm up
             await host.serve()  # SERVING until SIGTERM or SIGINT, then drained
@@ -24,6 +26,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.service.access_log import AccessLogInterceptor
 from shared.service.admission import AdmissionInterceptor
+from shared.service.background import Background
 from shared.service.error_interceptor import ErrorInterceptor
 from shared.service.metrics import MetricsInterceptor, MetricsServer
 from shared.service.request_id import RequestIdInterceptor
@@ -49,6 +52,7 @@ class ServiceHost:
         settings: where to listen, limits and certificates.
         service_names: full names of the services it will carry, for health and reflection.
         registry: where the metrics of calls are registered and served from.
+        background: is told of failures beside the calls.
 
     Attributes:
         server: add servicers to it before `listen`.
@@ -66,11 +70,13 @@ class ServiceHost:
         *,
         service_names: Sequence[str],
         registry: CollectorRegistry,
+        background: Background,
     ) -> None:
         self.stopping = asyncio.Event()
         self._settings = settings
         self._service_names = tuple(service_names)
         self._registry = registry
+        self._background = background
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # untyped
         self._serving = False
         self._healthy = True
@@ -166,6 +172,7 @@ class ServiceHost:
             await asyncio.wait({stop}, timeout=_LINGER_S)
             if was_idle and self._admission.idle:
                 await self.server.stop(None)  # only health watches are left; they never end
+        await stop  # what it raised
         _log.info("drained")
 
     async def _show_health(self) -> None:
@@ -189,7 +196,7 @@ class ServiceHost:
     def _serve_metrics(self) -> MetricsServer:
         host, port = self._settings.metrics_host, self._settings.metrics_port
         try:
-            return MetricsServer(self._registry, host=host, port=port)
+            return MetricsServer(self._registry, host=host, port=port, background=self._background)
         except OSError as error:
             raise SettingsError([f"metrics at {_address(host, port)}: {error}"]) from None
 
@@ -208,8 +215,8 @@ def _channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
 
     Keepalive: a camera may have nothing to say for hours, while NAT tables forget a silent
     connection in minutes. The server pings every minute and gives up after 20 s without an
-    answer; clients may ping every 20 s themselves, also while no call is open (by default grpc
-    would answer that with GOAWAY "too_many_pings").
+    answer; clients may ping every `min_ping_seconds` themselves, also while no call is open (by
+    default, every 5 minutes, grpc would answer theirs with GOAWAY "too_many_pings").
     """
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -219,5 +226,5 @@ def _channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(1000 * settings.min_ping_seconds)),
     ]

@@ -60,8 +60,13 @@ class ServiceSettings(BaseSettings):
     max_streams: int = Field(256, ge=1, description="streams at once; more are refused")
     # Container engines wait ten seconds before they kill.
     drain_seconds: float = Field(8.0, ge=0, le=3600, description="time to finish after SIGTERM")
-    # Above the domain's own limits, so that those answer with their typed errors.
-    max_message_bytes: int = Field(16 << 20, ge=1 << 10, le=1 << 30, description="gRPC message cap")
+    # Far above the domain's own limits: those answer with typed errors, for the item at fault
+    # alone, while gRPC ends the whole call. Clients count on the least value.
+    max_message_bytes: int = Field(64 << 20, ge=1 << 20, le=1 << 30, description="gRPC message cap")
+    # Clients of ours ping every 30 s.
+    min_ping_seconds: float = Field(
+        20.0, gt=0, le=3600, description="clients that ping more often are cut off"
+    )
 
     @property
     def mutual_tls(self) -> bool:

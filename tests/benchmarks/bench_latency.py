@@ -41,6 +41,7 @@ from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.inference.torch_crop_encoder import TorchCropEncoder
 from shared.model_directory import ModelDirectory
+from shared.service.background import Background
 
 PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
 COLLECTION = "default"
@@ -158,13 +159,15 @@ async def bench_identify(
 @contextmanager
 def _recognizer(decoder: MapDecoder) -> Iterator[Recognizer]:
     """The recognizer as the service puts it together, over an empty gallery."""
-    metrics = RecognizerMetrics(CollectorRegistry())
+    registry = CollectorRegistry()
+    metrics, background = RecognizerMetrics(registry), Background(registry)
     batcher: Batcher[CodedMap, Embedding] = Batcher(
         lambda maps: list(decoder.embed(maps)),
         max_batch=32,
         max_wait_s=0.002,
         max_queue=512,
         observer=metrics,
+        background=background,
     )
     with (
         tempfile.TemporaryDirectory() as folder,

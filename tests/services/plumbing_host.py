@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import CollectorRegistry
 
+from shared.service.background import Background
+from shared.service.metrics import MetricsServer
 from shared.service.server import ServiceHost
 from tests.services.plumbing_service import NAME, Plumbing, PlumbingSettings, add_to_server
 
@@ -23,12 +25,20 @@ class Running:
     port: int
 
 
+def metrics_server(registry: CollectorRegistry, *, host: str = "127.0.0.1") -> MetricsServer:
+    """A metrics server on a free port."""
+    return MetricsServer(registry, host=host, port=0, background=Background(registry))
+
+
 @asynccontextmanager
 async def running(**settings: object) -> AsyncIterator[Running]:
     """Listen on a free port; drain at once at the end."""
     registry = CollectorRegistry()
     async with ServiceHost(
-        PlumbingSettings(**settings), service_names=[NAME], registry=registry
+        PlumbingSettings(**settings),
+        service_names=[NAME],
+        registry=registry,
+        background=Background(registry),
     ) as host:
         plumbing = Plumbing()
         add_to_server(plumbing, host.server)

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from pydantic_settings import SettingsConfigDict
 
 from shared.errors import InvalidInput, NotFound, Overloaded
+from shared.service.background import Background
 from shared.service.deadline import remaining_seconds
 from shared.service.logs import configure_logging
 from shared.service.request_id import current_request_id
@@ -129,7 +130,10 @@ async def _joined(answers: grpc.aio.UnaryStreamCall | grpc.aio.StreamStreamCall)
 
 
 async def main(settings: PlumbingSettings) -> None:
-    async with ServiceHost(settings, service_names=[NAME], registry=CollectorRegistry()) as host:
+    registry = CollectorRegistry()
+    async with ServiceHost(
+        settings, service_names=[NAME], registry=registry, background=Background(registry)
+    ) as host:
         add_to_server(Plumbing(), host.server)
         await host.listen()
         await host.serve()

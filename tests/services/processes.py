@@ -39,7 +39,7 @@ class Process:
     def events(self, name: str) -> list[dict[str, Any]]:
         """The lines of its log with that event."""
         lines = self.log.splitlines(keepends=True)
-        # gRPC's own lines are no JSON, and the last line may be half written.
+        # What Python writes itself is no JSON, and the last line may be half written.
         records = [json.loads(line) for line in lines if line[0] == "{" and line[-1] == "\n"]
         return [record for record in records if record["event"] == name]
 

@@ -11,9 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
-from shared.service.metrics import MetricsServer
 from shared.service.settings_loader import SettingsError
-from tests.services.plumbing_host import running, serving, until
+from tests.services.plumbing_host import metrics_server, running, serving, until
 from tests.services.plumbing_service import NAME, call
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -64,15 +63,16 @@ async def test_reflection_answers_only_behind_its_flag(enabled: bool) -> None:  
 
 
 async def test_a_message_beyond_the_limit_is_refused() -> None:
-    async with running(max_message_bytes=2048) as service:
-        assert await call(service.channel, "Unary", b"x" * 2048) == b"x" * 2048
+    limit = 1 << 20
+    async with running(max_message_bytes=limit) as service:
+        assert await call(service.channel, "Unary", b"x" * limit) == b"x" * limit
         with pytest.raises(grpc.aio.AioRpcError, match="RESOURCE_EXHAUSTED"):
-            await call(service.channel, "Unary", b"x" * 2049)
+            await call(service.channel, "Unary", b"x" * (limit + 1))
 
 
 async def test_a_taken_metrics_port_is_a_settings_error() -> None:
     with (
-        closing(MetricsServer(CollectorRegistry(), host="127.0.0.1", port=0)) as taken,
+        closing(metrics_server(CollectorRegistry())) as taken,
         pytest.raises(SettingsError, match=f"metrics at 127.0.0.1:{taken.port}"),
     ):
         async with running(metrics_port=taken.port):

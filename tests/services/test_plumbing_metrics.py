@@ -1,14 +1,19 @@
 import asyncio
+import http.client
 import re
+import threading
 import urllib.error
 import urllib.request
+from contextlib import closing
+from http.server import ThreadingHTTPServer
 
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
+from structlog.testing import capture_logs
 
 from shared.service.metrics import MetricsServer
-from tests.services.plumbing_host import Running, running, until
+from tests.services.plumbing_host import Running, metrics_server, running, until
 from tests.services.plumbing_service import NAME, call
 
 
@@ -76,7 +81,7 @@ async def test_refused_calls_are_counted_too() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_metrics_server_answers_until_it_is_closed(host: str) -> None:
     try:
-        server = MetricsServer(CollectorRegistry(), host=host, port=0)
+        server = metrics_server(CollectorRegistry(), host=host)
     except OSError:
         pytest.skip(f"this machine has no {host}")
     shown = f"[{host}]" if ":" in host else host
@@ -86,6 +91,53 @@ def test_the_metrics_server_answers_until_it_is_closed(host: str) -> None:
     server.close()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=5)
+
+
+class FailingOnce:
+    """A collector that fails when it is first asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def collect(self) -> list[Metric]:
+        self.asked += 1
+        if self.asked == 1:
+            raise ArithmeticError("cannot be counted")
+        return []
+
+
+def scrape(server: MetricsServer) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def test_a_metric_that_cannot_be_read_is_logged_and_counted(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    registry = CollectorRegistry()
+    with closing(metrics_server(registry)) as server, capture_logs() as logs:
+        registry._collector_to_names[FailingOnce()] = []
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            scrape(server)
+        assert 'compactface_background_failures_total{task="metrics"} 1.0' in scrape(server)
+    assert [(line["event"], line["task"]) for line in logs] == [
+        ("background_task_failed", "metrics")
+    ]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_thread_that_serves_metrics_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = threading.Event()
+
+    def break_once(self: object) -> None:  # noqa: ARG001
+        if not broken.is_set():
+            broken.set()
+            raise OSError("no more files")
+
+    monkeypatch.setattr(ThreadingHTTPServer, "service_actions", break_once)
+    with closing(metrics_server(CollectorRegistry())) as server:
+        assert broken.wait(5)
+        assert 'compactface_background_failures_total{task="metrics"} 1.0' in scrape(server)
 
 
 async def test_a_running_service_exposes_its_calls(capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from compactface.client import RequestFailed
 from compactface.client.channel import Tls, open_async_channel
@@ -25,6 +26,7 @@ from compactface.v1.recognizer_pb2 import (
 from encoder_service.metrics import UplinkMetrics
 from encoder_service.uplink import MemoryUplink
 from shared.errors import Overloaded
+from shared.service.background import Background
 from tests.services.asking import CAMERAS, identify, keep_sightings
 from tests.services.authority import Authority
 from tests.services.conftest import clouds
@@ -43,13 +45,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 class Camera:
     """An uplink with its metrics, and maps to send."""
 
-    def __init__(self, port: int, *, capacity: int = 100) -> None:
+    def __init__(self, port: int, *, capacity: int = 100, **options: float) -> None:
         self._registry = CollectorRegistry()
         self.uplink = MemoryUplink(
-            f"127.0.0.1:{port}",
-            tls=None,
+            open_async_channel(f"127.0.0.1:{port}"),
             capacity=capacity,
             metrics=UplinkMetrics(self._registry),
+            background=Background(self._registry),
+            **options,
         )
 
     def send(self, count: int) -> list[str]:
@@ -65,7 +68,7 @@ class Camera:
 
 
 @asynccontextmanager
-async def camera(port: int, **options: int) -> AsyncIterator[Camera]:
+async def camera(port: int, **options: float) -> AsyncIterator[Camera]:
     """A camera whose uplink is at work, and is not flushed at the end."""
     made = Camera(port, **options)
     made.uplink.start()
@@ -149,6 +152,79 @@ async def test_a_map_refused_for_good_is_counted_and_holds_nobody_up() -> None:
         await until(lambda: cam.uplink.depth == 0)
         assert peer.received == ids
         assert (cam.count("refused_total"), cam.count("acknowledged_total")) == (1, 2)
+
+
+async def test_an_uplink_lives_through_more_failures_than_a_float_has_powers_of_two() -> None:
+    peer = Peer()
+    peer.hang_up = True
+    async with listening(peer) as port, camera(port, longest_pause_s=0) as cam:
+        await until(lambda: peer.streams > 1100, seconds=120)
+        peer.hang_up = False
+        ids = cam.send(3)
+        await until(lambda: cam.uplink.depth == 0)
+        assert peer.received == ids
+        assert cam.count("breaks_total") > 1100
+
+
+@pytest.mark.parametrize("way", ["fail", grpc.StatusCode.INTERNAL])
+async def test_a_map_that_fails_again_and_again_goes_aside_and_the_rest_goes_on(
+    way: str | grpc.StatusCode,
+) -> None:
+    peer = Peer()
+    async with listening(peer) as port, camera(port, longest_pause_s=0.01) as cam:
+        with capture_logs() as logs:
+            poison = str(uuid.uuid4())
+            peer.poison[poison] = way
+            ids = cam.send(2)
+            cam.uplink.offer([StreamMapsRequest(sighting_id=poison, request_id="gate-7/42")])
+            ids += cam.send(3)
+            # Those behind a map that was answered with an error may come twice.
+            await until(lambda: cam.uplink.aside == cam.uplink.depth == 1)
+        assert list(dict.fromkeys(peer.acknowledged)) == ids
+        assert peer.received.count(poison) == 5
+        assert (cam.uplink.aside, cam.count("aside"), cam.count("set_aside_total")) == (1, 1, 1)
+        (line,) = [line for line in logs if line["event"] == "uplink_map_set_aside"]
+        assert line["sighting_id"] == poison
+        assert line["request_id"] == "gate-7/42"
+        assert cam.count("refused_total") == 0
+
+
+async def test_what_was_set_aside_is_sent_when_the_recognizer_is_mended() -> None:
+    """And is no danger to others until then."""
+    peer = Peer()
+    pauses = {"longest_pause_s": 0.01, "aside_every_s": 0.05}
+    async with listening(peer) as port, camera(port, **pauses) as cam:
+        poison = cam.send(3)
+        peer.poison = dict.fromkeys(poison, "fail")
+        await until(lambda: cam.uplink.aside == 3)
+        tries = len(peer.received)
+        await until(lambda: len(peer.received) > tries + 6)
+        assert cam.count("set_aside_total") == 3
+        ids = cam.send(2)
+        await until(lambda: cam.uplink.depth == 3)
+        assert peer.acknowledged == ids
+        peer.poison.clear()
+        await until(lambda: cam.uplink.depth == 0)
+        assert sorted(peer.acknowledged[2:]) == sorted(poison)
+
+
+async def test_a_peer_that_is_away_or_busy_is_no_maps_fault() -> None:
+    busy = grpc.StatusCode.RESOURCE_EXHAUSTED
+    peer = Peer(["break", busy] * 10)
+    async with listening(peer) as port, camera(port, longest_pause_s=0.01) as cam:
+        ids = cam.send(3)
+        await until(lambda: cam.uplink.depth == 0)
+        assert set(peer.acknowledged) == set(ids)
+        assert cam.count("set_aside_total") == 0
+
+
+async def test_maps_set_aside_count_against_the_capacity() -> None:
+    peer = Peer()
+    async with listening(peer) as port, camera(port, capacity=2, longest_pause_s=0.01) as cam:
+        peer.poison = dict.fromkeys(cam.send(2), "fail")
+        await until(lambda: cam.uplink.aside == 2)
+        with pytest.raises(Overloaded, match="2 maps wait"):
+            cam.send(1)
 
 
 async def test_a_full_uplink_takes_all_of_a_picture_or_nothing(free_port: int) -> None:

@@ -20,26 +20,39 @@ class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
         received: ids in the order of arrival, repetitions included.
         acknowledged: ids in the order of acknowledgement.
         script: what to do with the next maps: "ack", "ignore" (read on without an answer),
-            "break" (end the stream with UNAVAILABLE), or a code to refuse the map with.
+            "break" (end the stream with UNAVAILABLE), "fail" (end it with INTERNAL, as a bug
+            does), or a code to refuse the map with.
+        poison: what to do with these maps, by id, whenever they come.
+        hang_up: whether to end every stream at once, with a code that gRPC itself does not retry.
+        streams: how many there were.
     """
 
     def __init__(self, script: Sequence[str | grpc.StatusCode] = ()) -> None:
         self.received: list[str] = []
         self.acknowledged: list[str] = []
         self.script = deque(script)
+        self.poison: dict[str, str | grpc.StatusCode] = {}
+        self.hang_up = False
+        self.streams = 0
 
     async def StreamMaps(  # noqa: N802 - named by the protocol
         self, request_iterator: AsyncIterator[StreamMapsRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[StreamMapsResponse]:
         """Take maps by the script."""
+        self.streams += 1
+        if self.hang_up:
+            await context.abort(grpc.StatusCode.UNKNOWN, "gone")
         async for request in request_iterator:
             self.received.append(request.sighting_id)
-            match self.script.popleft() if self.script else "ack":
+            act = self.script.popleft() if self.script else "ack"
+            match self.poison.get(request.sighting_id, act):
                 case "ack":
                     self.acknowledged.append(request.sighting_id)
                     yield StreamMapsResponse(sighting_id=request.sighting_id, outcome=STORED)
                 case "break":
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+                case "fail":
+                    await context.abort(grpc.StatusCode.INTERNAL, "internal error")
                 case grpc.StatusCode() as code:
                     error = status_pb2.Status(code=code.value[0], message="refused by the script")
                     yield StreamMapsResponse(sighting_id=request.sighting_id, error=error)

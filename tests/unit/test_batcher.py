@@ -1,13 +1,15 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from recognizer_service.batcher import Batcher
 from shared.errors import Overloaded, Unavailable
+from shared.service.background import Background
 
 
 @dataclass
@@ -46,15 +48,23 @@ def network() -> Network:
 
 @asynccontextmanager
 async def batching(
-    network: Network, observer: Observer | None = None, **limits: float
+    network: Callable[[Sequence[int]], Sequence[int]],
+    observer: Observer | None = None,
+    **limits: float,
 ) -> AsyncIterator[Batcher[int, int]]:
     options = {"max_batch": 4, "max_wait_s": 0, "max_queue": 100, **limits}
-    batcher: Batcher[int, int] = Batcher(network, observer=observer or Observer(), **options)
+    batcher: Batcher[int, int] = Batcher(
+        network,
+        observer=observer or Observer(),
+        background=Background(CollectorRegistry()),
+        **options,
+    )
     batcher.start()
     try:
         yield batcher
     finally:
-        network.go.set()
+        if isinstance(network, Network):
+            network.go.set()
         await batcher.close()
 
 
@@ -173,3 +183,51 @@ async def test_closing_finishes_the_pass_in_hand_and_refuses_the_rest(network: N
         await closing
         assert await first == [0]
     assert network.batches == [[0]]
+
+
+class FailingObserver(Observer):
+    """Fails when it is told of the first batch."""
+
+    def batch_started(self, *, size: int, longest_wait_s: float, queued: int) -> None:
+        super().batch_started(size=size, longest_wait_s=longest_wait_s, queued=queued)
+        if len(self.batches) == 1:
+            raise ArithmeticError("cannot count")
+
+
+async def test_an_observer_that_fails_costs_one_batch() -> None:
+    network = Network()
+    network.go.set()
+    async with batching(network, FailingObserver()) as batcher:
+        with pytest.raises(ArithmeticError):
+            await batcher.submit([1])
+        assert await batcher.submit([2]) == [4]
+
+
+async def test_a_network_that_loses_results_costs_one_batch() -> None:
+    results = iter([[], [4]])
+
+    def run(items: Sequence[int]) -> list[int]:  # noqa: ARG001
+        return next(results)
+
+    async with batching(run) as batcher:
+        with pytest.raises(ValueError, match="zip"):
+            await batcher.submit([1])
+        assert await batcher.submit([2]) == [4]
+
+
+async def test_a_stray_cancellation_costs_one_batch() -> None:
+    """As if a future that the worker waits for were cancelled."""
+    network, calls = Network(), 0
+    network.go.set()
+
+    class Cancelling(Observer):
+        def batch_started(self, *, size: int, longest_wait_s: float, queued: int) -> None:  # noqa: ARG002
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise asyncio.CancelledError
+
+    async with batching(network, Cancelling()) as batcher:
+        with pytest.raises(Unavailable):
+            await batcher.submit([1])
+        assert await batcher.submit([2]) == [4]

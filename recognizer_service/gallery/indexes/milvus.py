@@ -20,7 +20,8 @@ from shared.errors import Unavailable
 
 _TIMEOUT_S = 30.0
 # At rest the client would ping every ten seconds, and servers that count pings hang up on it.
-_GRPC_OPTIONS = {"grpc.keepalive_permit_without_calls": False}
+# Nor does it go through the HTTP proxy that the environment names.
+_GRPC_OPTIONS = {"grpc.keepalive_permit_without_calls": False, "grpc.enable_http_proxy": 0}
 _MOST_ANSWERS = 16_384  # more than that Milvus does not give
 _KEYS_PER_CALL = 4096
 _STRONG = "Strong"

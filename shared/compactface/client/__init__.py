@@ -26,6 +26,7 @@ from compactface.client.encoder import EncoderClient, Frame
 from compactface.client.errors import FieldViolation, Peer, RequestFailed
 from compactface.client.gallery import enrollment
 from compactface.client.recognizer import RecognizerClient
+from compactface.client.request_ids import request_id
 
 __all__ = [
     "EncoderClient",
@@ -36,4 +37,5 @@ __all__ = [
     "RequestFailed",
     "Tls",
     "enrollment",
+    "request_id",
 ]

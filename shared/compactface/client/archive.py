@@ -6,7 +6,10 @@ import grpc
 
 from compactface.client.errors import RequestFailed
 from compactface.client.gallery import GalleryClient
+from compactface.client.request_ids import call_metadata
 from compactface.v1 import gallery_pb2
+
+_CHUNK_BYTES = 1 << 19  # with the rest of the message below what every service accepts
 
 
 class ArchiveClient(GalleryClient):
@@ -27,15 +30,15 @@ class ArchiveClient(GalleryClient):
         """Restore an archive, all or nothing; without a deadline.
 
         Args:
-            chunks: the archive in pieces of any size below the service's message cap (16 MiB).
+            chunks: the archive in pieces of any size.
             collection: where to, new or empty; "": the name it had.
         """
         requests = (
             gallery_pb2.ImportRequest(collection="" if position else collection, chunk=chunk)
-            for position, chunk in enumerate(chunks)
+            for position, chunk in enumerate(_split(chunks))
         )
         try:
-            answer = self._gallery.Import(requests)
+            answer = self._gallery.Import(requests, metadata=call_metadata())
         except grpc.RpcError as error:
             raise RequestFailed.from_call(error, self._peer) from None
         assert isinstance(answer, gallery_pb2.ImportResponse)  # the generated stubs have no types
@@ -48,3 +51,10 @@ class ArchiveClient(GalleryClient):
         """
         request = gallery_pb2.ReembedRequest()
         return self._call(self._gallery.Reembed, request, gallery_pb2.ReembedResponse)
+
+
+def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk[:_CHUNK_BYTES]
+        for begin in range(_CHUNK_BYTES, len(chunk), _CHUNK_BYTES):
+            yield chunk[begin : begin + _CHUNK_BYTES]

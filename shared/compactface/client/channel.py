@@ -21,17 +21,8 @@ _RETRY = {
     ]
 }
 
-# A silent camera must not be forgotten by the NAT between: ping every 30 s, open call or not.
-# The services accept a ping every 20 s.
-OPTIONS = [
-    ("grpc.service_config", json.dumps(_RETRY)),
-    # After a long outage gRPC would wait two minutes between tries to connect.
-    ("grpc.max_reconnect_backoff_ms", 10_000),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_receive_message_length", 64 << 20),
-]
+KEEPALIVE_S = 30.0
+"""Seconds of silence after which a channel pings. The services accept a ping every 20 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +52,46 @@ class Tls:
         )
 
 
-def open_channel(target: str, *, tls: Tls | None = None) -> grpc.Channel:
-    """A channel for blocking clients; `target` is "host:port"."""
+def open_channel(
+    target: str, *, tls: Tls | None = None, proxy: str = "", keepalive_s: float = KEEPALIVE_S
+) -> grpc.Channel:
+    """A channel for blocking clients.
+
+    Args:
+        target: "host:port".
+        tls: certificates; None: plain text.
+        proxy: URL of an HTTP proxy to go through; "": none, whatever the environment says.
+        keepalive_s: silence before a ping, in seconds.
+    """
+    options = _options(proxy, keepalive_s)
     if tls is None:
-        return grpc.insecure_channel(target, options=OPTIONS)
-    return grpc.secure_channel(target, tls.credentials(), options=OPTIONS)
+        return grpc.insecure_channel(target, options=options)
+    return grpc.secure_channel(target, tls.credentials(), options=options)
 
 
-def open_async_channel(target: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
-    """A channel for asyncio; `target` is "host:port"."""
+def open_async_channel(
+    target: str, *, tls: Tls | None = None, proxy: str = "", keepalive_s: float = KEEPALIVE_S
+) -> grpc.aio.Channel:
+    """A channel for asyncio; arguments as of `open_channel`."""
+    options = _options(proxy, keepalive_s)
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=OPTIONS)
-    return grpc.aio.secure_channel(target, tls.credentials(), options=OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, tls.credentials(), options=options)
+
+
+def _options(proxy: str, keepalive_s: float) -> list[tuple[str, str | int]]:
+    return [
+        ("grpc.service_config", json.dumps(_RETRY)),
+        # After a long outage gRPC would wait two minutes between tries to connect.
+        ("grpc.max_reconnect_backoff_ms", 10_000),
+        # A silent camera must not be forgotten by the NAT between: ping, open call or not. Without
+        # the last option gRPC would send no more than two pings, and then one a minute.
+        ("grpc.keepalive_time_ms", round(1000 * keepalive_s)),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.max_receive_message_length", 64 << 20),
+        # A proxy for web pages, which is what the environment names, often lets no gRPC through.
+        ("grpc.enable_http_proxy", int(bool(proxy))),
+        *([("grpc.http_proxy", proxy)] if proxy else []),
+    ]

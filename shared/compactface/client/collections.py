@@ -1,11 +1,11 @@
 """Client of GalleryService, first part: collections and the audit log."""
 
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from compactface.client.channel import Tls
 from compactface.client.client import Client
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc
 
@@ -24,9 +24,9 @@ class CollectionsClient(Client):
     Everywhere `collection` "" is "default".
     """
 
-    def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
-        super().__init__(target, tls=tls, timeout_s=timeout_s)
-        self._gallery = gallery_pb2_grpc.GalleryServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+    @cached_property
+    def _gallery(self) -> Any:
+        return gallery_pb2_grpc.GalleryServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
 
     def create_collection(
         self,

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
-from compactface.client.channel import Tls
+from google.protobuf.message import Message
+
 from compactface.client.client import Client
+from compactface.client.errors import FieldViolation, RequestFailed
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 
 Kind = Literal["photo", "crop"]
@@ -16,6 +19,9 @@ _KINDS = {
     "photo": encoder_pb2.PICTURE_KIND_PHOTO,
     "crop": encoder_pb2.PICTURE_KIND_CROP,
 }
+
+
+_MAX_FRAME_ID_CHARACTERS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,25 @@ class EncoderClient(Client):
 
     _service_name = "encoder"
 
-    def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
-        super().__init__(target, tls=tls, timeout_s=timeout_s)
-        self._service = encoder_pb2_grpc.EncoderServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+    @cached_property
+    def _service(self) -> Any:
+        return encoder_pb2_grpc.EncoderServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+
+    def _info(self) -> encoder_pb2.GetEncoderInfoResponse:
+        return self.get_encoder_info()
+
+    def _refusal_by(self, limits: Any, request: Message, size: int) -> RequestFailed | None:
+        """As the service answers, for pictures; else as `Client`."""
+        path, picture = _picture(request)
+        if len(picture) <= limits.max_image_bytes:
+            return super()._refusal_by(limits, request, size)
+        message = f"picture is {len(picture)} bytes; at most {limits.max_image_bytes} are accepted"
+        return RequestFailed(
+            "INVALID_ARGUMENT",
+            "IMAGE_TOO_LARGE",
+            message,
+            field_violations=(FieldViolation(path, message),),
+        )
 
     def encode(
         self,
@@ -107,7 +129,14 @@ class EncoderClient(Client):
             )
             for frame in frames
         )
-        return self._stream(self._service.EncodeStream, requests, encoder_pb2.EncodeStreamResponse)
+        return self._stream_each(
+            self._service.EncodeStream,
+            requests,
+            encoder_pb2.EncodeStreamResponse,
+            stand_in=lambda frame: encoder_pb2.EncodeStreamRequest(
+                frame_id=frame.frame_id[:_MAX_FRAME_ID_CHARACTERS]
+            ),
+        )
 
     def get_encoder_info(self) -> encoder_pb2.GetEncoderInfoResponse:
         """Model, limits and the state of the uplink."""
@@ -116,3 +145,12 @@ class EncoderClient(Client):
             encoder_pb2.GetEncoderInfoRequest(),
             encoder_pb2.GetEncoderInfoResponse,
         )
+
+
+def _picture(request: Message) -> tuple[str, bytes]:
+    """Where a request holds a picture, and the picture; empty where it holds none."""
+    if isinstance(request, encoder_pb2.EncodeStreamRequest):
+        return "request.image", request.request.image
+    if isinstance(request, encoder_pb2.EncodeRequest):
+        return "image", request.image
+    return "", b""

@@ -9,6 +9,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from compactface.client.channel import Tls
+from compactface.client.request_ids import REQUEST_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,13 @@ class Peer:
         service: "encoder" or "recognizer".
         target: "host:port".
         tls: the certificates; None: plain text.
+        proxy: URL of the HTTP proxy in between; "": none.
     """
 
     service: str
     target: str
     tls: Tls | None
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         metadata: further facts for programs (ErrorInfo.metadata).
         retry_after_s: how long to wait before another try, in seconds; None: not said.
         peer: who was asked; None for an item of a batch or stream.
+        request_id: under which the service logged the call; "": of an item, or not known.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
         self.peer = peer
+        self.request_id = ""
 
     @classmethod
     def from_status(cls, status: status_pb2.Status) -> Self:
@@ -104,8 +109,28 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         assert isinstance(error, grpc.Call)  # as every error that a call raises
         status = rpc_status.from_call(error)
         if status is not None:
-            failure = cls.from_status(status)
-            failure.peer = peer
-            return failure
-        code = error.code().name
-        return cls(code, code, error.details() or "the service said no more", peer=peer)
+            failed = cls.from_status(status)
+            failed.peer = peer
+        else:
+            code = error.code().name
+            failed = cls(code, code, error.details() or "the service said no more", peer=peer)
+        metadata = dict(error.trailing_metadata() or ())
+        failed.request_id = str(metadata.get(REQUEST_ID, ""))
+        return failed
+
+    def to_status(self) -> status_pb2.Status:
+        """The message for an item of a batch or stream; `from_status` decodes it."""
+        status = status_pb2.Status(code=code_pb2.Code.Value(self.code), message=self.message)
+        status.details.add().Pack(
+            error_details_pb2.ErrorInfo(
+                reason=self.reason, domain="compactface", metadata=self.metadata
+            )
+        )
+        if self.field_violations:
+            bad_request = error_details_pb2.BadRequest()
+            for violation in self.field_violations:
+                bad_request.field_violations.add(
+                    field=violation.field, description=violation.description
+                )
+            status.details.add().Pack(bad_request)
+        return status

@@ -111,7 +111,12 @@ class GalleryClient(CollectionsClient):
                 answers. An exception in there ends the stream with the reason UNKNOWN.
         """
         requests = (gallery_pb2.BulkEnrollRequest(enroll=each) for each in enrollments)
-        return self._stream(self._gallery.BulkEnroll, requests, gallery_pb2.BulkEnrollResponse)
+        return self._stream_each(
+            self._gallery.BulkEnroll,
+            requests,
+            gallery_pb2.BulkEnrollResponse,
+            stand_in=lambda _: gallery_pb2.BulkEnrollRequest(),
+        )
 
     def get_subject(
         self, subject_id: str, *, collection: str = ""

@@ -1,11 +1,14 @@
 """Client of the recognizer: who compact maps show, and who is to be known."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
 from compactface.client.archive import ArchiveClient
-from compactface.client.channel import Tls
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 from compactface.v1.compact_map_pb2 import CompactMap
+
+_MAX_ID_CHARACTERS = 128
 
 Probe = CompactMap | str
 """What is being asked about: a compact map, or the id of a sighting of the collection."""
@@ -16,9 +19,12 @@ class RecognizerClient(ArchiveClient):
 
     _service_name = "recognizer"
 
-    def __init__(self, target: str, *, tls: Tls | None = None, timeout_s: float = 10.0) -> None:
-        super().__init__(target, tls=tls, timeout_s=timeout_s)
-        self._service = recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+    @cached_property
+    def _service(self) -> Any:
+        return recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+
+    def _info(self) -> recognizer_pb2.GetRecognizerInfoResponse:
+        return self.get_recognizer_info()
 
     def identify(
         self,
@@ -131,7 +137,14 @@ class RecognizerClient(ArchiveClient):
             recognizer_pb2.StreamMapsRequest(sighting_id=sighting_id, map=map_)
             for sighting_id, map_ in sightings
         )
-        return self._stream(self._service.StreamMaps, requests, recognizer_pb2.StreamMapsResponse)
+        return self._stream_each(
+            self._service.StreamMaps,
+            requests,
+            recognizer_pb2.StreamMapsResponse,
+            stand_in=lambda request: recognizer_pb2.StreamMapsRequest(
+                sighting_id=request.sighting_id[:_MAX_ID_CHARACTERS]
+            ),
+        )
 
     def embed(self, map_: CompactMap) -> recognizer_pb2.EmbedResponse:
         """The embedding of a map: 512 values, and the space they may be compared in."""

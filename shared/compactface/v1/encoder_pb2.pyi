@@ -102,7 +102,7 @@ class GetEncoderInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetEncoderInfoResponse(_message.Message):
-    __slots__ = ("version", "model_family", "model_version", "operating_point", "codec_id", "max_image_bytes", "max_image_pixels", "max_faces", "max_stream_in_flight", "uplink_enabled", "uplink_depth", "crop_height", "crop_width")
+    __slots__ = ("version", "model_family", "model_version", "operating_point", "codec_id", "max_image_bytes", "max_image_pixels", "max_faces", "max_stream_in_flight", "uplink_enabled", "uplink_depth", "crop_height", "crop_width", "max_message_bytes", "uplink_aside")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FAMILY_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,8 @@ class GetEncoderInfoResponse(_message.Message):
     UPLINK_DEPTH_FIELD_NUMBER: _ClassVar[int]
     CROP_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     CROP_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UPLINK_ASIDE_FIELD_NUMBER: _ClassVar[int]
     version: str
     model_family: str
     model_version: str
@@ -129,4 +131,6 @@ class GetEncoderInfoResponse(_message.Message):
     uplink_depth: int
     crop_height: int
     crop_width: int
-    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., operating_point: _Optional[str] = ..., codec_id: _Optional[str] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_faces: _Optional[int] = ..., max_stream_in_flight: _Optional[int] = ..., uplink_enabled: _Optional[bool] = ..., uplink_depth: _Optional[int] = ..., crop_height: _Optional[int] = ..., crop_width: _Optional[int] = ...) -> None: ...
+    max_message_bytes: int
+    uplink_aside: int
+    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., operating_point: _Optional[str] = ..., codec_id: _Optional[str] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_faces: _Optional[int] = ..., max_stream_in_flight: _Optional[int] = ..., uplink_enabled: _Optional[bool] = ..., uplink_depth: _Optional[int] = ..., crop_height: _Optional[int] = ..., crop_width: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., uplink_aside: _Optional[int] = ...) -> None: ...

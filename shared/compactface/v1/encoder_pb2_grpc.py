@@ -31,7 +31,8 @@ class EncoderServiceStub:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo says when to come back) and
-    UNAVAILABLE (starting or shutting down).
+    UNAVAILABLE (starting or shutting down). A request above `max_message_bytes` of GetEncoderInfo
+    ends its call with RESOURCE_EXHAUSTED without details.
     """
 
     def __init__(self, channel):
@@ -63,7 +64,8 @@ class EncoderServiceServicer:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo says when to come back) and
-    UNAVAILABLE (starting or shutting down).
+    UNAVAILABLE (starting or shutting down). A request above `max_message_bytes` of GetEncoderInfo
+    ends its call with RESOURCE_EXHAUSTED without details.
     """
 
     def Encode(self, request, context):
@@ -86,7 +88,8 @@ class EncoderServiceServicer:
         picture gets its own `error` and does not end the stream. The server reads no further while
         `max_stream_in_flight` pictures wait.
 
-        Errors: as Encode, per response; the stream itself ends only for those of every call.
+        Errors: as Encode, per response; the stream itself ends only for those of every call, and for
+        a request above `max_message_bytes`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +136,8 @@ class EncoderService:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo says when to come back) and
-    UNAVAILABLE (starting or shutting down).
+    UNAVAILABLE (starting or shutting down). A request above `max_message_bytes` of GetEncoderInfo
+    ends its call with RESOURCE_EXHAUSTED without details.
     """
 
     @staticmethod

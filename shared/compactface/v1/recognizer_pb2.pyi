@@ -194,12 +194,14 @@ class VerifyResponse(_message.Message):
     def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ...) -> None: ...
 
 class StreamMapsRequest(_message.Message):
-    __slots__ = ("sighting_id", "map")
+    __slots__ = ("sighting_id", "map", "request_id")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     map: _compact_map_pb2.CompactMap
-    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StreamMapsResponse(_message.Message):
     __slots__ = ("sighting_id", "outcome", "error")
@@ -274,7 +276,7 @@ class GetRecognizerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetRecognizerInfoResponse(_message.Message):
-    __slots__ = ("version", "model_family", "model_version", "embedding_space", "codecs", "max_batch", "max_subjects", "max_map_bytes", "min_quality", "device", "max_batch_wait")
+    __slots__ = ("version", "model_family", "model_version", "embedding_space", "codecs", "max_batch", "max_subjects", "max_map_bytes", "min_quality", "device", "max_batch_wait", "max_message_bytes", "max_faces_per_subject")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FAMILY_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -286,6 +288,8 @@ class GetRecognizerInfoResponse(_message.Message):
     MIN_QUALITY_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_WAIT_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_FACES_PER_SUBJECT_FIELD_NUMBER: _ClassVar[int]
     version: str
     model_family: str
     model_version: str
@@ -297,7 +301,9 @@ class GetRecognizerInfoResponse(_message.Message):
     min_quality: float
     device: str
     max_batch_wait: _duration_pb2.Duration
-    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., embedding_space: _Optional[str] = ..., codecs: _Optional[_Iterable[_Union[Codec, _Mapping]]] = ..., max_batch: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_map_bytes: _Optional[int] = ..., min_quality: _Optional[float] = ..., device: _Optional[str] = ..., max_batch_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    max_message_bytes: int
+    max_faces_per_subject: int
+    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., embedding_space: _Optional[str] = ..., codecs: _Optional[_Iterable[_Union[Codec, _Mapping]]] = ..., max_batch: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_map_bytes: _Optional[int] = ..., min_quality: _Optional[float] = ..., device: _Optional[str] = ..., max_batch_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_message_bytes: _Optional[int] = ..., max_faces_per_subject: _Optional[int] = ...) -> None: ...
 
 class Codec(_message.Message):
     __slots__ = ("codec_id", "operating_point", "channels", "levels", "layout", "spared")

@@ -31,7 +31,9 @@ class RecognizerServiceStub:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo says
-    when to come back) and UNAVAILABLE (starting or shutting down). Wherever a map is taken:
+    when to come back) and UNAVAILABLE (starting or shutting down). A request above
+    `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
+    Wherever a map is taken:
     - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
@@ -95,7 +97,9 @@ class RecognizerServiceServicer:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo says
-    when to come back) and UNAVAILABLE (starting or shutting down). Wherever a map is taken:
+    when to come back) and UNAVAILABLE (starting or shutting down). A request above
+    `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
+    Wherever a map is taken:
     - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
@@ -251,7 +255,9 @@ class RecognizerService:
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
     RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo says
-    when to come back) and UNAVAILABLE (starting or shutting down). Wherever a map is taken:
+    when to come back) and UNAVAILABLE (starting or shutting down). A request above
+    `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
+    Wherever a map is taken:
     - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
     outside [0, 1].
     - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata

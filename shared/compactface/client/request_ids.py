@@ -1,0 +1,53 @@
+"""Request ids: under which name the services log a call."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+REQUEST_ID = "x-request-id"
+"""Metadata key, in requests and in the trailing metadata of answers."""
+
+_ACCEPTED = re.compile(r"[!-~]{1,128}")
+_current: ContextVar[str] = ContextVar("compactface_request_id")
+
+
+def accepted(value: str) -> bool:
+    """Whether the services take it as an id: 1 to 128 printable ASCII characters, no spaces."""
+    return _ACCEPTED.fullmatch(value) is not None
+
+
+@contextmanager
+def request_id(value: str) -> Iterator[None]:
+    """Let both services log all calls in the block under one id.
+
+    ::
+
+        with request_id("door-7/42"):
+            face = encoder.encode(photo).faces[0]
+            answer = recognizer.identify(face.map)
+
+    Elsewhere each call has an id of its own, which `RequestFailed.request_id` tells.
+
+    Args:
+        value: 1 to 128 printable ASCII characters without spaces.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not accepted(value):
+        raise ValueError(
+            f"request id is {value!r:.200}; it must be 1 to 128 printable ASCII characters "
+            "without spaces"
+        )
+    token = _current.set(value)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def call_metadata() -> tuple[tuple[str, str], ...]:
+    """What a call that begins now sends along."""
+    return ((REQUEST_ID, _current.get(None) or uuid.uuid4().hex),)
