@@ -59,8 +59,9 @@ def cache(
     cache: Cache = _CACHE,
 ) -> None:
     """Decode the faces once, align those that are not 112x112, and ask the teacher once."""
-    from shared.training.faces import cache_faces
-    from shared.training.teacher import Teacher, TeacherFile, cache_teacher
+    from shared.training.face_cache import cache_faces
+    from shared.training.teacher import Teacher, cache_teacher
+    from shared.training.teacher_file import TeacherFile
 
     network = Teacher(*map(TeacherFile.parse, teacher), threads=_CORES)
     left_out = cache_faces(source, cache)
@@ -77,7 +78,8 @@ def views(
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 11,
 ) -> None:
     """Mix training faces in pairs and ask the teacher about every mixture."""
-    from shared.training.teacher import Teacher, TeacherFile
+    from shared.training.teacher import Teacher
+    from shared.training.teacher_file import TeacherFile
     from shared.training.views import cache_views
 
     network = Teacher(*map(TeacherFile.parse, teacher), threads=_CORES)
@@ -240,7 +242,7 @@ def ablation(
     from shared.training.ablation import AblationRecipe, run_ablation
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
-    from shared.training.teacher import TeacherFile
+    from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
     told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
@@ -271,7 +273,7 @@ def _train_codec(
     from shared.training.codec_recipe import CodecRecipe
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
-    from shared.training.teacher import TeacherFile
+    from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
     told = read_recipe(CodecRecipe, recipe, **_changes(samples))

@@ -37,7 +37,7 @@ from shared.training.rate import entropy_bytes
 from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
 from shared.training.student import Student, load_student
-from shared.training.teacher import TeacherFile
+from shared.training.teacher_file import TeacherFile
 from shared.training.teacher_module import TeacherModule
 from shared.training.views import Views
 

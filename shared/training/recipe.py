@@ -25,6 +25,8 @@ class Schedule(Recipe):
 
     Attributes:
         samples: faces seen in all.
+        minutes: of training, all sittings together, after which it ends even if fewer faces were
+            seen; the learning rate has then fallen. None for as long as it takes.
         batch: faces a step, over all processes.
         optimizer: `muon` moves the filters of convolutions, and AdamW the rest.
         peak_rate: learning rate after warm-up.
@@ -44,6 +46,7 @@ class Schedule(Recipe):
     """
 
     samples: PositiveInt
+    minutes: PositiveFloat | None = None
     batch: PositiveInt
     optimizer: Literal["muon", "adamw", "sgd"]
     peak_rate: PositiveFloat
