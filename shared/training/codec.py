@@ -260,12 +260,11 @@ def train_codec(
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
     student = load_student(extractor)
-    asked = bool(recipe.teacher_weight or recipe.feature_weight)
-    if asked and not teachers:
+    if recipe.asks_teacher and not teachers:
         raise InvalidTraining(
             "NO_TEACHER", "the recipe asks about reconstructions; name the file by --teacher"
         )
-    judges = [TeacherModule(teacher) for teacher in teachers] if asked else []
+    judges = [TeacherModule(teacher) for teacher in teachers] if recipe.asks_teacher else []
     network = CodecTraining(recipe, student, judges)
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:

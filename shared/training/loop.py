@@ -1,6 +1,7 @@
 """The loop that every training stage runs in: resumable, seeded, on one process or many."""
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -108,7 +109,7 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
         state = {"network": network, "average": average, "optimizers": optimizers}
         began = time.monotonic()
         step, before = restore_checkpoint(folder, **state)
-        minutes = before
+        minutes = saved = before
         if schedule.compile:
             for part in stage.heavy():
                 part.compile()
@@ -132,8 +133,10 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
                 step += 1
                 minutes = of_the_first(before + (time.monotonic() - began) / 60, process)
                 report.add(step, losses, rate=rate)
-                if process.rank == 0 and step % schedule.save_every == 0:
+                waited = minutes - saved >= (schedule.save_minutes or math.inf)
+                if process.rank == 0 and (waited or step % schedule.save_every == 0):
                     save_checkpoint(folder, step=step, minutes=minutes, **state)
+                    saved = minutes
         if process.rank == 0:
             save_checkpoint(folder, step=step, minutes=minutes, **state)
     if share_done(step, minutes, schedule) < 1:

@@ -42,6 +42,7 @@ class Schedule(Recipe):
         bf16: run the networks in bfloat16, where weights stay float32.
         compile: compile the networks (a minute at the start, a quarter faster after).
         save_every: steps between checkpoints.
+        save_minutes: minutes between checkpoints, if those steps take longer; None for any.
         seed: of shuffling, augmentation and initial weights.
     """
 
@@ -61,6 +62,7 @@ class Schedule(Recipe):
     bf16: bool
     compile: bool
     save_every: PositiveInt
+    save_minutes: PositiveFloat | None = None
     seed: int
 
     @property

@@ -13,7 +13,7 @@ from shared.errors import InvalidTraining
 from shared.training.recipe import Recipe
 
 RECIPE_FILE, CHECKPOINT_FILE, LOG_FOLDER = "recipe.json", "last.pt", "tensorboard"
-_MAY_CHANGE = ("samples", "minutes", "save_every")
+_MAY_CHANGE = ("samples", "minutes", "save_every", "save_minutes")
 
 
 class Average:
@@ -42,8 +42,16 @@ def begin(folder: Path, recipe: Recipe, shape: dict[str, Any]) -> None:
     Raises:
         InvalidTraining: the run was begun with another recipe. Only its length may change.
     """
+    write_told(folder, {"recipe": recipe.model_dump(mode="json"), "shape": shape})
+
+
+def write_told(folder: Path, now: dict[str, Any]) -> None:
+    """Write down what `read_run` is to find, or check that it is the same run.
+
+    Raises:
+        InvalidTraining: as `begin`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    now = {"recipe": recipe.model_dump(mode="json"), "shape": shape}
     path = folder / RECIPE_FILE
     if path.exists() and (folder / CHECKPOINT_FILE).exists():
         was = json.loads(path.read_text())
@@ -148,7 +156,7 @@ def write_run(folder: Path, told: dict[str, Any], weights: Mapping[str, Tensor])
 
 
 def put_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write it whole, and rename it into place."""
+    """Write a checkpoint whole, and rename it into place."""
     partial = folder / f"{CHECKPOINT_FILE}.partial"
     torch.save(state, partial)
     partial.replace(folder / CHECKPOINT_FILE)
