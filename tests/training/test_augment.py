@@ -1,14 +1,19 @@
 """What happens to training faces before a network sees them."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from shared.training.faces import to_bytes
+from shared.training.faces import load_faces, to_bytes
 from shared.training.jpeg import jpeg
+from shared.training.lessons import Lessons
+from shared.training.processes import Process
+from shared.training.split import split_faces
+from shared.training.views import load_views
 from tests.training.invented import PHOTOGRAPH
 
 
@@ -34,3 +39,18 @@ def test_each_picture_of_a_batch_has_its_own_quality() -> None:
     poor, good = (jpeg(batch, torch.tensor([10, 100])) - batch).square().mean((1, 2, 3))
 
     assert poor > 4 * good
+
+
+def test_a_batch_is_made_on_the_device(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On torch's device of shapes without numbers: whatever the host had made would not fit."""
+    device = torch.device("meta")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**12, 10**12))
+    faces = load_faces(cache)
+    lessons = Lessons(faces, load_views(cache), split_faces(faces), mixed=0.5)
+
+    batch = lessons.load(next(lessons.batches(16, seed=0, start=0)), Process(0, 1, device))
+
+    assert {name: part.device for name, part in batch.items()} == dict.fromkeys(
+        ("crops", "target", "label"), device
+    )
+    assert batch["crops"].shape == (16, 3, 112, 96)
