@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument(
         "--optimizers",
         action="store_true",
-        help="pieces of everything, six times and more as large: to go on as if never moved",
+        help="pieces of everything, six to eight times as large: to go on as if never moved",
     )
     given = parser.parse_args()
     given.pieces.mkdir(parents=True, exist_ok=True)

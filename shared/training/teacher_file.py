@@ -1,4 +1,4 @@
-"""Which networks teach, and what each is given: pixels, shifted and scaled as it was trained with."""
+"""Which networks teach, and how each wants its pixels shifted and scaled."""
 
 from dataclasses import dataclass
 from pathlib import Path
