@@ -10,15 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.errors import InvalidTraining
+
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train a model: cache, views, extractor, codec, classifier, joint, average, publish.",
+    help="Train a model: cache, views, extractor, codec, classifier, joint, average, publish; "
+    "elsewhere: bundle, unbundle.",
 )
 
 Cache = Annotated[Path, typer.Option(help="Folder that `train cache` has filled.")]
 Out = Annotated[Path, typer.Option(help="Run folder: recipe, checkpoint, TensorBoard log.")]
 Profile = Annotated[
-    str, typer.Option(help="Which built-in recipes: default, paper, paper-cpu or smoke.")
+    str,
+    typer.Option(help="Which built-in recipes: default, accelerator, paper, paper-cpu or smoke."),
 ]
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="A TOML file of your own in place of the profile's.")
@@ -59,8 +63,9 @@ def cache(
     cache: Cache = _CACHE,
 ) -> None:
     """Decode the faces once, align those that are not 112x112, and ask the teacher once."""
-    from shared.training.faces import cache_faces
-    from shared.training.teacher import Teacher, TeacherFile, cache_teacher
+    from shared.training.face_cache import cache_faces
+    from shared.training.teacher import Teacher, cache_teacher
+    from shared.training.teacher_file import TeacherFile
 
     network = Teacher(*map(TeacherFile.parse, teacher), threads=_CORES)
     left_out = cache_faces(source, cache)
@@ -77,7 +82,8 @@ def views(
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 11,
 ) -> None:
     """Mix training faces in pairs and ask the teacher about every mixture."""
-    from shared.training.teacher import Teacher, TeacherFile
+    from shared.training.teacher import Teacher
+    from shared.training.teacher_file import TeacherFile
     from shared.training.views import cache_views
 
     network = Teacher(*map(TeacherFile.parse, teacher), threads=_CORES)
@@ -229,6 +235,77 @@ def publish(
 
 
 @app.command()
+def bundle(
+    out: Annotated[Path, typer.Argument(help="Folder of the files to carry, empty or missing.")],
+    stages: Annotated[
+        list[str], typer.Option("--stage", help="What is trained there, in this order.")
+    ] = ["extractor", "codec", "joint"],  # noqa: B006 - Typer's way
+    cache: Cache = _CACHE,
+    teacher: Judges = [],  # noqa: B006 - Typer's way
+    runs: Annotated[
+        list[Path],
+        typer.Option("--run", help="Run folder that a stage goes on from or builds upon."),
+    ] = [],  # noqa: B006 - Typer's way
+    profile: Profile = "accelerator",
+    recipes: Annotated[
+        Path | None, typer.Option(help="Folder of your own recipes, STAGE.toml each.")
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Python there, e.g. 3.12, to take along the packages that training needs "
+            "besides torch and numpy (Linux, x86-64); default: it has them.",
+        ),
+    ] = None,
+    megabytes: Annotated[float, typer.Option(min=0.1, max=60, help="Largest file.")] = 60,
+    smoke: Smoke = False,
+) -> None:
+    """Pack faces, recipes and code for a machine without network; there: python3 train.py."""
+    from shared.training.bundle import make_bundle, stage_recipes
+    from shared.training.faces import load_faces
+    from shared.training.teacher_file import TeacherFile
+    from shared.training.views import NO_VIEWS, VIEWS_FILE, load_views
+
+    told = stage_recipes("smoke" if smoke else profile, stages)
+    if recipes is not None:
+        told = {stage: recipes / f"{stage}.toml" for stage in told}
+    made = make_bundle(
+        out,
+        faces=load_faces(cache),
+        views=load_views(cache) if (cache / VIEWS_FILE).exists() else NO_VIEWS,
+        recipes=told,
+        teachers=[TeacherFile.parse(text) for text in teacher],
+        runs=runs,
+        python=python,
+        part_bytes=int(megabytes * 1e6),
+    )
+    for name, size in made.sizes.items():
+        typer.echo(f"{name:16} {size / 1e6:8.1f} MB")
+    typer.echo(f"{made.faces} faces and {made.views} views in {len(made.files)} files in {out}")
+
+
+@app.command()
+def unbundle(
+    pieces: Annotated[Path, typer.Argument(exists=True, help="Folder of pieces from there.")],
+    out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("build/elsewhere"),
+) -> None:
+    """Put the pieces of checkpoints together into run folders, the newest whole ones."""
+    from shared.training.pieces import take_pieces
+
+    taken, incomplete = take_pieces(pieces, out)
+    for checkpoint in incomplete:
+        missing = ", ".join(checkpoint.missing)
+        typer.echo(f"{checkpoint.run}: step {checkpoint.step} lacks {missing}", err=True)
+    for checkpoint in taken:
+        typer.echo(
+            f"{out / checkpoint.run}: step {checkpoint.step}, {checkpoint.minutes:.1f} minutes"
+        )
+    if not taken:
+        raise InvalidTraining("NO_PIECES", f"{pieces} holds no whole checkpoint")
+
+
+@app.command()
 def ablation(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
@@ -243,7 +320,7 @@ def ablation(
     from shared.training.ablation import AblationRecipe, run_ablation
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
-    from shared.training.teacher import TeacherFile
+    from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
     told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
@@ -274,7 +351,7 @@ def _train_codec(
     from shared.training.codec_recipe import CodecRecipe
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
-    from shared.training.teacher import TeacherFile
+    from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
     told = read_recipe(CodecRecipe, recipe, **_changes(samples))

@@ -26,7 +26,7 @@ from shared.training.publish import store
 from shared.training.recipe import Recipe
 from shared.training.split import split_faces
 from shared.training.student import load_student
-from shared.training.teacher import TeacherFile
+from shared.training.teacher_file import TeacherFile
 from shared.training.views import Views
 
 RESULTS_FILE, TABLE_FILE = "ablation.json", "ablation.md"

@@ -1,16 +1,14 @@
 """What happens to a face between a person and a camera, on whole batches of tensors."""
 
-import io
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from shared.training.faces import MARGIN, to_bytes
+from shared.training.faces import MARGIN
+from shared.training.jpeg import jpeg
 
 CROP_HEIGHT, CROP_WIDTH = 112, 96
 # Of the cylinder that stands for a head, in half widths of a 112x112 face; and how far eyes and
@@ -94,8 +92,8 @@ def _uniform(like: Tensor, low: float, high: float) -> Tensor:
 
 
 def _some(crops: Tensor, share: float) -> Tensor:
-    """Rows of a random share of the batch."""
-    return (torch.rand(len(crops), device=crops.device) < share).nonzero().flatten()
+    """Rows of a random share of the batch; drawn by the host, which need not wait for a device."""
+    return (torch.rand(len(crops)) < share).nonzero().flatten().to(crops.device)
 
 
 def _light(crops: Tensor) -> Tensor:
@@ -132,17 +130,8 @@ def _compression(crops: Tensor, *, share: float = 0.15) -> Tensor:
     chosen = _some(crops, share)
     if len(chosen) == 0:
         return crops
-    qualities = torch.randint(15, 61, (len(chosen),)).tolist()
-    images = to_bytes(crops[chosen])
-    decoded = np.stack([_jpeg(*pair) for pair in zip(images, qualities, strict=True)])
-    back = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops) / 127.5 - 1
-    return crops.index_copy(0, chosen, back)
-
-
-def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    quality = torch.randint(15, 61, (len(chosen),), device=crops.device)
+    return crops.index_copy(0, chosen, jpeg(crops[chosen], quality))
 
 
 def _occlusion(crops: Tensor, *, share: float = 0.15) -> Tensor:

@@ -37,7 +37,7 @@ from shared.training.rate import entropy_bytes
 from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
 from shared.training.student import Student, load_student
-from shared.training.teacher import TeacherFile
+from shared.training.teacher_file import TeacherFile
 from shared.training.teacher_module import TeacherModule
 from shared.training.views import Views
 
@@ -260,12 +260,11 @@ def train_codec(
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
     student = load_student(extractor)
-    asked = bool(recipe.teacher_weight or recipe.feature_weight)
-    if asked and not teachers:
+    if recipe.asks_teacher and not teachers:
         raise InvalidTraining(
             "NO_TEACHER", "the recipe asks about reconstructions; name the file by --teacher"
         )
-    judges = [TeacherModule(teacher) for teacher in teachers] if asked else []
+    judges = [TeacherModule(teacher) for teacher in teachers] if recipe.asks_teacher else []
     network = CodecTraining(recipe, student, judges)
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:

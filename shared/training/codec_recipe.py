@@ -108,6 +108,11 @@ class CodecRecipe(Recipe):
     feature_weight: NonNegativeFloat = 0.0
     schedule: Schedule
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a teacher is asked about reconstructions."""
+        return bool(self.teacher_weight or self.feature_weight)
+
     @model_validator(mode="after")
     def _spares_only_what_recnet_can_do_without(self) -> "CodecRecipe":
         if self.networks.face_width is None and any(p.spared for p in self.points.values()):

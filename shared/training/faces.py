@@ -1,26 +1,16 @@
-"""Training faces: read once from folders or zip archives, kept as one array on disk."""
+"""Training faces, kept as one array on disk: what `shared.training.face_cache` has written."""
 
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.progress import track
 from torch import Tensor
-
-from shared.errors import InvalidImage, InvalidTraining
-from shared.face.align import align
-from shared.face.detect import Detector, MtcnnDetector
-from shared.face.mtcnn import Cascade
-from shared.face.picture import PictureLimits, decode_picture, require_photo_size
-from shared.face.pose import yaw_degrees
 
 SIZE = 112
 MARGIN = 8
@@ -28,7 +18,6 @@ MARGIN = 8
 UNLABELLED = "unlabelled"
 PIXELS_FILE, NAMES_FILE, TEACHER_FILE = "faces.npy", "names.json", "teacher.npy"
 YAW_FILE = "yaw.npy"
-_BATCH = 256
 # Degrees of yaw beyond each of which a face is shown once more.
 _RARER_BEYOND = (20, 27, 33, 40)
 IMAGE_SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
@@ -72,71 +61,6 @@ def image_files(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
     return sorted(pictures, key=lambda entry: entry[0])
 
 
-def cache_faces(source: Path, cache: Path) -> list[str]:
-    """Decode every face below `source` into `cache/faces.npy` and `cache/names.json`.
-
-    Pictures of 112x112 are taken as aligned; in any other the largest face is found and aligned.
-
-    Args:
-        source: a folder of zip archives, or of one folder per identity.
-        cache: created if missing.
-
-    Returns:
-        Names of the pictures that were left out, since they cannot be read or show no face.
-
-    Raises:
-        InvalidTraining: no picture below `source` shows a face.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    detector = MtcnnDetector()
-    names, left_out = [], []
-    with tempfile.TemporaryFile(dir=cache) as raw:
-        for name, read in track(image_files(source), description="faces"):
-            face = _aligned(read(), detector)
-            if face is None:
-                left_out.append(name)
-            else:
-                names.append(name)
-                raw.write(face.tobytes())
-        if not names:
-            raise InvalidTraining("NO_FACES", f"no picture below {source} shows a face")
-        raw.seek(0)
-        _write_pixels(raw, cache / PIXELS_FILE, count=len(names))
-    (cache / NAMES_FILE).write_text(json.dumps(names))
-    (cache / YAW_FILE).unlink(missing_ok=True)  # that of faces before
-    return left_out
-
-
-def cache_yaw(cache: Path) -> None:
-    """Estimate how far every cached face is turned, into `cache/yaw.npy`."""
-    faces = np.load(cache / PIXELS_FILE, mmap_mode="r")
-    cascade = Cascade(thresholds=(0, 0, 0), threads=1)
-    batches = [faces[start : start + _BATCH] for start in range(0, len(faces), _BATCH)]
-    yaw = [yaw_degrees(cascade.locate(batch)) for batch in track(batches, description="yaw")]
-    np.save(cache / YAW_FILE, np.concatenate(yaw))
-
-
-def _aligned(data: bytes, detector: Detector) -> npt.NDArray[np.uint8] | None:
-    try:
-        picture = decode_picture(data, PictureLimits())
-        if picture.shape[:2] == (SIZE, SIZE):
-            return picture
-        require_photo_size(picture)
-    except InvalidImage:
-        return None
-    found = detector.detect(picture)
-    return align(picture, found[0].landmarks, margin=MARGIN) if found else None
-
-
-def _write_pixels(raw: BinaryIO, path: Path, *, count: int) -> None:
-    """The array file of so many faces, of which only one at a time is in memory."""
-    shape = (count, SIZE, SIZE, 3)
-    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-    for row in pixels:
-        row[:] = np.frombuffer(raw.read(row.size), np.uint8).reshape(row.shape)
-    pixels.flush()
-
-
 def load_faces(cache: Path) -> Faces:
     """Read what `cache_faces` and `cache_teacher` have written, 38 kB of memory a face.
 
@@ -144,6 +68,9 @@ def load_faces(cache: Path) -> Faces:
     press on turns each of their reads into a seek. Yaw is estimated where an older cache lacks it.
     """
     if not (cache / YAW_FILE).exists():
+        # Only here, since training itself does without a detector.
+        from shared.training.face_cache import cache_yaw  # noqa: PLC0415
+
         cache_yaw(cache)
     return Faces(
         names=json.loads((cache / NAMES_FILE).read_text()),
@@ -164,10 +91,15 @@ def by_pose(rows: npt.NDArray[np.int64], yaw: npt.NDArray[np.float32]) -> npt.ND
     return np.repeat(rows, times)
 
 
-def to_tensor(pixels: npt.NDArray[np.uint8], mirrored: Tensor) -> Tensor:
+def to_tensor(pixels: Tensor, mirrored: Tensor) -> Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1], rows of `mirrored` flipped."""
-    batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    batch = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
     return torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+
+
+def rows_of(array: Tensor, rows: npt.NDArray[np.integer], device: torch.device) -> Tensor:
+    """Some rows of an array, on `device`, wherever the array lies."""
+    return array[torch.from_numpy(rows.astype(np.int64)).to(array.device)].to(device)
 
 
 def to_bytes(batch: Tensor) -> npt.NDArray[np.uint8]:

@@ -49,7 +49,9 @@ def fit_heads(student: Student, faces: Faces, split: Split, *, seed: int) -> Non
 def _embeddings(student: Student, faces: Faces, rows: npt.NDArray[np.int64]) -> Iterator[Tensor]:
     for start in range(0, len(rows), _BATCH):
         pixels = faces.pixels[rows[start : start + _BATCH]]
-        crops = cut_crops(to_tensor(pixels, torch.zeros(len(pixels), dtype=torch.bool)))
+        crops = cut_crops(
+            to_tensor(torch.from_numpy(pixels), torch.zeros(len(pixels), dtype=torch.bool))
+        )
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = student.extractor(crops)
         yield functional.normalize(embeddings.float())

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from shared.training.augment import cut_crops, degrade, place, random_placement
-from shared.training.faces import Faces, by_pose, to_tensor
+from shared.training.faces import Faces, by_pose, rows_of, to_tensor
 from shared.training.loop import shuffled
 from shared.training.processes import Process
 from shared.training.split import NOBODY, Split
 from shared.training.views import Views, render
 
 Rows = npt.NDArray[np.int64]
+
+_MOST_OF_FREE = 0.5
+"""Share of a device's free memory that the pixels of all faces may take."""
 
 Kind = Literal["all", "labelled"]
 """`all`: every face, as a poor camera may see it. `labelled`: faces of known identity, clean and
@@ -37,7 +40,7 @@ class Lessons:
             mixed: share of a batch that is mixtures.
             kind: of the photographs.
         """
-        self._faces, self._views, self._split = faces, views, split
+        self._views = views
         self._mixed = mixed
         self._clean = kind == "labelled"
         known = split.labels[split.train] != NOBODY
@@ -48,7 +51,10 @@ class Lessons:
         # One answer for a face and its mirror image: the sum of the two is the better one, and
         # the student need not look twice.
         both = faces.teacher.sum(1)
-        self._targets = both / np.linalg.norm(both, axis=1, keepdims=True)
+        self._targets = torch.from_numpy(both / np.linalg.norm(both, axis=1, keepdims=True))
+        self._labels = torch.from_numpy(split.labels)
+        self._pixels = torch.from_numpy(faces.pixels)
+        self._answers = torch.from_numpy(views.teacher)
 
     def batches(self, size: int, *, seed: int, start: int) -> Iterator[tuple[Rows, Rows]]:
         """Rows of photographs and rows of views; see `loop.Data`."""
@@ -65,22 +71,41 @@ class Lessons:
 
         In random order, and mixtures are labelled as nobody.
         """
+        device = process.device
+        self._settle(device)
         plain, mixed = (rows[process.rank :: process.count] for rows in batch)
-        photographs = to_tensor(self._faces.pixels[plain], torch.rand(len(plain)) < 0.5)
+        mirrored = torch.rand(len(plain), device=device) < 0.5
+        photographs = to_tensor(rows_of(self._pixels, plain, device), mirrored)
         if not self._clean:
-            placement = random_placement(len(plain), device=photographs.device)
+            placement = random_placement(len(plain), device=device)
             photographs = place(photographs, placement)
-        crops, targets, labels = [photographs], [self._targets[plain]], [self._split.labels[plain]]
+        crops = [photographs]
+        targets = [rows_of(self._targets, plain, device)]
+        labels = [rows_of(self._labels, plain, device)]
         if len(mixed):
-            crops.append(render(self._views, mixed, self._faces.pixels))
-            targets.append(self._views.teacher[mixed])
-            labels.append(np.full(len(mixed), NOBODY))
-        order = torch.randperm(len(plain) + len(mixed))
-        seen = cut_crops(torch.cat(crops))[order].to(process.device)
+            crops.append(render(self._views, mixed, self._pixels, device=device))
+            targets.append(rows_of(self._answers, mixed, device))
+            labels.append(torch.full((len(mixed),), NOBODY, device=device))
+        order = torch.randperm(len(plain) + len(mixed), device=device)
+        seen = cut_crops(torch.cat(crops))[order]
         if not self._clean:
             seen = degrade(seen)
         return {
             "crops": seen.contiguous(memory_format=torch.channels_last),
-            "target": torch.from_numpy(np.concatenate(targets))[order].to(process.device),
-            "label": torch.from_numpy(np.concatenate(labels))[order].to(process.device),
+            "target": torch.cat(targets)[order],
+            "label": torch.cat(labels)[order],
         }
+
+    def _settle(self, device: torch.device) -> None:
+        """Have everything lie on the device, once; pixels only where they leave it room to train.
+
+        A batch then costs the host no more than the numbers of its rows.
+        """
+        if device == self._targets.device:
+            return
+        self._targets, self._labels, self._answers = (
+            told.to(device) for told in (self._targets, self._labels, self._answers)
+        )
+        free, _ = torch.cuda.mem_get_info(device)
+        if self._pixels.nbytes < _MOST_OF_FREE * free:
+            self._pixels = self._pixels.to(device)

@@ -1,6 +1,7 @@
 """The loop that every training stage runs in: resumable, seeded, on one process or many."""
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -14,11 +15,21 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.tensorboard import SummaryWriter
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError:  # where a bundle trains, the log has to do
+    SummaryWriter = None  # type: ignore[assignment, misc]
 
 from shared.errors import TrainingStopped
-from shared.training.optimizers import Group, learning_rate, make_optimizers, set_rates
-from shared.training.processes import Process, joined
+from shared.training.optimizers import (
+    Group,
+    learning_rate,
+    make_optimizers,
+    set_rates,
+    share_done,
+)
+from shared.training.processes import Process, joined, of_the_first
 from shared.training.recipe import Schedule
 from shared.training.run_folder import (
     LOG_FOLDER,
@@ -85,7 +96,8 @@ def shuffled(rows: np.ndarray, *, size: int, seed: int, start: int) -> Iterator[
 def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
     """Train until `schedule.samples` faces are seen, going on from the folder's checkpoint.
 
-    Started again after it was stopped, it ends where it would have ended, to rounding.
+    Started again after it was stopped, it ends where it would have ended, to rounding; but for a
+    schedule of minutes, which counts those of all sittings, up to their last checkpoints.
 
     Raises:
         TrainingStopped: SIGTERM or Ctrl-C came; a checkpoint was written.
@@ -95,16 +107,19 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
         optimizers = make_optimizers(stage.groups(), schedule)
         average = Average(network, decay=schedule.average)
         state = {"network": network, "average": average, "optimizers": optimizers}
-        step = restore_checkpoint(folder, **state)
+        began = time.monotonic()
+        step, before = restore_checkpoint(folder, **state)
+        minutes = saved = before
         if schedule.compile:
             for part in stage.heavy():
                 part.compile()
         called = DistributedDataParallel(network) if process.count > 1 else network
         batches = stage.lessons.batches(schedule.batch, seed=schedule.seed, start=step)
         with _Report(folder, schedule, process, start=step) as report:
-            while step < schedule.steps and not stop.is_set():
+            while share_done(step, minutes, schedule) < 1 and not stop.is_set():
                 torch.manual_seed((schedule.seed * 1_000_003 + step) * 1_009 + process.rank)
-                set_rates(optimizers, learning_rate(step, schedule))
+                rate = learning_rate(step, minutes, schedule)
+                set_rates(optimizers, rate)
                 batch = stage.lessons.load(next(batches), process)
                 with torch.autocast(process.device.type, torch.bfloat16, enabled=schedule.bf16):
                     losses: Losses = called(batch)
@@ -116,12 +131,15 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
                     optimizer.step()
                 average.update(network, step)
                 step += 1
-                report.add(step, losses)
-                if process.rank == 0 and step % schedule.save_every == 0:
-                    save_checkpoint(folder, step=step, **state)
+                minutes = of_the_first(before + (time.monotonic() - began) / 60, process)
+                report.add(step, losses, rate=rate)
+                waited = minutes - saved >= (schedule.save_minutes or math.inf)
+                if process.rank == 0 and (waited or step % schedule.save_every == 0):
+                    save_checkpoint(folder, step=step, minutes=minutes, **state)
+                    saved = minutes
         if process.rank == 0:
-            save_checkpoint(folder, step=step, **state)
-    if step < schedule.steps:
+            save_checkpoint(folder, step=step, minutes=minutes, **state)
+    if share_done(step, minutes, schedule) < 1:
         # Nobody should take this for a finished run and publish or judge it.
         raise TrainingStopped(step, schedule.steps)
 
@@ -160,7 +178,9 @@ class _Report:
         )
         self._task = self._bar.add_task("", total=schedule.steps, completed=start, losses="")
         self._writer = (
-            SummaryWriter(str(folder / LOG_FOLDER), purge_step=start) if self._first else None
+            SummaryWriter(str(folder / LOG_FOLDER), purge_step=start)
+            if self._first and SummaryWriter is not None
+            else None
         )
 
     def __enter__(self) -> Self:
@@ -172,27 +192,29 @@ class _Report:
         if self._writer is not None:
             self._writer.close()
 
-    def add(self, step: int, losses: Losses) -> None:
-        """Count a step; every so often say how it goes."""
+    def add(self, step: int, losses: Losses, *, rate: float) -> None:
+        """Count a step, taken at a learning rate; every so often say how it goes."""
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + (
                 value.detach()
             )
         self._bar.update(self._task, completed=step)
         if step % _LOG_EVERY == 0 or step == self._schedule.steps:
-            self._say(step)
+            self._say(step, rate)
 
-    def _say(self, step: int) -> None:
+    def _say(self, step: int, rate: float) -> None:
         steps, now = step - self._since, time.monotonic()
         speed = steps * self._schedule.batch / (now - self._began)
         means = {name: float(total) / steps for name, total in self._sums.items()}
         self._sums, self._since, self._began = {}, step, now
-        if self._writer is None:
+        if not self._first:
             return
         text = " ".join(f"{name} {mean:.4f}" for name, mean in means.items())
         self._bar.update(self._task, losses=f"{text}, {speed:.0f}/s")
         log.info("step %d/%d %s, %.0f faces/s", step, self._schedule.steps, text, speed)
+        if self._writer is None:
+            return
         for name, mean in means.items():
             self._writer.add_scalar(f"loss/{name}", mean, step)
         self._writer.add_scalar("faces_per_second", speed, step)
-        self._writer.add_scalar("learning_rate", learning_rate(step - 1, self._schedule), step)
+        self._writer.add_scalar("learning_rate", rate, step)

@@ -55,11 +55,24 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
             group["lr"] = rate * group["pace"]
 
 
-def learning_rate(step: int, schedule: Schedule) -> float:
-    """The learning rate of a step, counted from 0."""
+def share_done(step: int, minutes: float, schedule: Schedule) -> float:
+    """How much of a training is over, in [0, 1]: by steps or by minutes, whichever is more.
+
+    Args:
+        step: steps done.
+        minutes: spent on them.
+        schedule: says how many there are.
+    """
+    of_time = 0.0 if schedule.minutes is None else minutes / schedule.minutes
+    return min(1.0, max(step / schedule.steps, of_time))
+
+
+def learning_rate(step: int, minutes: float, schedule: Schedule) -> float:
+    """The learning rate of a step, counted from 0, `minutes` after the beginning."""
     if step < schedule.warm_up:
         return schedule.peak_rate * (step + 1) / schedule.warm_up
-    done = min(1.0, (step - schedule.warm_up) / max(1, schedule.steps - schedule.warm_up))
+    warm = schedule.warm_up / schedule.steps
+    done = max(0.0, share_done(step, minutes, schedule) - warm) / max(1 - warm, 1e-9)
     peak, final = schedule.peak_rate, schedule.final_rate
     match schedule.curve:
         case "stable":

@@ -24,6 +24,15 @@ class Process:
     device: torch.device
 
 
+def of_the_first(value: float, process: Process) -> float:
+    """What the first process says, so that all of them decide alike."""
+    if process.count == 1:
+        return value
+    told = torch.tensor(value, dtype=torch.float64, device=process.device)
+    distributed.broadcast(told, 0)
+    return float(told)
+
+
 @contextmanager
 def joined() -> Iterator[Process]:
     """Join the other processes, if `torchrun` has started any; leave them at the end."""

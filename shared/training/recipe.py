@@ -25,6 +25,8 @@ class Schedule(Recipe):
 
     Attributes:
         samples: faces seen in all.
+        minutes: of training, all sittings together, after which it ends even if fewer faces were
+            seen; the learning rate has then fallen. None for as long as it takes.
         batch: faces a step, over all processes.
         optimizer: `muon` moves the filters of convolutions, and AdamW the rest.
         peak_rate: learning rate after warm-up.
@@ -40,10 +42,12 @@ class Schedule(Recipe):
         bf16: run the networks in bfloat16, where weights stay float32.
         compile: compile the networks (a minute at the start, a quarter faster after).
         save_every: steps between checkpoints.
+        save_minutes: minutes between checkpoints, if those steps take longer; None for any.
         seed: of shuffling, augmentation and initial weights.
     """
 
     samples: PositiveInt
+    minutes: PositiveFloat | None = None
     batch: PositiveInt
     optimizer: Literal["muon", "adamw", "sgd"]
     peak_rate: PositiveFloat
@@ -58,6 +62,7 @@ class Schedule(Recipe):
     bf16: bool
     compile: bool
     save_every: PositiveInt
+    save_minutes: PositiveFloat | None = None
     seed: int
 
     @property

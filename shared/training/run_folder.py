@@ -13,7 +13,7 @@ from shared.errors import InvalidTraining
 from shared.training.recipe import Recipe
 
 RECIPE_FILE, CHECKPOINT_FILE, LOG_FOLDER = "recipe.json", "last.pt", "tensorboard"
-_MAY_CHANGE = ("samples", "save_every")
+_MAY_CHANGE = ("samples", "minutes", "save_every", "save_minutes")
 
 
 class Average:
@@ -42,8 +42,16 @@ def begin(folder: Path, recipe: Recipe, shape: dict[str, Any]) -> None:
     Raises:
         InvalidTraining: the run was begun with another recipe. Only its length may change.
     """
+    write_told(folder, {"recipe": recipe.model_dump(mode="json"), "shape": shape})
+
+
+def write_told(folder: Path, now: dict[str, Any]) -> None:
+    """Write down what `read_run` is to find, or check that it is the same run.
+
+    Raises:
+        InvalidTraining: as `begin`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    now = {"recipe": recipe.model_dump(mode="json"), "shape": shape}
     path = folder / RECIPE_FILE
     if path.exists() and (folder / CHECKPOINT_FILE).exists():
         was = json.loads(path.read_text())
@@ -85,6 +93,7 @@ def save_checkpoint(
     folder: Path,
     *,
     step: int,
+    minutes: float,
     network: nn.Module,
     average: Average,
     optimizers: Sequence[torch.optim.Optimizer],
@@ -92,11 +101,12 @@ def save_checkpoint(
     """Write everything that goes on from here."""
     state = {
         "step": step,
+        "minutes": minutes,
         "network": network.state_dict(),
         "average": average.network.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    _put_checkpoint(folder, state)
+    put_checkpoint(folder, state)
 
 
 def restore_checkpoint(
@@ -105,18 +115,26 @@ def restore_checkpoint(
     network: nn.Module,
     average: Average,
     optimizers: Sequence[torch.optim.Optimizer],
-) -> int:
-    """Go on from the folder's checkpoint; returns the steps done, 0 where there is none."""
+) -> tuple[int, float]:
+    """Go on from the folder's checkpoint.
+
+    A checkpoint of averaged weights alone (see `shared.training.pieces`) is gone on with from
+    those, with optimizers that begin anew.
+
+    Returns:
+        The steps done and the minutes they took, 0 where there is no checkpoint.
+    """
     path = folder / CHECKPOINT_FILE
     if not path.exists():
-        return 0
+        return 0, 0.0
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(saved["network"])
+    network.load_state_dict(saved.get("network", saved["average"]))
     average.network.load_state_dict(saved["average"])
-    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-        optimizer.load_state_dict(state)
-    step: int = saved["step"]
-    return step
+    if "optimizers" in saved:
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    # Checkpoints of before there were minutes know steps only.
+    return saved["step"], saved.get("minutes", 0.0)
 
 
 def write_run(folder: Path, told: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
@@ -134,11 +152,11 @@ def write_run(folder: Path, told: dict[str, Any], weights: Mapping[str, Tensor])
         raise InvalidTraining("RUN_EXISTS", f"{folder} holds a run already; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECIPE_FILE).write_text(json.dumps(told, indent=2))
-    _put_checkpoint(folder, {"average": dict(weights)})
+    put_checkpoint(folder, {"average": dict(weights)})
 
 
-def _put_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write it whole, and rename it into place."""
+def put_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint whole, and rename it into place."""
     partial = folder / f"{CHECKPOINT_FILE}.partial"
     torch.save(state, partial)
     partial.replace(folder / CHECKPOINT_FILE)

@@ -66,11 +66,11 @@ def split_faces(faces: Faces) -> Split:
 
     templates = _templates(faces, owners, names)
     alike = templates @ templates.T - np.eye(len(names), dtype=np.float32)
-    twins = {names[row] for row in np.nonzero(alike.max(1) > SAME_PERSON_COSINE)[0]}
+    twins = {names[row] for row in np.nonzero(alike.max(1, initial=-1) > SAME_PERSON_COSINE)[0]}
     held_out = [name for name in names if name not in twins]
 
     reserved = set(names)
-    near = (faces.teacher[:, 0] @ templates.T).max(1) > LOOK_ALIKE_COSINE
+    near = (faces.teacher[:, 0] @ templates.T).max(1, initial=-1) > LOOK_ALIKE_COSINE
     outside = np.array([owner not in reserved for owner in owners])
     train = np.nonzero(outside & ~near)[0]
 

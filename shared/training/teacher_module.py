@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from shared.errors import InvalidTraining
 from shared.training.faces import MARGIN
 from shared.training.onnx_operations import OPERATIONS, Attributes
-from shared.training.teacher import NORMALISATIONS, TeacherFile
+from shared.training.teacher_file import NORMALISATIONS, TeacherFile
 
 
 class Impression(NamedTuple):

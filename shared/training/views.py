@@ -10,6 +10,7 @@ A view is kept as the few numbers that make it, not as pixels.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,11 @@ from rich.progress import track
 from torch import Tensor
 
 from shared.training.augment import Placement, place, turn
-from shared.training.faces import SIZE, by_pose, load_faces, to_bytes, to_tensor
+from shared.training.faces import SIZE, by_pose, load_faces, rows_of, to_bytes, to_tensor
 from shared.training.split import split_faces
-from shared.training.teacher import Teacher
+
+if TYPE_CHECKING:  # training itself does without the teachers' runtime
+    from shared.training.teacher import Teacher
 
 VIEWS_FILE = "views.npz"
 _BATCH = 64
@@ -65,26 +68,34 @@ class Views:
         return len(self.first)
 
 
-def render(views: Views, rows: npt.NDArray[np.int64], pixels: npt.NDArray[np.uint8]) -> Tensor:
+def render(
+    views: Views, rows: npt.NDArray[np.int64], pixels: Tensor, *, device: torch.device
+) -> Tensor:
     """The pixels of some views: (N, 3, 112, 112) in [-1, 1], as the teacher has seen them.
 
     Args:
         views: what to make.
         rows: (N,) of `views`.
         pixels: of all faces, (F, 112, 112, 3) RGB.
+        device: where they are made.
     """
-    mirrored = torch.from_numpy(views.mirrored[rows])
-    first = to_tensor(pixels[views.first[rows]], mirrored[:, 0])
-    second = to_tensor(pixels[views.second[rows]], mirrored[:, 1])
-    axis = (torch.arange(SIZE) + 0.5) * (2 / SIZE) - 1
+
+    def told(column: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(column[rows]).to(device)
+
+    mirrored = told(views.mirrored)
+    first, second = (
+        to_tensor(rows_of(pixels, faces[rows], device), mirrored[:, place_of])
+        for place_of, faces in enumerate((views.first, views.second))
+    )
+    axis = (torch.arange(SIZE, device=device) + 0.5) * (2 / SIZE) - 1
     share, slope, direction = (
-        torch.from_numpy(column[rows])[:, None, None]
-        for column in (views.share, views.slope, views.direction)
+        told(column)[:, None, None] for column in (views.share, views.slope, views.direction)
     )
     along = axis[None, None, :] * direction.cos() + axis[None, :, None] * direction.sin()
     weight = (share + slope * along).clamp(0, 1)[:, None]
-    mixed = turn(torch.lerp(second, first, weight), torch.from_numpy(views.turn[rows]))
-    return place(mixed, Placement(*torch.from_numpy(views.placement[rows]).unbind(1)))
+    mixed = turn(torch.lerp(second, first, weight), told(views.turn))
+    return place(mixed, Placement(*told(views.placement).unbind(1)))
 
 
 def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
@@ -119,7 +130,7 @@ def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
     )
 
 
-def cache_views(teacher: Teacher, cache: Path, *, count: int, seed: int) -> None:
+def cache_views(teacher: "Teacher", cache: Path, *, count: int, seed: int) -> None:
     """Draw views of the training faces and ask the teacher, into `cache/views.npz`.
 
     Args:
@@ -129,12 +140,13 @@ def cache_views(teacher: Teacher, cache: Path, *, count: int, seed: int) -> None
         seed: of all draws.
     """
     faces = load_faces(cache)
+    pixels, cpu = torch.from_numpy(faces.pixels), torch.device("cpu")
     rows = by_pose(split_faces(faces).train, faces.yaw)
     views = draw_views(rows, count=count, seed=seed)
     embeddings = []
     for start in track(range(0, count, _BATCH), description="views"):
         rows = np.arange(start, min(count, start + _BATCH))
-        embeddings.append(teacher.embed(to_bytes(render(views, rows, faces.pixels))))
+        embeddings.append(teacher.embed(to_bytes(render(views, rows, pixels, device=cpu))))
     answered = replace(views, teacher=np.concatenate(embeddings))
     np.savez(cache / VIEWS_FILE, **asdict(answered))
 

@@ -43,7 +43,9 @@ def test_heads_are_fitted_to_an_extractor_that_is_there_already(cache: Path) -> 
     fit_heads(student, faces, split, seed=0)
 
     rows = split.train
-    crops = cut_crops(to_tensor(faces.pixels[rows], torch.zeros(len(rows), dtype=torch.bool)))
+    crops = cut_crops(
+        to_tensor(torch.from_numpy(faces.pixels[rows]), torch.zeros(len(rows), dtype=torch.bool))
+    )
     with torch.no_grad():
         embeddings = functional.normalize(thumbnail(crops))
         answers = functional.normalize(student.to_teacher(embeddings))

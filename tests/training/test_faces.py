@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from shared.errors import InvalidTraining
-from shared.training.faces import Faces, cache_faces, load_faces, to_bytes
+from shared.training.face_cache import cache_faces
+from shared.training.faces import Faces, load_faces, to_bytes
 from shared.training.split import NOBODY, split_faces
-from shared.training.teacher import Teacher, TeacherFile
+from shared.training.teacher import Teacher
+from shared.training.teacher_file import TeacherFile
 from shared.training.views import load_views, render
 from tests.training.invented import PHOTOGRAPH
 
@@ -63,7 +66,9 @@ def test_held_out_people_and_their_look_alikes_are_not_trained_on(cache: Path) -
 
 def test_views_are_kept_with_the_teachers_answer_to_their_pixels(cache: Path) -> None:
     faces, views = load_faces(cache), load_views(cache)
-    pixels = to_bytes(render(views, np.arange(5), faces.pixels))
+    pixels = to_bytes(
+        render(views, np.arange(5), torch.from_numpy(faces.pixels), device=torch.device("cpu"))
+    )
 
     answers = Teacher(TeacherFile(cache.parent / "teacher.onnx"), threads=1).embed(pixels)
 

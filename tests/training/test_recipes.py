@@ -39,5 +39,7 @@ def test_the_papers_networks_send_whole_maps(tmp_path: Path) -> None:
 
 
 def test_a_profile_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(InvalidTraining, match="known: default, paper, paper-cpu, smoke"):
+    with pytest.raises(
+        InvalidTraining, match="known: accelerator, default, paper, paper-cpu, smoke"
+    ):
         recipe_path("fast", "codec")

@@ -13,7 +13,8 @@ from torch.nn import functional
 from shared.errors import InvalidTraining
 from shared.training.faces import load_faces
 from shared.training.losses import feature_loss
-from shared.training.teacher import Teacher, TeacherFile
+from shared.training.teacher import Teacher
+from shared.training.teacher_file import TeacherFile
 from shared.training.teacher_module import TeacherModule
 
 

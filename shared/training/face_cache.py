@@ -1,0 +1,85 @@
+"""From folders or zip archives of pictures to training faces: found, aligned and kept, once."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track
+
+from shared.errors import InvalidImage, InvalidTraining
+from shared.face.align import align
+from shared.face.detect import Detector, MtcnnDetector
+from shared.face.mtcnn import Cascade
+from shared.face.picture import PictureLimits, decode_picture, require_photo_size
+from shared.face.pose import yaw_degrees
+from shared.training.faces import MARGIN, NAMES_FILE, PIXELS_FILE, SIZE, YAW_FILE, image_files
+
+_BATCH = 256
+
+
+def cache_faces(source: Path, cache: Path) -> list[str]:
+    """Decode every face below `source` into `cache/faces.npy` and `cache/names.json`.
+
+    Pictures of 112x112 are taken as aligned; in any other the largest face is found and aligned.
+
+    Args:
+        source: a folder of zip archives, or of one folder per identity.
+        cache: created if missing.
+
+    Returns:
+        Names of the pictures that were left out, since they cannot be read or show no face.
+
+    Raises:
+        InvalidTraining: no picture below `source` shows a face.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    detector = MtcnnDetector()
+    names, left_out = [], []
+    with tempfile.TemporaryFile(dir=cache) as raw:
+        for name, read in track(image_files(source), description="faces"):
+            face = _aligned(read(), detector)
+            if face is None:
+                left_out.append(name)
+            else:
+                names.append(name)
+                raw.write(face.tobytes())
+        if not names:
+            raise InvalidTraining("NO_FACES", f"no picture below {source} shows a face")
+        raw.seek(0)
+        _write_pixels(raw, cache / PIXELS_FILE, count=len(names))
+    (cache / NAMES_FILE).write_text(json.dumps(names))
+    (cache / YAW_FILE).unlink(missing_ok=True)  # that of faces before
+    return left_out
+
+
+def cache_yaw(cache: Path) -> None:
+    """Estimate how far every cached face is turned, into `cache/yaw.npy`."""
+    faces = np.load(cache / PIXELS_FILE, mmap_mode="r")
+    cascade = Cascade(thresholds=(0, 0, 0), threads=1)
+    batches = [faces[start : start + _BATCH] for start in range(0, len(faces), _BATCH)]
+    yaw = [yaw_degrees(cascade.locate(batch)) for batch in track(batches, description="yaw")]
+    np.save(cache / YAW_FILE, np.concatenate(yaw))
+
+
+def _aligned(data: bytes, detector: Detector) -> npt.NDArray[np.uint8] | None:
+    try:
+        picture = decode_picture(data, PictureLimits())
+        if picture.shape[:2] == (SIZE, SIZE):
+            return picture
+        require_photo_size(picture)
+    except InvalidImage:
+        return None
+    found = detector.detect(picture)
+    return align(picture, found[0].landmarks, margin=MARGIN) if found else None
+
+
+def _write_pixels(raw: BinaryIO, path: Path, *, count: int) -> None:
+    """The array file of so many faces, of which only one at a time is in memory."""
+    shape = (count, SIZE, SIZE, 3)
+    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    for row in pixels:
+        row[:] = np.frombuffer(raw.read(row.size), np.uint8).reshape(row.shape)
+    pixels.flush()

@@ -1,0 +1,99 @@
+"""Check and unpack the bundle beside this file, and train.
+
+python3 train.py --help
+
+It takes the standard library alone; `shared.training.elsewhere` does the rest.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).absolute().parent
+
+
+def main() -> None:
+    """Unpack into `--work`, unless that was done, and hand all arguments on."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--work", type=Path, default=Path("work"))
+    given, _ = parser.parse_known_args()
+    unpacked = given.work / "bundle"
+    if not unpacked.exists():
+        partial = given.work / "bundle.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        unpack(checked_parts(HERE), partial)
+        partial.replace(unpacked)
+    paths = [unpacked.resolve() / "packages", unpacked.resolve() / "code"]
+    paths += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        # A compiler that fails costs speed, and not the run.
+        "TORCHDYNAMO_SUPPRESS_ERRORS": "1",
+    }
+    command = [sys.executable, "-m", "shared.training.elsewhere", *sys.argv[1:]]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - ourselves, with our own words
+
+
+def checked_parts(folder: Path) -> list[Path]:
+    """The parts of the bundle in a folder; ends the program where one is missing or damaged."""
+    sums = json.loads((folder / "bundle.json").read_text())
+    wrong = [name for name, told in sums.items() if _sum(folder / name) != told]
+    if wrong:
+        sys.exit(f"missing or damaged: {', '.join(wrong)}; bring these {len(wrong)} again")
+    return [folder / name for name in sums]
+
+
+def _sum(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unpack(parts: Sequence[Path], folder: Path) -> None:
+    """Unpack the archive that the parts make, and the packages in it."""
+    with tarfile.open(fileobj=io.BufferedReader(_Chain(parts)), mode="r|") as tar:
+        tar.extractall(folder, filter="data")
+    for wheel in folder.glob("wheels/*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder / "packages")  # noqa: S202 - its sum was checked
+
+
+class _Chain(io.RawIOBase):
+    """Several files, read one after the other."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._chunks = self._read_all(paths)
+        self._left = memoryview(b"")
+
+    @staticmethod
+    def _read_all(paths: Sequence[Path]) -> Iterator[bytes]:
+        for path in paths:
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    yield chunk
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = memoryview(next(self._chunks, b""))
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+if __name__ == "__main__":
+    main()
