@@ -23,7 +23,7 @@ class Frame:
     """One picture of a stream.
 
     Attributes:
-        image: the picture as a file: JPEG, PNG, WebP, BMP or TIFF.
+        image: the picture as a file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
         frame_id: comes back with the answer; at most 128 characters.
         capture_time: when it was taken; None: when it arrives.
     """
@@ -53,7 +53,7 @@ class EncoderClient(Client):
         """Every face of a picture as a compact map, largest first; no face is no error.
 
         Args:
-            image: the picture as a file: JPEG, PNG, WebP, BMP or TIFF.
+            image: the picture as a file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
             kind: what it shows.
             capture_time: when it was taken; None: now.
             forward: whether to hand the maps to the encoder's uplink, too.
