@@ -236,7 +236,7 @@ def _pixels(
     fine = _has_colour_of_16_bits(image)
     _load(image)
     if fine:  # Pillow keeps the upper 8 of them, and has seen now that none is missing
-        image.im = None  # makes room
+        image.im = None  # type: ignore[assignment] # makes room
         return rgb_of_samples(_samples(data), reduction)
     return rgb_of_image(image, reduction)
 

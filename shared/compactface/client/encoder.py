@@ -50,7 +50,7 @@ class EncoderClient(Client):
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> encoder_pb2.EncodeResponse:
-        """Every face of a picture as a compact map, largest first; no face is no error.
+        """Every face of a picture as a compact map, the most prominent first; no face is no error.
 
         Args:
             image: the picture as a file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
