@@ -26,7 +26,11 @@ Photos = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Largest = Annotated[
-    bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+    bool,
+    typer.Option(
+        "--largest",
+        help="Of several faces in a photo take the most prominent: large, and near the centre.",
+    ),
 ]
 Collection = Annotated[str, typer.Option(help="The gallery's collection.")]
 

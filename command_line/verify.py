@@ -16,7 +16,7 @@ from command_line.options import (
     with_options,
 )
 from command_line.output import as_json, decision_text, show_json, show_table, threshold_text
-from command_line.photos import encode_one_face, open_encoder
+from command_line.photos import TakenFace, open_encoder, take_one_face, tell_of_others
 
 
 @with_options
@@ -59,16 +59,20 @@ def verify(
     if reference is None and subject is None:
         raise typer.BadParameter("give a second photograph or --subject")
     with open_encoder(encoder, tls) as opened:
-        probe = encode_one_face(opened, photo, largest=largest).map
-        other = (
-            encode_one_face(opened, reference, largest=largest).map if reference else subject or ""
-        )
+        taken = [
+            take_one_face(opened, shown, most_prominent=largest)
+            for shown in (photo, reference)
+            if shown
+        ]
+    tell_of_others(*taken)
+    probe = taken[0].face.map
+    other = taken[1].face.map if reference else subject or ""
     with recognizer.connect(tls) as client:
         answer = client.verify(
             probe, other, collection=collection, max_fmr=max_fmr, min_similarity=min_similarity
         )
     if to_json:
-        show_json(as_json(answer))
+        show_json({**as_json(answer), "photos": [_document(one) for one in taken]})
         return
     row = [
         decision_text(VerifyDecision.Name(answer.decision)),
@@ -77,3 +81,11 @@ def verify(
         f"{answer.estimated_fmr:.1e}",
     ]
     show_table(["decision", ">similarity", "threshold", ">estimated FMR"], [row])
+
+
+def _document(taken: TakenFace) -> dict[str, object]:
+    return {
+        "photo": str(taken.photo),
+        "faces_found": taken.faces_found,
+        "box": as_json(taken.face.box),
+    }

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from recognizer_service.gallery.collection_records import Collection
-from recognizer_service.gallery.records import Agreement, SubjectHit
+from recognizer_service.gallery.records import Agreement, FaceReview, SubjectHit
 from recognizer_service.questions import (
     Candidate,
     Criterion,
     Decision,
     Disagreement,
+    Doubt,
     FaceMap,
     Identification,
     Timings,
@@ -148,6 +149,39 @@ class Judge:
                 similarity = agreement.similarity
                 found.append(Disagreement(agreement.face_id, similarity, threshold.similarity))
         return tuple(found)
+
+    def doubts(self, reviews: Sequence[FaceReview], collection: Collection) -> tuple[Doubt, ...]:
+        """Faces that look like another subject, or unlike the others of their own.
+
+        By what is asked of duplicates and of verifications. Where the model is not calibrated for
+        the codecs nothing can be said.
+        """
+        found = []
+        for face in reviews:
+            for hit in face.others:
+                threshold = self._threshold(
+                    collection.max_fpir, collection.comparisons, (face.codec_id, hit.codec_id)
+                )
+                if threshold is not None and hit.similarity >= threshold:
+                    found.append(
+                        Doubt(face.face_id, hit.subject_id, hit.face_id, hit.similarity, threshold)
+                    )
+            if own := face.agreement:
+                threshold = self._threshold(collection.max_fmr, own.earlier_faces, own.codec_ids)
+                if threshold is not None and own.similarity < threshold:
+                    found.append(
+                        Doubt(face.face_id, "", face.nearest_face_id, own.similarity, threshold)
+                    )
+        return tuple(found)
+
+    def _threshold(self, rate: float, faces: int, codecs: tuple[str, str]) -> float | None:
+        try:
+            applied = self._thresholds.applied(
+                Criterion(), default_rate=rate, faces=faces, codecs=codecs
+            )
+        except FailedPrecondition:
+            return None
+        return applied.similarity
 
     def _decide(self, judged: Sequence[FaceMap], *, matched: bool) -> Decision:
         if any(face.quality is not None and face.quality < self._min_quality for face in judged):

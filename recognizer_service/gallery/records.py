@@ -191,6 +191,26 @@ class SubjectHit:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceReview:
+    """An enrolled face among the others.
+
+    Attributes:
+        face_id: which.
+        codec_id: of its map.
+        agreement: with the most similar other face of its subject, whatever the order they came
+            in; None: there is no other.
+        nearest_face_id: that face; "": there is no other.
+        others: other subjects, most similar first.
+    """
+
+    face_id: str
+    codec_id: str
+    agreement: Agreement | None
+    nearest_face_id: str
+    others: tuple[SubjectHit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """A map streamed by a camera.
 

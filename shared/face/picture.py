@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
@@ -298,6 +297,8 @@ def _load(image: ImageFile.ImageFile) -> None:
 
 def _samples(data: bytes) -> Samples:
     """All bits of a picture, as OpenCV reads them: (H, W) or (H, W, 3 or 4), RGB(A)."""
+    import cv2  # noqa: PLC0415 - clients that only ask for the capture time have no OpenCV
+
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
