@@ -190,7 +190,11 @@ def _check_cost(
             f"picture of {image.width}x{image.height} pixels has {jpeg.scans} scans; "
             f"at most {_MAX_SCANNED // pixels} are accepted",
         )
-    needed = round(_decoder_bytes(image, jpeg, reduction) + _RESULT * pixels / reduction**2)
+    try:
+        decoding = _decoder_bytes(image, jpeg, reduction)
+    except Exception:  # noqa: BLE001 - tags of other types than they must be of
+        raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
+    needed = round(decoding + _RESULT * pixels / reduction**2)
     if needed > limits.max_memory:
         raise InvalidImage(
             "TOO_MANY_PIXELS",

@@ -501,6 +501,33 @@ def test_a_jpeg_that_is_gone_over_too_often_is_refused_at_once() -> None:
     assert "at most 166" in error.message
 
 
+def test_damage_to_heic_gives_a_picture_or_a_refusal() -> None:
+    rng = np.random.default_rng(0)
+    data = HEIC.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(data)
+        for offset in rng.integers(800, size=2):  # its boxes; the rest is pixels
+            damaged[offset] = rng.integers(256)
+        try:
+            picture = decode_picture(bytes(damaged), LIMITS)
+        except InvalidImage as error:
+            assert "Traceback" not in error.message  # noqa: PT017
+        else:
+            assert picture.ndim == 3
+
+
+def test_a_tiff_whose_tags_are_of_other_types_is_refused() -> None:
+    data = bytearray(saved(scene(), "TIFF"))
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    entries = [bytes(data[at : at + 12]) for at in range(start + 2, start + 2 + 12 * count, 12)]
+    entries += [struct.pack("<HHI4s", tag, 2, 3, b"ab\0\0") for tag in (322, 323)]
+    entries.sort(key=lambda entry: entry[1::-1])
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    struct.pack_into("<I", data, 4, len(data))
+    assert refusal(bytes(data) + directory).reason == "NOT_AN_IMAGE"
+
+
 def text_chunk(name: bytes, size: int) -> bytes:
     text = b"x" * size
     return chunk(name, b"Comment\0" + (b"\0" + zlib.compress(text) if name == b"zTXt" else text))
