@@ -105,7 +105,9 @@ def test_an_enrolled_face_was_captured_when_its_photo_says_or_nobody_knows(
     exif[0x8769] = {0x9003: "2012:12:06 14:30:00", 0x9011: "-05:00"}
     with Image.open(COLLINS) as photo:
         photo.save(tmp_path / "dated.jpg", exif=exif)
-    compactface(f"enroll collins --collection {collection}", tmp_path / "dated.jpg")
+    compactface(
+        f"enroll collins --allow-duplicate --collection {collection}", tmp_path / "dated.jpg"
+    )
     with RecognizerClient(services.recognizer) as client:
         (dated,) = client.get_subject("collins", collection=collection).faces
         (undated,) = client.get_subject("obama", collection=collection).faces
