@@ -17,7 +17,7 @@ from command_line.options import (
 )
 from command_line.output import disagreement_text
 from command_line.photo_arguments import each_photo
-from command_line.photos import encode_one_face, open_encoder
+from command_line.photos import open_encoder, take_one_face, tell_of_others
 
 
 @with_options
@@ -42,16 +42,18 @@ def enroll(
 ) -> None:
     """Enroll a subject with one face from each photograph.
 
-    All faces are enrolled or none. Encoded right here they are as fine as the model can. Needs a
+    A photograph's EXIF time becomes the face's capture time, if it states its offset to UTC. All
+    faces are enrolled or none. Encoded right here they are as fine as the model can. Needs a
     recognizer service, or --local, which makes the gallery if it is missing.
     """
     check_local(recognizer, local, encoder, tls)
     photos = [photo.path for photo in each_photo(photos)]
     with open_encoder(encoder, tls, enrolling=True) as opened:
-        faces = [encode_one_face(opened, photo, largest=largest) for photo in photos]
+        taken = [take_one_face(opened, photo, most_prominent=largest) for photo in photos]
+    tell_of_others(*taken)
     with open_recognizer(recognizer, local, encoder, tls, without_gallery="make") as client:
         answer = client.enroll(
-            [face.map for face in faces],
+            [one.face.map for one in taken],
             subject_id=subject,
             display_name=name,
             labels=label or (),

@@ -31,7 +31,11 @@ Photos = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Largest = Annotated[
-    bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+    bool,
+    typer.Option(
+        "--largest",
+        help="Of several faces in a photo take the most prominent: large, and near the centre.",
+    ),
 ]
 SHIPPED_MODELS = shipped_models()
 _SHIPPED = "that of the shipped model"

@@ -33,7 +33,10 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
     table = Table(title=Text(title) if title else None)
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left")
+        # Names of files are folded where there is no room, not cut.
+        table.add_column(
+            column.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*map(Text, row))
     open_console().print(table)

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import typer
+
 from command_line.options import EncoderOptions, TlsOptions
-from shared.errors import CompactfaceError, InvalidInput
+from command_line.output import box_text
+from shared.errors import CompactfaceError, InvalidImage, InvalidInput
 
 if TYPE_CHECKING:
     from compactface.v1.encoder_pb2 import EncodeResponse, Face
@@ -17,10 +21,12 @@ class PhotoEncoder(Protocol):
     """Whatever finds and encodes the faces of a photo; `EncoderClient` is one."""
 
     def encode(self, image: bytes) -> "EncodeResponse":
-        """Every face of a picture file, largest first."""
+        """Every face of a picture file, the most prominent first."""
         ...
 
 
+_MAX_FILE_BYTES = 64 * 1024 * 1024
+"""Largest file that is read. A service takes less: what is sent must fit a message."""
 _ENROLMENT_POINT = "fine"
 """What is enrolled is compared for years: it is worth the most bytes a model family offers."""
 
@@ -47,7 +53,10 @@ def open_encoder(
 
 
 class LocalEncoder:
-    """The encoder service's domain in this process, with the service's settings."""
+    """The encoder service's domain in this process, with the service's settings.
+
+    But for `max_image_bytes`, which is at least 64 MiB: a file in this process is no message.
+    """
 
     def __init__(self, models: Path, family: str, *, enrolling: bool = False) -> None:
         """Load the model and the detector; `enrolling` as in `open_encoder`.
@@ -70,12 +79,15 @@ class LocalEncoder:
         self._encoder = Encoder(
             detector=MtcnnDetector(min_face_size=settings.min_face_size),
             crop_encoder=OnnxCropEncoder(model, _ENROLMENT_POINT if fine else None),
-            limits=settings.picture_limits,
+            limits=replace(
+                settings.picture_limits,
+                max_bytes=max(settings.max_image_bytes, _MAX_FILE_BYTES),
+            ),
             max_faces=settings.max_faces,
         )
 
     def encode(self, image: bytes) -> "EncodeResponse":
-        """Every face of a picture file, largest first.
+        """Every face of a picture file, the most prominent first.
 
         Raises:
             InvalidImage: the picture cannot be read, or is too large or too small.
@@ -94,33 +106,91 @@ class LocalEncoder:
                 for face in picture.faces
             ],
             timings=conversions.timings_message(picture.timings),
+            faces_found=picture.faces_found,
         )
 
 
-def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
-    """Every face of a photo; errors name the file."""
-    from compactface.client import RequestFailed
+def read_photo(photo: Path) -> bytes:
+    """The content of a file, unless it is too large for any photo.
 
+    Raises:
+        InvalidImage: IMAGE_TOO_LARGE.
+        OSError: it cannot be read.
+    """
+    size = photo.stat().st_size
+    if size > _MAX_FILE_BYTES:
+        raise InvalidImage(
+            "IMAGE_TOO_LARGE",
+            f"{photo}: file is {size} bytes; at most {_MAX_FILE_BYTES} are accepted",
+        )
+    return photo.read_bytes()
+
+
+def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
+    """Every face of a photo, taken when its EXIF says; errors name the file."""
+    from compactface.client import RequestFailed
+    from shared.face.picture import capture_time
+    from shared.service.moment import timestamp
+
+    image = read_photo(photo)
     try:
-        return encoder.encode(photo.read_bytes())
+        answer = encoder.encode(image)
     except (CompactfaceError, RequestFailed) as error:
         error.message = f"{photo}: {error.message}"
         raise
+    taken = capture_time(image)
+    for face in answer.faces:
+        if taken is None:
+            face.map.ClearField("capture_time")  # that of the encoding: nobody knows the photo's
+        else:
+            face.map.capture_time.CopyFrom(timestamp(taken))
+    return answer
 
 
-def encode_one_face(encoder: PhotoEncoder, photo: Path, *, largest: bool) -> "Face":
-    """The only face of a photo, or with `largest` the largest one.
+@dataclass(frozen=True, slots=True)
+class TakenFace:
+    """The face of a photo that was taken.
+
+    Attributes:
+        photo: where it is from.
+        face: the only one, or the most prominent.
+        faces_found: how many there are in the photo.
+    """
+
+    photo: Path
+    face: "Face"
+    faces_found: int
+
+    @property
+    def note(self) -> str:
+        """That there were others, and which was taken; "" where there were none."""
+        if self.faces_found == 1:
+            return ""
+        where = box_text(self.face.box)
+        return f"{self.faces_found} faces were found; the most prominent was taken, {where}"
+
+
+def take_one_face(encoder: PhotoEncoder, photo: Path, *, most_prominent: bool) -> TakenFace:
+    """The only face of a photo, or with `most_prominent` that one of several.
 
     Raises:
         InvalidInput: NO_FACE or SEVERAL_FACES.
     """
-    faces = encode_photo(encoder, photo).faces
-    if not faces:
+    answer = encode_photo(encoder, photo)
+    if not answer.faces:
         raise InvalidInput("NO_FACE", f"{photo}: no face was found")
-    if len(faces) > 1 and not largest:
+    found = max(answer.faces_found, len(answer.faces))  # an older service does not say
+    if found > 1 and not most_prominent:
         raise InvalidInput(
             "SEVERAL_FACES",
-            f"{photo}: {len(faces)} faces were found where one is expected; "
-            "--largest takes the largest",
+            f"{photo}: {found} faces were found where one is expected; "
+            "--largest takes the most prominent",
         )
-    return faces[0]
+    return TakenFace(photo, answer.faces[0], found)
+
+
+def tell_of_others(*taken: TakenFace) -> None:
+    """Say on the standard error which photos show more than the face that was taken."""
+    for one in taken:
+        if one.note:
+            typer.echo(f"note: {one.photo}: {one.note}", err=True)

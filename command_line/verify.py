@@ -18,7 +18,7 @@ from command_line.options import (
     with_options,
 )
 from command_line.output import as_json, decision_text, show_json, show_table, threshold_text
-from command_line.photos import encode_one_face, open_encoder
+from command_line.photos import TakenFace, open_encoder, take_one_face, tell_of_others
 
 
 @with_options
@@ -63,10 +63,14 @@ def verify(
         raise typer.BadParameter("give a second photograph or --subject")
     check_local(recognizer, local, encoder, tls)
     with open_encoder(encoder, tls) as opened:
-        probe = encode_one_face(opened, photo, largest=largest).map
-        other = (
-            encode_one_face(opened, reference, largest=largest).map if reference else subject or ""
-        )
+        taken = [
+            take_one_face(opened, shown, most_prominent=largest)
+            for shown in (photo, reference)
+            if shown
+        ]
+    tell_of_others(*taken)
+    probe = taken[0].face.map
+    other = taken[1].face.map if reference else subject or ""
     without_gallery: WithoutGallery = "spare" if reference else "refuse"
     with open_recognizer(
         recognizer, local, encoder, tls, without_gallery=without_gallery
@@ -75,7 +79,7 @@ def verify(
             probe, other, collection=collection, max_fmr=max_fmr, min_similarity=min_similarity
         )
     if to_json:
-        show_json(as_json(answer))
+        show_json({**as_json(answer), "photos": [_document(one) for one in taken]})
         return
     row = [
         decision_text(VerifyDecision.Name(answer.decision)),
@@ -84,3 +88,11 @@ def verify(
         f"{answer.estimated_fmr:.1e}",
     ]
     show_table(["decision", ">similarity", "threshold", ">estimated FMR"], [row])
+
+
+def _document(taken: TakenFace) -> dict[str, object]:
+    return {
+        "photo": str(taken.photo),
+        "faces_found": taken.faces_found,
+        "box": as_json(taken.face.box),
+    }

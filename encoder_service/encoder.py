@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.face.align import align, fit_crop
 from shared.face.detect import Box, Detection, Detector, Landmarks
-from shared.face.picture import PictureLimits, decode_picture, require_photo_size
+from shared.face.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.face.quality import quality
 from shared.inference.crop_encoder import CropEncoder
 
@@ -69,9 +69,16 @@ class EncodeTimings:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """All faces of one picture, largest first, and where the time went."""
+    """Faces of one picture, the most prominent first, and where the time went.
+
+    Attributes:
+        faces: as many as were asked for.
+        faces_found: how many there are.
+        timings: of the stages.
+    """
 
     faces: tuple[EncodedFace, ...]
+    faces_found: int
     timings: EncodeTimings = field(default_factory=EncodeTimings)
 
 
@@ -100,7 +107,7 @@ class Encoder:
             detector: finds faces and landmarks.
             crop_encoder: CompNet, quantizer and PNG of the operating point.
             limits: largest picture in bytes and pixels.
-            max_faces: most faces encoded of one picture, the largest first.
+            max_faces: most faces encoded of one picture, the most prominent first.
             new_id: makes the ids of sightings.
         """
         self.crop_encoder = crop_encoder
@@ -124,30 +131,32 @@ class Encoder:
         """
         timings = EncodeTimings()
         with timings.measure("decode_ms"):
-            picture = decode_picture(image, self.limits)
+            photo = decode_photo(image, self.limits)
         if kind is PictureKind.CROP:
-            aligned = [self._take_crop(picture, timings)]
-        else:
-            limit = min(max_faces or self.max_faces, self.max_faces)
-            aligned = self._find_faces(picture, limit, timings)
-        return EncodedPicture(self._to_maps(aligned, timings), timings)
+            crop = self._take_crop(photo.pixels, timings)
+            return EncodedPicture(self._to_maps([crop], timings), 1, timings)
+        require_photo_size(photo.pixels)
+        with timings.measure("detect_ms"):
+            detections = self._detector.detect(photo.pixels)
+        limit = min(max_faces or self.max_faces, self.max_faces)
+        aligned = self._align(photo, detections[:limit], timings)
+        return EncodedPicture(self._to_maps(aligned, timings), len(detections), timings)
 
     def _take_crop(self, picture: Picture, timings: EncodeTimings) -> _AlignedFace:
         with timings.measure("align_ms"):
             crop = fit_crop(picture)
             return _AlignedFace(crop, quality(crop, None), None)
 
-    def _find_faces(
-        self, picture: Picture, limit: int, timings: EncodeTimings
+    def _align(
+        self, photo: Photo, detections: Sequence[Detection], timings: EncodeTimings
     ) -> list[_AlignedFace]:
-        require_photo_size(picture)
-        with timings.measure("detect_ms"):
-            detections = self._detector.detect(picture)[:limit]
+        """What was found, with its places in pixels of the file."""
         faces = []
         with timings.measure("align_ms"):
             for detection in detections:
-                crop = align(picture, detection.landmarks)
-                faces.append(_AlignedFace(crop, quality(crop, detection.landmarks), detection))
+                crop = align(photo.pixels, detection.landmarks)
+                fitness = quality(crop, detection.landmarks)
+                faces.append(_AlignedFace(crop, fitness, detection.magnified(photo.reduction)))
         return faces
 
     def _to_maps(

@@ -85,6 +85,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             codec_id=self._encoder.crop_encoder.codec_id,
             max_image_bytes=settings.max_image_bytes,
             max_image_pixels=settings.max_image_pixels,
+            max_decode_bytes=settings.max_decode_bytes,
             max_faces=settings.max_faces,
             max_stream_in_flight=settings.max_stream_in_flight,
             uplink_enabled=self._uplink is not None,
@@ -130,7 +131,9 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             request_id = current_request_id() or ""
             self._uplink.offer([conversions.uplink_message(face, request_id) for face in faces])
         return encoder_pb2.EncodeResponse(
-            faces=faces, timings=conversions.timings_message(picture.timings)
+            faces=faces,
+            timings=conversions.timings_message(picture.timings),
+            faces_found=picture.faces_found,
         )
 
     async def _run_encoder(

@@ -26,6 +26,9 @@ class EncoderSettings(ServiceSettings):
     threads: int = Field(1, ge=1, le=256, description="pictures encoded at once, a core each")
     max_image_bytes: int = Field(_LIMITS.max_bytes, ge=1 << 10, description="largest picture file")
     max_image_pixels: int = Field(_LIMITS.max_pixels, ge=1 << 10, description="width times height")
+    max_decode_bytes: int = Field(
+        _LIMITS.max_memory, ge=1 << 20, description="memory to decode a picture, for each thread"
+    )
     max_faces: int = Field(64, ge=1, le=1024, description="most faces of one picture")
     min_face_size: int = Field(24, ge=12, le=1024, description="smallest face sought, in pixels")
     max_stream_in_flight: int = Field(8, ge=1, le=256, description="waiting pictures per stream")
@@ -43,8 +46,12 @@ class EncoderSettings(ServiceSettings):
 
     @property
     def picture_limits(self) -> PictureLimits:
-        """Largest picture in bytes and pixels."""
-        return PictureLimits(max_bytes=self.max_image_bytes, max_pixels=self.max_image_pixels)
+        """What a picture may cost."""
+        return PictureLimits(
+            max_bytes=self.max_image_bytes,
+            max_pixels=self.max_image_pixels,
+            max_memory=self.max_decode_bytes,
+        )
 
     @property
     def uplink_tls(self) -> Tls | None:

@@ -15,7 +15,7 @@ from recognizer_service.gallery.collection_records import (
 from recognizer_service.gallery.events import AuditEvent
 from recognizer_service.gallery.limits import shown
 from recognizer_service.gallery.records import Face, Subject, SubjectChanges, SubjectFilter
-from recognizer_service.questions import EnrolAnswer, EnrolRequest
+from recognizer_service.questions import Doubt, EnrolAnswer, EnrolRequest
 from shared.errors import InvalidInput
 from shared.service.moment import moment, timestamp
 
@@ -66,6 +66,21 @@ def enroll_response(answer: EnrolAnswer) -> gallery_pb2.EnrollResponse:
             )
             for found in answer.disagreements
         ],
+    )
+
+
+def doubt_message(doubt: Doubt) -> gallery_pb2.Doubt:
+    """One doubt."""
+    alike = bool(doubt.other_subject_id)
+    return gallery_pb2.Doubt(
+        kind=gallery_pb2.DOUBT_KIND_LOOKS_LIKE_ANOTHER
+        if alike
+        else gallery_pb2.DOUBT_KIND_UNLIKE_ITS_OWN,
+        face_id=doubt.face_id,
+        other_subject_id=doubt.other_subject_id,
+        other_face_id=doubt.other_face_id,
+        similarity=shown_similarity(doubt.similarity),
+        threshold=doubt.threshold,
     )
 
 

@@ -218,6 +218,17 @@ class GalleryServicer(ArchiveServicer):
         )
         return gallery_pb2.DeleteFaceResponse(erased=deletion.erased)
 
+    async def ReviewSubject(
+        self, request: gallery_pb2.ReviewSubjectRequest, context: Context
+    ) -> gallery_pb2.ReviewSubjectResponse:
+        """The doubtful faces of a subject."""
+        doubts = await self._recognizer.review(
+            conversions.collection_id(request.collection), request.subject_id
+        )
+        return gallery_pb2.ReviewSubjectResponse(
+            doubts=map(gallery_conversions.doubt_message, doubts)
+        )
+
     async def ListAuditEvents(
         self, request: gallery_pb2.ListAuditEventsRequest, context: Context
     ) -> gallery_pb2.ListAuditEventsResponse:

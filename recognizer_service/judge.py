@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from recognizer_service.doubts import doubts
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection_records import Collection
-from recognizer_service.gallery.records import Agreement, Resemblance, SubjectHit
+from recognizer_service.gallery.records import Agreement, FaceReview, Resemblance, SubjectHit
 from recognizer_service.questions import (
     Candidate,
     Criterion,
     Decision,
     Disagreement,
+    Doubt,
     FaceMap,
     Identification,
     Timings,
@@ -162,17 +163,58 @@ class Judge:
         """
 
         def required(agreement: Agreement, other: Resemblance) -> float | None:
-            try:
-                return self._thresholds.applied(
-                    Criterion(),
-                    default_rate=collection.max_fmr,
-                    faces=len(agreement.others),
-                    codecs=(agreement.codec_id, other.codec_id),
-                ).similarity
-            except FailedPrecondition:
-                return None
+            codecs = (agreement.codec_id, other.codec_id)
+            return self._threshold(collection.max_fmr, len(agreement.others), codecs)
 
         return doubts(agreements, required)
+
+    def doubts(self, reviews: Sequence[FaceReview], collection: Collection) -> tuple[Doubt, ...]:
+        """Faces that look like another subject, or unlike the others of their own.
+
+        By what is asked of duplicates and of verifications. Where the model is not calibrated for
+        the codecs nothing can be said.
+        """
+        found = []
+        for face in reviews:
+            for hit in face.others:
+                threshold = self._threshold(
+                    collection.max_fpir, collection.comparisons, (face.codec_id, hit.codec_id)
+                )
+                if threshold is not None and hit.similarity >= threshold:
+                    found.append(
+                        Doubt(face.face_id, hit.subject_id, hit.face_id, hit.similarity, threshold)
+                    )
+            if unlike := self._unlike_its_own(face, collection):
+                found.append(unlike)
+        return tuple(found)
+
+    def _unlike_its_own(self, face: FaceReview, collection: Collection) -> Doubt | None:
+        """What speaks against a face; None: another of its subject confirms it, or none can."""
+        compared = [
+            (own, threshold)
+            for own in face.own
+            if (
+                threshold := self._threshold(
+                    collection.max_fmr, len(face.own), (face.codec_id, own.codec_id)
+                )
+            )
+            is not None
+        ]
+        if not compared:
+            return None
+        own, threshold = max(compared, key=lambda pair: pair[0].similarity - pair[1])
+        if own.similarity >= threshold:
+            return None
+        return Doubt(face.face_id, "", own.face_id, own.similarity, threshold)
+
+    def _threshold(self, rate: float, faces: int, codecs: tuple[str, str]) -> float | None:
+        try:
+            applied = self._thresholds.applied(
+                Criterion(), default_rate=rate, faces=faces, codecs=codecs
+            )
+        except FailedPrecondition:
+            return None
+        return applied.similarity
 
     def _decide(self, judged: Sequence[FaceMap], *, matched: bool) -> Decision:
         if any(face.quality is not None and face.quality < self._min_quality for face in judged):

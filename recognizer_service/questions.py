@@ -70,6 +70,25 @@ class EnrolRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """An enrolled face that may not be who it is said to be.
+
+    Attributes:
+        face_id: which.
+        other_subject_id: whom it looks like; "": it looks unlike the others of its own subject.
+        other_face_id: the most similar face, of that subject or of its own.
+        similarity: cosine in [-1, 1] to it.
+        threshold: reached by look-alikes, and not by those unlike their own.
+    """
+
+    face_id: str
+    other_subject_id: str
+    other_face_id: str
+    similarity: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class Disagreement:
     """A new face that looks unlike the others of its subject.
 

@@ -20,6 +20,7 @@ from recognizer_service.networks import ModelInUse, Networks
 from recognizer_service.pictures import one_match_each
 from recognizer_service.questions import (
     Criterion,
+    Doubt,
     FaceMap,
     Identification,
     Probe,
@@ -240,6 +241,22 @@ class Recognizer:
         answer = await self.model.ask(verified)
         self._metrics.answered("verify", answer.decision, timings)
         return answer
+
+    async def review(self, collection_id: str, subject_id: str) -> tuple[Doubt, ...]:
+        """Which faces of a subject are doubtful.
+
+        Raises:
+            NotFound: no such collection or subject.
+        """
+        collection = await self._collection(collection_id)
+
+        async def reviewed(networks: Networks) -> tuple[Doubt, ...]:
+            reviews = await self.in_thread(
+                self.gallery.review, collection_id, subject_id, space=networks.space
+            )
+            return networks.judge.doubts(reviews, collection)
+
+        return await self.model.ask(reviewed)
 
     async def accept_sighting(
         self, collection_id: str, sighting_id: str, camera_id: str, face: FaceMap

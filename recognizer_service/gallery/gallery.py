@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from recognizer_service.gallery import consistency, enrolment, purge, search, sighting
+from recognizer_service.gallery import consistency, enrolment, purge, review, search, sighting
 from recognizer_service.gallery.archive.exporting import export
 from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
@@ -24,7 +24,13 @@ from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.opening import open_database
 from recognizer_service.gallery.events import Consistency, Operation, Purge
 from recognizer_service.gallery.indexes.growing import IndexForm
-from recognizer_service.gallery.records import Embedding, Enrolled, Enrolment, SubjectHit
+from recognizer_service.gallery.records import (
+    Embedding,
+    Enrolled,
+    Enrolment,
+    FaceReview,
+    SubjectHit,
+)
 from recognizer_service.gallery.reembed import MapEmbedder, Spaces
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import Subjects
@@ -196,6 +202,22 @@ class Gallery:
         return search.similarity_to_subject(
             self._store, collection_id, subject_id, probe, thresholds=thresholds, space=space
         )
+
+    def review(
+        self, collection_id: str, subject_id: str, *, space: str | None = None
+    ) -> tuple[FaceReview, ...]:
+        """How each face of a subject goes with the others, and with the ten nearest subjects.
+
+        Args:
+            collection_id: where.
+            subject_id: whose faces, oldest first.
+            space: in which to compare; None: the space served.
+
+        Raises:
+            NotFound: no such collection or subject.
+            EmbeddingSpaceChanged: another space than `space` is served.
+        """
+        return review.review(self._store, collection_id, subject_id, space=space)
 
     def purge_expired(self) -> Purge:
         """Delete subjects, sightings and audit events past their time, and request ids too."""

@@ -205,6 +205,23 @@ class SubjectHit:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceReview:
+    """An enrolled face among the others.
+
+    Attributes:
+        face_id: which.
+        codec_id: of its map.
+        own: the other faces of its subject, whatever the order they came in.
+        others: other subjects, most similar first.
+    """
+
+    face_id: str
+    codec_id: str
+    own: tuple[Resemblance, ...]
+    others: tuple[SubjectHit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """A map streamed by a camera.
 

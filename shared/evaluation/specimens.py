@@ -32,7 +32,7 @@ class Specimens:
 
 
 def find_faces(photos: Path) -> NDArray[np.uint8]:
-    """The largest face of each JPEG file in a folder, by name: (N, 112, 96, 3) RGB.
+    """The most prominent face of each JPEG file in a folder, by name: (N, 112, 96, 3) RGB.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING; there is no photograph with a face.

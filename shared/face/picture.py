@@ -1,16 +1,31 @@
 """Pictures from outside: whatever cameras, telephones and archives send, as upright RGB pixels."""
 
 import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from shared.errors import InvalidImage
+from shared.face.apart import decode_avif_apart
+from shared.face.jpeg_structure import JpegStructure, read_structure
+from shared.face.pixels import Samples, reduced, rgb_of_image, rgb_of_samples
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""What `decode_picture` reads, by Pillow's names. MPO, several JPEGs in one file, is a JPEG."""
+try:
+    import pi_heif
+except ModuleNotFoundError:  # the extra `heic`
+    pi_heif = None
+else:
+    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+"""What `decode_picture` reads, by Pillow's names, and HEIF where the extra `heic` is installed.
+MPO, several JPEGs in one file, is a JPEG."""
 
 MIN_PHOTO_SIDE = 20
 """No face can be found in a photo with a side of fewer pixels."""
@@ -18,19 +33,31 @@ MIN_PHOTO_SIDE = 20
 # Our own limit is checked on every picture and lower, so Pillow need not guess one and warn.
 Image.MAX_IMAGE_PIXELS = None
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_MAX_PIXELS_IN_FULL = 25_000_000
+_REDUCTIONS = (1, 2, 4, 8)
+_MAX_SCANNED = 2_000_000_000
+"""Pixels of a JPEG times its scans: a scan of a few bytes makes the decoder visit every pixel."""
+_BYTES_PER_PIXEL = {"AVIF": 11.5, "HEIF": 9.5, "WEBP": 8.5, "TIFF": 12.0}
+"""At most, while Pillow or OpenCV decode 8 bits a sample; measured."""
+_BYTES_PER_PIXEL_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 8, "I;16B": 8, "I;16L": 8}
+_ANIMATED_WEBP = 17.5
+_SAMPLES_OF_16_BITS = 8.5
+_RESULT = 9
+"""Bytes of a pixel of the result, with the copies that turning and comparing it take."""
+_PADDING = bytes.fromhex("5aa533cc") * 64
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+_Pixels = NDArray[np.uint8]
+_TURNS: dict[int, Callable[[_Pixels], _Pixels]] = {
+    2: lambda picture: picture[:, ::-1],
+    3: lambda picture: picture[::-1, ::-1],
+    4: lambda picture: picture[::-1],
+    5: lambda picture: picture.transpose(1, 0, 2),
+    6: lambda picture: np.rot90(picture, -1),
+    7: lambda picture: picture.transpose(1, 0, 2)[::-1, ::-1],
+    8: np.rot90,
 }
 """EXIF orientation to what makes the picture upright."""
-
-_TRANSPARENT_MODES = {"RGBA", "LA", "PA"}
-_DIRECT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +66,51 @@ class PictureLimits:
 
     Attributes:
         max_bytes: size of the file.
-        max_pixels: width times height as its header claims; each takes 3 bytes once decoded.
+        max_pixels: width times height as its header claims.
+        max_memory: bytes that decoding it may take; they bind sooner for formats that cannot be
+            decoded at reduced size.
     """
 
-    max_bytes: int = 8 * 1024 * 1024
-    max_pixels: int = 40_000_000
+    max_bytes: int = 15 * 1024 * 1024
+    max_pixels: int = 120_000_000
+    max_memory: int = 640 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A picture as it was read.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, at least 1x1, upright.
+        reduction: pixels of the file, along each side, for one of `pixels`: 1, 2, 4 or 8.
+    """
+
+    pixels: NDArray[np.uint8]
+    reduction: int
 
 
 def decode_picture(data: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
+    """The pixels of `decode_photo`."""
+    return decode_photo(data, limits).pixels
+
+
+def decode_photo(data: bytes, limits: PictureLimits) -> Photo:
     """The picture in a file, upright, in colour, as a person would see it.
 
-    EXIF orientation is applied; 16-bit gray is scaled by its full range; what is transparent
-    shows white, as in a document; of an animation or a stack the first picture is taken; colour
-    profiles are ignored.
+    Orientation is applied; samples of 16 bits are scaled by the bits that are used; what is
+    transparent shows white, as in a document; of an animation or a stack the first picture is
+    taken; colour profiles are ignored. Pictures of more than 25 megapixels come at a half, a
+    quarter or an eighth of their size. Metadata that is damaged or large is passed over.
 
     Args:
-        data: a JPEG, PNG, WebP, BMP or TIFF file.
-        limits: refuse more than this. The pixels are counted before any is decoded.
-
-    Returns:
-        (H, W, 3) uint8 RGB, at least 1x1.
+        data: a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF file.
+        limits: refuse more than this, before any pixel is decoded.
 
     Raises:
-        InvalidImage: EMPTY_IMAGE, IMAGE_TOO_LARGE, NOT_AN_IMAGE, TOO_MANY_PIXELS,
-            IMAGE_TRUNCATED (cut short or damaged) or PIXELS_NOT_SUPPORTED (32 bits a sample,
-            or a colour space that is not RGB, gray, CMYK or YCbCr).
+        InvalidImage: EMPTY_IMAGE, IMAGE_TOO_LARGE, NOT_AN_IMAGE, TOO_MANY_PIXELS, TOO_MANY_SCANS,
+            IMAGE_TRUNCATED (cut short or damaged), HEIC_NOT_INSTALLED (the message says how to
+            install it) or PIXELS_NOT_SUPPORTED (32 bits a sample, or a colour space that is not
+            RGB, gray, CMYK or YCbCr).
     """
     if not data:
         raise InvalidImage("EMPTY_IMAGE", "picture is empty")
@@ -72,15 +119,30 @@ def decode_picture(data: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
             "IMAGE_TOO_LARGE",
             f"picture is {len(data)} bytes; at most {limits.max_bytes} are accepted",
         )
-    with _open(data) as image:
-        if image.width * image.height > limits.max_pixels:
-            raise InvalidImage(
-                "TOO_MANY_PIXELS",
-                f"picture is {image.width}x{image.height} pixels; "
-                f"at most {limits.max_pixels} in all are accepted",
-            )
-        _load(image)
-        return _rgb(_upright(image))
+    try:
+        return _decode(data, limits)
+    except InvalidImage as error:
+        bare = _without_metadata(data)
+        if error.reason not in {"NOT_AN_IMAGE", "IMAGE_TRUNCATED"} or len(bare) == len(data):
+            raise
+    return _decode(bare, limits)
+
+
+def capture_time(data: bytes) -> datetime | None:
+    """When a picture was taken, by its EXIF time and the offset to UTC that goes with it.
+
+    Returns:
+        UTC; None where the file does not say, or not in which time zone.
+    """
+    try:
+        with _open(data) as image:
+            exif = _exif(image)
+            times = exif.get_ifd(ExifTags.IFD.Exif)
+        taken = _text(times[ExifTags.Base.DateTimeOriginal])
+        offset = _text(times[ExifTags.Base.OffsetTimeOriginal])
+        return datetime.strptime(f"{taken} {offset}", "%Y:%m:%d %H:%M:%S %z").astimezone(UTC)
+    except Exception:  # noqa: BLE001 - no picture, no EXIF, or damaged: nobody knows
+        return None
 
 
 def require_photo_size(picture: NDArray[np.uint8]) -> None:
@@ -97,15 +159,132 @@ def require_photo_size(picture: NDArray[np.uint8]) -> None:
         )
 
 
-# Pillow's plugins raise whatever a damaged file makes them stumble over, so any exception of
-# theirs speaks of the file. Their messages stay here.
+def _decode(data: bytes, limits: PictureLimits) -> Photo:
+    jpeg = read_structure(data) if data.startswith(b"\xff\xd8") else None
+    with _open(data) as image:
+        pixels = image.width * image.height
+        if pixels > limits.max_pixels:
+            raise InvalidImage(
+                "TOO_MANY_PIXELS",
+                f"picture is {image.width}x{image.height} pixels; "
+                f"at most {limits.max_pixels} in all are accepted",
+            )
+        reduction = next(
+            (by for by in _REDUCTIONS if pixels <= _MAX_PIXELS_IN_FULL * by**2), _REDUCTIONS[-1]
+        )
+        _check_cost(image, jpeg, reduction, limits)
+        picture = _pixels(data, image, jpeg, reduction, limits)
+        # Only now: the EXIF of a PNG may follow its pixels, and a TIFF is turned as it is loaded.
+        turn = _TURNS.get(_orientation(image))
+    upright = picture if turn is None else np.ascontiguousarray(turn(picture))
+    return Photo(upright, reduction)
 
 
-def _open(data: bytes) -> Image.Image:
+def _check_cost(
+    image: ImageFile.ImageFile, jpeg: JpegStructure | None, reduction: int, limits: PictureLimits
+) -> None:
+    pixels = image.width * image.height
+    if jpeg and jpeg.scans * pixels > _MAX_SCANNED:
+        raise InvalidImage(
+            "TOO_MANY_SCANS",
+            f"picture of {image.width}x{image.height} pixels has {jpeg.scans} scans; "
+            f"at most {_MAX_SCANNED // pixels} are accepted",
+        )
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        decoding = _decoder_bytes(image, jpeg, reduction)
+    except Exception:  # noqa: BLE001 - tags of other types than they must be of
+        raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
+    needed = round(decoding + _RESULT * pixels / reduction**2)
+    if needed > limits.max_memory:
+        raise InvalidImage(
+            "TOO_MANY_PIXELS",
+            f"picture is {image.width}x{image.height} pixels, which take {needed} bytes of memory "
+            f"to decode from {image.format}; at most {limits.max_memory} are accepted",
+        )
+
+
+def _decoder_bytes(image: ImageFile.ImageFile, jpeg: JpegStructure | None, reduction: int) -> float:
+    """What the decoder takes at most; see `_BYTES_PER_PIXEL`."""
+    pixels = image.width * image.height
+    of_mode = _BYTES_PER_PIXEL_OF_MODE.get(image.mode, 4)
+    if jpeg:
+        kept = 2 * jpeg.samples_per_pixel if jpeg.buffered else 0
+        return pixels * (kept + of_mode / reduction**2)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tile: int = image.tag_v2.get(322, 0) * image.tag_v2.get(323, 0)
+        return max(pixels, tile) * _BYTES_PER_PIXEL["TIFF"]
+    if image.format == "WEBP" and _is_animated(image):
+        return pixels * _ANIMATED_WEBP
+    if _has_colour_of_16_bits(image):
+        return pixels * _SAMPLES_OF_16_BITS
+    return pixels * max(_BYTES_PER_PIXEL.get(image.format or "", 0), of_mode)
+
+
+def _pixels(
+    data: bytes,
+    image: ImageFile.ImageFile,
+    jpeg: JpegStructure | None,
+    reduction: int,
+    limits: PictureLimits,
+) -> NDArray[np.uint8]:
+    if jpeg:
+        return _pixels_of_jpeg(data, image, jpeg, reduction)
+    if image.format == "AVIF":
+        picture = decode_avif_apart(data, image.size, reduction, limits.max_memory)
+        if picture is None:
+            raise _truncated()
+        return picture
+    if image.format == "WEBP" and not _is_animated(image):
+        return rgb_of_samples(_samples(data), reduction)  # Pillow takes twice the memory
+    fine = _has_colour_of_16_bits(image)
+    _load(image)
+    if fine:  # Pillow keeps the upper 8 of them, and has seen now that none is missing
+        image.im = None  # type: ignore[assignment] # makes room
+        return rgb_of_samples(_samples(data), reduction)
+    return rgb_of_image(image, reduction)
+
+
+def _pixels_of_jpeg(
+    data: bytes, image: ImageFile.ImageFile, jpeg: JpegStructure, reduction: int
+) -> NDArray[np.uint8]:
+    """Without an end marker, a picture is whole if no pixel depends on what would come next."""
+    if jpeg.ended:
+        return _drafted(image, reduction)
+    if not jpeg.complete:
+        raise _truncated()
+    data = data.rstrip(b"\xff")  # which would begin a marker
+    with _open(data + b"\xff\xd9") as ended, _open(data + _PADDING + b"\xff\xd9") as padded:
+        picture = _drafted(ended, reduction)
+        if not np.array_equal(picture, _drafted(padded, reduction)):
+            raise _truncated()
+    return picture
+
+
+def _drafted(image: ImageFile.ImageFile, reduction: int) -> NDArray[np.uint8]:
+    width, height = image.size
+    if reduction > 1:
+        image.draft(None, (width // reduction, height // reduction))
+        if image.size != (reduced(width, reduction), reduced(height, reduction)):
+            raise _truncated()
+    _load(image)
+    return rgb_of_image(image, 1)
+
+
+# Decoders raise whatever a damaged file makes them stumble over, so any exception of theirs
+# speaks of the file. Their messages stay here.
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=(*FORMATS, "HEIF") if pi_heif else FORMATS)
     except UnidentifiedImageError:
-        formats = ", ".join(FORMATS)
+        if pi_heif is None and data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+            raise InvalidImage(
+                "HEIC_NOT_INSTALLED",
+                "picture is HEIC, which this installation does not read; "
+                "install it: pip install 'compactface[heic]'",
+            ) from None
+        formats = ", ".join((*FORMATS, "HEIC"))
         raise InvalidImage(
             "NOT_AN_IMAGE", f"{len(data)} bytes are no picture that is understood: {formats}"
         ) from None
@@ -113,39 +292,85 @@ def _open(data: bytes) -> Image.Image:
         raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
 
 
-def _load(image: Image.Image) -> None:
+def _load(image: ImageFile.ImageFile) -> None:
     try:
         image.load()
     except Exception:  # noqa: BLE001
-        raise InvalidImage("IMAGE_TRUNCATED", "picture is cut short or damaged") from None
+        raise _truncated() from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _samples(data: bytes) -> Samples:
+    """All bits of a picture, as OpenCV reads them: (H, W) or (H, W, 3 or 4), RGB(A)."""
+    import cv2  # noqa: PLC0415 - clients that only ask for the capture time have no OpenCV
+
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        raise _truncated() from None
+    if found is None:
+        raise _truncated()
+    if found.ndim == 2:  # noqa: PLR2004 - gray
+        return found
+    order = cv2.COLOR_BGR2RGB if found.shape[2] == 3 else cv2.COLOR_BGRA2RGBA  # noqa: PLR2004
+    return cv2.cvtColor(found, order, dst=found)
+
+
+def _truncated() -> InvalidImage:
+    return InvalidImage("IMAGE_TRUNCATED", "picture is cut short or damaged")
+
+
+def _is_animated(image: ImageFile.ImageFile) -> bool:
+    return bool(getattr(image, "is_animated", False))
+
+
+def _has_colour_of_16_bits(image: ImageFile.ImageFile) -> bool:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        depths = image.tag_v2.get(ExifTags.Base.BitsPerSample, ())
+        return len(depths) > 1 and set(depths) == {16}
+    raw = image.tile[0].args if image.format == "PNG" and image.tile else ""
+    return isinstance(raw, str) and raw.endswith(";16B") and not image.mode.startswith("I")
+
+
+def _exif(image: ImageFile.ImageFile) -> Image.Exif:
+    """Without decoding a picture whose EXIF does not come before its pixels."""
+    if image.format != "PNG" or "exif" in image.info or not image.tile:
+        return image.getexif()
+    return Image.Exif()
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    try:
+        orientation = _exif(image).get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - damaged metadata does not spoil a sound picture
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        return _rgb_of_gray16(np.asarray(image))
-    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
-        overlay = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, overlay)
-    elif image.mode not in _DIRECT_MODES:
-        raise InvalidImage(
-            "PIXELS_NOT_SUPPORTED",
-            f"pixels of mode {image.mode}; RGB, gray, CMYK and YCbCr of 8 bits and gray of 16 "
-            "bits are accepted",
-        )
-    return np.array(image.convert("RGB"))
+def _text(value: object) -> str:
+    return str(value).strip("\0 ")
 
 
-def _rgb_of_gray16(gray: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """0 to 65535 onto 0 to 255: 257 is exactly 65535 / 255."""
-    gray8 = ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.repeat(gray8[..., np.newaxis], 3, axis=2)
+def _without_metadata(data: bytes) -> bytes:
+    """A PNG or JPEG without what no pixel needs; any other file as it is."""
+    if data.startswith(b"\xff\xd8"):
+        start, kept = 0, []
+        for begin, end in read_structure(data).metadata:
+            kept.append(data[start:begin])
+            start = end
+        return b"".join([*kept, data[start:]])
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data[:8] + b"".join(_needed_chunks(data))
+    return data
+
+
+def _needed_chunks(data: bytes) -> Iterator[memoryview]:
+    """Critical chunks, whose names begin with a capital; transparency and EXIF if sound."""
+    view = memoryview(data)
+    offset = 8
+    while offset + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, offset)
+        chunk = view[offset : offset + 12 + length]
+        offset += len(chunk)
+        checked = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+        if name[:1].isupper() or (name in {b"tRNS", b"eXIf"} and checked):
+            yield chunk

@@ -23,7 +23,8 @@ _BATCH = 256
 def cache_faces(source: Path, cache: Path) -> list[str]:
     """Decode every face below `source` into `cache/faces.npy` and `cache/names.json`.
 
-    Pictures of 112x112 are taken as aligned; in any other the largest face is found and aligned.
+    Pictures of 112x112 are taken as aligned; in any other the most prominent face is found and
+    aligned.
 
     Args:
         source: a folder of zip archives, or of one folder per identity.

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from command_line.demo.processes import Services, running_services
 from command_line.main import app
+from compactface.client import RecognizerClient
 
 PHOTOS = Path(__file__).parents[1] / "data"
 OBAMA = PHOTOS / "barack_obama_portrait_2012.jpg"
@@ -116,6 +117,45 @@ def test_photos_and_subjects_are_verified(compactface: Any, collection: str) -> 
     assert named["decision"] == "VERIFY_DECISION_MATCH"
     strict = json.loads(compactface("verify --json --min-similarity 0.9999", OBAMA, COLLINS))
     assert strict["decision"] == "VERIFY_DECISION_NO_MATCH"
+
+
+def test_of_several_faces_the_most_prominent_is_taken_and_the_others_are_told_of(
+    services: Services, collection: str, tiny_models: Path, tmp_path: Path
+) -> None:
+    with Image.open(OBAMA) as photo:
+        crowd = Image.new("RGB", (3 * photo.width, photo.height))
+        for column in range(3):
+            crowd.paste(photo, (column * photo.width, 0))
+    crowd.save(tmp_path / "crowd.jpg")
+    words = ["--largest", "--recognizer", services.recognizer, "--models", str(tiny_models)]
+    photos = [str(tmp_path / "crowd.jpg"), str(OBAMA)]
+    verified = CliRunner().invoke(app, ["verify", *photos, "--json", *words])
+    assert verified.stderr.startswith(f"note: {photos[0]}: 3 faces were found; the most prominent")
+    answer = json.loads(verified.stdout)
+    assert [shown["faces_found"] for shown in answer["photos"]] == [3, 1]
+    assert crowd.width / 3 < answer["photos"][0]["box"]["x"] < crowd.width * 2 / 3
+    of = ["--collection", collection]
+    enrolled = CliRunner().invoke(
+        app, ["enroll", "crowd", photos[0], *of, *words, "--allow-duplicate"]
+    )
+    assert "3 faces were found" in enrolled.stderr
+
+
+def test_an_enrolled_face_was_captured_when_its_photo_says_or_nobody_knows(
+    compactface: Any, services: Services, collection: str, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x9003: "2012:12:06 14:30:00", 0x9011: "-05:00"}
+    with Image.open(COLLINS) as photo:
+        photo.save(tmp_path / "dated.jpg", exif=exif)
+    compactface(
+        f"enroll collins --allow-duplicate --collection {collection}", tmp_path / "dated.jpg"
+    )
+    with RecognizerClient(services.recognizer) as client:
+        (dated,) = client.get_subject("collins", collection=collection).faces
+        (undated,) = client.get_subject("obama", collection=collection).faces
+    assert dated.capture_time.ToJsonString() == "2012-12-06T19:30:00Z"
+    assert not undated.HasField("capture_time")
 
 
 def test_the_gallery_is_listed(compactface: Any, collection: str) -> None:

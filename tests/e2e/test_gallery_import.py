@@ -1,11 +1,12 @@
 """`compactface gallery import` against the recognizer as a process, as its users run it."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageStat
 from typer.testing import CliRunner, Result
 
 from command_line.demo.processes import Services, running_services
@@ -94,35 +95,120 @@ def test_an_import_run_again_enrols_only_what_is_new(
     assert "3 were there before, 0 were rejected" in run("--largest").output
 
 
+def table_of(result: Result) -> list[list[str]]:
+    """The first words of each row of the tables."""
+    lines = [line for line in result.output.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+DOUBTS = {"LOOKS_LIKE_ANOTHER", "UNLIKE_ITS_OWN"}
+
+
+def reasons_of(result: Result) -> dict[str, str]:
+    """Of each photo in the table of what was left out or rejected."""
+    rows = table_of(result)
+    return {row[0]: row[1] for row in rows if row[1] and row[1] not in DOUBTS | {"note"}}
+
+
 def test_rejected_photos_are_listed_with_their_reasons_and_the_rest_is_enrolled(
     services: Services, collection: str, run: Callable[..., Result], folder: Path
 ) -> None:
     Image.new("RGB", (200, 200), "teal").save(folder / "obama" / "wall.png")
     (folder / "obama" / "broken.jpg").write_text("no picture")
-    (folder / "obama" / "notes.txt").write_text("passed over")
+    (folder / "obama" / "notes.txt").write_text("left out")
     left, right = (Image.open(photo).resize((512, 512)) for photo in (OBAMA, COLLINS))
     both = Image.new("RGB", (1024, 512))
     both.paste(left, (0, 0))
     both.paste(right, (512, 0))
     both.save(folder / "collins" / "both.png")
-    (folder / "twin").mkdir()
-    shutil.copy(COLLINS, folder / "twin")
     result = run()
     assert result.exit_code == 1
-    reasons = {
-        line.split()[1]: line.split()[3] for line in result.output.splitlines() if "/" in line
+    assert reasons_of(result) == {
+        "obama/wall.png": "NO_FACE",
+        "obama/broken.jpg": "NOT_AN_IMAGE",
+        "obama/notes.txt": "NOT_AN_IMAGE",
+        "collins/both.png": "SEVERAL_FACES",
     }
-    assert (
-        reasons.items()
-        >= {
-            "obama/wall.png": "NO_FACE",
-            "obama/broken.jpg": "NOT_AN_IMAGE",
-            "collins/both.png": "SEVERAL_FACES",
-            f"twin/{COLLINS.name}": "DUPLICATE_FACE",
-        }.items()
-    )
-    assert "notes.txt" not in result.output
-    assert faces(services, collection)["collins"] == 1
+    assert "4 were rejected, 0 left out" in result.output
+    assert faces(services, collection) == {"collins": 1, "obama": 1}
+    several = run("--largest")
+    assert "2 faces were found; the most prominent was taken" in " ".join(several.output.split())
+
+
+def test_what_is_a_photo_is_for_its_content_to_say(
+    services: Services, collection: str, run: Callable[..., Result], folder: Path
+) -> None:
+    (folder / "obama" / OBAMA.name).rename(folder / "obama" / "portrait")
+    (folder / "collins" / COLLINS.name).rename(folder / "collins" / "portrait.jfif")
+    with Image.open(PHOTOS / "joe_biden_blue_room.jpg") as photo:
+        (folder / "biden").mkdir()
+        photo.save(folder / "biden" / "a.avif")
+        photo.save(folder / "biden" / "b.txt", "GIF")
+    shutil.copy(PHOTOS / "collins.heic", folder / "collins" / "again.jpg")
+    result = run("--largest")
+    assert result.exit_code == 0, result.output
+    assert faces(services, collection) == {"biden": 2, "collins": 2, "obama": 1}
+
+
+def test_all_that_is_not_taken_is_listed_and_ends_with_1(
+    services: Services, collection: str, run: Callable[..., Result], folder: Path
+) -> None:
+    (folder / "obama" / "2012").mkdir()
+    shutil.copy(OBAMA, folder / "obama" / "2012")
+    shutil.copy(OBAMA, folder / "loose.jpg")
+    shutil.copy(OBAMA, folder / "obama" / ".hidden.jpg")
+    (folder / "nobody").mkdir()
+    (folder / "obama" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    os.mkfifo(folder / "obama" / "pipe.jpg")
+    (folder / ".DS_Store").write_bytes(b"of the file manager")
+    result = run("--largest")
+    assert result.exit_code == 1
+    assert reasons_of(result) == {
+        "obama/2012": "NESTED_FOLDER",
+        "loose.jpg": "LOOSE_FILE",
+        "obama/.hidden.jpg": "HIDDEN",
+        "nobody": "EMPTY_FOLDER",
+        "obama/gone.jpg": "UNREADABLE_FILE",
+        "obama/pipe.jpg": "NO_FILE",
+    }
+    assert "1 were rejected, 5 left out" in result.output
+    assert faces(services, collection) == {"collins": 1, "obama": 1}
+
+
+def test_a_subject_of_whom_nothing_was_enrolled_is_named(
+    run: Callable[..., Result], folder: Path
+) -> None:
+    (folder / "eve").mkdir()
+    (folder / "eve" / "letter.jpg").write_text("no picture")
+    result = run("--largest")
+    assert result.exit_code == 1
+    assert "of these subjects nothing was enrolled: eve" in result.output
+
+
+def doubts_of(result: Result) -> set[tuple[str, ...]]:
+    """The pairs in the table of what is doubtful."""
+    return {tuple(row[:3]) for row in table_of(result) if row[1] in DOUBTS}
+
+
+def test_a_look_alike_is_enrolled_and_reported_whoever_comes_first(
+    services: Services, collection: str, run: Callable[..., Result], folder: Path
+) -> None:
+    (folder / "collins" / COLLINS.name).rename(folder / "collins" / "a.jpg")
+    for twin in ("alma", "zoe"):  # before and after the one who looks alike
+        (folder / twin).mkdir()
+        with Image.open(COLLINS) as photo:
+            photo.save(folder / twin / f"{twin}.png")
+    result = run("--largest")
+    assert result.exit_code == 0, result.output
+    assert faces(services, collection) == {"alma": 1, "collins": 1, "obama": 1, "zoe": 1}
+    pairs = {
+        ("alma/alma.png", "LOOKS_LIKE_ANOTHER", "collins/a.jpg"),
+        ("alma/alma.png", "LOOKS_LIKE_ANOTHER", "zoe/zoe.png"),
+        ("collins/a.jpg", "LOOKS_LIKE_ANOTHER", "zoe/zoe.png"),
+    }
+    assert doubts_of(result) == pairs
+    assert doubts_of(run("--largest")) == pairs  # of a second run, which enrols nothing
+    assert doubts_of(run("--largest", "--allow-duplicate")) == set()
 
 
 def test_a_photo_of_somebody_else_is_enrolled_and_doubted(
@@ -131,12 +217,31 @@ def test_a_photo_of_somebody_else_is_enrolled_and_doubted(
     shutil.copy(COLLINS, folder / "obama")
     with RecognizerClient(services.recognizer) as client:
         client.update_collection(collection, max_fmr=1e-6)
+    expected = {(f"obama/{OBAMA.name}", "UNLIKE_ITS_OWN", f"obama/{COLLINS.name}")}
     result = run("--largest", "--allow-duplicate")
     assert result.exit_code == 0
-    (line,) = [line for line in result.output.splitlines() if "warning" in line]
-    assert f"obama/{COLLINS.name}" in line
-    assert "unlike the subject's other faces" in line
+    assert doubts_of(result) == expected
+    assert doubts_of(run("--largest", "--allow-duplicate")) == expected
     assert faces(services, collection) == {"collins": 1, "obama": 2}
+
+
+def test_doubtful_pairs_are_drawn_for_review(
+    run: Callable[..., Result], folder: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "review.png"
+    assert "nothing is doubtful" in run("--largest", "--review", str(sheet)).output
+    assert not sheet.exists()
+    (folder / "twin").mkdir()
+    shutil.copy(COLLINS, folder / "twin")
+    result = run("--largest", "--review", str(sheet))
+    assert f"1 of 1 doubtful pairs are drawn in {sheet}" in result.output
+    assert sheet.stat().st_mode & 0o777 == 0o600
+    with Image.open(sheet) as drawn:
+        first, second = (drawn.crop((left, 16, left + 144, 160)) for left in (16, 176))
+    assert ImageStat.Stat(first).stddev[0] > 20  # a face, and the same one twice
+    assert first.tobytes() == second.tobytes()
+    shutil.copy(COLLINS, folder / "obama")
+    assert run("--largest", "--review", "sheet.doc").exit_code == 2
 
 
 def test_a_folder_without_subjects_is_a_usage_error(

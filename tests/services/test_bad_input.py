@@ -42,14 +42,14 @@ PICTURES = {
         lambda _: broken.png_of_claimed_size(20_000, 20_000),
         "TOO_MANY_PIXELS",
     ),
-    "a file too large": (lambda photo: photo + bytes(8 << 20), "IMAGE_TOO_LARGE"),
+    "a file too large": (lambda photo: photo + bytes(15 << 20), "IMAGE_TOO_LARGE"),
     "a bomb of a profile": (
         lambda _: broken.with_chunk(
             broken.png_of_claimed_size(64, 64),
             b"iCCP",
             b"icc\0\0" + zlib.compress(bytes(60_000_000), 9),
         ),
-        "NOT_AN_IMAGE",
+        "IMAGE_TRUNCATED",  # the profile is passed over; there are no pixels
     ),
 }
 

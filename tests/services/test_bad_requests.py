@@ -22,6 +22,7 @@ from compactface.v1.gallery_pb2 import (
     ListCollectionsRequest,
     ListFacesRequest,
     ListSubjectsRequest,
+    ReviewSubjectRequest,
 )
 from compactface.v1.recognizer_pb2 import (
     IDENTIFY_DECISION_EMPTY_GALLERY,
@@ -229,6 +230,11 @@ CASES = [
         "page_token",
     ),
     Case("GetSubject", in_collection(GetSubjectRequest, subject_id="eve"), "SUBJECT_NOT_FOUND"),
+    Case(
+        "ReviewSubject",
+        in_collection(ReviewSubjectRequest, subject_id="eve"),
+        "SUBJECT_NOT_FOUND",
+    ),
     Case("ListFaces", in_collection(ListFacesRequest, subject_id="eve"), "SUBJECT_NOT_FOUND"),
     Case(
         "DeleteSubject",

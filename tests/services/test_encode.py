@@ -93,8 +93,42 @@ async def test_several_faces_come_largest_first_and_can_be_limited(
     assert len(faces) == 2
     assert faces[0].box.width > faces[1].box.width
     assert faces[0].box.x < 700 < faces[1].box.x
-    (only,) = (await encode(encoder, as_file(both), max_faces=1)).faces
+    alone = await encode(encoder, as_file(both), max_faces=1)
+    (only,) = alone.faces
     assert only.map.png == faces[0].map.png
+    assert alone.faces_found == 2
+
+
+async def test_who_asks_for_one_face_gets_the_central_one_and_learns_of_the_others(
+    encoder: Service, photos: dict[str, bytes]
+) -> None:
+    crowd = Image.new("RGB", (1800, 1125))
+    crowd.paste(picture(photos[PORTRAIT]).crop((200, 0, 900, 1125)), (0, 0))
+    smaller = picture(photos[ASTRONAUT]).crop((100, 0, 500, 512)).resize((800, 1024))
+    crowd.paste(smaller, (700, 50))
+    answer = await encode(encoder, as_file(crowd), max_faces=1)
+    assert answer.faces_found == 2
+    (face,) = answer.faces
+    assert 700 < face.box.x < 1100
+    assert face.box.width < (await encode(encoder, as_file(crowd))).faces[1].box.width
+    alone = await encode(encoder, photos[PORTRAIT], max_faces=1)
+    assert (alone.faces_found, len(alone.faces)) == (1, 1)
+    crop = await encode(encoder, clouds(0), kind=PICTURE_KIND_CROP)
+    assert crop.faces_found == 1
+    assert (await encode(encoder, as_file(Image.new("RGB", (99, 99))))).faces_found == 0
+
+
+async def test_places_in_a_photo_that_is_read_at_half_size_are_in_its_own_pixels(
+    encoder: Service, photos: dict[str, bytes]
+) -> None:
+    (expected,) = (await encode(encoder, photos[PORTRAIT])).faces
+    large = picture(photos[PORTRAIT]).resize((5400, 6750), Image.Resampling.BILINEAR)
+    (face,) = (await encode(encoder, as_file(large))).faces
+    assert face.box.width == pytest.approx(6 * expected.box.width, rel=0.05)
+    assert face.box.y == pytest.approx(6 * expected.box.y, abs=0.05 * face.box.width)
+    assert face.landmarks.nose.x == pytest.approx(
+        6 * expected.landmarks.nose.x, abs=0.03 * face.box.width
+    )
 
 
 async def test_no_face_in_a_photo_is_a_normal_empty_answer(encoder: Service) -> None:
@@ -140,7 +174,8 @@ async def test_the_info_states_the_limits(encoder: Service) -> None:
     assert (info.crop_height, info.crop_width) == (112, 96)
     assert (info.model_family, info.model_version) == ("default", "1")
     assert info.operating_point == "standard"
-    assert info.max_image_bytes == 8 << 20
+    assert info.max_image_bytes == 15 << 20
+    assert info.max_decode_bytes == 640 << 20
     assert (info.uplink_enabled, info.uplink_depth) == (False, 0)
 
 

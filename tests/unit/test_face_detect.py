@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.face.detect import Detection, Landmarks, MtcnnDetector
+from shared.face.detect import Box, Detection, Landmarks, MtcnnDetector, prominence
 from shared.face.picture import PictureLimits, decode_picture
 
 PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
@@ -70,6 +70,30 @@ def test_faces_come_largest_first(detector: MtcnnDetector) -> None:
     assert len(found) == 2
     assert found[0].box.width > 1.5 * found[1].box.width
     assert found[0].box.x > 200 > found[1].box.x
+
+
+def test_a_central_face_comes_before_a_larger_one_at_the_edge(detector: MtcnnDetector) -> None:
+    """In a portrait that one is a bystander."""
+    face = collins()[:300, 100:360]
+    picture = np.zeros((600, 800, 3), np.uint8)
+    picture[:360, :312] = cv2.resize(face, (312, 360), interpolation=cv2.INTER_CUBIC)
+    picture[150:450, 320:580] = face
+    found = detector.detect(picture)
+    assert len(found) == 2
+    assert found[0].box.width < found[1].box.width
+    assert found[0].box.x > 320 > found[1].box.x
+
+
+def test_a_large_face_beside_the_centre_comes_before_a_small_one_in_it() -> None:
+    large, small = Box(100, 100, 200, 240), Box(370, 280, 60, 72)
+    assert prominence(large, 800, 600) > prominence(small, 800, 600)
+
+
+def test_prominence_does_not_depend_on_the_size_of_the_picture() -> None:
+    one, other = Box(10, 10, 90, 100), Box(160, 120, 60, 70)
+    ratio = prominence(one, 400, 300) / prominence(other, 400, 300)
+    doubled = [Box(2 * box.x, 2 * box.y, 2 * box.width, 2 * box.height) for box in (one, other)]
+    assert np.isclose(prominence(doubled[0], 800, 600) / prominence(doubled[1], 800, 600), ratio)
 
 
 def test_a_very_large_photo_is_scanned_small_and_answered_in_its_own_pixels(

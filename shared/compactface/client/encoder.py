@@ -29,7 +29,7 @@ class Frame:
     """One picture of a stream.
 
     Attributes:
-        image: the picture as a file: JPEG, PNG, WebP, BMP or TIFF.
+        image: the picture as a file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
         frame_id: comes back with the answer; at most 128 characters.
         capture_time: when it was taken; None: when it arrives.
     """
@@ -74,10 +74,10 @@ class EncoderClient(Client):
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> encoder_pb2.EncodeResponse:
-        """Every face of a picture as a compact map, largest first; no face is no error.
+        """Every face of a picture as a compact map, the most prominent first; no face is no error.
 
         Args:
-            image: the picture as a file: JPEG, PNG, WebP, BMP or TIFF.
+            image: the picture as a file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
             kind: what it shows.
             capture_time: when it was taken; None: now.
             forward: whether to hand the maps to the encoder's uplink, too.

@@ -125,6 +125,13 @@ class GalleryClient(CollectionsClient):
         request = gallery_pb2.GetSubjectRequest(collection=collection, subject_id=subject_id)
         return self._call(self._gallery.GetSubject, request, gallery_pb2.GetSubjectResponse)
 
+    def review_subject(
+        self, subject_id: str, *, collection: str = ""
+    ) -> gallery_pb2.ReviewSubjectResponse:
+        """The subject's faces that look like another subject, or unlike its others."""
+        request = gallery_pb2.ReviewSubjectRequest(collection=collection, subject_id=subject_id)
+        return self._call(self._gallery.ReviewSubject, request, gallery_pb2.ReviewSubjectResponse)
+
     def list_subjects(
         self,
         *,

@@ -38,12 +38,14 @@ class EncodeRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., kind: _Optional[_Union[PictureKind, str]] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., forward: _Optional[bool] = ..., max_faces: _Optional[int] = ..., include_crops: _Optional[bool] = ...) -> None: ...
 
 class EncodeResponse(_message.Message):
-    __slots__ = ("faces", "timings")
+    __slots__ = ("faces", "timings", "faces_found")
     FACES_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    FACES_FOUND_FIELD_NUMBER: _ClassVar[int]
     faces: _containers.RepeatedCompositeFieldContainer[Face]
     timings: EncodeTimings
-    def __init__(self, faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., timings: _Optional[_Union[EncodeTimings, _Mapping]] = ...) -> None: ...
+    faces_found: int
+    def __init__(self, faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., timings: _Optional[_Union[EncodeTimings, _Mapping]] = ..., faces_found: _Optional[int] = ...) -> None: ...
 
 class Face(_message.Message):
     __slots__ = ("map", "box", "landmarks", "detection_score", "quality", "size_bytes", "sighting_id", "crop_png")
@@ -102,7 +104,7 @@ class GetEncoderInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetEncoderInfoResponse(_message.Message):
-    __slots__ = ("version", "model_family", "model_version", "operating_point", "codec_id", "max_image_bytes", "max_image_pixels", "max_faces", "max_stream_in_flight", "uplink_enabled", "uplink_depth", "crop_height", "crop_width", "max_message_bytes", "uplink_aside")
+    __slots__ = ("version", "model_family", "model_version", "operating_point", "codec_id", "max_image_bytes", "max_image_pixels", "max_faces", "max_stream_in_flight", "uplink_enabled", "uplink_depth", "crop_height", "crop_width", "max_message_bytes", "uplink_aside", "max_decode_bytes")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FAMILY_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +120,7 @@ class GetEncoderInfoResponse(_message.Message):
     CROP_WIDTH_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     UPLINK_ASIDE_FIELD_NUMBER: _ClassVar[int]
+    MAX_DECODE_BYTES_FIELD_NUMBER: _ClassVar[int]
     version: str
     model_family: str
     model_version: str
@@ -133,4 +136,5 @@ class GetEncoderInfoResponse(_message.Message):
     crop_width: int
     max_message_bytes: int
     uplink_aside: int
-    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., operating_point: _Optional[str] = ..., codec_id: _Optional[str] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_faces: _Optional[int] = ..., max_stream_in_flight: _Optional[int] = ..., uplink_enabled: _Optional[bool] = ..., uplink_depth: _Optional[int] = ..., crop_height: _Optional[int] = ..., crop_width: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., uplink_aside: _Optional[int] = ...) -> None: ...
+    max_decode_bytes: int
+    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., operating_point: _Optional[str] = ..., codec_id: _Optional[str] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_faces: _Optional[int] = ..., max_stream_in_flight: _Optional[int] = ..., uplink_enabled: _Optional[bool] = ..., uplink_depth: _Optional[int] = ..., crop_height: _Optional[int] = ..., crop_width: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., uplink_aside: _Optional[int] = ..., max_decode_bytes: _Optional[int] = ...) -> None: ...

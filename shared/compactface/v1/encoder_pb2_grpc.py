@@ -72,8 +72,9 @@ class EncoderServiceServicer:
         """Encodes one picture. No face in a photo is a normal, empty answer.
 
         Errors:
-        - INVALID_ARGUMENT: the picture is empty, too large in bytes or pixels, not a picture or
-        truncated, or (as a crop) smaller than the crop the codec takes.
+        - INVALID_ARGUMENT: the picture is empty, too large in bytes, pixels or memory to decode it,
+        not a picture or truncated, of a format not installed here (HEIC_NOT_INSTALLED), or (as a
+        crop) smaller than the crop the codec takes.
         - FAILED_PRECONDITION: `forward` is set and this encoder has no uplink
         (reason UPLINK_DISABLED).
         - RESOURCE_EXHAUSTED: `forward` is set and the uplink's queue is full

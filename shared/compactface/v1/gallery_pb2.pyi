@@ -26,6 +26,12 @@ class OnDuplicate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ON_DUPLICATE_REJECT: _ClassVar[OnDuplicate]
     ON_DUPLICATE_ALLOW: _ClassVar[OnDuplicate]
 
+class DoubtKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DOUBT_KIND_UNSPECIFIED: _ClassVar[DoubtKind]
+    DOUBT_KIND_LOOKS_LIKE_ANOTHER: _ClassVar[DoubtKind]
+    DOUBT_KIND_UNLIKE_ITS_OWN: _ClassVar[DoubtKind]
+
 class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     AUDIT_OPERATION_UNSPECIFIED: _ClassVar[AuditOperation]
@@ -45,6 +51,9 @@ SUBJECT_SCORE_MEAN_TEMPLATE: SubjectScore
 ON_DUPLICATE_UNSPECIFIED: OnDuplicate
 ON_DUPLICATE_REJECT: OnDuplicate
 ON_DUPLICATE_ALLOW: OnDuplicate
+DOUBT_KIND_UNSPECIFIED: DoubtKind
+DOUBT_KIND_LOOKS_LIKE_ANOTHER: DoubtKind
+DOUBT_KIND_UNLIKE_ITS_OWN: DoubtKind
 AUDIT_OPERATION_UNSPECIFIED: AuditOperation
 AUDIT_OPERATION_CREATE_COLLECTION: AuditOperation
 AUDIT_OPERATION_UPDATE_COLLECTION: AuditOperation
@@ -282,6 +291,36 @@ class GetSubjectResponse(_message.Message):
     subject: Subject
     faces: _containers.RepeatedCompositeFieldContainer[EnrolledFace]
     def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ...) -> None: ...
+
+class ReviewSubjectRequest(_message.Message):
+    __slots__ = ("collection", "subject_id")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    subject_id: str
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
+
+class Doubt(_message.Message):
+    __slots__ = ("kind", "face_id", "other_subject_id", "other_face_id", "similarity", "threshold")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    kind: DoubtKind
+    face_id: str
+    other_subject_id: str
+    other_face_id: str
+    similarity: float
+    threshold: float
+    def __init__(self, kind: _Optional[_Union[DoubtKind, str]] = ..., face_id: _Optional[str] = ..., other_subject_id: _Optional[str] = ..., other_face_id: _Optional[str] = ..., similarity: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
+
+class ReviewSubjectResponse(_message.Message):
+    __slots__ = ("doubts",)
+    DOUBTS_FIELD_NUMBER: _ClassVar[int]
+    doubts: _containers.RepeatedCompositeFieldContainer[Doubt]
+    def __init__(self, doubts: _Optional[_Iterable[_Union[Doubt, _Mapping]]] = ...) -> None: ...
 
 class ListSubjectsRequest(_message.Message):
     __slots__ = ("collection", "page_size", "page_token", "subject_id_prefix", "display_name_contains", "labels")

@@ -129,6 +129,11 @@ class GalleryServiceStub:
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.ReembedRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_gallery__pb2.ReembedResponse.FromString,
                 _registered_method=True)
+        self.ReviewSubject = channel.unary_unary(
+                '/compactface.v1.GalleryService/ReviewSubject',
+                request_serializer=compactface_dot_v1_dot_gallery__pb2.ReviewSubjectRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_gallery__pb2.ReviewSubjectResponse.FromString,
+                _registered_method=True)
         self.ListAuditEvents = channel.unary_unary(
                 '/compactface.v1.GalleryService/ListAuditEvents',
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.ListAuditEventsRequest.SerializeToString,
@@ -340,6 +345,17 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReviewSubject(self, request, context):
+        """The faces of a subject that may not be who they are said to be: like another subject's, or
+        unlike the subject's others. Changes nothing, and says the same whatever the order in which
+        faces were enrolled. Faces of codecs the model is not calibrated for are left out.
+
+        Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEvents(self, request, context):
         """Who enrolled, changed, deleted, exported and imported, oldest first.
 
@@ -436,6 +452,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.Reembed,
                     request_deserializer=compactface_dot_v1_dot_gallery__pb2.ReembedRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_gallery__pb2.ReembedResponse.SerializeToString,
+            ),
+            'ReviewSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewSubject,
+                    request_deserializer=compactface_dot_v1_dot_gallery__pb2.ReviewSubjectRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_gallery__pb2.ReviewSubjectResponse.SerializeToString,
             ),
             'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEvents,
@@ -912,6 +933,33 @@ class GalleryService:
             '/compactface.v1.GalleryService/Reembed',
             compactface_dot_v1_dot_gallery__pb2.ReembedRequest.SerializeToString,
             compactface_dot_v1_dot_gallery__pb2.ReembedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.GalleryService/ReviewSubject',
+            compactface_dot_v1_dot_gallery__pb2.ReviewSubjectRequest.SerializeToString,
+            compactface_dot_v1_dot_gallery__pb2.ReviewSubjectResponse.FromString,
             options,
             channel_credentials,
             insecure,
