@@ -19,9 +19,10 @@ class Work:
     async def __call__(self) -> None:
         self.runs += 1
         if self._endings:
-            return self._endings.pop(0)()
-        self.at_work.set()
-        await asyncio.Event().wait()
+            self._endings.pop(0)()
+        else:
+            self.at_work.set()
+            await asyncio.Event().wait()
 
 
 def fail() -> None:
