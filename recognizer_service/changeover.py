@@ -75,7 +75,7 @@ class Changeover:
         self._closing = False
 
     def begin(self) -> None:
-        """Begin in the background. If it fails, the old model serves on until `ask` tries again."""
+        """Begin in the background. After a failure the old model serves until `ask` begins anew."""
         self._task = self._background.start("changeover", self._change_over())
 
     async def ask(self) -> Status:

@@ -8,6 +8,7 @@ names or embeddings.
 
 import logging
 import sys
+import threading
 from typing import Literal, TextIO
 
 import structlog
@@ -48,6 +49,16 @@ def configure_logging(
     )
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
     logging.captureWarnings(capture=True)
+    threading.excepthook = _log_thread
+
+
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    """A thread that dies, of a library for instance, is logged like anything else."""
+    logging.getLogger("threading").error(
+        "thread %s failed",
+        failure.thread.name if failure.thread else "",
+        exc_info=failure.exc_value,
+    )
 
 
 def _common_processors() -> list[Processor]:

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 
 import grpc
@@ -17,7 +18,9 @@ def stream() -> Iterator[io.StringIO]:
     """Where the log goes during a test; both libraries are as before afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    hook = threading.excepthook
     yield io.StringIO()
+    threading.excepthook = hook
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
@@ -91,3 +94,13 @@ async def test_each_finished_call_is_one_line_without_its_payload(stream: io.Str
     assert first["request_id"] == second["request_id"] == "abc-1"
     assert first["duration_ms"] >= 0
     assert "payload" not in stream.getvalue()
+
+
+def test_a_thread_that_dies_is_logged(stream: io.StringIO) -> None:
+    configure_logging(stream=stream)
+    thread = threading.Thread(target=lambda: 1 // 0, name="worker")
+    thread.start()
+    thread.join()
+    (line,) = lines(stream)
+    assert (line["event"], line["level"]) == ("thread worker failed", "error")
+    assert "ZeroDivisionError" in str(line["exception"])

@@ -20,9 +20,9 @@ class Work:
         self.runs += 1
         if self._endings:
             self._endings.pop(0)()
-            return
-        self.at_work.set()
-        await asyncio.Event().wait()
+        else:
+            self.at_work.set()
+            await asyncio.Event().wait()
 
 
 def fail() -> None:
