@@ -138,6 +138,7 @@ def test_what_was_trained_elsewhere_survives_and_is_published(
     )  # fmt: skip
 
 
+@pytest.mark.timeout(400)
 def test_a_training_that_is_asked_to_stop_leaves_its_pieces(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     pieces = tmp_path / "pieces"
