@@ -10,15 +10,17 @@ from recognizer_service.gallery.records import Face, Subject
 from recognizer_service.gallery.schema import collections, faces, labels, subjects
 from shared.errors import NotFound
 
-STAGED_PREFIX = "~"
-"""Begins the ids of collections that are still being imported; no caller can see or name them."""
+HIDDEN_PREFIX = "~"
+"""Begins the ids of collections that no caller can see or name: those still being imported."""
+CONDEMNED_PREFIX = 2 * HIDDEN_PREFIX
+"""Begins the ids of those that are deleted, and whose rows are going."""
 
 _METADATA_CHARACTERS = 80
 
 
 def find_collection(connection: Connection, collection_id: str) -> int | None:
     """The key of a collection, None if there is none."""
-    if collection_id.startswith(STAGED_PREFIX):
+    if collection_id.startswith(HIDDEN_PREFIX):
         return None
     key: int | None = connection.scalar(
         select(collections.c.key).where(collections.c.id == collection_id)

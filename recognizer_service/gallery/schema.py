@@ -7,7 +7,7 @@
                  └─< sightings
     requests     request ids of the last days, and the faces they enrolled
     audit        who did what to whom, by ids; outlives what it tells of
-    erasures     deletions whose bytes may still be on disk
+    erasures     deletions whose bytes may still be on disk; one more while a process has it open
 
 Rows are joined by integer keys that are never used twice (AUTOINCREMENT, sequences): a key of
 `faces` is also the face's id in FAISS, where a reused one would point at another person. The ids
@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of the tables; a gallery of a higher one is not opened."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -93,14 +93,16 @@ class Sightings:
         )
 
 
-def delete_expired(connection: Connection, now: datetime) -> int:
-    """Delete the sightings whose retention has ended; how many there were."""
-    deleted = 0
+def delete_expired(connection: Connection, now: datetime, most: int) -> int:
+    """Delete up to `most` sightings whose retention has ended; how many there were."""
+    old: list[int] = []
     for key in connection.scalars(select(collections.c.key)).all():
         kept_since = now - _retention(connection, key)
-        old = (sightings.c.collection_key == key) & (sightings.c.stored_at <= kept_since)
-        deleted += connection.execute(delete(sightings).where(old)).rowcount
-    return deleted
+        query = select(sightings.c.key).where(
+            sightings.c.collection_key == key, sightings.c.stored_at <= kept_since
+        )
+        old += connection.scalars(query.limit(most - len(old)))
+    return connection.execute(delete(sightings).where(sightings.c.key.in_(old))).rowcount
 
 
 def _retention(connection: Connection, key: int) -> timedelta:

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Select, delete, func, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.changes import change_subject
-from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
 from recognizer_service.gallery.limits import (
     MAX_NAME_CHARACTERS,
@@ -116,9 +115,9 @@ class Subjects:
                 owner = collection_key(connection, collection_id)
                 face_keys = remove_subject(connection, owner, key)
                 audit.record(connection, event)
-                mark_erasure(connection)
+                erasure = store.database.mark_erasure(connection)
             store.index_of(owner).remove(face_keys)
-        return Deletion(len(face_keys), store.database.erase())
+        return Deletion(len(face_keys), erasure)
 
     def get_face(self, collection_id: str, face_id: str) -> Face:
         """One face."""
@@ -145,9 +144,9 @@ class Subjects:
                     store.now(), caller, Operation.DELETE_FACE, collection_id, whose.subject_id
                 )
                 audit.record(connection, event)
-                mark_erasure(connection)
+                erasure = store.database.mark_erasure(connection)
             store.index_of(owner).remove([key])
-        return Deletion(1, store.database.erase())
+        return Deletion(1, erasure)
 
 
 def remove_subject(connection: Connection, owner: int, key: int) -> Sequence[int]:
