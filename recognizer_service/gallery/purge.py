@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from recognizer_service.gallery import audit, request_log, sighting
 from recognizer_service.gallery.events import AuditEvent, Operation, Purge
+from recognizer_service.gallery.rows import HIDDEN_PREFIX
 from recognizer_service.gallery.schema import collections, subjects
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import remove_subject
@@ -97,6 +98,7 @@ def _expired_subjects(connection: Connection, now: datetime) -> Sequence[Any]:
         subjects.c.collection_key,
         collections.c.id.label("collection_id"),
     ).join_from(subjects, collections)
+    subject = subject.where(~collections.c.id.startswith(HIDDEN_PREFIX))
     found = [*connection.execute(subject.where(subjects.c.expires_at <= now).limit(_SUBJECTS_AT_ONCE))]
     keeping = select(collections.c.key, collections.c.subject_retention_s).where(
         collections.c.subject_retention_s > 0
