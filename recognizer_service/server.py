@@ -66,6 +66,7 @@ async def listening(
         ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="gallery") as executor,
     ):
         metrics.faces.set_function(lambda: _face_count(gallery))
+        metrics.erasures.set_function(gallery.erasures_pending)
         async with (
             _serving(open_networks(_model_of(gallery, current, settings.models))) as model,
             ServiceHost(settings, service_names=_SERVICES, registry=registry) as host,

@@ -81,9 +81,7 @@ def record(connection: Connection, event: AuditEvent) -> None:
     )
 
 
-def delete_expired(
-    connection: Connection, now: datetime, retention: timedelta, most: int
-) -> int:
+def delete_expired(connection: Connection, now: datetime, retention: timedelta, most: int) -> int:
     """Delete up to `most` events of days that ended before the retention; how many there were.
 
     By whole days, UTC: so it is one erasure a day, and not one a minute.

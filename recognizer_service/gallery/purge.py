@@ -99,7 +99,9 @@ def _expired_subjects(connection: Connection, now: datetime) -> Sequence[Any]:
         collections.c.id.label("collection_id"),
     ).join_from(subjects, collections)
     subject = subject.where(~collections.c.id.startswith(HIDDEN_PREFIX))
-    found = [*connection.execute(subject.where(subjects.c.expires_at <= now).limit(_SUBJECTS_AT_ONCE))]
+    found = [
+        *connection.execute(subject.where(subjects.c.expires_at <= now).limit(_SUBJECTS_AT_ONCE))
+    ]
     keeping = select(collections.c.key, collections.c.subject_retention_s).where(
         collections.c.subject_retention_s > 0
     )

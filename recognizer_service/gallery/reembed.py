@@ -146,16 +146,15 @@ class Spaces:
         self._store.cache.discard_others()
         with database.reading() as connection:
             newest = connection.scalar(select(func.max(embeddings.c.face_key))) or 0
-        erasure = 0
         for first in range(0, newest + 1, _KEYS_PER_DELETE):
             with self._store.changing(), database.writing() as connection:
                 others = (
                     embeddings.c.face_key.between(first, first + _KEYS_PER_DELETE - 1),
                     embeddings.c.space != self.served,
                 )
-                if connection.execute(delete(embeddings).where(*others)).rowcount:
-                    erasure = database.mark_erasure(connection)
-        return erasure
+                connection.execute(delete(embeddings).where(*others))
+        with self._store.changing(), database.writing() as connection:
+            return database.mark_erasure(connection)
 
     def _face_count(self) -> int:
         with self._store.database.reading() as connection:

@@ -18,7 +18,12 @@ MARKER_BYTES = 24
 def opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
     """A database as the gallery sets it up, and a descriptor of its file."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for pragma in ("page_size = 8192", "journal_mode = WAL", "secure_delete = ON"):
+        for pragma in (
+            "page_size = 8192",
+            "journal_mode = WAL",
+            "secure_delete = ON",
+            "synchronous = OFF",
+        ):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("CREATE TABLE people (key INTEGER PRIMARY KEY, name TEXT, face BLOB)")
         connection.execute("CREATE INDEX by_name ON people (name)")
@@ -92,7 +97,7 @@ def test_the_pages_in_the_log_are_all_that_need_it(tmp_path: Path, seed: int) ->
             scrubber.scrub(sorted(pages))
             scrubbed.append(len(pages))
             with closing(sqlite3.connect(path)) as other:  # so that the first forgets its cache
-                other.execute("PRAGMA user_version = %d" % len(scrubbed))
+                other.execute(f"PRAGMA user_version = {len(scrubbed)}")
 
         live, gone = live_and_deleted(connection, seed, clean_logged)
         clean_logged()

@@ -133,7 +133,9 @@ class Scrubber:
             if number in free:
                 self._clear(number, page, [(0, self._size)])
             elif page[_start(number)] in _INTERIOR | _LEAF:
-                self._clear(number, page, [_gap(page, number, self._usable), *_blocks(page, number)])
+                self._clear(
+                    number, page, [_gap(page, number, self._usable), *_blocks(page, number)]
+                )
 
     def _read(self, number: int) -> bytes:
         page = os.pread(self._file, self._size, (number - 1) * self._size)

@@ -143,7 +143,9 @@ class SqliteDatabase:
         with self.reading() as connection:
             given = "SELECT seq FROM sqlite_sequence WHERE name = 'erasures'"
             if erasure > (connection.exec_driver_sql(given).scalar() or 0):
-                raise NotFound("ERASURE_NOT_FOUND", f"there is no erasure {erasure}", field="erasure")
+                raise NotFound(
+                    "ERASURE_NOT_FOUND", f"there is no erasure {erasure}", field="erasure"
+                )
         return self._erasing.is_done(erasure, wait_s=wait_s)
 
     def erasures_pending(self) -> int:

@@ -51,9 +51,11 @@ class Client:
         """Close."""
         self.close()
 
-    def _call(self, method: Any, request: Message, answer: type[Response]) -> Response:
+    def _call(
+        self, method: Any, request: Message, answer: type[Response], *, more_s: float = 0
+    ) -> Response:
         try:
-            response = method(request, timeout=self._timeout_s)
+            response = method(request, timeout=self._timeout_s + more_s)
         except grpc.RpcError as error:
             raise RequestFailed.from_call(error) from None
         assert isinstance(response, answer)  # the generated stubs have no types
