@@ -1,6 +1,7 @@
 """Adding faces to a subject: all of them or none, and at most once per request id."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from recognizer_service.gallery.schema import embeddings, faces, subjects
 from recognizer_service.gallery.search import search
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import count, read_subject
+from recognizer_service.gallery.texts import canonical
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput
 
 
@@ -36,6 +38,7 @@ def enroll(
 ) -> Enrolled:
     """Add faces to a subject, new or known; see `Gallery.enroll`."""
     check_enrolment(enrolment)
+    enrolment = _canonical(enrolment)
     _check_similarity(duplicate_similarity)
     digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicate_similarity is not None)
     request = Request(caller, request_id, digest) if request_id else None
@@ -46,6 +49,16 @@ def enroll(
         if duplicate_similarity is not None:
             _refuse_duplicates(store, collection_id, enrolment, duplicate_similarity)
         return _add(store, collection_id, enrolment, caller, request)
+
+
+def _canonical(enrolment: Enrolment) -> Enrolment:
+    """The same with the one spelling of what is compared: the id, and labels."""
+    subject_id = enrolment.subject_id
+    return replace(
+        enrolment,
+        subject_id=None if subject_id is None else canonical(subject_id),
+        labels=tuple(map(canonical, enrolment.labels)),
+    )
 
 
 def _check_similarity(similarity: float | None) -> None:

@@ -41,6 +41,13 @@ class MapEmbedder(Protocol):
             UnknownCodec: no decoder for one of the codecs.
         """
 
+    def check(self, codec_id: str, png: bytes) -> None:
+        """Refuse a map that cannot be decoded, of a codec that is known here.
+
+        Raises:
+            InvalidCompactMap: not a legal PNG of its codec.
+        """
+
     def embed(self, maps: Sequence[CodedPng]) -> NDArray[np.float32]:
         """Unit vectors (N, 512) of N maps.
 

@@ -41,6 +41,9 @@ from sqlalchemy.types import TypeDecorator
 VERSION = 3
 """Raised with every change of the tables; a gallery of a higher one is not opened."""
 
+MAX_KEY = 2**63 - 1
+"""The largest key, and the largest integer of both databases."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from recognizer_service.gallery.limits import as_embedding, check_sighting, shown
 from recognizer_service.gallery.records import Embedding, Sighting, SightingOutcome
-from recognizer_service.gallery.rows import collection_key, sighting_not_found
+from recognizer_service.gallery.rows import asked_for, collection_key, sighting_not_found
 from recognizer_service.gallery.schema import collections, sightings
 from recognizer_service.gallery.store import Store
 from shared.errors import AlreadyExists
@@ -112,7 +112,7 @@ def _retention(connection: Connection, key: int) -> timedelta:
 
 def _find(connection: Connection, key: int, sighting_id: str) -> Any:
     return connection.execute(
-        _SIGHTING.where(sightings.c.collection_key == key, sightings.c.id == sighting_id)
+        _SIGHTING.where(sightings.c.collection_key == key, sightings.c.id == asked_for(sighting_id))
     ).one_or_none()
 
 

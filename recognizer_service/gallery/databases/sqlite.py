@@ -25,6 +25,7 @@ from recognizer_service.gallery.databases.eraser import Eraser
 from recognizer_service.gallery.databases.scrub import MAX_PAGES
 from recognizer_service.gallery.limits import check_range
 from recognizer_service.gallery.migrations import migrate
+from recognizer_service.gallery.texts import canonical, folded
 from shared.errors import FailedPrecondition, NotFound
 from shared.private_files import make_private
 
@@ -40,7 +41,6 @@ _PRAGMAS = (
     f"max_page_count = {MAX_PAGES}",
 )
 _IDLE_CONNECTIONS = 32
-_LAST_INTEGER = 2**63 - 1
 _SUFFIXES = ("-wal", "-shm")
 
 _held: set[tuple[int, int]] = set()
@@ -139,7 +139,7 @@ class SqliteDatabase:
 
     def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
         """Whether the bytes of a deletion are off the disk; see `Database`."""
-        check_range(erasure, 1, _LAST_INTEGER, "erasure")
+        check_range(erasure, 1, schema.MAX_KEY, "erasure")
         with self.reading() as connection:
             given = "SELECT seq FROM sqlite_sequence WHERE name = 'erasures'"
             if erasure > (connection.exec_driver_sql(given).scalar() or 0):
@@ -167,6 +167,8 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Erase what is not much, close all connections and let others open the gallery."""
+        if self._file.closed:
+            return
         if self._eraser:
             self._eraser.close()
         self._engine.dispose()
@@ -254,6 +256,8 @@ def _connect(path: Path, *pragmas: str) -> sqlite3.Connection:
 
 def _set_up(connection: sqlite3.Connection, *more: str) -> None:
     connection.isolation_level = None  # the driver's own BEGIN would come too late
+    connection.create_function("canonical", 1, canonical, deterministic=True)
+    connection.create_function("folded", 1, folded, deterministic=True)
     for pragma in (*_PRAGMAS, *more):
         connection.execute(f"PRAGMA {pragma}").close()
 
