@@ -23,11 +23,10 @@ from recognizer_service.gallery.records import Enrolment, NewFace
 from tests.benchmarks.gallery_report import Faults, Origin, record_faults
 from tests.faults.gallery_worker import DEEDS, SPACES
 from tests.gallery_embedder import CODEC, probe, vector_of
-from tests.gallery_faces import new_face
+from tests.gallery_faces import new_face, wait_until_erased
 
 ROOT = Path(__file__).parents[2]
 ARCHIVED_SUBJECTS, FACES_EACH = 20, 32  # more records than one commit of an import
-ERASURE_S = 60
 _ARCHIVED_SEEDS = 10**6
 
 
@@ -146,11 +145,7 @@ class Trial:
 
     def _wait_until_erased(self, gallery: Gallery) -> None:
         """What the process had not come to is made good by the next one."""
-        deadline = time.monotonic() + ERASURE_S
-        while gallery.erasures_pending():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not erased {ERASURE_S} s after kill {self.findings.kills}")
-            time.sleep(0.02)
+        wait_until_erased(gallery)
         self._look_for(self._said.deleted)
 
     def _look_for(self, numbers: set[int]) -> None:
