@@ -25,6 +25,9 @@ app = typer.Typer(
     "snapshot, which take the gallery itself.",
 )
 
+ErasureWait = Annotated[
+    float, typer.Option(min=0, max=60, help="Seconds to wait for the bytes to leave the disk.")
+]
 FaceId = Annotated[str, typer.Argument(help="Id of the face, as `show` lists it.")]
 
 
@@ -136,12 +139,15 @@ def delete_subject(
     subject: SubjectId,
     *,
     collection: Collection = "default",
+    wait: ErasureWait = 10.0,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
     """Delete a subject with its faces."""
     with recognizer.connect(tls) as client:
-        answer = client.delete_subject(subject, collection=collection)
+        answer = client.delete_subject(
+            subject, collection=collection, erasure_wait=timedelta(seconds=wait)
+        )
     _report_deletion(f"{subject} with {answer.faces_deleted} faces", erased=answer.erased)
 
 
@@ -151,12 +157,15 @@ def delete_face(
     face: FaceId,
     *,
     collection: Collection = "default",
+    wait: ErasureWait = 10.0,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
     """Delete one face."""
     with recognizer.connect(tls) as client:
-        answer = client.delete_face(face, collection=collection)
+        answer = client.delete_face(
+            face, collection=collection, erasure_wait=timedelta(seconds=wait)
+        )
     _report_deletion(f"face {face}", erased=answer.erased)
 
 
@@ -166,17 +175,20 @@ def delete_collection(
     collection: CollectionId,
     *,
     force: Annotated[bool, typer.Option("--force", help="Even if it holds subjects.")] = False,
+    wait: ErasureWait = 10.0,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
     """Delete a collection with all it holds."""
     with recognizer.connect(tls) as client:
-        answer = client.delete_collection(collection, force=force)
+        answer = client.delete_collection(
+            collection, force=force, erasure_wait=timedelta(seconds=wait)
+        )
     _report_deletion(f"{collection} with {answer.faces_deleted} faces", erased=answer.erased)
 
 
 def _report_deletion(what: str, *, erased: bool) -> None:
-    bytes_left = "" if erased else "; its bytes leave the disk with the next checkpoint"
+    bytes_left = "" if erased else "; its bytes leave the disk in the background"
     typer.echo(f"deleted {what}{bytes_left}")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from recognizer_service.gallery.gallery import Gallery
 
 _CHUNK_BYTES = 1 << 20
+_ERASURE_WAIT_S = 60.0
 
 GalleryFile = Annotated[
     Path, typer.Option(exists=True, dir_okay=False, help="The recognizer's database file.")
@@ -158,8 +159,13 @@ def _fill(gallery: "Gallery", embedder: "CrossCodecEmbedder") -> tuple[int, floa
 
 
 def _discard_others(gallery: "Gallery") -> None:
-    erased = gallery.spaces.discard_others()
-    bytes_left = "" if erased else "; their bytes leave the disk when the gallery is opened next"
+    erasure = gallery.spaces.discard_others()
+    erased = bool(erasure) and gallery.erased(erasure, wait_s=_ERASURE_WAIT_S)
+    bytes_left = (
+        ""
+        if erased
+        else "; their bytes leave the disk in the background, or when the gallery is opened next"
+    )
     typer.echo(f"the embeddings of other models are deleted{bytes_left}")
 
 

@@ -44,6 +44,15 @@ class CrossCodecEmbedder:
         for codec_id in codec_ids:
             self._decoder_of(codec_id)
 
+    def check(self, codec_id: str, png: bytes) -> None:
+        """Refuse a map that cannot be decoded, of a codec whose decoder is loaded.
+
+        Raises:
+            InvalidCompactMap: not a legal PNG of its codec.
+        """
+        if decoder := self._by_codec.get(codec_id):
+            decoder.unpack(codec_id, png)
+
     def embed(self, maps: Sequence[CodedPng]) -> NDArray[np.float32]:
         """Unit vectors (N, 512) of N maps.
 

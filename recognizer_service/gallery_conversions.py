@@ -19,6 +19,8 @@ from recognizer_service.questions import Doubt, EnrolAnswer, EnrolRequest
 from shared.errors import InvalidInput
 from shared.service.moment import moment, timestamp
 
+MAX_ERASURE_WAIT_S = 60
+
 _SCORES = {
     gallery_pb2.SUBJECT_SCORE_UNSPECIFIED: SubjectScore.BEST_FACE,
     gallery_pb2.SUBJECT_SCORE_BEST_FACE: SubjectScore.BEST_FACE,
@@ -153,6 +155,28 @@ def subject_filter(request: gallery_pb2.ListSubjectsRequest) -> SubjectFilter:
         name_contains=request.display_name_contains,
         labels=tuple(request.labels),
     )
+
+
+def erasure_wait_s(
+    request: gallery_pb2.DeleteCollectionRequest
+    | gallery_pb2.DeleteSubjectRequest
+    | gallery_pb2.DeleteFaceRequest
+    | gallery_pb2.GetErasureRequest,
+) -> float:
+    """How long to wait for an erasure, in seconds.
+
+    Raises:
+        InvalidInput: OUT_OF_RANGE.
+    """
+    wait = request.erasure_wait
+    seconds = wait.seconds + wait.nanos / 1e9
+    if not 0 <= seconds <= MAX_ERASURE_WAIT_S:
+        raise InvalidInput(
+            "OUT_OF_RANGE",
+            f"erasure_wait is {seconds:g} s; it must be 0 to {MAX_ERASURE_WAIT_S}",
+            field="erasure_wait",
+        )
+    return seconds
 
 
 def collection_message(collection: Collection) -> gallery_pb2.Collection:

@@ -18,6 +18,7 @@ from shared.service.moment import moment
 from shared.service.stopping import until_stopping
 
 _DEFAULT_PAGE = 100
+_ASK_EVERY_S = 0.05
 
 
 class GalleryServicer(ArchiveServicer):
@@ -94,6 +95,7 @@ class GalleryServicer(ArchiveServicer):
         self, request: gallery_pb2.DeleteCollectionRequest, context: Context
     ) -> gallery_pb2.DeleteCollectionResponse:
         """Delete a collection with all it holds."""
+        wait_s = gallery_conversions.erasure_wait_s(request)
         deletion = await self._recognizer.in_writer(
             self._gallery.collections.delete,
             request.collection,
@@ -101,7 +103,9 @@ class GalleryServicer(ArchiveServicer):
             caller=_caller(context),
         )
         return gallery_pb2.DeleteCollectionResponse(
-            faces_deleted=deletion.faces_deleted, erased=deletion.erased
+            faces_deleted=deletion.faces_deleted,
+            erased=await self._erased(deletion.erasure, wait_s),
+            erasure=deletion.erasure,
         )
 
     async def Enroll(
@@ -173,7 +177,8 @@ class GalleryServicer(ArchiveServicer):
     async def DeleteSubject(
         self, request: gallery_pb2.DeleteSubjectRequest, context: Context
     ) -> gallery_pb2.DeleteSubjectResponse:
-        """Delete a subject and the bytes it took."""
+        """Delete a subject, and after it the bytes it took."""
+        wait_s = gallery_conversions.erasure_wait_s(request)
         deletion = await self._recognizer.in_writer(
             self._gallery.subjects.delete,
             conversions.collection_id(request.collection),
@@ -181,7 +186,9 @@ class GalleryServicer(ArchiveServicer):
             caller=_caller(context),
         )
         return gallery_pb2.DeleteSubjectResponse(
-            faces_deleted=deletion.faces_deleted, erased=deletion.erased
+            faces_deleted=deletion.faces_deleted,
+            erased=await self._erased(deletion.erasure, wait_s),
+            erasure=deletion.erasure,
         )
 
     async def GetFace(
@@ -209,14 +216,39 @@ class GalleryServicer(ArchiveServicer):
     async def DeleteFace(
         self, request: gallery_pb2.DeleteFaceRequest, context: Context
     ) -> gallery_pb2.DeleteFaceResponse:
-        """Delete one face and the bytes it took."""
+        """Delete one face, and after it the bytes it took."""
+        wait_s = gallery_conversions.erasure_wait_s(request)
         deletion = await self._recognizer.in_writer(
             self._gallery.subjects.delete_face,
             conversions.collection_id(request.collection),
             request.face_id,
             caller=_caller(context),
         )
-        return gallery_pb2.DeleteFaceResponse(erased=deletion.erased)
+        return gallery_pb2.DeleteFaceResponse(
+            erased=await self._erased(deletion.erasure, wait_s), erasure=deletion.erasure
+        )
+
+    async def GetErasure(
+        self, request: gallery_pb2.GetErasureRequest, context: Context
+    ) -> gallery_pb2.GetErasureResponse:
+        """Whether the bytes of a deletion have left the disk."""
+        wait_s = gallery_conversions.erasure_wait_s(request)
+        erased = await self._recognizer.in_thread(self._gallery.erased, request.erasure)
+        return gallery_pb2.GetErasureResponse(
+            erased=erased or await self._erased(request.erasure, wait_s)
+        )
+
+    async def _erased(self, erasure: int, wait_s: float) -> bool:
+        """Whether an erasure is done within so many seconds; asks now and then, for no thread of
+        the gallery's is to wait.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while erasure and loop.time() < deadline and not self._stopping.is_set():
+            if await self._recognizer.in_thread(self._gallery.erased, erasure):
+                return True
+            await asyncio.sleep(_ASK_EVERY_S)
+        return False
 
     async def ReviewSubject(
         self, request: gallery_pb2.ReviewSubjectRequest, context: Context

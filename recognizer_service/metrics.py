@@ -14,6 +14,11 @@ class RecognizerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.model = Info("compactface_model", "The model in use.", registry=registry)
         self.faces = Gauge("compactface_gallery_faces", "Faces enrolled.", registry=registry)
+        self.erasures = Gauge(
+            "compactface_erasures_pending",
+            "Deletions whose bytes are on the disk yet.",
+            registry=registry,
+        )
         self._batch_size = Histogram(
             "compactface_batch_size",
             "Maps in one pass of the networks.",

@@ -69,6 +69,7 @@ async def listening(
         ThreadPoolExecutor(_WRITERS, thread_name_prefix="writers") as writers,
     ):
         metrics.faces.set_function(lambda: _face_count(gallery))
+        metrics.erasures.set_function(gallery.erasures_pending)
         async with (
             _serving(open_networks(_model_of(gallery, current, settings.models))) as model,
             ServiceHost(

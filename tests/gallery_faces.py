@@ -1,8 +1,11 @@
 """Faces to enrol: reproducible unit vectors, and bytes in the place of maps."""
 
+import time
+
 import numpy as np
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
+from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
 
 SPACE = "space-a"
@@ -35,3 +38,12 @@ def person(*seeds: int, subject_id: str | None = None, name: str = "") -> Enrolm
 def from_similarity(similarity: float) -> dict[str, CodecThresholds]:
     """Takes for a duplicate whoever is as similar as that."""
     return {CODEC: CodecThresholds(others=similarity)}
+
+
+def wait_until_erased(gallery: Gallery, *, within_s: float = 60) -> None:
+    """Wait until the bytes of all deletions are said to be off the disk."""
+    deadline = time.monotonic() + within_s
+    while gallery.erasures_pending():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not erased within {within_s} s")
+        time.sleep(0.02)

@@ -9,7 +9,8 @@ from recognizer_service.gallery.events import AuditEvent, Operation
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text
 from recognizer_service.gallery.paging import read_page
 from recognizer_service.gallery.records import Page
-from recognizer_service.gallery.schema import audit
+from recognizer_service.gallery.rows import asked_for
+from recognizer_service.gallery.schema import MAX_KEY, audit
 from recognizer_service.gallery.store import Store
 
 _EVENT = select(
@@ -46,9 +47,9 @@ class AuditLog:
         """One page of the events, oldest first: of a collection, a subject, from a time; or all."""
         query = _EVENT
         if collection_id:
-            query = query.where(audit.c.collection_id == collection_id)
+            query = query.where(audit.c.collection_id == asked_for(collection_id))
         if subject_id:
-            query = query.where(audit.c.subject_id == subject_id)
+            query = query.where(audit.c.subject_id == asked_for(subject_id))
         if since:
             query = query.where(audit.c.at >= since)
         with self._store.database.reading() as connection:
@@ -59,7 +60,7 @@ class AuditLog:
                 record=_event,
                 size=page_size,
                 token=page_token,
-                parse=int,
+                parse=_key,
             )
 
 
@@ -81,14 +82,22 @@ def record(connection: Connection, event: AuditEvent) -> None:
     )
 
 
-def delete_expired(connection: Connection, now: datetime, retention: timedelta) -> int:
-    """Delete the events of all days that ended before the retention; how many there were.
+def delete_expired(connection: Connection, now: datetime, retention: timedelta, most: int) -> int:
+    """Delete up to `most` events of days that ended before the retention; how many there were.
 
-    By whole days, UTC: what is deleted has to be erased from the disk, too, and this way that is
-    work once a day instead of with every purge.
+    By whole days, UTC: so it is one erasure a day, and not one a minute.
     """
     midnight = datetime.combine((now - retention).astimezone(UTC), time.min, UTC)
-    return connection.execute(delete(audit).where(audit.c.at < midnight)).rowcount
+    old = connection.scalars(select(audit.c.key).where(audit.c.at < midnight).limit(most)).all()
+    return connection.execute(delete(audit).where(audit.c.key.in_(old))).rowcount
+
+
+def _key(text: str) -> int:
+    """A key, as a page token holds it; ValueError if it can be none."""
+    key = int(text)
+    if not 0 <= key <= MAX_KEY:
+        raise ValueError(f"{key} is no key")
+    return key
 
 
 def _event(row: Any) -> AuditEvent:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete, insert, update
 
 from recognizer_service.gallery.records import SubjectChanges
 from recognizer_service.gallery.schema import labels, subjects
+from recognizer_service.gallery.texts import canonical
 
 
 def change_subject(connection: Connection, key: int, changes: SubjectChanges) -> None:
@@ -25,6 +26,6 @@ def change_subject(connection: Connection, key: int, changes: SubjectChanges) ->
 
 def insert_labels(connection: Connection, key: int, names: Iterable[str]) -> None:
     """Give labels to a subject that has none; one given twice counts once."""
-    rows = [{"subject_key": key, "label": name} for name in sorted(set(names))]
+    rows = [{"subject_key": key, "label": name} for name in sorted(set(map(canonical, names)))]
     if rows:
         connection.execute(insert(labels), rows)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from recognizer_service.gallery import audit
@@ -12,12 +12,12 @@ from recognizer_service.gallery.collection_records import (
     CollectionSettings,
     SubjectScore,
 )
-from recognizer_service.gallery.databases import mark_erasure
+from recognizer_service.gallery.condemned import condemn
 from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
 from recognizer_service.gallery.limits import check_collection_id, check_settings, shown
 from recognizer_service.gallery.paging import read_page
 from recognizer_service.gallery.records import Page
-from recognizer_service.gallery.rows import STAGED_PREFIX, collection_key
+from recognizer_service.gallery.rows import HIDDEN_PREFIX, collection_key
 from recognizer_service.gallery.schema import collections
 from recognizer_service.gallery.store import Store
 from shared.errors import AlreadyExists, FailedPrecondition
@@ -92,7 +92,7 @@ class Collections:
         with self._store.database.reading() as connection:
             return read_page(
                 connection,
-                _COLLECTION.where(~collections.c.id.startswith(STAGED_PREFIX)),
+                _COLLECTION.where(~collections.c.id.startswith(HIDDEN_PREFIX)),
                 by=collections.c.id,
                 record=_record,
                 size=page_size,
@@ -125,6 +125,8 @@ class Collections:
     def delete(self, collection_id: str, *, force: bool = False, caller: str = "") -> Deletion:
         """Delete a collection with all it holds, on behalf of a caller.
 
+        It is gone at once; the rows it held go in the background, and then their bytes.
+
         Raises:
             NotFound: no such collection.
             FailedPrecondition: it holds subjects and `force` is not set (COLLECTION_NOT_EMPTY).
@@ -136,11 +138,11 @@ class Collections:
                 doomed = _read(connection, collection_id)
                 if doomed.subject_count and not force:
                     raise _not_empty(doomed)
-                connection.execute(delete(collections).where(collections.c.key == key))
+                condemn(connection, self._store.database, key)
                 audit.record(connection, event)
-                mark_erasure(connection)
+                erasure = self._store.database.mark_erasure(connection)
             self._store.cache.drop(key)
-        return Deletion(doomed.face_count, self._store.database.erase())
+        return Deletion(doomed.face_count, erasure)
 
 
 def _not_empty(collection: Collection) -> FailedPrecondition:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, FromClause, func, select
 
+from recognizer_service.gallery.condemned import is_condemned
 from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.events import Consistency
 from recognizer_service.gallery.limits import LENGTH_TOLERANCE, shown
@@ -23,14 +24,19 @@ def check(store: Store) -> Consistency:
             problems += _damaged_embeddings(connection)
             return Consistency(
                 problems=tuple(problems),
-                subjects=connection.scalar(select(func.count()).select_from(subjects)) or 0,
-                faces=connection.scalar(select(func.count()).select_from(faces)) or 0,
+                subjects=_count(connection, subjects.join(collections)),
+                faces=_count(connection, faces.join(subjects).join(collections)),
                 indexed=len(store.cache),
             )
 
 
+def _count(connection: Connection, rows: FromClause) -> int:
+    query = select(func.count()).select_from(rows).where(~is_condemned())
+    return connection.scalar(query) or 0
+
+
 def _differences(connection: Connection, store: Store) -> Iterator[str]:
-    for row in connection.execute(select(collections)).all():
+    for row in connection.execute(select(collections).where(~is_condemned())).all():
         name = f"collection {shown(row.id)}"
         of_collection = subjects.c.collection_key == row.key
         subject_count = connection.scalar(

@@ -1,6 +1,7 @@
 """Adding faces to a subject: all of them or none, and at most once per request id."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from recognizer_service.gallery.schema import embeddings, faces, subjects
 from recognizer_service.gallery.search import search
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import count, read_subject
+from recognizer_service.gallery.texts import canonical
 from shared.errors import AlreadyExists, FailedPrecondition
 
 
@@ -43,6 +45,7 @@ def enroll(
 ) -> Enrolled:
     """Add faces to a subject, new or known; see `Gallery.enroll`."""
     check_enrolment(enrolment)
+    enrolment = _canonical(enrolment)
     digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicates is not None)
     request = Request(caller, request_id, digest) if request_id else None
     with store.changing():
@@ -52,6 +55,16 @@ def enroll(
         if duplicates is not None:
             _refuse_duplicates(store, collection_id, enrolment, duplicates)
         return _add(store, collection_id, enrolment, caller, request)
+
+
+def _canonical(enrolment: Enrolment) -> Enrolment:
+    """The same with the one spelling of what is compared: the id, and labels."""
+    subject_id = enrolment.subject_id
+    return replace(
+        enrolment,
+        subject_id=None if subject_id is None else canonical(subject_id),
+        labels=tuple(map(canonical, enrolment.labels)),
+    )
 
 
 def _earlier_answer(store: Store, request: Request) -> Enrolled | None:

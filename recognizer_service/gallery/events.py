@@ -11,12 +11,12 @@ class Deletion:
 
     Attributes:
         faces_deleted: faces that went.
-        erased: whether the bytes are gone from the database file and its write-ahead log too.
-            False: they go with the next deletion, purge or start.
+        erasure: its number, for `Gallery.erased`: the bytes leave the disk in the background.
+            0: the database cannot tell when.
     """
 
     faces_deleted: int
-    erased: bool
+    erasure: int
 
 
 class Operation(StrEnum):
@@ -62,14 +62,14 @@ class Purge:
         subjects: subjects whose time had come.
         request_ids: remembered request ids.
         audit_events: events older than the retention of the audit log.
-        erased: as in `Deletion`.
+        erasure: as in `Deletion`; 0, too, if nothing was deleted.
     """
 
     sightings: int
     subjects: int
     request_ids: int
     audit_events: int
-    erased: bool
+    erasure: int
 
 
 @dataclass(frozen=True, slots=True)

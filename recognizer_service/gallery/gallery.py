@@ -19,6 +19,7 @@ from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.caches.opening import open_cache
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
+from recognizer_service.gallery.condemned import prune
 from recognizer_service.gallery.databases.faults import StorageFault
 from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.opening import open_database
@@ -105,10 +106,10 @@ class Gallery:
 
     def _get_ready(self) -> None:
         sweep(self._store)  # what a crash may have left
-        self._store.database.erase()
         self._store.cache.open()
         with suppress(AlreadyExists):
             self.collections.create(DEFAULT_COLLECTION)
+        self._store.database.begin_erasing(prune)
 
     def enroll(
         self,
@@ -218,6 +219,26 @@ class Gallery:
             EmbeddingSpaceChanged: another space than `space` is served.
         """
         return review.review(self._store, collection_id, subject_id, space=space)
+
+    def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
+        """Whether the bytes of a deletion are gone from the database's file and its log.
+
+        They leave the disk in the background, a deletion's within a fraction of a second. After
+        many enrolments at once, and after a crash, the whole file is gone through first.
+
+        Args:
+            erasure: which, see `Deletion`.
+            wait_s: how long to wait for it, in seconds.
+
+        Raises:
+            InvalidInput: no such number (OUT_OF_RANGE).
+            NotFound: no deletion was given that number (ERASURE_NOT_FOUND).
+        """
+        return self._store.database.erased(erasure, wait_s=wait_s)
+
+    def erasures_pending(self) -> int:
+        """How many deletions have bytes on the disk yet."""
+        return self._store.database.erasures_pending()
 
     def purge_expired(self) -> Purge:
         """Delete subjects, sightings and audit events past their time, and request ids too."""

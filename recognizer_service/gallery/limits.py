@@ -17,6 +17,7 @@ from recognizer_service.gallery.records import (
     Sighting,
     SubjectChanges,
 )
+from recognizer_service.gallery.texts import canonical, is_bare, unwanted
 from shared.errors import InvalidInput
 from shared.png_reader import MAX_PNG_BYTES
 
@@ -30,6 +31,7 @@ MAX_SUBJECTS_PER_SEARCH = 100
 MAX_RETENTION_S = 366 * 24 * 3600
 MAX_SUBJECT_RETENTION_S = 100 * MAX_RETENTION_S
 MAX_QUOTA = 10**12
+MAX_REVISION = 2**53  # never reached by counting, and far from where an integer overflows
 MAX_TAGS = 32
 MAX_TAG_CHARACTERS = 64
 
@@ -90,17 +92,31 @@ def check_range(value: int, least: int, most: int, field: str) -> None:
 
 
 def check_text(text: str, field: str, *, least: int = 1, most: int = MAX_ID_CHARACTERS) -> None:
-    """Refuse text that is too short, too long, or holds control characters."""
+    """Refuse text that is too short, too long, or holds what no name needs; see `texts`."""
     if not least <= len(text) <= most:
         raise InvalidInput(
             "INVALID_LENGTH",
             f"{field} has {len(text)} characters; it must have {least} to {most}",
             field=field,
         )
-    if not text.isprintable():
+    if character := unwanted(text):
         raise InvalidInput(
-            "UNPRINTABLE_TEXT", f"{field} holds a character that is not printable", field=field
+            "UNPRINTABLE_TEXT",
+            f"{field} holds U+{ord(character):04X}, a character that is not printable",
+            field=field,
         )
+
+
+def checked_id(text: str, field: str) -> str:
+    """An id that a caller chose, in its one spelling; as `check_text`, and SPACE_AT_END."""
+    check_text(text, field)
+    if not is_bare(text):
+        raise InvalidInput(
+            "SPACE_AT_END",
+            f"{field} {shown(text)} begins or ends with a space, or shows nothing",
+            field=field,
+        )
+    return canonical(text)
 
 
 def check_map(
@@ -150,7 +166,7 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
 def check_enrolment(enrolment: Enrolment) -> None:
     """Refuse an enrolment that could not be stored whatever the gallery holds."""
     if enrolment.subject_id is not None:
-        check_text(enrolment.subject_id, "subject_id")
+        checked_id(enrolment.subject_id, "subject_id")
     check_changes(
         {
             "display_name": enrolment.display_name,

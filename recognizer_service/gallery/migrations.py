@@ -39,6 +39,24 @@ _STEPS: Mapping[int, Sequence[str]] = {
         """,
         "CREATE INDEX ix_audit_at ON audit (at)",
     ),
+    # Rows that were moved left copies behind that only the next deletion would have looked for.
+    2: (
+        "INSERT INTO erasures DEFAULT VALUES",
+        # Where two ids are one now, the second person is told from the first by the row's key.
+        """
+        UPDATE subjects SET id = canonical(id) || CASE WHEN EXISTS (
+            SELECT 1 FROM subjects AS other
+            WHERE other.collection_key = subjects.collection_key
+                AND other.id = canonical(subjects.id)
+        ) THEN '-' || "key" ELSE '' END
+        WHERE id != canonical(id)
+        """,
+        "UPDATE OR REPLACE labels SET label = canonical(label) WHERE label != canonical(label)",
+        """
+        UPDATE audit SET subject_id = canonical(subject_id)
+        WHERE subject_id != canonical(subject_id)
+        """,
+    ),
 }
 
 

@@ -59,7 +59,7 @@ def _token(last_id: str) -> str:
 def _last(token: str, parse: Callable[[str], object]) -> object:
     try:
         text = base64.b64decode(token, altchars=b"-_", validate=True).decode()
-        if text.startswith(_VERSION):
+        if text.startswith(_VERSION) and "\0" not in text:
             return parse(text.removeprefix(_VERSION))
     except (ValueError, binascii.Error):
         pass

@@ -1,43 +1,88 @@
-"""Deleting what has expired: subjects, sightings, request ids and old audit events."""
+"""Deleting what has expired: subjects, sightings, request ids and old audit events.
 
-from collections.abc import Iterator, Sequence
+Some rows a transaction, so that nobody waits long for the writer's lock however much there is.
+"""
+
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from recognizer_service.gallery import audit, request_log, sighting
-from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.events import AuditEvent, Operation, Purge
+from recognizer_service.gallery.rows import HIDDEN_PREFIX
 from recognizer_service.gallery.schema import collections, subjects
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import remove_subject
 
+_SUBJECTS_AT_ONCE = 64  # of up to 32 faces
+_ROWS_AT_ONCE = 512
+
 
 def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
-    """Delete it and get its bytes off the disk; see `Gallery.purge_expired`."""
+    """Delete it; see `Gallery.purge_expired`."""
     now = store.now()
-    with store.changing():
-        with store.database.writing() as connection:
-            gone = _delete_subjects(connection, now)
-            sightings = sighting.delete_expired(connection, now)
-            events = audit.delete_expired(connection, now, audit_retention)
-            requests = connection.execute(request_log.expired(now)).rowcount
-            if gone or sightings or events:
-                mark_erasure(connection)
-        for owner, face_keys in gone:
-            store.index_of(owner).remove(face_keys)
+    purging = _Purging(store)
+    subjects_gone = purging.subjects(now)
+    sightings_gone = purging.rows(
+        lambda connection: sighting.delete_expired(connection, now, _ROWS_AT_ONCE)
+    )
+    events_gone = purging.rows(
+        lambda connection: audit.delete_expired(connection, now, audit_retention, _ROWS_AT_ONCE)
+    )
+    with store.changing(), store.database.writing() as connection:
+        requests = connection.execute(request_log.expired(now)).rowcount
     return Purge(
-        sightings=sightings,
-        subjects=len(gone),
+        sightings=sightings_gone,
+        subjects=subjects_gone,
         request_ids=requests,
-        audit_events=events,
-        erased=store.database.erase(),
+        audit_events=events_gone,
+        erasure=purging.erasure,
     )
 
 
+class _Purging:
+    """Deletes a portion at a time.
+
+    Attributes:
+        erasure: the last one, which is done when all are; 0: nothing was deleted.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.erasure = 0
+
+    def rows(self, delete_some: Callable[[Connection], int]) -> int:
+        """Delete rows until there are none; how many there were."""
+        total = 0
+        while True:
+            with self._store.changing(), self._store.database.writing() as connection:
+                gone = delete_some(connection)
+                if gone:
+                    self.erasure = self._store.database.mark_erasure(connection)
+            total += gone
+            if gone < _ROWS_AT_ONCE:
+                return total
+
+    def subjects(self, now: datetime) -> int:
+        """Delete subjects until there are none; how many there were."""
+        total = 0
+        while True:
+            with self._store.changing():
+                with self._store.database.writing() as connection:
+                    gone = _delete_subjects(connection, now)
+                    if gone:
+                        self.erasure = self._store.database.mark_erasure(connection)
+                for owner, face_keys in gone:
+                    self._store.index_of(owner).remove(face_keys)
+            total += len(gone)
+            if len(gone) < _SUBJECTS_AT_ONCE:
+                return total
+
+
 def _delete_subjects(connection: Connection, now: datetime) -> list[tuple[int, Sequence[int]]]:
-    """Delete the expired subjects: for each, the key of its collection and those of its faces."""
+    """Delete some expired subjects: for each, the key of its collection and those of its faces."""
     gone = []
     for row in _expired_subjects(connection, now):
         gone.append((row.collection_key, remove_subject(connection, row.collection_key, row.key)))
@@ -46,20 +91,23 @@ def _delete_subjects(connection: Connection, now: datetime) -> list[tuple[int, S
     return gone
 
 
-def _expired_subjects(connection: Connection, now: datetime) -> Iterator[Any]:
+def _expired_subjects(connection: Connection, now: datetime) -> Sequence[Any]:
     subject = select(
         subjects.c.key,
         subjects.c.id,
         subjects.c.collection_key,
         collections.c.id.label("collection_id"),
     ).join_from(subjects, collections)
-    yield from connection.execute(subject.where(subjects.c.expires_at <= now)).all()
+    subject = subject.where(~collections.c.id.startswith(HIDDEN_PREFIX))
+    found = [
+        *connection.execute(subject.where(subjects.c.expires_at <= now).limit(_SUBJECTS_AT_ONCE))
+    ]
     keeping = select(collections.c.key, collections.c.subject_retention_s).where(
         collections.c.subject_retention_s > 0
     )
     for key, seconds in connection.execute(keeping).all():
         too_old = subjects.c.created_at <= now - timedelta(seconds=seconds)
         left_to_us = subjects.c.expires_at.is_(None)
-        yield from connection.execute(
-            subject.where(subjects.c.collection_key == key, left_to_us, too_old)
-        ).all()
+        some = subject.where(subjects.c.collection_key == key, left_to_us, too_old)
+        found += connection.execute(some.limit(_SUBJECTS_AT_ONCE))
+    return found

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select
 
-from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.embeddings import embedded_in
 from recognizer_service.gallery.limits import as_embedding
 from recognizer_service.gallery.schema import collections, embeddings, faces
@@ -22,7 +21,7 @@ from recognizer_service.gallery.store import Store
 from shared.errors import FailedPrecondition
 
 _BATCH = 64
-_KEYS_PER_DELETE = 4096
+_KEYS_PER_DELETE = 512
 
 CodedPng = tuple[str, bytes]
 """A codec id and a map's PNG file."""
@@ -40,6 +39,13 @@ class MapEmbedder(Protocol):
 
         Raises:
             UnknownCodec: no decoder for one of the codecs.
+        """
+
+    def check(self, codec_id: str, png: bytes) -> None:
+        """Refuse a map that cannot be decoded, of a codec that is known here.
+
+        Raises:
+            InvalidCompactMap: not a legal PNG of its codec.
         """
 
     def embed(self, maps: Sequence[CodedPng]) -> NDArray[np.float32]:
@@ -138,8 +144,8 @@ class Spaces:
             cache.serve()
             self._store.cache = cache
 
-    def discard_others(self) -> bool:
-        """Delete the embeddings in all spaces but the one served; whether the bytes are gone.
+    def discard_others(self) -> int:
+        """Delete the embeddings in all spaces but the one served; the erasure, as in `Deletion`.
 
         There is no way back to an earlier model then but to embed its space anew.
         """
@@ -147,17 +153,15 @@ class Spaces:
         self._store.cache.discard_others()
         with database.reading() as connection:
             newest = connection.scalar(select(func.max(embeddings.c.face_key))) or 0
-        deleted = 0
         for first in range(0, newest + 1, _KEYS_PER_DELETE):
             with self._store.changing(), database.writing() as connection:
                 others = (
                     embeddings.c.face_key.between(first, first + _KEYS_PER_DELETE - 1),
                     embeddings.c.space != self.served,
                 )
-                deleted += connection.execute(delete(embeddings).where(*others)).rowcount
-                if deleted:
-                    mark_erasure(connection)
-        return database.erase()
+                connection.execute(delete(embeddings).where(*others))
+        with self._store.changing(), database.writing() as connection:
+            return database.mark_erasure(connection)
 
     def _face_count(self) -> int:
         with self._store.database.reading() as connection:

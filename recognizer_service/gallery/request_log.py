@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Delete, delete, insert, select
 
-from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text, shown
+from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text, checked_id, shown
 from recognizer_service.gallery.records import Enrolment, NewFace
 from recognizer_service.gallery.schema import requests
 from shared.errors import AlreadyExists
@@ -38,7 +38,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check the ids."""
-        check_text(self.request_id, "request_id")
+        checked_id(self.request_id, "request_id")
         check_text(self.caller, "caller", least=0, most=2 * MAX_ID_CHARACTERS)
 
 

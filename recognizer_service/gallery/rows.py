@@ -1,6 +1,6 @@
 """How ids become keys, and rows become records."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -8,17 +8,30 @@ from sqlalchemy import Connection, func, select
 from recognizer_service.gallery.limits import shown
 from recognizer_service.gallery.records import Face, Subject
 from recognizer_service.gallery.schema import collections, faces, labels, subjects
+from recognizer_service.gallery.texts import canonical
 from shared.errors import NotFound
 
-STAGED_PREFIX = "~"
-"""Begins the ids of collections that are still being imported; no caller can see or name them."""
+HIDDEN_PREFIX = "~"
+"""Begins the ids of collections that no caller can see or name: those still being imported."""
+CONDEMNED_PREFIX = 2 * HIDDEN_PREFIX
+"""Begins the ids of those that are deleted, and whose rows are going."""
 
 _METADATA_CHARACTERS = 80
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
+
+
+def asked_for(text: str) -> str:
+    """The id that a caller means, in its one spelling; "", which is none, for what cannot be one.
+
+    PostgreSQL refuses to compare a text that holds NUL.
+    """
+    return "" if "\0" in text else canonical(text)
 
 
 def find_collection(connection: Connection, collection_id: str) -> int | None:
     """The key of a collection, None if there is none."""
-    if collection_id.startswith(STAGED_PREFIX):
+    collection_id = asked_for(collection_id)
+    if collection_id.startswith(HIDDEN_PREFIX):
         return None
     key: int | None = connection.scalar(
         select(collections.c.key).where(collections.c.id == collection_id)
@@ -39,7 +52,7 @@ def find_subject(connection: Connection, collection_id: str, subject_id: str) ->
     return connection.scalar(
         select(subjects.c.key)
         .where(subjects.c.collection_key == collection_key(connection, collection_id))
-        .where(subjects.c.id == subject_id)
+        .where(subjects.c.id == asked_for(subject_id))
     )
 
 
@@ -57,7 +70,7 @@ def face_key(connection: Connection, collection_id: str, face_id: str) -> int:
         select(faces.c.key)
         .join(subjects)
         .where(subjects.c.collection_key == collection_key(connection, collection_id))
-        .where(faces.c.id == face_id)
+        .where(faces.c.id == asked_for(face_id))
     )
     if key is None:
         raise _not_found("face", "face_id", face_id)
@@ -123,7 +136,7 @@ def subject_of(row: Any) -> Subject:
     """A row of `SUBJECT` as a record."""
     expires_at = row.expires_at
     if expires_at is None and row.subject_retention_s:
-        expires_at = row.created_at + timedelta(seconds=row.subject_retention_s)
+        expires_at = _later(row.created_at, timedelta(seconds=row.subject_retention_s))
     return Subject(
         row.id,
         row.display_name,
@@ -134,6 +147,11 @@ def subject_of(row: Any) -> Subject:
         expires_at,
         row.revision,
     )
+
+
+def _later(time: datetime, span: timedelta) -> datetime:
+    """So much later, or the last moment there is."""
+    return time + span if span <= _LAST_MOMENT - time else _LAST_MOMENT
 
 
 def face_of(row: Any) -> Face:

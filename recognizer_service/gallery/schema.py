@@ -7,7 +7,7 @@
                  └─< sightings
     requests     request ids of the last days, and the faces they enrolled
     audit        who did what to whom, by ids; outlives what it tells of
-    erasures     deletions whose bytes may still be on disk
+    erasures     deletions whose bytes may still be on disk; one more while a process has it open
 
 Rows are joined by integer keys that are never used twice (AUTOINCREMENT, sequences): a key of
 `faces` is also the face's id in FAISS, where a reused one would point at another person. The ids
@@ -38,8 +38,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of the tables; a gallery of a higher one is not opened."""
+
+MAX_KEY = 2**63 - 1
+"""The largest key, and the largest integer of both databases."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from recognizer_service.gallery.limits import as_embedding, check_sighting, shown
 from recognizer_service.gallery.records import Embedding, Sighting, SightingOutcome
-from recognizer_service.gallery.rows import collection_key, sighting_not_found
+from recognizer_service.gallery.rows import asked_for, collection_key, sighting_not_found
 from recognizer_service.gallery.schema import collections, sightings
 from recognizer_service.gallery.store import Store
 from shared.errors import AlreadyExists
@@ -95,14 +95,16 @@ class Sightings:
         )
 
 
-def delete_expired(connection: Connection, now: datetime) -> int:
-    """Delete the sightings whose retention has ended; how many there were."""
-    deleted = 0
+def delete_expired(connection: Connection, now: datetime, most: int) -> int:
+    """Delete up to `most` sightings whose retention has ended; how many there were."""
+    old: list[int] = []
     for key in connection.scalars(select(collections.c.key)).all():
         kept_since = now - _retention(connection, key)
-        old = (sightings.c.collection_key == key) & (sightings.c.stored_at <= kept_since)
-        deleted += connection.execute(delete(sightings).where(old)).rowcount
-    return deleted
+        query = select(sightings.c.key).where(
+            sightings.c.collection_key == key, sightings.c.stored_at <= kept_since
+        )
+        old += connection.scalars(query.limit(most - len(old)))
+    return connection.execute(delete(sightings).where(sightings.c.key.in_(old))).rowcount
 
 
 def _retention(connection: Connection, key: int) -> timedelta:
@@ -112,7 +114,7 @@ def _retention(connection: Connection, key: int) -> timedelta:
 
 def _find(connection: Connection, key: int, sighting_id: str) -> Any:
     return connection.execute(
-        _SIGHTING.where(sightings.c.collection_key == key, sightings.c.id == sighting_id)
+        _SIGHTING.where(sightings.c.collection_key == key, sightings.c.id == asked_for(sighting_id))
     ).one_or_none()
 
 

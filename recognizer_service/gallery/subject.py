@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Select, delete, func, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.changes import change_subject
-from recognizer_service.gallery.databases import mark_erasure
 from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
 from recognizer_service.gallery.limits import (
     MAX_NAME_CHARACTERS,
@@ -16,6 +15,7 @@ from recognizer_service.gallery.limits import (
     check_text,
     shown,
 )
+from recognizer_service.gallery.name_search import name_contains
 from recognizer_service.gallery.paging import read_page
 from recognizer_service.gallery.records import Face, Page, Subject, SubjectChanges, SubjectFilter
 from recognizer_service.gallery.rows import (
@@ -29,6 +29,7 @@ from recognizer_service.gallery.rows import (
 )
 from recognizer_service.gallery.schema import collections, faces, labels, subjects
 from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.texts import canonical
 from shared.errors import FailedPrecondition
 
 _EVERYBODY = SubjectFilter()
@@ -94,6 +95,7 @@ class Subjects:
             FailedPrecondition: the subject is of another revision (REVISION_CHANGED).
         """
         check_changes(changes)
+        subject_id = canonical(subject_id)
         event = AuditEvent(
             self._store.now(), caller, Operation.UPDATE_SUBJECT, collection_id, subject_id
         )
@@ -108,6 +110,7 @@ class Subjects:
 
     def delete(self, collection_id: str, subject_id: str, *, caller: str = "") -> Deletion:
         """Delete a subject with its faces, maps and embeddings."""
+        subject_id = canonical(subject_id)
         store = self._store
         event = AuditEvent(store.now(), caller, Operation.DELETE_SUBJECT, collection_id, subject_id)
         with store.changing():
@@ -116,9 +119,9 @@ class Subjects:
                 owner = collection_key(connection, collection_id)
                 face_keys = remove_subject(connection, owner, key)
                 audit.record(connection, event)
-                mark_erasure(connection)
+                erasure = store.database.mark_erasure(connection)
             store.index_of(owner).remove(face_keys)
-        return Deletion(len(face_keys), store.database.erase())
+        return Deletion(len(face_keys), erasure)
 
     def get_face(self, collection_id: str, face_id: str) -> Face:
         """One face."""
@@ -145,9 +148,9 @@ class Subjects:
                     store.now(), caller, Operation.DELETE_FACE, collection_id, whose.subject_id
                 )
                 audit.record(connection, event)
-                mark_erasure(connection)
+                erasure = store.database.mark_erasure(connection)
             store.index_of(owner).remove([key])
-        return Deletion(1, store.database.erase())
+        return Deletion(1, erasure)
 
 
 def remove_subject(connection: Connection, owner: int, key: int) -> Sequence[int]:
@@ -188,11 +191,12 @@ def _check_filter(only: SubjectFilter) -> None:
 def _filtered(query: Select[Any], only: SubjectFilter) -> Select[Any]:
     if only.id_prefix:
         # The order of ids narrows it down; the comparison, unlike LIKE, keeps upper case apart.
-        begins = func.substr(subjects.c.id, 1, len(only.id_prefix)) == only.id_prefix
-        query = query.where(subjects.c.id >= only.id_prefix, begins)
+        prefix = canonical(only.id_prefix)
+        begins = func.substr(subjects.c.id, 1, len(prefix)) == prefix
+        query = query.where(subjects.c.id >= prefix, begins)
     if only.name_contains:
-        query = query.where(subjects.c.display_name.icontains(only.name_contains, autoescape=True))
-    for label in only.labels:
+        query = query.where(name_contains(subjects.c.display_name, only.name_contains))
+    for label in map(canonical, only.labels):
         has_label = (labels.c.subject_key == subjects.c.key) & (labels.c.label == label)
         query = query.where(select(labels.c.label).where(has_label).exists())
     return query

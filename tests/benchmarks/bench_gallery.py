@@ -57,7 +57,7 @@ def main(
     origin = Origin.here()
     rows = []
     for size in faces:
-        path = _gallery_of(size, work)
+        path = gallery_of(size, work)
         for form in get_args(IndexForm):
             # each in a process of its own, so that memory can be told apart, and on a copy, which
             # grows while it is measured
@@ -73,7 +73,8 @@ def main(
         record_indexes(report, rows, origin)
 
 
-def _gallery_of(size: int, work: Path) -> Path:
+def gallery_of(size: int, work: Path) -> Path:
+    """The file of a gallery of so many faces, made if missing."""
     path = work / f"{size}.sqlite"
     if not path.exists():
         begun = time.perf_counter()

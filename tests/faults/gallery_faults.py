@@ -23,7 +23,7 @@ from recognizer_service.gallery.records import Enrolment, NewFace
 from tests.benchmarks.gallery_report import Faults, Origin, record_faults
 from tests.faults.gallery_worker import DEEDS, SPACES
 from tests.gallery_embedder import CODEC, probe, vector_of
-from tests.gallery_faces import new_face
+from tests.gallery_faces import new_face, wait_until_erased
 
 ROOT = Path(__file__).parents[2]
 ARCHIVED_SUBJECTS, FACES_EACH = 20, 32  # more records than one commit of an import
@@ -36,6 +36,7 @@ class Acknowledged:
 
     people: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
+    erased: set[int] = field(default_factory=set)
     imports: set[int] = field(default_factory=set)
     deleted_imports: set[int] = field(default_factory=set)
     space: str = SPACES[0]
@@ -53,10 +54,12 @@ class Acknowledged:
             number = int(what)
             alive, dead = (
                 (self.people, self.deleted)
-                if sign in "+?-"
+                if sign in "+?-e"
                 else (self.imports, self.deleted_imports)
             )
-            if sign in "+I":
+            if sign == "e":
+                self.erased.add(number)
+            elif sign in "+I":
                 alive.add(number)
             else:
                 alive.discard(number)
@@ -109,8 +112,10 @@ class Trial:
         self._said.read(self._run(deed, delay_s))
         self._said.next_number += 1  # the next one may be half done
         self.findings.kills += 1
+        self._look_for(self._said.erased)
         with Gallery(self._path, embedding_space=self._said.space) as gallery:
             self._check(gallery)
+            self._wait_until_erased(gallery)
 
     def _run(self, deed: str, delay_s: float) -> str:
         command = [sys.executable, "-m", "tests.faults.gallery_worker", deed, str(self._path)]
@@ -133,11 +138,24 @@ class Trial:
         for number in said.people:
             if not _is_found(gallery, number):
                 found.facts_lost.append(f"person {number} after kill {found.kills}")
-        content = b"".join(file.read_bytes() for file in self._path.parent.glob("gallery.*"))
         for number in said.deleted:
-            if _is_found(gallery, number) or new_face(number).png in content:
+            if _is_found(gallery, number):
                 found.deleted_returned.append(f"person {number} after kill {found.kills}")
         self._check_imports(gallery, faces_in_all=report.faces)
+
+    def _wait_until_erased(self, gallery: Gallery) -> None:
+        """What the process had not come to is made good by the next one."""
+        wait_until_erased(gallery)
+        self._look_for(self._said.deleted)
+
+    def _look_for(self, numbers: set[int]) -> None:
+        """Whether any of these people can be read in any file of the gallery."""
+        content = b"".join(file.read_bytes() for file in self._path.parent.glob("gallery.*"))
+        for number in numbers:
+            if new_face(number).png in content:
+                self.findings.deleted_returned.append(
+                    f"bytes of person {number} after kill {self.findings.kills}"
+                )
 
     def _check_imports(self, gallery: Gallery, *, faces_in_all: int) -> None:
         said, found = self._said, self.findings

@@ -3,6 +3,7 @@
 Each line is a sign, and whom it is about::
 
     + n    person n is enrolled          ? n    is about to be deleted     - n    is deleted
+    e n    and off the disk
     I n    collection n is imported      x n    is about to be deleted     X n    is deleted
     S s    space s is served
 """
@@ -39,8 +40,10 @@ def enroll(gallery: Gallery, number: int) -> None:
 def delete(gallery: Gallery, number: int) -> None:
     """Delete person `number`."""
     say("?", number)
-    gallery.subjects.delete("default", f"person-{number}")
+    deletion = gallery.subjects.delete("default", f"person-{number}")
     say("-", number)
+    if number % 2 and gallery.erased(deletion.erasure, wait_s=30):
+        say("e", number)
 
 
 def enrolling(gallery: Gallery, numbers: Iterator[int], _archive: Path) -> None:

@@ -170,6 +170,7 @@ async def test_who_is_deleted_during_the_change_stays_deleted(serve: Serve, mode
         set_current(models, FAMILY, "2")
         await ask(service)
         request = DeleteSubjectRequest(subject_id="person-99")
+        request.erasure_wait.seconds = 30
         assert (await service.gallery.DeleteSubject(request)).erased
         await changed_over(service)
         found = await identify(service, "", faces[99], min_similarity=0.99)

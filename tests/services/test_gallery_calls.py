@@ -15,6 +15,7 @@ from compactface.v1.gallery_pb2 import (
     DeleteFaceRequest,
     DeleteSubjectRequest,
     GetCollectionRequest,
+    GetErasureRequest,
     GetFaceRequest,
     GetSubjectRequest,
     ListCollectionsRequest,
@@ -102,6 +103,7 @@ async def test_a_collection_with_subjects_is_deleted_only_by_force(
     error = await failure(recognizer.gallery.DeleteCollection(request))
     assert (error.code, error.reason) == ("FAILED_PRECONDITION", "COLLECTION_NOT_EMPTY")
     request.force = True
+    request.erasure_wait.seconds = 30
     deleted = await recognizer.gallery.DeleteCollection(request)
     assert (deleted.faces_deleted, deleted.erased) == (2, True)
     assert (await failure(identify(recognizer, name, people[0]))).code == "NOT_FOUND"
@@ -146,7 +148,7 @@ async def test_a_deleted_subject_is_found_no_more(
     await enroll(recognizer, collection, "ada", people[0], people[1])
     request = DeleteSubjectRequest(collection=collection, subject_id="ada")
     deleted = await recognizer.gallery.DeleteSubject(request)
-    assert (deleted.faces_deleted, deleted.erased) == (2, True)
+    assert deleted.faces_deleted == 2
     answer = await identify(recognizer, collection, people[0])
     assert answer.decision == IDENTIFY_DECISION_EMPTY_GALLERY
     error = await failure(
@@ -160,10 +162,68 @@ async def test_a_deleted_face_is_found_no_more_and_its_subject_stays(
 ) -> None:
     gone, kept = (await enroll(recognizer, collection, "ada", people[0], people[1])).faces
     request = DeleteFaceRequest(collection=collection, face_id=gone.face_id)
+    request.erasure_wait.seconds = 30
     assert (await recognizer.gallery.DeleteFace(request)).erased
     answer = await identify(recognizer, collection, people[0])
     assert answer.decision == IDENTIFY_DECISION_NO_MATCH
     assert [candidate.face_id for candidate in answer.candidates] == [kept.face_id]
+
+
+async def test_a_deletion_answers_at_once_and_its_erasure_can_be_asked_for_later(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    await enroll(recognizer, collection, "ada", people[0])
+    request = DeleteSubjectRequest(collection=collection, subject_id="ada")
+    deleted = await recognizer.gallery.DeleteSubject(request)
+    assert (deleted.erased, deleted.erasure > 0) == (False, True)
+    question = GetErasureRequest(erasure=deleted.erasure)
+    question.erasure_wait.seconds = 30
+    assert (await recognizer.gallery.GetErasure(question)).erased
+
+
+@pytest.mark.parametrize(
+    ("erasure", "wait_s", "code", "reason"),
+    [
+        (0, 0, "INVALID_ARGUMENT", "OUT_OF_RANGE"),
+        (2**63, 0, "INVALID_ARGUMENT", "OUT_OF_RANGE"),
+        (2**64 - 1, 0, "INVALID_ARGUMENT", "OUT_OF_RANGE"),
+        (2**63 - 1, 0, "NOT_FOUND", "ERASURE_NOT_FOUND"),
+        (1, 61, "INVALID_ARGUMENT", "OUT_OF_RANGE"),
+        (1, -1, "INVALID_ARGUMENT", "OUT_OF_RANGE"),
+        (1, -(2**63), "INVALID_ARGUMENT", "OUT_OF_RANGE"),
+    ],
+)
+async def test_an_erasure_that_cannot_be_asked_for(
+    recognizer: Service, erasure: int, wait_s: int, code: str, reason: str
+) -> None:
+    question = GetErasureRequest(erasure=erasure)
+    question.erasure_wait.seconds = wait_s
+    error = await failure(recognizer.gallery.GetErasure(question))
+    assert (error.code, error.reason) == (code, reason)
+
+
+async def test_a_wait_that_is_too_long_deletes_nothing(
+    recognizer: Service, collection: str, people: list[CompactMap]
+) -> None:
+    (face,) = (await enroll(recognizer, collection, "ada", people[0])).faces
+    by_subject = DeleteSubjectRequest(collection=collection, subject_id="ada")
+    by_face = DeleteFaceRequest(collection=collection, face_id=face.face_id)
+    by_collection = DeleteCollectionRequest(collection=collection, force=True)
+    for call, request in (
+        (recognizer.gallery.DeleteSubject, by_subject),
+        (recognizer.gallery.DeleteFace, by_face),
+        (recognizer.gallery.DeleteCollection, by_collection),
+    ):
+        request.erasure_wait.seconds = 61
+        error = await failure(call(request))
+        assert (error.reason, error.message) == (
+            "OUT_OF_RANGE", "erasure_wait is 61 s; it must be 0 to 60"
+        )  # fmt: skip
+    assert (
+        await recognizer.gallery.GetFace(
+            GetFaceRequest(collection=collection, face_id=face.face_id)
+        )
+    ).face
 
 
 async def test_what_was_deleted_can_be_enrolled_again(

@@ -28,7 +28,7 @@ from shared.errors import (
     UnknownCodec,
 )
 from tests.gallery_embedder import CODEC, SeededEmbedder, probe
-from tests.gallery_faces import SPACE, embedding, new_face, person
+from tests.gallery_faces import SPACE, embedding, new_face, person, wait_until_erased
 
 CAPTURED = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
 
@@ -346,6 +346,34 @@ def test_a_forged_archive_that_is_right_in_all_is_taken(other: Gallery) -> None:
         (2, {"subject": {"labels": "a"}}),
         (2, {"subject": {"metadata": []}}),
         (2, {"subject": {"revision": True}}),
+        (2, {"subject": {"revision": -5}}),
+        (2, {"subject": {"revision": 0}}),
+        (2, {"subject": {"revision": 2**63}}),
+        (2, {"subject": {"revision": 10**400}}),
+        (2, {"subject": {"revision": 1.0}}),
+        (2, {"subject": {"created_at": "9999-12-31T23:59:59-23:59"}}),
+        (2, {"subject": {"created_at": "0001-01-01T00:00:00+23:59"}}),
+        (2, {"subject": {"expires_at": "9999-12-31T23:59:59-23:59"}}),
+        (2, {"subject": {"id": "\ud800"}}),
+        (2, {"subject": {"id": " ann"}}),
+        (2, {"subject": {"id": "a\u202ena"}}),
+        (2, {"subject": {"display_name": "\udfff"}}),
+        (2, {"subject": {"labels": ["\ud800"]}}),
+        (2, {"subject": {"metadata": {"\ud800": ""}}}),
+        (2, {"subject": {"metadata": {"a": {"b": 1}}}}),
+        (2, {"subject": {"metadata": {"a": None}}}),
+        (1, {"header": {"embedding_space": "\ud800"}}),
+        (1, {"collection": {"max_fpir": 10**400}}),
+        (1, {"collection": {"max_fpir": True}}),
+        (1, {"collection": {"max_subjects": 2**63}}),
+        (1, {"collection": {"max_faces": -1}}),
+        (1, {"collection": {"subject_retention_s": 2**70}}),
+        (1, {"collection": {"sighting_retention_s": -1}}),
+        (1, {"collection": {"created_at": "9999-12-31T23:59:59-23:59"}}),
+        (3, {"face": {"png_bytes": 200.0}}),
+        (3, {"face": {"png_bytes": -5}}),
+        (3, {"face": {"quality": 10**400}}),
+        (3, {"face": {"captured_at": "0001-01-01T00:00:00+01:00"}}),
         (3, {"face": {"quality": 2.0}}),
         (3, {"face": {"png_bytes": 199}}),
         (3, {"face": {"codec_id": ""}}),
@@ -365,6 +393,70 @@ def test_an_embedding_that_is_none_is_refused(other: Gallery) -> None:
     for blob in (b"\0" * 2248, new_face(1).png + b"\xff" * 2048):
         with pytest.raises(InvalidInput, match="record 3 at byte"):
             restore(other, forged(blob=blob))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"quality": NaN}',
+        b'{"quality": Infinity}',
+        b'{"quality": -Infinity}',
+        b'{"quality": 1e999}',
+        b"[" * 500_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"id": "\\ud800"}',
+        b'{"id": "\xff"}',
+        b'{"id": 1' + b"0" * 5000 + b"}",
+        '{"id": "a"}'.encode("utf-16"),
+    ],
+    ids=range(10),
+)
+def test_a_line_that_no_archive_is_written_with_is_refused(other: Gallery, line: bytes) -> None:
+    body = struct.pack(">cI", b"H", len(line) + 1) + line + b"\n"
+    with pytest.raises(InvalidInput, match="record 1 at byte 8"):
+        restore(other, MAGIC + body + struct.pack(">I", zlib.crc32(body)), chunk=1 << 20)
+    assert_nothing_came(other)
+
+
+def test_a_blob_shorter_than_an_embedding_is_refused(other: Gallery) -> None:
+    for size in (0, 1, 2043, 2047, 2048):
+        with pytest.raises(InvalidInput, match="record 3 at byte"):
+            restore(other, forged({"face": {"png_bytes": size - 2048}}, blob=bytes(size)))
+
+
+def test_a_retention_that_ends_after_the_last_year_there_is_ends_with_it(other: Gallery) -> None:
+    restore(
+        other,
+        forged(
+            {
+                "collection": {"subject_retention_s": 3_000_000_000},
+                "subject": {"created_at": "9999-12-31T00:00:00+00:00"},
+            }
+        ),
+    )
+    (subject,) = other.subjects.list("c").items
+    assert subject.expires_at is not None
+    assert subject.expires_at.year == 9999
+    assert other.purge_expired().subjects == 0
+
+
+def test_ids_and_labels_come_in_their_one_spelling(other: Gallery) -> None:
+    restore(other, forged({"subject": {"id": "Zoe\u0308", "labels": ["e\u0301", "\u00e9"]}}))
+    subject, _ = other.subjects.get("c", "Zoe\u0308")
+    assert (subject.subject_id, subject.labels) == ("Zo\u00eb", ("\u00e9",))
+
+
+class NoMaps(SeededEmbedder):
+    """Knows the codec, and that these are none of its maps."""
+
+    def check(self, codec_id: str, png: bytes) -> None:
+        raise InvalidInput("INVALID_COMPACT_MAP", f"{codec_id} is no map of {len(png)} bytes")
+
+
+def test_a_map_that_no_later_model_could_embed_is_refused(other: Gallery) -> None:
+    with pytest.raises(InvalidInput, match=r"record 3 at byte .* cannot be decoded"):
+        restore(other, forged(), embedder=NoMaps(SPACE))
+    assert_nothing_came(other)
 
 
 def test_an_archive_of_a_later_format_is_refused(other: Gallery) -> None:
@@ -400,6 +492,7 @@ def test_what_an_unfinished_import_left_is_gone_from_the_disk(
     archive = archive_of(gallery, "many")
     with pytest.raises(CompactfaceError):
         restore(other, archive[:-1])
+    wait_until_erased(other)
     left = b"".join(file.read_bytes() for file in (tmp_path / "other").iterdir())
     assert new_face(1).png not in left
     assert embedding(1).tobytes()[:24] not in left

@@ -69,7 +69,7 @@ def test_collection_with_subjects_is_deleted_only_by_force(
         gallery.collections.delete("c")
     assert refused.value.reason == "COLLECTION_NOT_EMPTY"
     deletion = gallery.collections.delete("c", force=True)
-    assert (deletion.faces_deleted, deletion.erased) == (2, isinstance(location, Path))
+    assert (deletion.faces_deleted, deletion.erasure > 0) == (2, isinstance(location, Path))
     with pytest.raises(NotFound):
         gallery.collections.get("c")
     report = gallery.check()
@@ -128,7 +128,7 @@ def test_faces_of_a_subject_are_listed_oldest_first_and_deleted_one_by_one(
     faces = gallery.subjects.list_faces("default", "ann")
     assert [face.png for face in faces] == [face.png for face in person(1, 2, 3).faces]
     deletion = gallery.subjects.delete_face("default", faces[0].face_id)
-    assert (deletion.faces_deleted, deletion.erased) == (1, isinstance(location, Path))
+    assert (deletion.faces_deleted, deletion.erasure > 0) == (1, isinstance(location, Path))
     assert gallery.subjects.list_faces("default", "ann") == faces[1:]
     assert gallery.subjects.delete("default", "ann").faces_deleted == 2
     assert gallery.check().ok

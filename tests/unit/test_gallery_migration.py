@@ -76,6 +76,7 @@ def test_an_upgraded_file_has_the_tables_of_a_new_one(gallery: Gallery, old: Pat
     assert upgraded == fresh
 
 
+@pytest.mark.parametrize("old", OLD_FILES[:1], ids=lambda file: file.stem, indirect=True)
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection:
         connection.execute("CREATE INDEX ix_audit_at ON subjects (id)")  # in the way
@@ -83,3 +84,22 @@ def test_an_upgrade_that_fails_leaves_the_file_as_it_was(old: Path) -> None:
     with pytest.raises(FailedPrecondition, match="ix_audit_at"):
         Gallery(old, embedding_space=SPACE)
     assert tables(old) == before
+
+
+def test_ids_of_an_old_file_get_their_one_spelling_and_nobody_is_lost(old: Path) -> None:
+    with closing(sqlite3.connect(old)) as connection:
+        rename = "UPDATE subjects SET id = ? WHERE id = ?"
+        connection.execute(rename, ("Jose\u0301", "ann"))
+        insert = (
+            "INSERT INTO subjects (key, collection_key, id, display_name, created_at) "
+            "VALUES (?, 1, ?, '', 0)"
+        )
+        connection.execute(insert, (7, "Zoe\u0308"))
+        connection.execute(insert, (8, "Zo\u00eb"))
+        connection.execute("UPDATE collections SET subject_count = subject_count + 2 WHERE key = 1")
+        connection.commit()
+    with Gallery(old, embedding_space=SPACE) as gallery:
+        ids = [subject.subject_id for subject in gallery.subjects.list("default").items]
+        assert ids == ["Jos\u00e9", "Zo\u00eb", "Zo\u00eb-7"]
+        assert len(gallery.subjects.get("default", "Jose\u0301")[1]) == 2
+        assert gallery.check().ok

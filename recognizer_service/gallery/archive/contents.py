@@ -4,9 +4,10 @@ A row is written with every column that means something outside its gallery, by 
 that is added changes the format.
 """
 
+import math
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, TypeGuard
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Column, LargeBinary, Table
 
@@ -59,20 +60,27 @@ def _from_json(record: Record, column: Column[Any], value: object) -> Any:
     if isinstance(column.type, Instant):
         if (moment := _moment(value)) is not None:
             return moment
+    elif column.type.python_type is float:
+        if (number := _number(value)) is not None:
+            return number
     elif isinstance(value, column.type.python_type) and not isinstance(value, bool):
         return value
-    elif column.type.python_type is float and _is_whole(value):
-        return float(value)
     raise record.damaged(f"the field {column.name!r} is {value!r:.80}")
 
 
-def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _number(value: object) -> float | None:
+    """A number that is finite; whole ones are numbers, too."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # of a whole one
+        return None
+    return number if math.isfinite(number) and not isinstance(value, bool) else None
 
 
 def _moment(value: object) -> datetime | None:
+    """A time between the years 1 and 9999, UTC."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return moment.astimezone(UTC) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment and moment.tzinfo else None

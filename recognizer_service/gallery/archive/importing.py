@@ -126,9 +126,20 @@ class Importer:
             siblings = self._batch[-1].faces
             if len(siblings) == MAX_FACES_PER_SUBJECT:
                 raise record.damaged(f"its subject has more than {MAX_FACES_PER_SUBJECT} faces")
-            siblings.append(parse_face(record))
+            face = parse_face(record)
+            self._check_map(record, face)
+            siblings.append(face)
         else:
             raise record.damaged("it does not belong here")
+
+    def _check_map(self, record: Record, face: ArchivedFace) -> None:
+        """Refuse what no later model could embed anew."""
+        if self._embedder is None:
+            return
+        try:
+            self._embedder.check(face.values["codec_id"], face.values["png"])
+        except InvalidInput as error:
+            raise record.damaged(f"its map cannot be decoded: {error.message}") from None
 
     def _begin(self, header: Header) -> Staging:
         self._collection_id = self._collection_id or header.collection_id

@@ -11,15 +11,19 @@ from recognizer_service.gallery.archive.records import Record
 from recognizer_service.gallery.collection_records import CollectionSettings, SubjectScore
 from recognizer_service.gallery.limits import (
     EMBEDDING_SIZE,
+    MAX_REVISION,
     as_embedding,
     check_changes,
     check_collection_id,
     check_map,
+    check_range,
     check_settings,
     check_text,
+    checked_id,
 )
 from recognizer_service.gallery.records import Embedding
 from recognizer_service.gallery.schema import collections, faces, subjects
+from recognizer_service.gallery.texts import canonical
 from shared.errors import InvalidInput
 
 P = ParamSpec("P")
@@ -89,10 +93,12 @@ def parse_header(record: Record) -> Header:
 
 def parse_subject(record: Record) -> ArchivedSubject:
     """A subject without its faces, which follow; raises as `parse_face`."""
-    labels = _texts(record, record.document.get("labels"), "labels")
+    given = _texts(record, record.document.get("labels"), "labels")
+    labels = tuple(dict.fromkeys(map(canonical, given)))
     document = {name: value for name, value in record.document.items() if name != "labels"}
     values = values_of(record, document, subjects)
-    _within(record, check_text, values["id"], "id")
+    values["id"] = _within(record, checked_id, values["id"], "id")
+    _within(record, check_range, values["revision"], 1, MAX_REVISION, "revision")
     if not isinstance(values["metadata"], dict):
         raise record.damaged("metadata are no JSON object")
     _texts(record, list(values["metadata"].values()), "metadata", different=False)
@@ -116,7 +122,8 @@ def parse_face(record: Record) -> ArchivedFace:
         InvalidInput: ARCHIVE_DAMAGED; a field is missing, unknown, or breaks a limit.
     """
     png_bytes = record.document.get("png_bytes")
-    if png_bytes != len(record.blob) - _VECTOR_BYTES:
+    is_whole = isinstance(png_bytes, int) and png_bytes > 0
+    if not is_whole or png_bytes != len(record.blob) - _VECTOR_BYTES:
         raise record.damaged(
             f"map and embedding have {len(record.blob)} bytes, where {png_bytes!r:.80} and "
             f"{_VECTOR_BYTES} are announced"

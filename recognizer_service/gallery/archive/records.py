@@ -169,9 +169,9 @@ class RecordReader:
     def _parse(self, kind: bytes, payload: bytes) -> Record:
         line, _, blob = payload.partition(b"\n")
         try:
-            document = json.loads(line)
+            document = _read_json(line)
             known = Kind(kind)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._here("it was written in a way that this program does not know") from None
         if not isinstance(document, dict):
             raise self._here("it does not begin with a JSON object")
@@ -193,6 +193,22 @@ class RecordReader:
 
     def _here(self, what: str) -> InvalidInput:
         return _damaged(self._number + 1, self._offset, what)
+
+
+def _read_json(line: bytes) -> Any:
+    """The document, of what `RecordWriter` could have written.
+
+    Raises:
+        ValueError: it holds NaN, an infinity, or half a surrogate pair; or is no JSON in UTF-8.
+        RecursionError: it is nested too deeply.
+    """
+    document = json.loads(line.decode(), parse_constant=_refuse)
+    json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _summary(counts: Counter[Kind], digest: str) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.archive.parsing import ArchivedSubject
-from recognizer_service.gallery.databases import mark_erasure
+from recognizer_service.gallery.condemned import condemn, is_condemned
 from recognizer_service.gallery.events import AuditEvent, Operation
 from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.rows import STAGED_PREFIX, find_collection
+from recognizer_service.gallery.rows import HIDDEN_PREFIX, find_collection
 from recognizer_service.gallery.schema import (
     collections,
     embeddings,
@@ -109,10 +109,9 @@ class Staging:
         database = self._store.database
         with self._store.changing():
             with database.writing() as connection:
-                connection.execute(delete(collections).where(collections.c.key == self._key))
-                mark_erasure(connection)
+                condemn(connection, database, self._key)
+                database.mark_erasure(connection)
             self._store.cache.drop(self._key)
-        database.erase()
 
     def _insert(self, connection: Connection, batch: Sequence[ArchivedSubject]) -> list[int]:
         rows = [{**subject.values, "collection_key": self._key} for subject in batch]
@@ -142,17 +141,18 @@ class Staging:
 
 def sweep(store: Store) -> None:
     """Delete what crashes have left."""
-    left = collections.c.id.startswith(STAGED_PREFIX)
+    left = collections.c.id.startswith(HIDDEN_PREFIX) & ~is_condemned()
     with store.database.exclusive, store.database.writing() as connection:
         if not store.database.is_alone():
             left &= collections.c.id < _staged_until(store.now() - _LONGEST_IMPORT)
-        if connection.execute(delete(collections).where(left)).rowcount:
-            mark_erasure(connection)
+        for key in connection.scalars(select(collections.c.key).where(left)).all():
+            condemn(connection, store.database, key)
+            store.database.mark_erasure(connection)
 
 
 def _staged_until(time: datetime) -> str:
     """How ids begin of what was staged at a time; they sort by it."""
-    return f"{STAGED_PREFIX}{time:%Y%m%d%H%M%S}"
+    return f"{HIDDEN_PREFIX}{time:%Y%m%d%H%M%S}"
 
 
 def check_free(connection: Connection, collection_id: str) -> None:

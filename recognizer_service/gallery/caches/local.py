@@ -3,6 +3,7 @@
 import numpy as np
 from sqlalchemy import Connection, select
 
+from recognizer_service.gallery.condemned import is_condemned
 from recognizer_service.gallery.databases import Database
 from recognizer_service.gallery.embeddings import check_embedded
 from recognizer_service.gallery.indexes import FaceIndex, OpenIndex
@@ -64,7 +65,7 @@ class LocalCache:
         keys, which AUTOINCREMENT sees to, and are embedded in the order of their keys.
         """
         with self._database.reading() as connection:
-            keys = connection.scalars(select(collections.c.key)).all()
+            keys = connection.scalars(select(collections.c.key).where(~is_condemned())).all()
             for gone in self._indexes.keys() - set(keys):
                 self.drop(gone)
             for key in keys:

@@ -1,8 +1,9 @@
 """Where the truth is kept: what a gallery asks of a database."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import uuid4
 
 from sqlalchemy import Connection, delete, insert
@@ -10,6 +11,8 @@ from sqlalchemy import Connection, delete, insert
 from recognizer_service.gallery import schema
 from recognizer_service.gallery.databases.faults import StorageFault
 
+Prune: TypeAlias = Callable[[Connection], bool]
+"""Deletes a bounded part of what is condemned, in a transaction; whether there was any."""
 _TRIAL_BYTES = 1 << 16
 
 
@@ -23,6 +26,10 @@ class Database(Protocol):
         It is held over the transaction and the change to the search index that follows, so that
         both happen in one order, in all processes that have the database open.
         """
+
+    @property
+    def erases(self) -> bool:
+        """Whether it prunes, and can tell when deleted bytes are off the disk."""
 
     def reading(self) -> AbstractContextManager[Connection]:
         """One snapshot; kept short, since an open one keeps deleted bytes on the disk."""
@@ -47,8 +54,27 @@ class Database(Protocol):
     def is_alone(self) -> bool:
         """Whether no other process has it open."""
 
-    def erase(self) -> bool:
-        """Get the bytes of all committed deletions off the disk; whether that is certain."""
+    def begin_erasing(self, prune: Prune) -> None:
+        """Erase from now on, in the background, what is deleted or was before; if it `erases`."""
+
+    def mark_erasure(self, connection: Connection) -> int:
+        """Note, in the transaction of a deletion, that its bytes must go from the disk.
+
+        The note outlives a crash.
+
+        Returns:
+            The number of the erasure, from 1; 0 if the database cannot tell when it is done.
+        """
+
+    def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
+        """Whether the bytes of a deletion are off the disk; after `wait_s` seconds at the latest.
+
+        Raises:
+            NotFound: no deletion was given this number (ERASURE_NOT_FOUND).
+        """
+
+    def erasures_pending(self) -> int:
+        """How many erasures are not done yet."""
 
     def problems(self) -> list[str]:
         """What the database itself finds wrong with its content; nothing if it is sound."""
@@ -57,16 +83,8 @@ class Database(Protocol):
         """Close all connections."""
 
 
-def mark_erasure(connection: Connection) -> None:
-    """Note, in the transaction of a deletion, that its bytes must go from the disk.
-
-    The note outlives a crash between the deletion and `Database.erase`.
-    """
-    connection.execute(insert(schema.erasures))
-
-
 def write_and_undo(connection: Connection) -> None:
-    """Write as much as an enrolment takes, and take it out again, in one transaction."""
+    """Write as much as an enrollment takes, and take it out again, in one transaction."""
     request_id = uuid4().hex
     connection.execute(
         insert(schema.requests).values(

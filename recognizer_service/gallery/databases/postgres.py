@@ -20,7 +20,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     create_engine,
-    delete,
     event,
     func,
     insert,
@@ -33,8 +32,8 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from recognizer_service.gallery import schema
-from recognizer_service.gallery.databases import faults, write_and_undo
-from shared.errors import FailedPrecondition, Unavailable
+from recognizer_service.gallery.databases import Prune, faults, write_and_undo
+from shared.errors import FailedPrecondition, NotFound, Unavailable
 
 _OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one
 _CHANGES = _OWNER + 1
@@ -167,15 +166,31 @@ class PostgresDatabase:
             self._owner.execute(select(func.pg_advisory_unlock(_OWNER)))
         return alone
 
-    def erase(self) -> bool:
-        """False: SQL cannot tell what is left on the disk.
+    @property
+    def erases(self) -> bool:
+        """It does not: SQL cannot tell what is left on the disk.
 
         Deleted rows stay in their pages until a vacuum, and in the write-ahead log, replicas and
         backups after that.
         """
-        with self.exclusive, self.writing() as connection:
-            connection.execute(delete(schema.erasures))
         return False
+
+    def begin_erasing(self, prune: Prune) -> None:
+        """Nothing to begin."""
+
+    def mark_erasure(self, connection: Connection) -> int:
+        """No number: nobody could say when it is done."""
+        del connection
+        return 0
+
+    def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
+        """There is no erasure to ask for; see `Database`."""
+        del wait_s
+        raise NotFound("ERASURE_NOT_FOUND", f"there is no erasure {erasure}", field="erasure")
+
+    def erasures_pending(self) -> int:
+        """None that would end."""
+        return 0
 
     def problems(self) -> list[str]:
         """What page checksums have shown, if the server keeps them."""

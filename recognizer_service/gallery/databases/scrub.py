@@ -1,4 +1,4 @@
-"""Overwriting what is free in a SQLite file: the space that holds nothing, but once did.
+"""Overwriting what is free in pages of a SQLite file: the space that holds nothing, but once did.
 
 `secure_delete` overwrites rows when they are deleted. But when SQLite moves rows from page to
 page to keep its trees in balance, it leaves their old bytes where they were, in the unallocated
@@ -7,20 +7,35 @@ old copy stays. VACUUM gets rid of it by writing the whole file anew, twice. Thi
 place, only what is free: that space, the free blocks between cells, and free pages. None of it
 means anything to SQLite, so that a crash in the middle does no harm.
 
-The layout is SQLite's file format, https://sqlite.org/fileformat2.html, sections 1.3, 1.5 and 1.6.
+Only pages that were written since they were scrubbed last can hold such copies, and the
+write-ahead log names them.
+
+A page is known by its first byte. That of a tree's page is its type. Pages of other kinds (the
+overflow of a long row, the list of free pages) begin with a page number, whose first byte is 0 or 1
+in a file of less than `MAX_PAGES`, and no type.
+
+The layout is SQLite's file format, https://sqlite.org/fileformat2.html, sections 1.3, 1.5, 1.6
+and 4.1.
 """
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+MAX_PAGES = (1 << 25) - 1
+"""Of a file whose pages can be told apart by their first byte: 256 GiB of pages of 8 KiB."""
 
 _INTERIOR, _LEAF = {0x02, 0x05}, {0x0A, 0x0D}
 _FILE_HEADER_BYTES = 100
-_FILE_HEADER = struct.Struct(">16xH2xB11xI")  # page size, reserved bytes, first free page
+_FILE_HEADER = struct.Struct(">16xH2xB11xI16xI")
+"""Page size, reserved bytes, first free page, whether it has pages that list parents."""
 _PAGE_HEADER = struct.Struct(">BHHH")  # type, first free block, cells, where their content begins
-_CHILD = struct.Struct(">I")
+_NUMBER = struct.Struct(">I")
 _TRUNK_HEADER = struct.Struct(">II")  # next trunk, its leaves' count
 _BLOCK_HEADER = struct.Struct(">HH")  # next free block, bytes of this one
+_LOG_HEADER = struct.Struct(">8xI20x")  # page size
+_FRAME_HEADER_BYTES = 24  # the first four are the page's number
 
 Range = tuple[int, int]
 
@@ -29,84 +44,130 @@ class UnknownLayoutError(Exception):
     """A page is none that this module understands; it was left as it is."""
 
 
-def scrub(file: int, roots: Iterable[int]) -> None:
-    """Overwrite what is free with zeros, down to the disk.
+def logged_pages(log: Path) -> set[int]:
+    """Numbers of the pages in a write-ahead log, older rounds of it included; none if it is gone.
 
-    Whoever calls this sees to it that the write-ahead log is empty, that nobody writes meanwhile,
-    and that no connection writes a page later that it had in its cache before.
-
-    Args:
-        file: a descriptor of the database file, open for reading and writing. It must not be
-            closed while SQLite has the file open: that would drop SQLite's own locks (POSIX).
-        roots: number of the root page of every table and index.
-
-    Raises:
-        UnknownLayoutError: a page is not as expected.
+    Whoever calls this sees to it that nobody writes meanwhile.
     """
-    size, reserved, first_free = _FILE_HEADER.unpack(os.pread(file, _FILE_HEADER.size, 0))
-    pages = _Pages(file, size=65536 if size == 1 else size)
-    waiting = [*roots]
-    while waiting:
-        number = waiting.pop()
-        page = pages.read(number)
-        pages.clear(
-            number, page, [_gap(page, number, pages.size - reserved), *_blocks(page, number)]
-        )
-        waiting += _children(page, number)
-    while first_free:
-        trunk = pages.read(first_free)
-        following, count = _TRUNK_HEADER.unpack_from(trunk)
-        end = _TRUNK_HEADER.size + 4 * count
-        for (leaf,) in _CHILD.iter_unpack(trunk[_TRUNK_HEADER.size : end]):
-            pages.clear(leaf, pages.read(leaf), [(0, pages.size)])
-        pages.clear(first_free, trunk, [(end, pages.size)])
-        first_free = following
-    os.fsync(file)
+    try:
+        file = os.open(log, os.O_RDONLY)
+    except FileNotFoundError:
+        return set()
+    try:
+        size = os.fstat(file).st_size
+        if size < _LOG_HEADER.size:
+            return set()
+        (page_size,) = _LOG_HEADER.unpack(os.pread(file, _LOG_HEADER.size, 0))
+        frame = _FRAME_HEADER_BYTES + page_size
+        starts = range(_LOG_HEADER.size, size - frame + 1, frame)
+        return {_NUMBER.unpack(os.pread(file, _NUMBER.size, start))[0] for start in starts}
+    finally:
+        os.close(file)
 
 
-class _Pages:
-    """The pages of a file, numbered from 1. None is read twice, or the file is no proper one."""
+class Scrubber:
+    """Overwrites what is free in the pages of one file.
 
-    def __init__(self, file: int, *, size: int) -> None:
-        self.size = size
+    Whoever calls its methods sees to it that the write-ahead log is empty, that nobody writes
+    meanwhile, and that no connection writes a page later that it had in its cache before. What was
+    overwritten is on the disk after `os.fsync`.
+    """
+
+    def __init__(self, file: int) -> None:
+        """Read the file's header.
+
+        Args:
+            file: a descriptor of the database file, open for reading and writing. It must not be
+                closed while SQLite has the file open: that would drop SQLite's locks (POSIX).
+
+        Raises:
+            UnknownLayoutError: the file is larger than `MAX_PAGES`, or not laid out as ours are.
+        """
         self._file = file
-        self._unread = os.fstat(file).st_size // size
+        header = os.pread(file, _FILE_HEADER.size, 0)
+        if len(header) < _FILE_HEADER.size:
+            raise UnknownLayoutError("the file has no header")
+        size, reserved, self._first_free, parents = _FILE_HEADER.unpack(header)
+        self._size = 65536 if size == 1 else size
+        self._usable = self._size - reserved
+        if parents:
+            raise UnknownLayoutError("the file lists the parents of its pages (auto_vacuum)")
+        if self.pages > MAX_PAGES:
+            raise UnknownLayoutError(f"the file has {self.pages} pages, more than {MAX_PAGES}")
 
-    def read(self, number: int) -> bytes:
-        self._unread -= 1
-        page = os.pread(self._file, self.size, (number - 1) * self.size)
-        if self._unread < 0 or len(page) < self.size:
-            raise UnknownLayoutError(f"page {number} is not there, or is part of two structures")
+    @property
+    def pages(self) -> int:
+        """How many pages the file has."""
+        return os.fstat(self._file).st_size // self._size
+
+    def free_pages(self) -> set[int]:
+        """The pages that hold nothing; those that list them are scrubbed at once."""
+        free: set[int] = set()
+        trunks: set[int] = set()
+        number = self._first_free
+        while number:
+            if number in trunks:
+                raise UnknownLayoutError(f"page {number} is twice in the list of free pages")
+            trunks.add(number)
+            trunk = self._read(number)
+            following, count = _TRUNK_HEADER.unpack_from(trunk)
+            end = _TRUNK_HEADER.size + _NUMBER.size * count
+            if end > self._size:
+                raise UnknownLayoutError(f"page {number} lists {count} free pages")
+            free.update(leaf for (leaf,) in _NUMBER.iter_unpack(trunk[_TRUNK_HEADER.size : end]))
+            self._clear(number, trunk, [(end, self._size)])
+            number = following
+        return free
+
+    def scrub(self, numbers: Iterable[int], *, free: Collection[int] = ()) -> None:
+        """Overwrite what is free in these pages, and all of those that are `free` altogether.
+
+        Raises:
+            UnknownLayoutError: a page is not as expected.
+        """
+        last = self.pages
+        for number in numbers:
+            if not 1 <= number <= last:  # the file was cut since
+                continue
+            page = self._read(number)
+            if number in free:
+                self._clear(number, page, [(0, self._size)])
+            elif page[_start(number)] in _INTERIOR | _LEAF:
+                self._clear(
+                    number, page, [_gap(page, number, self._usable), *_blocks(page, number)]
+                )
+
+    def _read(self, number: int) -> bytes:
+        page = os.pread(self._file, self._size, (number - 1) * self._size)
+        if len(page) < self._size:
+            raise UnknownLayoutError(f"page {number} is not there")
         return page
 
-    def clear(self, number: int, page: bytes, free: Iterable[Range]) -> None:
+    def _clear(self, number: int, page: bytes, free: Iterable[Range]) -> None:
         for start, end in free:
             if page.count(0, start, end) != end - start:
-                os.pwrite(self._file, bytes(end - start), (number - 1) * self.size + start)
+                os.pwrite(self._file, bytes(end - start), (number - 1) * self._size + start)
 
 
-def _header(page: bytes, number: int) -> tuple[int, int, int, int, int]:
-    """Where the header of a tree's page ends, and what it says."""
-    start = _FILE_HEADER_BYTES if number == 1 else 0
-    kind, free_block, cells, content = _PAGE_HEADER.unpack_from(page, start)
-    if kind not in _INTERIOR | _LEAF:
-        raise UnknownLayoutError(f"page {number} has type {kind}")
-    return start + (12 if kind in _INTERIOR else 8), kind, free_block, cells, content or 65536
+def _start(number: int) -> int:
+    """Where the header of a tree's page begins."""
+    return _FILE_HEADER_BYTES if number == 1 else 0
 
 
 def _gap(page: bytes, number: int, usable: int) -> Range:
     """The unallocated space between the list of cells and the cells."""
-    cell_list, _, _, cells, content = _header(page, number)
-    start = cell_list + 2 * cells
-    if not start <= content <= usable:
+    kind, _, cells, content = _PAGE_HEADER.unpack_from(page, _start(number))
+    cell_list = _start(number) + (12 if kind in _INTERIOR else 8)
+    start, end = cell_list + 2 * cells, content or 65536
+    if not start <= end <= usable:
         raise UnknownLayoutError(f"page {number} has {cells} cells, and their content at {content}")
-    return start, content
+    return start, end
 
 
 def _blocks(page: bytes, number: int) -> Iterator[Range]:
     """What the free blocks between cells hold besides their headers."""
-    _, _, block, _, content = _header(page, number)
-    least = content
+    _, block, _, content = _PAGE_HEADER.unpack_from(page, _start(number))
+    least = content or 65536
     while block:
         if not least <= block <= len(page) - _BLOCK_HEADER.size:
             raise UnknownLayoutError(f"page {number} has a free block at {block}")
@@ -115,12 +176,3 @@ def _blocks(page: bytes, number: int) -> Iterator[Range]:
             raise UnknownLayoutError(f"page {number} has a free block of {size} bytes")
         yield block + _BLOCK_HEADER.size, block + size
         least, block = block + size, following
-
-
-def _children(page: bytes, number: int) -> list[int]:
-    """The pages below a page."""
-    cell_list, kind, _, cells, _ = _header(page, number)
-    if kind in _LEAF:
-        return []
-    pointers = struct.unpack_from(f">{cells}H", page, cell_list)
-    return [_CHILD.unpack_from(page, at)[0] for at in (cell_list - 4, *pointers)]

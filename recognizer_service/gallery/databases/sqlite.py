@@ -2,28 +2,33 @@
 
 A commit is on the disk when it returns (WAL with synchronous=FULL). One process owns a gallery,
 since the search indexes are a cache in its memory: a lock on a file beside the database keeps
-others out and falls away with the process, however it ends.
+others out and falls away with the process, however it ends. Another one on the file itself keeps
+out who comes by another name, a hard link say. What the file holds is for its owner only.
 """
 
 import fcntl
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
 
 from recognizer_service.gallery import schema
-from recognizer_service.gallery.databases import faults, write_and_undo
-from recognizer_service.gallery.databases.scrub import UnknownLayoutError, scrub
+from recognizer_service.gallery.databases import Prune, faults, write_and_undo
+from recognizer_service.gallery.databases.eraser import Eraser
+from recognizer_service.gallery.databases.scrub import MAX_PAGES
+from recognizer_service.gallery.limits import check_range
 from recognizer_service.gallery.migrations import migrate
-from shared.errors import FailedPrecondition
+from recognizer_service.gallery.texts import canonical, folded
+from shared.errors import FailedPrecondition, NotFound
+from shared.private_files import make_private
 
 _PRAGMAS = (
     "page_size = 8192",  # three embeddings to a page; only the first connection's counts
@@ -32,14 +37,18 @@ _PRAGMAS = (
     "foreign_keys = ON",
     "secure_delete = ON",
     "temp_store = MEMORY",  # no face in a temporary file
+    "wal_autocheckpoint = 0",  # the eraser has to see every page that goes into the file
+    f"max_page_count = {MAX_PAGES}",
 )
 LOCK_TIMEOUT_MS = 3000
 """How long a write waits for another process that has the file locked."""
 _IDLE_CONNECTIONS = 32
 _PRIMARY_CODE = 0xFF  # the rest of an error's code says more closely what it was
-_ROOTS = "SELECT 1 UNION ALL SELECT rootpage FROM sqlite_master WHERE rootpage > 0"
-_ERASE_TIMEOUT_S = 3.0
-_ERASE_PAUSE_S = 0.05
+_SUFFIXES = ("-wal", "-shm")
+
+_held: set[tuple[int, int]] = set()
+"""Device and inode of the files that this process has open."""
+_holding = threading.Lock()
 
 
 class SqliteDatabase:
@@ -53,16 +62,22 @@ class SqliteDatabase:
                 version (GALLERY_TOO_NEW), or it is no gallery (NOT_A_GALLERY).
             Overloaded, Unavailable: the storage does not let us; see `Database.try_writing`.
         """
+        path = path.resolve()  # SQLite's log lies beside the file and not beside a link to it
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.exclusive = threading.Lock()
-        self._erasing = threading.Lock()
         self._fault = faults.WriteFault()
+        self._eraser: Eraser | None = None
         self._file_lock = _lock(path)
-        # Open as long as this object lives: to close any descriptor of the file would drop
-        # the locks that SQLite holds on it (POSIX).
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
+        try:
+            # Open as long as this object lives: to close any descriptor of the file would drop
+            # the locks that SQLite holds on it (POSIX).
+            self._file = _open_alone(path)
+        except BaseException:
+            self._file_lock.close()
+            raise
         self._engine = _engine(path)
-        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        # Writers have a connection of their own, so that there is but one cache to forget.
+        self._writer = _engine(path)
         try:
             self._prepare(path)
         except BaseException:
@@ -71,8 +86,17 @@ class SqliteDatabase:
 
     def _prepare(self, path: Path) -> None:
         try:
-            with self.writing() as connection:
+            with self._transaction() as connection:
                 _bring_up_to_date(connection)
+            self._eraser = Eraser(
+                path,
+                self._file.fileno(),
+                connect=partial(_connect, path, "busy_timeout = 0"),
+                exclusive=self.exclusive,
+                reading=self.reading,
+                writing=self._transaction,
+                forget=self._writer.dispose,
+            )
         except DatabaseError as error:
             raise FailedPrecondition(
                 "NOT_A_GALLERY", f"{path.name} cannot be read as a gallery: {error.orig}"
@@ -86,17 +110,27 @@ class SqliteDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction; see `Database`.
+        """One transaction; see `Database`."""
+        with self._transaction() as connection:
+            yield connection
+        self._erasing.committed()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One transaction of a writer.
 
         Who finds the file locked waits a while for it. Those who come after do not, until it was
         seen free again: they would wait for each other, too.
         """
         patience = 0 if self.fault else LOCK_TIMEOUT_MS
-        with (
-            self._fault.noted(),
-            self._writer.execution_options(lock_timeout_ms=patience).begin() as connection,
-        ):
+        options = self._writer.execution_options(begin="BEGIN IMMEDIATE", lock_timeout_ms=patience)
+        with self._fault.noted(), options.begin() as connection:
             yield connection
+
+    @property
+    def _erasing(self) -> Eraser:
+        assert self._eraser is not None  # set as long as it is open
+        return self._eraser
 
     @property
     def fault(self) -> faults.StorageFault | None:
@@ -114,44 +148,33 @@ class SqliteDatabase:
         """Always: one process has it."""
         return True
 
-    def erase(self) -> bool:
-        """Get the bytes of all committed deletions off the disk; whether that was done.
-
-        Two things keep them there: the write-ahead log until it is truncated, and stale copies
-        that SQLite leaves in the free middle of a page when it moves rows between pages
-        (secure_delete does not reach those). So the log is cut, then what is free in the file
-        overwritten. Deletions that wait here together share one pass.
-        """
-        _, mine = self._pending_erasures()
-        with self._erasing:
-            first, last = self._pending_erasures()
-            if mine is None or first is None or first > mine:
-                return True
-            if not self._clean():
-                return False
-            with self.exclusive, self.writing() as connection:
-                connection.execute(delete(schema.erasures).where(schema.erasures.c.key <= last))
-            return True
-
-    def _pending_erasures(self) -> tuple[int | None, int | None]:
-        keys = schema.erasures.c.key
-        with self.reading() as connection:
-            first, last = connection.execute(select(func.min(keys), func.max(keys))).one()
-        return first, last
-
-    def _clean(self) -> bool:
-        with self.exclusive:
-            with closing(self._engine.raw_connection()) as pooled:
-                connection = cast(sqlite3.Connection, pooled.driver_connection)
-                if not _truncate_log(connection):
-                    return False
-                try:
-                    scrub(self._file.fileno(), [root for (root,) in connection.execute(_ROOTS)])
-                except UnknownLayoutError:
-                    return _rewrite(connection)
-            # No connection may write a page again as it had it in its cache.
-            self._engine.dispose()
+    @property
+    def erases(self) -> bool:
+        """It does."""
         return True
+
+    def begin_erasing(self, prune: Prune) -> None:
+        """Erase in the background; see `Database`."""
+        self._erasing.begin(prune)
+
+    def mark_erasure(self, connection: Connection) -> int:
+        """Note a deletion; see `Database`."""
+        return self._erasing.mark(connection)
+
+    def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
+        """Whether the bytes of a deletion are off the disk; see `Database`."""
+        check_range(erasure, 1, schema.MAX_KEY, "erasure")
+        with self.reading() as connection:
+            given = "SELECT seq FROM sqlite_sequence WHERE name = 'erasures'"
+            if erasure > (connection.exec_driver_sql(given).scalar() or 0):
+                raise NotFound(
+                    "ERASURE_NOT_FOUND", f"there is no erasure {erasure}", field="erasure"
+                )
+        return self._erasing.is_done(erasure, wait_s=wait_s)
+
+    def erasures_pending(self) -> int:
+        """How many erasures are not done yet."""
+        return self._erasing.pending()
 
     def problems(self) -> list[str]:
         """What SQLite's own checks find wrong with the file; nothing if it is sound."""
@@ -167,41 +190,69 @@ class SqliteDatabase:
             ]
 
     def close(self) -> None:
-        """Close all connections and let others open the gallery."""
+        """Erase what is not much, close all connections and let others open the gallery."""
+        if self._file.closed:
+            return
+        if self._eraser:
+            self._eraser.close()
         self._engine.dispose()
-        self._file.close()
+        self._writer.dispose()
+        _close_alone(self._file)
         self._file_lock.close()
 
 
-def _truncate_log(connection: sqlite3.Connection) -> bool:
-    """Whether the write-ahead log could be cut before too long; a reader may hold it."""
-    deadline = time.monotonic() + _ERASE_TIMEOUT_S
-    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_ERASE_PAUSE_S)
-    return True
+def _open_alone(path: Path) -> IO[bytes]:
+    """The file, for reading and writing and made if missing, locked whatever name it goes by."""
+    with _holding:
+        with suppress(FileNotFoundError):
+            if _identity(path.stat()) in _held:  # not to be opened: see where it is closed
+                raise _in_use(path)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        try:
+            _flock(file, path)
+            for suffix in ("", *_SUFFIXES):
+                make_private(path.with_name(f"{path.name}{suffix}"))
+        except BaseException:
+            file.close()
+            raise
+        _held.add(_identity(os.fstat(file.fileno())))
+        return file
 
 
-def _rewrite(connection: sqlite3.Connection) -> bool:
-    """Whether the file could be written anew, for a file that cannot be cleaned in place."""
-    try:
-        connection.execute("VACUUM")
-    except sqlite3.OperationalError:  # the disk has no room for a second copy
-        return False
-    return _truncate_log(connection)
+def _close_alone(file: IO[bytes]) -> None:
+    with _holding:
+        _held.discard(_identity(os.fstat(file.fileno())))
+        file.close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _lock(path: Path) -> IO[bytes]:
-    file = path.with_name(f"{path.name}.lock").open("ab")
+    """Hold the name: with another file under it, another process would take our log for its own."""
+    lock = path.with_name(f"{path.name}.lock")
+    file = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+    try:
+        _flock(file, path)
+        make_private(lock)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _flock(file: IO[bytes], path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
-        raise FailedPrecondition(
-            "GALLERY_IN_USE", f"another process has the gallery {path.name!r} open"
-        ) from None
-    return file
+        raise _in_use(path) from None
+
+
+def _in_use(path: Path) -> FailedPrecondition:
+    return FailedPrecondition(
+        "GALLERY_IN_USE", f"another process has the gallery {path.name!r} open"
+    )
 
 
 def _engine(path: Path) -> Engine:
@@ -211,9 +262,7 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN would come too late
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}").close()
+        _set_up(connection)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -246,6 +295,20 @@ def _fault(error: sqlite3.Error) -> faults.StorageFault | None:
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PROTOCOL:
             return faults.unavailable(str(error))
     return None
+
+
+def _connect(path: Path, *pragmas: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False)
+    _set_up(connection, *pragmas)
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, *more: str) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN would come too late
+    connection.create_function("canonical", 1, canonical, deterministic=True)
+    connection.create_function("folded", 1, folded, deterministic=True)
+    for pragma in (*_PRAGMAS, *more):
+        connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _bring_up_to_date(connection: Connection) -> None:

@@ -76,11 +76,14 @@ class Client:
         """The service's limits, among them `max_message_bytes`; asked of it."""
         raise NotImplementedError
 
-    def _call(self, method: Any, request: Message, answer: type[Response]) -> Response:
+    def _call(
+        self, method: Any, request: Message, answer: type[Response], *, more_s: float = 0
+    ) -> Response:
         if refusal := self._refusal(request):
             raise refusal
+        timeout_s = self._timeout_s + more_s
         try:
-            response = method(request, timeout=self._timeout_s, metadata=call_metadata())
+            response = method(request, timeout=timeout_s, metadata=call_metadata())
         except grpc.RpcError as error:
             raise RequestFailed.from_call(error, self._peer) from None
         assert isinstance(response, answer)  # the generated stubs have no types

@@ -17,6 +17,9 @@ _SCORES = {
     "mean-template": gallery_pb2.SUBJECT_SCORE_MEAN_TEMPLATE,
 }
 
+AT_ONCE = timedelta(0)
+"""Wait for nothing."""
+
 
 class CollectionsClient(Client):
     """The part of `RecognizerClient` that sets up collections and reads the audit log.
@@ -117,13 +120,37 @@ class CollectionsClient(Client):
         )
 
     def delete_collection(
-        self, collection: str, *, force: bool = False
+        self, collection: str, *, force: bool = False, erasure_wait: timedelta = AT_ONCE
     ) -> gallery_pb2.DeleteCollectionResponse:
-        """Delete a collection; with `force` even if it holds subjects."""
-        request = gallery_pb2.DeleteCollectionRequest(collection=collection, force=force)
-        return self._call(
-            self._gallery.DeleteCollection, request, gallery_pb2.DeleteCollectionResponse
+        """Delete a collection; with `force` even if it holds subjects.
+
+        Its bytes leave the disk in the background, as in `GalleryClient.delete_subject`.
+        """
+        request = gallery_pb2.DeleteCollectionRequest(
+            collection=collection, force=force, erasure_wait=erasure_wait
         )
+        return self._call(
+            self._gallery.DeleteCollection,
+            request,
+            gallery_pb2.DeleteCollectionResponse,
+            more_s=erasure_wait.total_seconds(),
+        )
+
+    def erased(self, erasure: int, *, wait: timedelta = AT_ONCE) -> bool:
+        """Whether the bytes of a deletion have left the disk.
+
+        Args:
+            erasure: the number in the deletion's answer.
+            wait: how long to wait for it, up to a minute.
+        """
+        request = gallery_pb2.GetErasureRequest(erasure=erasure, erasure_wait=wait)
+        answer = self._call(
+            self._gallery.GetErasure,
+            request,
+            gallery_pb2.GetErasureResponse,
+            more_s=wait.total_seconds(),
+        )
+        return answer.erased
 
     def list_audit_events(
         self,

@@ -2,12 +2,12 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from compactface.client.collections import CollectionsClient
+from compactface.client.collections import AT_ONCE, CollectionsClient
 from compactface.v1 import gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 
@@ -210,11 +210,27 @@ class GalleryClient(CollectionsClient):
         return self._call(self._gallery.UpdateSubject, request, gallery_pb2.UpdateSubjectResponse)
 
     def delete_subject(
-        self, subject_id: str, *, collection: str = ""
+        self, subject_id: str, *, collection: str = "", erasure_wait: timedelta = AT_ONCE
     ) -> gallery_pb2.DeleteSubjectResponse:
-        """Delete a subject with its faces, and the bytes they took on disk."""
-        request = gallery_pb2.DeleteSubjectRequest(collection=collection, subject_id=subject_id)
-        return self._call(self._gallery.DeleteSubject, request, gallery_pb2.DeleteSubjectResponse)
+        """Delete a subject with its faces.
+
+        The bytes leave the disk in the background. The answer's `erased` says whether they have,
+        and `erased` can be asked later with its `erasure`.
+
+        Args:
+            subject_id: whom.
+            collection: where.
+            erasure_wait: how long to wait with the answer for the bytes to go, up to a minute.
+        """
+        request = gallery_pb2.DeleteSubjectRequest(
+            collection=collection, subject_id=subject_id, erasure_wait=erasure_wait
+        )
+        return self._call(
+            self._gallery.DeleteSubject,
+            request,
+            gallery_pb2.DeleteSubjectResponse,
+            more_s=erasure_wait.total_seconds(),
+        )
 
     def get_face(self, face_id: str, *, collection: str = "") -> gallery_pb2.GetFaceResponse:
         """One enrolled face."""
@@ -226,7 +242,16 @@ class GalleryClient(CollectionsClient):
         request = gallery_pb2.ListFacesRequest(collection=collection, subject_id=subject_id)
         return self._call(self._gallery.ListFaces, request, gallery_pb2.ListFacesResponse)
 
-    def delete_face(self, face_id: str, *, collection: str = "") -> gallery_pb2.DeleteFaceResponse:
-        """Delete one face, and the bytes it took on disk."""
-        request = gallery_pb2.DeleteFaceRequest(collection=collection, face_id=face_id)
-        return self._call(self._gallery.DeleteFace, request, gallery_pb2.DeleteFaceResponse)
+    def delete_face(
+        self, face_id: str, *, collection: str = "", erasure_wait: timedelta = AT_ONCE
+    ) -> gallery_pb2.DeleteFaceResponse:
+        """Delete one face; arguments and bytes as in `delete_subject`."""
+        request = gallery_pb2.DeleteFaceRequest(
+            collection=collection, face_id=face_id, erasure_wait=erasure_wait
+        )
+        return self._call(
+            self._gallery.DeleteFace,
+            request,
+            gallery_pb2.DeleteFaceResponse,
+            more_s=erasure_wait.total_seconds(),
+        )

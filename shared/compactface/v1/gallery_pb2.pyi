@@ -147,20 +147,24 @@ class UpdateCollectionResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
 
 class DeleteCollectionRequest(_message.Message):
-    __slots__ = ("collection", "force")
+    __slots__ = ("collection", "force", "erasure_wait")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_WAIT_FIELD_NUMBER: _ClassVar[int]
     collection: str
     force: bool
-    def __init__(self, collection: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+    erasure_wait: _duration_pb2.Duration
+    def __init__(self, collection: _Optional[str] = ..., force: _Optional[bool] = ..., erasure_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DeleteCollectionResponse(_message.Message):
-    __slots__ = ("faces_deleted", "erased")
+    __slots__ = ("faces_deleted", "erased", "erasure")
     FACES_DELETED_FIELD_NUMBER: _ClassVar[int]
     ERASED_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_FIELD_NUMBER: _ClassVar[int]
     faces_deleted: int
     erased: bool
-    def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ...) -> None: ...
+    erasure: int
+    def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
 
 class Subject(_message.Message):
     __slots__ = ("subject_id", "display_name", "create_time", "face_count", "metadata", "labels", "expire_time", "revision")
@@ -380,20 +384,24 @@ class UpdateSubjectResponse(_message.Message):
     def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ...) -> None: ...
 
 class DeleteSubjectRequest(_message.Message):
-    __slots__ = ("collection", "subject_id")
+    __slots__ = ("collection", "subject_id", "erasure_wait")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_WAIT_FIELD_NUMBER: _ClassVar[int]
     collection: str
     subject_id: str
-    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
+    erasure_wait: _duration_pb2.Duration
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., erasure_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DeleteSubjectResponse(_message.Message):
-    __slots__ = ("faces_deleted", "erased")
+    __slots__ = ("faces_deleted", "erased", "erasure")
     FACES_DELETED_FIELD_NUMBER: _ClassVar[int]
     ERASED_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_FIELD_NUMBER: _ClassVar[int]
     faces_deleted: int
     erased: bool
-    def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ...) -> None: ...
+    erasure: int
+    def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
 
 class GetFaceRequest(_message.Message):
     __slots__ = ("collection", "face_id")
@@ -424,14 +432,32 @@ class ListFacesResponse(_message.Message):
     def __init__(self, faces: _Optional[_Iterable[_Union[EnrolledFace, _Mapping]]] = ...) -> None: ...
 
 class DeleteFaceRequest(_message.Message):
-    __slots__ = ("collection", "face_id")
+    __slots__ = ("collection", "face_id", "erasure_wait")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_WAIT_FIELD_NUMBER: _ClassVar[int]
     collection: str
     face_id: str
-    def __init__(self, collection: _Optional[str] = ..., face_id: _Optional[str] = ...) -> None: ...
+    erasure_wait: _duration_pb2.Duration
+    def __init__(self, collection: _Optional[str] = ..., face_id: _Optional[str] = ..., erasure_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DeleteFaceResponse(_message.Message):
+    __slots__ = ("erased", "erasure")
+    ERASED_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_FIELD_NUMBER: _ClassVar[int]
+    erased: bool
+    erasure: int
+    def __init__(self, erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
+
+class GetErasureRequest(_message.Message):
+    __slots__ = ("erasure", "erasure_wait")
+    ERASURE_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_WAIT_FIELD_NUMBER: _ClassVar[int]
+    erasure: int
+    erasure_wait: _duration_pb2.Duration
+    def __init__(self, erasure: _Optional[int] = ..., erasure_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class GetErasureResponse(_message.Message):
     __slots__ = ("erased",)
     ERASED_FIELD_NUMBER: _ClassVar[int]
     erased: bool

@@ -114,6 +114,11 @@ class GalleryServiceStub:
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.DeleteFaceRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_gallery__pb2.DeleteFaceResponse.FromString,
                 _registered_method=True)
+        self.GetErasure = channel.unary_unary(
+                '/compactface.v1.GalleryService/GetErasure',
+                request_serializer=compactface_dot_v1_dot_gallery__pb2.GetErasureRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_gallery__pb2.GetErasureResponse.FromString,
+                _registered_method=True)
         self.Export = channel.unary_stream(
                 '/compactface.v1.GalleryService/Export',
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.ExportRequest.SerializeToString,
@@ -196,9 +201,10 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """Deletes a collection with all it holds.
+        """Deletes a collection with all it holds; bytes as in DeleteSubject.
 
         Errors:
+        - INVALID_ARGUMENT: a wait out of range (OUT_OF_RANGE).
         - NOT_FOUND: no such collection.
         - FAILED_PRECONDITION: it holds subjects and `force` is not set (COLLECTION_NOT_EMPTY).
         """
@@ -268,9 +274,10 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSubject(self, request, context):
-        """Deletes a subject with its faces, maps and embeddings, and the bytes they took on disk.
+        """Deletes a subject with its faces, maps and embeddings. It is gone when this answers; the bytes
+        leave the disk after that, in the background, and a caller may wait for it.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND; INVALID_ARGUMENT for a wait out of range (OUT_OF_RANGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -295,9 +302,22 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteFace(self, request, context):
-        """Deletes one face, and the bytes it took on disk.
+        """Deletes one face; bytes as in DeleteSubject.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND; INVALID_ARGUMENT for a wait out of range (OUT_OF_RANGE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetErasure(self, request, context):
+        """Whether the bytes of a deletion have left the disk. They do so in the background, in the order
+        of the deletions, most within a fraction of a second; after a crash the whole file is gone
+        through first.
+
+        Errors:
+        - INVALID_ARGUMENT: a number or a wait out of range (OUT_OF_RANGE).
+        - NOT_FOUND: no deletion was given this number (ERASURE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -437,6 +457,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.DeleteFace,
                     request_deserializer=compactface_dot_v1_dot_gallery__pb2.DeleteFaceRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_gallery__pb2.DeleteFaceResponse.SerializeToString,
+            ),
+            'GetErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetErasure,
+                    request_deserializer=compactface_dot_v1_dot_gallery__pb2.GetErasureRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_gallery__pb2.GetErasureResponse.SerializeToString,
             ),
             'Export': grpc.unary_stream_rpc_method_handler(
                     servicer.Export,
@@ -852,6 +877,33 @@ class GalleryService:
             '/compactface.v1.GalleryService/DeleteFace',
             compactface_dot_v1_dot_gallery__pb2.DeleteFaceRequest.SerializeToString,
             compactface_dot_v1_dot_gallery__pb2.DeleteFaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.GalleryService/GetErasure',
+            compactface_dot_v1_dot_gallery__pb2.GetErasureRequest.SerializeToString,
+            compactface_dot_v1_dot_gallery__pb2.GetErasureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,55 @@
+"""Collections that are deleted already, and whose rows go in the background, some at a time.
+
+A collection of a million faces has a million rows and more; to delete them in one transaction
+would hold up every enrolment meanwhile. So the collection only loses its name at first, and with
+it everybody who could find it.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, select, update
+
+from recognizer_service.gallery.databases import Database
+from recognizer_service.gallery.rows import CONDEMNED_PREFIX
+from recognizer_service.gallery.schema import collections, faces, sightings, subjects
+
+ROWS_PER_STEP = 256
+
+
+def condemn(connection: Connection, database: Database, key: int) -> None:
+    """Delete a collection, in the caller's transaction; at once where nothing prunes."""
+    chosen = collections.c.key == key
+    if not database.erases:
+        connection.execute(delete(collections).where(chosen))
+        return
+    connection.execute(
+        update(collections)
+        .where(chosen)
+        .values(id=f"{CONDEMNED_PREFIX}{key}", subject_count=0, face_count=0)
+    )
+
+
+def is_condemned() -> ColumnElement[bool]:
+    """Whether a collection is deleted already."""
+    return collections.c.id.startswith(CONDEMNED_PREFIX)
+
+
+def prune(connection: Connection) -> bool:
+    """Delete some rows of condemned collections; whether there was anything to delete."""
+    keys = connection.scalars(select(collections.c.key).where(is_condemned())).all()
+    if not keys:
+        return False
+    for table, found, owner in (
+        (faces, faces.join(subjects), subjects.c.collection_key),
+        (subjects, subjects, subjects.c.collection_key),
+        (sightings, sightings, sightings.c.collection_key),
+    ):
+        rows = select(table.c.key).select_from(found).where(owner.in_(keys)).limit(ROWS_PER_STEP)
+        if _delete(connection, table, connection.scalars(rows).all()):
+            return True
+    _delete(connection, collections, keys)
+    return True
+
+
+def _delete(connection: Connection, table: Table, keys: Sequence[int]) -> int:
+    return connection.execute(delete(table).where(table.c.key.in_(keys))).rowcount

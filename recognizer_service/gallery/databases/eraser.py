@@ -1,0 +1,255 @@
+"""Getting deleted bytes off the disk in the background, a bounded step at a time.
+
+Two things keep them there: the write-ahead log until it is cut, and stale copies in the free space
+of pages (see `scrub`). A step cuts the log and scrubs the pages that were in it: they are the ones
+written since the step before, so that all other pages are clean already. It holds the writer's
+lock, as nobody may write meanwhile, for some tens of milliseconds; readers are not held up.
+
+Which pages are unclean is kept in memory. What a process leaves that is killed is therefore told
+from what was closed by a note in the database, which is there for as long as a process has it
+open: the next one then scrubs the whole file, in steps, too.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection, delete, func, insert, select
+
+from recognizer_service.gallery import schema
+from recognizer_service.gallery.databases import Prune
+from recognizer_service.gallery.databases.scrub import Scrubber, UnknownLayoutError, logged_pages
+
+PAGES_PER_STEP = 1024
+_LOG_BYTES = 8 << 20  # beyond: a writer cuts it
+_MOST_UNCLEAN = 1 << 17  # kept one by one; with more, the whole file is scrubbed
+_PATIENCE_S = 0.1  # for readers of the log, while writers wait
+_REST = 4  # after a step, in steps, so that writers get most of the time
+_SHORTEST_REST_S, _IDLE_REST_S, _FAILED_REST_S = 0.02, 0.5, 1.0
+_LAST_STEPS_S = 3.0
+
+_notes = schema.erasures.c.key
+_log = structlog.get_logger(__name__)
+
+
+class Eraser:
+    """The erasures of one file, and the thread that does them.
+
+    Args:
+        path: of the database.
+        file: a descriptor of it, see `Scrubber`.
+        connect: opens a connection that does not wait for locks.
+        exclusive: the writer's lock.
+        reading: as `Database.reading`.
+        writing: one transaction.
+        forget: makes writers forget the pages in their caches.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: int,
+        *,
+        connect: Callable[[], sqlite3.Connection],
+        exclusive: threading.Lock,
+        reading: Callable[[], AbstractContextManager[Connection]],
+        writing: Callable[[], AbstractContextManager[Connection]],
+        forget: Callable[[], None],
+    ) -> None:
+        self._log_path = path.with_name(f"{path.name}-wal")
+        self._file = file
+        self._exclusive = exclusive
+        self._reading, self._writing, self._forget = reading, writing, forget
+        self._unclean = _Unclean()
+        self._longest_log = _LOG_BYTES
+        self._marked = False
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._done = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._prune: Prune = lambda _: False
+        with writing() as connection:
+            # Whoever had it open last was killed, or left something to do.
+            if connection.scalar(select(func.count()).select_from(schema.erasures)):
+                self._unclean.add_whole_file()
+            self._session = self.mark(connection)
+        self._connection = connect()
+
+    def begin(self, prune: Prune) -> None:
+        """Start the thread."""
+        self._prune = prune
+        self._thread = threading.Thread(target=self._run, name="eraser", daemon=True)
+        self._thread.start()
+        self._wake.set()
+
+    def mark(self, connection: Connection) -> int:
+        """Note an erasure; see `Database.mark_erasure`."""
+        key: int = connection.execute(
+            insert(schema.erasures).values().returning(_notes)
+        ).scalar_one()
+        self._marked = True
+        return key
+
+    def committed(self) -> None:
+        """A transaction was committed; called by writers, under the lock."""
+        if self._marked:
+            self._marked = False
+            self._wake.set()
+        self._keep_log_short()
+
+    def is_done(self, erasure: int, *, wait_s: float) -> bool:
+        """Whether an erasure is done, after so many seconds at the latest."""
+        with self._done:
+            return self._done.wait_for(lambda: not self.pending(erasure), wait_s)
+
+    def pending(self, last: int | None = None) -> int:
+        """How many erasures are not done, of those up to the last."""
+        query = select(func.count()).where(_notes != self._session)
+        if last is not None:
+            query = query.where(_notes <= last)
+        with self._reading() as connection:
+            return connection.scalar(query) or 0
+
+    def _keep_log_short(self) -> None:
+        try:
+            size = self._log_path.stat().st_size
+        except FileNotFoundError:
+            return
+        if size > self._longest_log:
+            # A reader or a full disk may keep it from being cut; not every writer need find that
+            # out, and what was committed stays so.
+            self._longest_log = size + _LOG_BYTES
+            with suppress(sqlite3.Error):
+                if self._cut_log(patience_s=0):
+                    self._longest_log = _LOG_BYTES
+            self._wake.set()
+
+    def close(self) -> None:
+        """Stop, and finish first what is not much; the rest is left to who opens the file next."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join()
+        self._finish()
+        self._connection.close()
+
+    def _finish(self) -> None:
+        deadline = time.monotonic() + _LAST_STEPS_S
+        try:
+            while not self._step() and time.monotonic() < deadline:
+                pass
+            if not self._unclean and not self.pending():
+                with self._exclusive, self._writing() as connection:
+                    connection.execute(delete(schema.erasures))
+        except Exception:  # noqa: BLE001 - closing goes on; who opens it next finds the note
+            _log.exception("erasure_failed")
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                done = self._step() if self._is_needed() else True
+            except Exception:  # noqa: BLE001 - a full disk, say; the next try may succeed
+                _log.exception("erasure_failed")
+                self._stop.wait(_FAILED_REST_S)
+                continue
+            if done:
+                self._wake.wait()
+                self._wake.clear()
+            elif self.pending():
+                self._stop.wait(max(_REST * (time.monotonic() - begun), _SHORTEST_REST_S))
+            else:
+                self._stop.wait(_IDLE_REST_S)
+
+    def _is_needed(self) -> bool:
+        return bool(self._unclean or self.pending())
+
+    def _step(self) -> bool:
+        """Do a part; whether nothing is left to do."""
+        with self._exclusive:
+            with self._writing() as connection:
+                more = self._prune(connection)
+                last = connection.scalar(select(func.max(_notes)))
+            if not self._cut_log(patience_s=_PATIENCE_S):
+                return False
+            try:
+                self._unclean.scrub_some(Scrubber(self._file))
+            except UnknownLayoutError:
+                self._write_anew()
+            self._forget()
+            more |= bool(self._unclean)
+        os.fsync(self._file)
+        if more:
+            return False
+        with self._exclusive, self._writing() as connection:
+            done = (_notes <= last) & (_notes != self._session)
+            connection.execute(delete(schema.erasures).where(done))
+        with self._done:
+            self._done.notify_all()
+        return not self.pending()
+
+    def _cut_log(self, *, patience_s: float) -> bool:
+        """Whether the log could be brought into the file; readers of it may take too long."""
+        self._unclean.add(logged_pages(self._log_path))
+        deadline = time.monotonic() + patience_s
+        while self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def _write_anew(self) -> None:
+        """Write a file that cannot be scrubbed anew, all of it at once."""
+        self._connection.execute("PRAGMA auto_vacuum = NONE")
+        self._connection.execute("VACUUM")
+        if self._cut_log(patience_s=_PATIENCE_S):
+            self._unclean.clear()
+
+
+class _Unclean:
+    """The pages that may hold stale copies: some, or all from one on to another."""
+
+    def __init__(self) -> None:
+        self._pages: set[int] = set()
+        self._rest = range(0)
+        self._free: set[int] = set()
+        self._whole_file = False
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._whole_file or self._rest or self._pages)
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Pages that were written."""
+        if self._whole_file:
+            return
+        numbers = set(numbers)
+        self._free -= numbers
+        self._pages.update(number for number in numbers if number not in self._rest)
+        if len(self._pages) > _MOST_UNCLEAN:
+            self.add_whole_file()
+
+    def add_whole_file(self) -> None:
+        """All pages there are."""
+        self.clear()
+        self._whole_file = True
+
+    def clear(self) -> None:
+        """No page."""
+        self._pages, self._rest, self._free, self._whole_file = set(), range(0), set(), False
+
+    def scrub_some(self, scrubber: Scrubber) -> None:
+        """Scrub as many as one step may."""
+        if self._whole_file:
+            self._free = scrubber.free_pages()
+            self._rest, self._whole_file = range(1, scrubber.pages + 1), False
+        some = sorted(self._pages)[:PAGES_PER_STEP]
+        scrubber.scrub(some)
+        self._pages.difference_update(some)
+        more = PAGES_PER_STEP - len(some)
+        scrubber.scrub(self._rest[:more], free=self._free)
+        self._rest = self._rest[more:]
