@@ -28,6 +28,21 @@ class ReadersWriterLock:
                 self._changed.notify_all()
 
     @contextmanager
+    def writing_if_free(self) -> Iterator[bool]:
+        """Hold the lock alone, if nobody holds it or waits to; whether it is held."""
+        with self._changed:
+            free = not (self._writing or self._readers or self._waiting_writers)
+            if free:
+                self._writing = True
+        try:
+            yield free
+        finally:
+            if free:
+                with self._changed:
+                    self._writing = False
+                    self._changed.notify_all()
+
+    @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock alone."""
         with self._changed:

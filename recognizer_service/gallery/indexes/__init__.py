@@ -19,7 +19,7 @@ class FaceIndex(Protocol):
         """Add faces that are not there yet: N keys and (N, 512) unit vectors."""
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out; all at once, since every call may cost a pass over the index."""
+        """Take faces out: no search that begins later finds them."""
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
         """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""

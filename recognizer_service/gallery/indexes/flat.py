@@ -1,10 +1,11 @@
 """An exact index in memory, a cache of the embeddings in the database.
 
 Inner products of unit vectors are cosines. FAISS cannot search while it is being changed, hence
-the lock, and it accepts an id twice, hence uniqueness is the database's job.
+the locks in `rows`; that no key comes twice is the database's job.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 import faiss
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognizer_service.gallery.indexes.combining import Combining
+from recognizer_service.gallery.indexes.rows import Rows
 from recognizer_service.gallery.limits import EMBEDDING_SIZE
-from recognizer_service.gallery.lock import ReadersWriterLock
 from recognizer_service.gallery.records import Embedding
 
 _CHUNK = 16_384
@@ -43,24 +44,21 @@ class FlatIndex:
             if half
             else faiss.IndexFlatIP(EMBEDDING_SIZE)
         )
-        self._index = faiss.IndexIDMap2(self._vectors)
-        self._lock = ReadersWriterLock()
+        self._rows = Rows(self._vectors)
         self._threads = threads
         self._searches = Combining(self._search)
 
     def __len__(self) -> int:
         """How many faces it holds."""
-        return int(self._index.ntotal)
+        return len(self._rows)
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
         """Add faces that are not there yet: N keys and (N, 512) unit vectors."""
-        with self._lock.writing():
-            self._index.add_with_ids(embeddings, np.asarray(keys, np.int64))
+        self._rows.add(keys, embeddings)
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out; all at once, since every call costs a pass over the index."""
-        with self._lock.writing():
-            self._index.remove_ids(faiss.IDSelectorBatch(np.asarray(keys, np.int64)))
+        """Take faces out; searches under way are not waited for."""
+        self._rows.remove(keys)
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
         """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
@@ -68,33 +66,29 @@ class FlatIndex:
 
     def keys(self) -> list[int]:
         """The keys of all faces, ascending."""
-        with self._lock.reading():
-            return sorted(self._keys().tolist())
+        return sorted(self._rows.keys().tolist())
 
     def contents(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Keys and embeddings of all faces, in portions; nothing may be changed meanwhile."""
-        keys = self._keys()
+        keys = self._rows.keys()
         for start in range(0, len(keys), _CHUNK):
             portion = keys[start : start + _CHUNK]
             yield portion, self._vectors.reconstruct_n(start, len(portion))
 
-    def _keys(self) -> NDArray[np.int64]:
-        keys: NDArray[np.int64] = faiss.vector_to_array(self._index.id_map)
-        return keys
-
     def _search(self, questions: Sequence[_Question]) -> list[dict[int, float]]:
         faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this number per calling thread
         probes = _aligned([embedding for embedding, _ in questions])
-        with self._lock.reading():
-            most = min(max(count for _, count in questions), len(self))
+        self._rows.settle(wait=True)  # nobody else searches: there is one pass at a time
+        with self._rows.searching() as rows_for:
+            most = rows_for(max(count for _, count in questions))
             if most == 0:
                 return [{} for _ in questions]
-            cosines, keys = self._index.search(probes, most)
-        cosines = np.clip(cosines, -1, 1)
-        return [
-            dict(zip(keys[row, :count].tolist(), cosines[row, :count].tolist(), strict=True))
-            for row, (_, count) in enumerate(questions)
-        ]
+            cosines, rows = self._vectors.search(probes, most)
+            cosines = np.clip(cosines, -1, 1)
+            return [
+                dict(islice(self._rows.names(*found), count))
+                for *found, (_, count) in zip(rows, cosines, questions, strict=True)
+            ]
 
 
 def _aligned(embeddings: Sequence[Embedding]) -> NDArray[np.float32]:

@@ -16,8 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from recognizer_service.gallery.indexes.rows import Rows
 from recognizer_service.gallery.limits import EMBEDDING_SIZE
-from recognizer_service.gallery.lock import ReadersWriterLock
 from recognizer_service.gallery.records import Embedding
 
 _LEAST_CANDIDATES = 256
@@ -39,23 +39,20 @@ class SketchIndex:
         """
         self._read = read
         self._threads = threads
-        self._lock = ReadersWriterLock()
-        self._index = faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(EMBEDDING_SIZE))
+        self._sketches = faiss.IndexBinaryFlat(EMBEDDING_SIZE)
+        self._rows = Rows(self._sketches)
 
     def __len__(self) -> int:
         """How many faces it holds."""
-        return int(self._index.ntotal)
+        return len(self._rows)
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
         """Add faces that are not there yet: N keys and (N, 512) unit vectors."""
-        sketches = sketch(embeddings)
-        with self._lock.writing():
-            self._index.add_with_ids(sketches, np.asarray(keys, np.int64))
+        self._rows.add(keys, sketch(embeddings))
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out."""
-        with self._lock.writing():
-            self._index.remove_ids(faiss.IDSelectorBatch(np.asarray(keys, np.int64)))
+        """Take faces out; searches under way are not waited for."""
+        self._rows.remove(keys)
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
         """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
@@ -66,19 +63,18 @@ class SketchIndex:
 
     def keys(self) -> list[int]:
         """The keys of all faces, ascending."""
-        with self._lock.reading():
-            return sorted(faiss.vector_to_array(self._index.id_map).tolist())
+        return sorted(self._rows.keys().tolist())
 
     def _candidates(self, embedding: Embedding, count: int) -> list[int]:
         faiss.omp_set_num_threads(self._threads)
         wanted = max(_LEAST_CANDIDATES, _CANDIDATES_PER_ANSWER * count)
-        with self._lock.reading():
-            wanted = min(wanted, len(self))
+        self._rows.settle(wait=False)
+        with self._rows.searching() as rows_for:
+            wanted = rows_for(wanted)
             if wanted == 0:
                 return []
-            _, keys = self._index.search(sketch(embedding[np.newaxis]), wanted)
-        candidates: list[int] = keys[0].tolist()
-        return candidates
+            distances, rows = self._sketches.search(sketch(embedding[np.newaxis]), wanted)
+            return [key for key, _ in self._rows.names(rows[0], distances[0])]
 
 
 def sketch(embeddings: NDArray[np.float32]) -> NDArray[np.uint8]:

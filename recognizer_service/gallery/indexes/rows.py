@@ -1,0 +1,115 @@
+"""The rows of a FAISS index, and whose they are.
+
+FAISS can name rows itself, but then takes rows out by moving all that follow and by making its
+table of names anew: half a second among a million. Here the last row takes the place of one that
+goes. And who removes a face does not wait for the search that is under way: the face is left out of
+answers at once, and its row goes before the next search.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from recognizer_service.gallery.lock import ReadersWriterLock
+
+_MOST_DOOMED = 4096
+_LEAST_ROOM = 1024
+
+
+class Rows:
+    """The rows of one index without names, which belongs to this object; see `FaceIndex`."""
+
+    def __init__(self, index: Any) -> None:
+        """Take an empty index, whose rows are all of one size."""
+        self.index = index
+        self._is_binary = isinstance(index, faiss.IndexBinary)
+        self._lock = ReadersWriterLock()
+        self._naming = threading.Lock()  # held for moments only, over what follows
+        self._keys = np.empty(0, np.int64)  # with room for more than there are
+        self._doomed: set[int] = set()
+
+    def __len__(self) -> int:
+        """How many faces there are."""
+        with self._naming:
+            return int(self.index.ntotal) - len(self._doomed)
+
+    def add(self, keys: Sequence[int], rows: NDArray[Any]) -> None:
+        """Add faces that are not there yet."""
+        with self._lock.writing(), self._naming:
+            self._take_out()
+            first, size = self.index.ntotal, self.index.ntotal + len(keys)
+            if size > len(self._keys):
+                room = np.empty(max(2 * len(self._keys), size, _LEAST_ROOM), np.int64)
+                room[:first] = self._keys[:first]
+                self._keys = room
+            self._keys[first:size] = keys
+            self.index.add(rows)
+
+    def remove(self, keys: Sequence[int]) -> None:
+        """Take faces out; those that are not there are passed over."""
+        with self._naming:
+            present = self._names()
+            self._doomed.update(present[np.isin(present, keys)].tolist())
+            wait = len(self._doomed) > _MOST_DOOMED
+        self.settle(wait=wait)
+
+    def settle(self, *, wait: bool) -> None:
+        """Let the rows of removed faces go; unless somebody searches, and nobody waits for that."""
+        if self._doomed:
+            with self._lock.writing() if wait else self._lock.writing_if_free() as free:
+                if free is not False:
+                    with self._naming:
+                        self._take_out()
+
+    @contextmanager
+    def searching(self) -> Iterator[Callable[[int], int]]:
+        """Hold the rows as they are; gives how many rows to ask for, for so many faces.
+
+        There are more than faces where removed ones are left. `names` leaves those out.
+        """
+        with self._lock.reading():
+            yield lambda count: min(count + len(self._doomed), int(self.index.ntotal))
+
+    def names(self, rows: NDArray[np.int64], values: NDArray[Any]) -> Iterator[tuple[int, float]]:
+        """Key and value of each row that was found, while `searching`."""
+        with self._naming:
+            keys = self._names()[rows].tolist()
+            for key, value in zip(keys, values.tolist(), strict=True):
+                if key not in self._doomed:
+                    yield key, value
+
+    def keys(self) -> NDArray[np.int64]:
+        """The keys of all faces, in the order of their rows, all of which are left."""
+        self.settle(wait=True)
+        with self._naming:
+            return self._names().copy()
+
+    def _names(self) -> NDArray[np.int64]:
+        return self._keys[: self.index.ntotal]
+
+    def _take_out(self) -> None:
+        if not self._doomed:
+            return
+        names, codes = self._names(), self._codes()
+        gone = np.flatnonzero(np.isin(names, list(self._doomed)))
+        left = len(names) - len(gone)
+        holes, last = gone[gone < left], np.setdiff1d(np.arange(left, len(names)), gone)
+        codes[holes], names[holes] = codes[last], names[last]
+        codes[left:] = 0
+        self.index.ntotal = left
+        self._vector().resize(left * self.index.code_size)
+        self._doomed.clear()
+
+    def _codes(self) -> NDArray[np.uint8]:
+        """All rows as bytes, to be changed in place."""
+        vector = self._vector()
+        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(vector.data(), vector.size())
+        return codes.reshape(-1, self.index.code_size)
+
+    def _vector(self) -> Any:
+        return self.index.xb if self._is_binary else self.index.codes
