@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from command_line.model_import import import_extractor
 from command_line.output import show_table
 
 app = typer.Typer(no_args_is_help=True, help="See, verify and choose models.")
@@ -83,3 +84,6 @@ def use(
 
     set_current(models, family, version)
     typer.echo(f"{family}: version {version} is current")
+
+
+app.command()(import_extractor)

@@ -18,12 +18,15 @@ from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog
 from recognizer_service.gallery.caches.opening import open_cache
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
+from recognizer_service.gallery.databases import Database
 from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.opening import open_database
+from recognizer_service.gallery.embeddings import check_size, keep_space, size_of_space
 from recognizer_service.gallery.events import Consistency, Operation, Purge
 from recognizer_service.gallery.indexes.growing import IndexForm
 from recognizer_service.gallery.records import Embedding, Enrolled, Enrolment, SubjectHit
 from recognizer_service.gallery.reembed import MapEmbedder, Spaces
+from recognizer_service.gallery.schema import FORMER_EMBEDDING_SIZE
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import Subjects
 from shared.errors import AlreadyExists
@@ -33,6 +36,17 @@ DEFAULT_AUDIT_RETENTION = timedelta(days=365)
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _settled_size(database: Database, space: str, size: int | None) -> int:
+    """The size of a space: what the gallery knows of it, else what the caller says."""
+    with database.reading() as connection:
+        known = size_of_space(connection, space)
+    if known is None:
+        return FORMER_EMBEDDING_SIZE if size is None else size
+    if size is not None:
+        check_size(space, known, size)
+    return known
 
 
 class Gallery:
@@ -53,6 +67,7 @@ class Gallery:
         location: Location,
         *,
         embedding_space: str,
+        embedding_size: int | None = None,
         index: IndexForm = "auto",
         faiss_threads: int = 1,
         audit_retention: timedelta = DEFAULT_AUDIT_RETENTION,
@@ -64,6 +79,8 @@ class Gallery:
             location: the database file, made if missing with its folder, its log and lock beside
                 it; or servers. With the index in Milvus, several processes may open it.
             embedding_space: of the extractor in use, from the model's manifest.
+            embedding_size: numbers in an embedding, likewise; None: as the gallery knows it of the
+                space, or 512, as in all spaces before they had sizes.
             index: how faces are kept in memory, unless they are in Milvus; see `IndexForm`.
             faiss_threads: how many threads one search in memory may use.
             audit_retention: how long events stay in the audit log.
@@ -71,14 +88,18 @@ class Gallery:
 
         Raises:
             FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY,
-                EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING; or as `open_database`.
+                EMBEDDING_SPACE_MISMATCH, EMBEDDING_SIZE_MISMATCH or EMBEDDINGS_MISSING; or as
+                `open_database`.
             Unavailable: GALLERY_UNAVAILABLE or INDEX_UNAVAILABLE.
         """
         self._audit_retention = audit_retention
         database = open_database(location)
 
         try:
-            cache = open_cache(location, database, embedding_space, index, threads=faiss_threads)
+            size = _settled_size(database, embedding_space, embedding_size)
+            cache = open_cache(
+                location, database, embedding_space, size, index, threads=faiss_threads
+            )
         except BaseException:
             database.close()
             raise
@@ -98,6 +119,9 @@ class Gallery:
         sweep(self._store)  # what a crash may have left
         self._store.database.erase()
         self._store.cache.open()
+        database = self._store.database
+        with database.exclusive, database.writing() as connection:
+            keep_space(connection, self._store.embedding_space, self._store.embedding_size)
         with suppress(AlreadyExists):
             self.collections.create(DEFAULT_COLLECTION)
 
@@ -154,8 +178,8 @@ class Gallery:
             space: of the probe's embedding; None: of the space served.
 
         Raises:
-            InvalidInput: the probe is not a finite (512,) vector of length 1, or `count` is out
-                of range.
+            InvalidInput: the probe is not a finite vector of the space's size and of length 1, or
+                `count` is out of range.
             EmbeddingSpaceChanged: another space than `space` is served.
         """
         return search.search(self._store, collection_id, probe, count, space=space)

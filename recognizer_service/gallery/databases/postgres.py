@@ -8,7 +8,7 @@ Where the index is shared, so is that lock: all those processes together are the
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import (
@@ -33,6 +33,7 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from recognizer_service.gallery import schema
+from recognizer_service.gallery.migrations import migrate
 from shared.errors import FailedPrecondition, Unavailable
 
 _OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one
@@ -94,7 +95,7 @@ class PostgresDatabase:
             )
         with self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
-            _bring_up_to_date(connection)
+            _bring_up_to_date(connection, self._require_alone)
             if not self._shared:
                 _check_index_is_ours(connection)
                 connection.execute(update(_owners).values(number=_owners.c.number + 1))
@@ -148,6 +149,15 @@ class PostgresDatabase:
         if alone:  # the lock is ours twice now, shared and not
             self._owner.execute(select(func.pg_advisory_unlock(_OWNER)))
         return alone
+
+    def _require_alone(self) -> None:
+        """Older programs would go on writing to the tables as they were."""
+        if not self.is_alone():
+            raise FailedPrecondition(
+                "GALLERY_IN_USE",
+                f"other processes have the gallery {self._engine.url.database!r} open, and it has "
+                "to be upgraded: stop them first",
+            )
 
     def erase(self) -> bool:
         """False: SQL cannot tell what is left on the disk.
@@ -216,7 +226,7 @@ def _first_line(context: ExceptionContext) -> str:
     return str(context.original_exception).partition("\n")[0].strip()
 
 
-def _bring_up_to_date(connection: Connection) -> None:
+def _bring_up_to_date(connection: Connection, require_alone: Callable[[], None]) -> None:
     present = set(inspect(connection).get_table_names())
     if not present:
         schema.metadata.create_all(connection)
@@ -224,11 +234,18 @@ def _bring_up_to_date(connection: Connection) -> None:
         connection.execute(insert(_versions).values(version=schema.VERSION))
         connection.execute(insert(_owners).values(number=0))
         return
-    if not {*schema.metadata.tables, *_own.tables} <= present:
+    version = connection.scalar(select(_versions.c.version)) if _versions.name in present else None
+    # An older version may lack tables that its migration makes.
+    if version is None or (
+        version >= schema.VERSION and not {*schema.metadata.tables, *_own.tables} <= present
+    ):
         raise FailedPrecondition(
             "NOT_A_GALLERY", "the database holds tables, but not those of a gallery"
         )
-    version = connection.execute(select(_versions.c.version)).scalar_one()
+    if version < schema.VERSION:
+        require_alone()
+        migrate(connection, version)
+        connection.execute(update(_versions).values(version=schema.VERSION))
     if version > schema.VERSION:
         raise FailedPrecondition(
             "GALLERY_TOO_NEW",
