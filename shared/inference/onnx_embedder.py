@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from shared.errors import InvalidModel
@@ -24,7 +23,9 @@ def network_of_any_batch(path: Path) -> bytes:
     """
     try:
         model = onnx.load(path)
-    except DecodeError as error:
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own, which the domain does not know
         raise InvalidModel("EXTRACTOR_UNUSABLE", f"{path} is no ONNX file") from error
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]

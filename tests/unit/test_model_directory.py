@@ -139,7 +139,7 @@ def test_every_file_is_verified(tmp_path: Path, name: str) -> None:
         (
             lambda m: m["extractor"].update(width="0.5"),
             "MANIFEST_INVALID",
-            "extractor.sphere20.width: ",
+            "sphere20.width: ",
         ),
         (lambda m: m["codecs"]["standard"].update(levels=1), "MANIFEST_INVALID", "1 levels"),
         (lambda m: m["codecs"]["standard"].update(layout="rgb8"), "MANIFEST_INVALID", "rgb8"),
