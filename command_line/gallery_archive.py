@@ -134,10 +134,11 @@ def reembed(
 
     location = gallery.location()
 
-    def open_in(space: str) -> Gallery:
-        return Gallery(location, embedding_space=space)
+    def open_in(space: str, size: int | None) -> Gallery:
+        return Gallery(location, embedding_space=space, embedding_size=size)
 
-    with open_gallery(open_in, embedder.embedding_space) as opened:
+    size = model.manifest.extractor.embedding_size
+    with open_gallery(open_in, embedder.embedding_space, size) as opened:
         faces, seconds = _fill(opened, embedder)
         opened.spaces.serve(embedder.embedding_space)
         rate = f" at {faces / seconds:.1f} a second" if faces else ""

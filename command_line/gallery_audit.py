@@ -79,8 +79,12 @@ def check(
     from recognizer_service.gallery.offline_check import check_gallery
     from shared.model_directory import ModelDirectory
 
-    space = ModelDirectory.load(models, family).manifest.embedding_space
-    found = check_gallery(gallery.location(), embedding_space=space)
+    manifest = ModelDirectory.load(models, family).manifest
+    found = check_gallery(
+        gallery.location(),
+        embedding_space=manifest.embedding_space,
+        embedding_size=manifest.extractor.embedding_size,
+    )
     for problem in found.problems:
         typer.echo(problem, err=True)
     if not found.ok:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from command_line.model_import import import_extractor
 from command_line.options import SHIPPED_MODELS, Json, Models
 from command_line.output import show_facts, show_json, show_table
 
@@ -89,3 +90,6 @@ def use(
 
     set_current(models, family, version)
     typer.echo(f"{family}: version {version} is current")
+
+
+app.command()(import_extractor)

@@ -35,6 +35,11 @@ class CrossCodecEmbedder:
         """Of the model's extractor."""
         return self._decoder.embedding_space
 
+    @property
+    def embedding_size(self) -> int:
+        """Numbers in an embedding of it."""
+        return self._decoder.embedding_size
+
     def require(self, codec_ids: Iterable[str]) -> None:
         """Load what decodes these codecs.
 
@@ -54,7 +59,7 @@ class CrossCodecEmbedder:
             decoder.unpack(codec_id, png)
 
     def embed(self, maps: Sequence[CodedPng]) -> NDArray[np.float32]:
-        """Unit vectors (N, 512) of N maps.
+        """Unit vectors (N, D) of N maps.
 
         Raises:
             UnknownCodec: no version of any family has one of the codecs.

@@ -22,7 +22,7 @@ class Embedder:
         self._batcher = batcher
 
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
-        """Embeddings of some faces, each (512,) float32 of unit length.
+        """Embeddings of some faces, each (D,) float32 of unit length.
 
         All maps are read before the first one is computed, so that a bad one costs nothing.
 

@@ -278,7 +278,7 @@ class Recognizer:
         return outcome
 
     async def embed(self, face: FaceMap) -> tuple[Embedding, str]:
-        """The map's embedding, (512,) float32 of unit length, and its space; see `identify`."""
+        """The map's embedding, (D,) float32 of unit length, and its space; see `identify`."""
         networks = self.model.networks
         (embedding,) = await networks.embed([face], Timings())
         return embedding, networks.space

@@ -27,7 +27,7 @@ from recognizer_service.recognizer_servicer import RecognizerServicer
 from recognizer_service.settings import RecognizerSettings
 from shared.errors import CompactfaceError, FailedPrecondition
 from shared.inference.map_decoder import CodedMap, MapDecoder
-from shared.model_directory import ModelDirectory
+from shared.model_directory import Manifest, ModelDirectory
 from shared.service.background import Background
 from shared.service.server import ServiceHost
 
@@ -64,7 +64,7 @@ async def listening(
     background = Background(registry)
     open_networks = partial(_open_networks, settings, metrics, background)
     with (
-        _open_gallery(settings, current.manifest.embedding_space) as gallery,
+        _open_gallery(settings, current.manifest) as gallery,
         ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="readers") as readers,
         ThreadPoolExecutor(_WRITERS, thread_name_prefix="writers") as writers,
     ):
@@ -108,17 +108,19 @@ async def listening(
                 await changeover.close()
 
 
-def _open_gallery(settings: RecognizerSettings, space: str) -> Gallery:
-    """The gallery, in a space or else in the one that its faces were embedded in before."""
+def _open_gallery(settings: RecognizerSettings, current: Manifest) -> Gallery:
+    """The gallery, in the model's space or else in the one its faces were embedded in before."""
     return open_gallery(
-        lambda space: Gallery(
+        lambda space, size: Gallery(
             settings.location(),
             embedding_space=space,
+            embedding_size=size,
             index=settings.index,
             faiss_threads=settings.faiss_threads,
             audit_retention=timedelta(days=settings.audit_days),
         ),
-        space,
+        current.embedding_space,
+        current.extractor.embedding_size,
     )
 
 

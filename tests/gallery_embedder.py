@@ -14,22 +14,23 @@ from tests.gallery_faces import new_face
 CODEC = new_face(0).codec_id
 
 
-def vector_of(png: bytes, space: str) -> Embedding:
+def vector_of(png: bytes, space: str, size: int = 512) -> Embedding:
     """Where a map lies in a space."""
     seed = hashlib.sha256(space.encode() + png).digest()
-    vector = np.random.default_rng(list(seed)).standard_normal(512)
+    vector = np.random.default_rng(list(seed)).standard_normal(size)
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def probe(seed: int, space: str) -> Embedding:
+def probe(seed: int, space: str, size: int = 512) -> Embedding:
     """Where the face of a seed lies in a space."""
-    return vector_of(new_face(seed).png, space)
+    return vector_of(new_face(seed).png, space, size)
 
 
 class SeededEmbedder:
     """Embeds maps of the given codecs into a space.
 
     Attributes:
+        embedding_size: numbers in an embedding of it.
         embedded: how many maps it was given so far.
         before_batch: called before each batch.
     """
@@ -38,10 +39,12 @@ class SeededEmbedder:
         self,
         space: str,
         *,
+        size: int = 512,
         codecs: Collection[str] = (CODEC,),
         before_batch: Callable[[], object] = lambda: None,
     ) -> None:
         self._space = space
+        self.embedding_size = size
         self._codecs = codecs
         self.before_batch = before_batch
         self.embedded = 0
@@ -62,4 +65,4 @@ class SeededEmbedder:
         self.before_batch()
         self.require(codec_id for codec_id, _ in maps)
         self.embedded += len(maps)
-        return np.stack([vector_of(png, self._space) for _, png in maps])
+        return np.stack([vector_of(png, self._space, self.embedding_size) for _, png in maps])

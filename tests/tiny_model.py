@@ -13,8 +13,8 @@ from shared.model_directory import (
     COSFACE_112X96,
     UNCOMPRESSED,
     CodecConfig,
-    ExtractorConfig,
     ModelDescription,
+    Sphere20Config,
     publish_results,
     set_current,
 )
@@ -38,7 +38,7 @@ def describe(version: str = "1", **changes: object) -> ModelDescription:
     fields: dict[str, object] = {
         "family": FAMILY,
         "version": version,
-        "extractor": ExtractorConfig(width=WIDTH),
+        "extractor": Sphere20Config(width=WIDTH),
         "alignment": COSFACE_112X96,
         "codecs": CODECS,
         "default_point": "standard",

@@ -9,7 +9,7 @@ from recognizer_service.gallery.condemned import is_condemned
 from recognizer_service.gallery.embeddings import vectors_of
 from recognizer_service.gallery.events import Consistency
 from recognizer_service.gallery.limits import LENGTH_TOLERANCE, shown
-from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
+from recognizer_service.gallery.schema import collections, embeddings, faces, spaces, subjects
 from recognizer_service.gallery.store import Store
 
 _CHUNK = 4096
@@ -59,10 +59,24 @@ def _differences(connection: Connection, store: Store) -> Iterator[str]:
 
 
 def _damaged_embeddings(connection: Connection) -> Iterator[str]:
+    for space, size in connection.execute(select(spaces.c.id, spaces.c.size)).all():
+        yield from _damaged_in_space(connection, space, size)
+
+
+def _damaged_in_space(connection: Connection, space: str, size: int) -> Iterator[str]:
     rows = connection.execution_options(yield_per=_CHUNK).execute(
-        select(embeddings.c.face_key, embeddings.c.vector)
+        select(embeddings.c.face_key, embeddings.c.vector).where(embeddings.c.space == space)
     )
-    for chunk in rows.partitions():
+    for found in rows.partitions():
+        chunk = [row for row in found if len(row.vector) == 4 * size]
+        for row in found:
+            if len(row.vector) != 4 * size:
+                yield (
+                    f"face {row.face_key} has an embedding of {len(row.vector)} bytes in space "
+                    f"{space}, not of {4 * size}"
+                )
+        if not chunk:
+            continue
         lengths = np.linalg.norm(vectors_of(chunk), axis=1)
         for row, length in zip(chunk, lengths, strict=True):
             if not abs(length - 1) <= LENGTH_TOLERANCE:  # NaN fails every comparison

@@ -5,30 +5,63 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Exists, exists, func, select
+from sqlalchemy import Connection, Exists, exists, func, insert, select
 
 from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.limits import EMBEDDING_SIZE
-from recognizer_service.gallery.schema import embeddings, faces
+from recognizer_service.gallery.schema import embeddings, faces, spaces
 from shared.errors import FailedPrecondition
 
 
 def vectors_of(rows: Sequence[Any]) -> NDArray[np.float32]:
-    """The embeddings of some rows: (N, 512)."""
+    """The embeddings of N rows of one space, at least one: (N, D)."""
     vectors = np.frombuffer(b"".join(row.vector for row in rows), np.float32)
-    return vectors.reshape(-1, EMBEDDING_SIZE)
+    return vectors.reshape(len(rows), -1)
+
+
+def size_of_space(connection: Connection, space: str) -> int | None:
+    """How many numbers an embedding in a space has; None if the gallery does not know it."""
+    size: int | None = connection.scalar(select(spaces.c.size).where(spaces.c.id == space))
+    return size
+
+
+def keep_space(connection: Connection, space: str, size: int) -> None:
+    """Note the size of a space, before the first embedding in it.
+
+    Raises:
+        FailedPrecondition: it has another size (EMBEDDING_SIZE_MISMATCH).
+    """
+    known = size_of_space(connection, space)
+    if known is None:
+        connection.execute(insert(spaces).values(id=space, size=size))
+    else:
+        check_size(space, known, size)
+
+
+def check_size(space: str, known: int, size: int) -> None:
+    """Refuse a size that is not the space's (EMBEDDING_SIZE_MISMATCH)."""
+    if size != known:
+        raise FailedPrecondition(
+            "EMBEDDING_SIZE_MISMATCH",
+            f"the gallery has embeddings of {known} numbers in space {space}, and the model says "
+            f"{size}; one of the two is damaged",
+            metadata={"gallery": str(known), "model": str(size)},
+        )
 
 
 def read_embeddings(
     database: Database, space: str, keys: Sequence[int]
 ) -> tuple[list[int], NDArray[np.float32]]:
-    """Those of the faces with these N keys that are there: M keys, and unit vectors (M, 512)."""
+    """Those of the faces with these N keys that are there: M keys, and M unit vectors.
+
+    The vectors are (M, D), or (0, 0) where there are none.
+    """
     query = select(embeddings.c.face_key, embeddings.c.vector).where(
         embeddings.c.face_key.in_(keys), embeddings.c.space == space
     )
     with database.reading() as connection:
         rows = connection.execute(query).all()
-    return [row.face_key for row in rows], vectors_of(rows)
+    vectors = vectors_of(rows) if rows else np.empty((0, 0), np.float32)
+    return [row.face_key for row in rows], vectors
 
 
 def embedded_in(space: str) -> Exists:

@@ -44,7 +44,8 @@ def enroll(
     space: str | None = None,
 ) -> Enrolled:
     """Add faces to a subject, new or known; see `Gallery.enroll`."""
-    check_enrolment(enrolment)
+    # Whoever comes with another space has to embed anew; only then does the size matter.
+    check_enrolment(enrolment, store.cache_in(space).size)
     enrolment = _canonical(enrolment)
     digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicates is not None)
     request = Request(caller, request_id, digest) if request_id else None
@@ -119,7 +120,8 @@ def _add(
 ) -> Enrolled:
     """Commit first: the index only ever shows faces that a crash would not take back."""
     now = store.now()
-    vectors = np.stack([as_embedding(face.embedding) for face in enrolment.faces])
+    size = store.embedding_size
+    vectors = np.stack([as_embedding(face.embedding, size) for face in enrolment.faces])
     with store.database.writing() as connection:
         owner = collection_key(connection, collection_id)
         subject = _take_subject(connection, collection_id, enrolment, now)

@@ -20,9 +20,11 @@ from recognizer_service.gallery.caches.opening import open_cache
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
 from recognizer_service.gallery.condemned import prune
+from recognizer_service.gallery.databases import Database
 from recognizer_service.gallery.databases.faults import StorageFault
 from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.databases.opening import open_database
+from recognizer_service.gallery.embeddings import check_size, keep_space, size_of_space
 from recognizer_service.gallery.events import Consistency, Operation, Purge
 from recognizer_service.gallery.indexes.growing import IndexForm
 from recognizer_service.gallery.records import (
@@ -33,6 +35,7 @@ from recognizer_service.gallery.records import (
     SubjectHit,
 )
 from recognizer_service.gallery.reembed import MapEmbedder, Spaces
+from recognizer_service.gallery.schema import FORMER_EMBEDDING_SIZE
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.subject import Subjects
 from shared.errors import AlreadyExists
@@ -43,6 +46,17 @@ _BY_SIMILARITY = CodecThresholds()
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _settled_size(database: Database, space: str, size: int | None) -> int:
+    """The size of a space: what the gallery knows of it, else what the caller says."""
+    with database.reading() as connection:
+        known = size_of_space(connection, space)
+    if known is None:
+        return FORMER_EMBEDDING_SIZE if size is None else size
+    if size is not None:
+        check_size(space, known, size)
+    return known
 
 
 class Gallery:
@@ -63,6 +77,7 @@ class Gallery:
         location: Location,
         *,
         embedding_space: str,
+        embedding_size: int | None = None,
         index: IndexForm = "auto",
         faiss_threads: int = 1,
         audit_retention: timedelta = DEFAULT_AUDIT_RETENTION,
@@ -74,6 +89,8 @@ class Gallery:
             location: the database file, made if missing with its folder, its log and lock beside
                 it; or servers. With the index in Milvus, several processes may open it.
             embedding_space: of the extractor in use, from the model's manifest.
+            embedding_size: numbers in an embedding, likewise; None: as the gallery knows it of the
+                space, or 512, as in all spaces before they had sizes.
             index: how faces are kept in memory, unless they are in Milvus; see `IndexForm`.
             faiss_threads: how many threads one search in memory may use.
             audit_retention: how long events stay in the audit log.
@@ -81,14 +98,18 @@ class Gallery:
 
         Raises:
             FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY,
-                EMBEDDING_SPACE_MISMATCH or EMBEDDINGS_MISSING; or as `open_database`.
+                EMBEDDING_SPACE_MISMATCH, EMBEDDING_SIZE_MISMATCH or EMBEDDINGS_MISSING; or as
+                `open_database`.
             Unavailable: GALLERY_UNAVAILABLE or INDEX_UNAVAILABLE.
         """
         self._audit_retention = audit_retention
         database = open_database(location)
 
         try:
-            cache = open_cache(location, database, embedding_space, index, threads=faiss_threads)
+            size = _settled_size(database, embedding_space, embedding_size)
+            cache = open_cache(
+                location, database, embedding_space, size, index, threads=faiss_threads
+            )
         except BaseException:
             database.close()
             raise
@@ -107,6 +128,9 @@ class Gallery:
     def _get_ready(self) -> None:
         sweep(self._store)  # what a crash may have left
         self._store.cache.open()
+        database = self._store.database
+        with database.exclusive, database.writing() as connection:
+            keep_space(connection, self._store.embedding_space, self._store.embedding_size)
         with suppress(AlreadyExists):
             self.collections.create(DEFAULT_COLLECTION)
         self._store.database.begin_erasing(prune)
@@ -174,8 +198,8 @@ class Gallery:
             space: of the probe's embedding; None: of the space served.
 
         Raises:
-            InvalidInput: the probe is not a finite (512,) vector of length 1, or `count` is out
-                of range.
+            InvalidInput: the probe is not a finite vector of the space's size and of length 1, or
+                `count` is out of range.
             EmbeddingSpaceChanged: another space than `space` is served.
         """
         return search.search(

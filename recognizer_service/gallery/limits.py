@@ -21,7 +21,6 @@ from recognizer_service.gallery.texts import canonical, is_bare, unwanted
 from shared.errors import InvalidInput
 from shared.png_reader import MAX_PNG_BYTES
 
-EMBEDDING_SIZE = 512
 LENGTH_TOLERANCE = 1e-3
 MAX_FACES_PER_SUBJECT = 32
 MAX_ID_CHARACTERS = 128
@@ -163,8 +162,13 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
         check_text(value, f"metadata[{shown(key)}]", least=0, most=MAX_NAME_CHARACTERS)
 
 
-def check_enrolment(enrolment: Enrolment) -> None:
-    """Refuse an enrolment that could not be stored whatever the gallery holds."""
+def check_enrolment(enrolment: Enrolment, size: int) -> None:
+    """Refuse an enrolment that could not be stored whatever the gallery holds.
+
+    Args:
+        enrolment: whom to enrol.
+        size: numbers in an embedding.
+    """
     if enrolment.subject_id is not None:
         checked_id(enrolment.subject_id, "subject_id")
     check_changes(
@@ -183,14 +187,14 @@ def check_enrolment(enrolment: Enrolment) -> None:
         )
     for position, face in enumerate(enrolment.faces):
         try:
-            _check_new_face(face)
+            _check_new_face(face, size)
         except InvalidInput as error:
             raise error.in_field(f"maps[{position}].{error.field}") from None
 
 
-def _check_new_face(face: NewFace) -> None:
+def _check_new_face(face: NewFace, size: int) -> None:
     check_map(face.codec_id, face.png, face.quality, face.captured_at)
-    as_embedding(face.embedding)
+    as_embedding(face.embedding, size)
 
 
 def check_sighting(sighting: Sighting) -> None:
@@ -203,8 +207,6 @@ def check_sighting(sighting: Sighting) -> None:
         )
     check_text(sighting.camera_id, "camera_id")
     check_map(sighting.codec_id, sighting.png, sighting.quality, sighting.captured_at)
-    if sighting.embedding is not None:
-        as_embedding(sighting.embedding)
 
 
 def _is_uuid(text: str) -> bool:
@@ -214,13 +216,13 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def as_embedding(values: NDArray[np.floating] | Sequence[float]) -> Embedding:
-    """The values as one (512,) float32 embedding; refuse another shape, NaN and other lengths."""
+def as_embedding(values: NDArray[np.floating] | Sequence[float], size: int) -> Embedding:
+    """The values as one (size,) float32 embedding; refuse another shape, NaN and other lengths."""
     embedding = np.ascontiguousarray(values, dtype=np.float32)
-    if embedding.shape != (EMBEDDING_SIZE,):
+    if embedding.shape != (size,):
         raise InvalidInput(
             "INVALID_EMBEDDING",
-            f"embedding has shape {embedding.shape}; it must be ({EMBEDDING_SIZE},)",
+            f"embedding has shape {embedding.shape}; it must be ({size},)",
             field="embedding",
         )
     length = float(np.linalg.norm(embedding))

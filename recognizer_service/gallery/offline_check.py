@@ -8,22 +8,23 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.opening import open_gallery
 
 
-def check_gallery(location: Location, *, embedding_space: str) -> Consistency:
+def check_gallery(location: Location, *, embedding_space: str, embedding_size: int) -> Consistency:
     """Open a gallery and look at everything; damage that keeps it from opening is a finding.
 
     Args:
         location: where it is.
         embedding_space: of the model it is served with, which may not have embedded it yet.
+        embedding_size: numbers in an embedding of that model.
 
     Raises:
         FailedPrecondition: as `Gallery`.
     """
 
-    def open_in(space: str) -> Gallery:
-        return Gallery(location, embedding_space=space)
+    def open_in(space: str, size: int | None) -> Gallery:
+        return Gallery(location, embedding_space=space, embedding_size=size)
 
     try:
-        opened = open_gallery(open_in, embedding_space)
+        opened = open_gallery(open_in, embedding_space, embedding_size)
         with opened as gallery:
             return gallery.check()
     except DatabaseError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Embedding = NDArray[np.float32]
-"""One face as the extractor sees it: (512,) float32 of length 1."""
+"""One face as the extractor sees it: (D,) float32 of length 1, D being its space's size."""
 
 RecordT = TypeVar("RecordT")
 
@@ -232,7 +232,6 @@ class Sighting:
         png: the map.
         quality: as asserted by the encoder, in [0, 1]; None: unknown.
         captured_at: when the picture was taken; None: unknown.
-        embedding: in the gallery's space; None: not computed, or in another space.
     """
 
     sighting_id: str
@@ -241,7 +240,6 @@ class Sighting:
     png: bytes = field(repr=False)
     quality: float | None = None
     captured_at: datetime | None = None
-    embedding: Embedding | None = field(default=None, repr=False, compare=False)
 
 
 class SightingOutcome(StrEnum):

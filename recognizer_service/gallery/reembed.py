@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select
 
-from recognizer_service.gallery.embeddings import embedded_in
+from recognizer_service.gallery.embeddings import embedded_in, keep_space, size_of_space
 from recognizer_service.gallery.limits import as_embedding
 from recognizer_service.gallery.schema import collections, embeddings, faces
 from recognizer_service.gallery.store import Store
@@ -34,6 +34,10 @@ class MapEmbedder(Protocol):
     def embedding_space(self) -> str:
         """Of the embeddings it makes."""
 
+    @property
+    def embedding_size(self) -> int:
+        """Numbers in each of them."""
+
     def require(self, codec_ids: Iterable[str]) -> None:
         """Refuse, before work begins, what could not be finished.
 
@@ -49,7 +53,7 @@ class MapEmbedder(Protocol):
         """
 
     def embed(self, maps: Sequence[CodedPng]) -> NDArray[np.float32]:
-        """Unit vectors (N, 512) of N maps.
+        """Unit vectors (N, D) of N maps.
 
         Raises:
             UnknownCodec: no decoder for one of the codecs.
@@ -109,6 +113,9 @@ class Spaces:
             InvalidCompactMap: a stored map cannot be decoded.
         """
         embedder.require(self.codecs())
+        database = self._store.database
+        with database.exclusive, database.writing() as connection:
+            keep_space(connection, embedder.embedding_space, embedder.embedding_size)
         progress = self.progress(embedder.embedding_space)
         yield progress
         done, last_key = progress.faces_done, 0
@@ -116,7 +123,7 @@ class Spaces:
             last_key = batch[-1].key
             vectors = embedder.embed([(row.codec_id, row.png) for row in batch])
             keys = [row.key for row in batch]
-            done += self._add(embedder.embedding_space, keys, vectors)
+            done += self._add(embedder, keys, vectors)
             total = self._face_count()
             yield Progress(min(done, total), total)
 
@@ -132,7 +139,13 @@ class Spaces:
         """
         if space == self.served:
             return
-        cache = self._store.cache.in_space(space)
+        with self._store.database.reading() as connection:
+            size = size_of_space(connection, space)
+        if size is None:
+            raise FailedPrecondition(
+                "EMBEDDING_SPACE_INCOMPLETE", f"no face was ever embedded in space {space}"
+            )
+        cache = self._store.cache.in_space(space, size)
         with self._store.database.exclusive:
             cache.refresh()
             missing = self._face_count() - len(cache)
@@ -177,10 +190,11 @@ class Spaces:
         with self._store.database.reading() as connection:
             return connection.execute(query).all()
 
-    def _add(self, space: str, keys: Sequence[int], vectors: NDArray[np.float32]) -> int:
+    def _add(self, embedder: MapEmbedder, keys: Sequence[int], vectors: NDArray[np.float32]) -> int:
         """Store the embeddings of those faces that were not deleted meanwhile; how many."""
+        space, size = embedder.embedding_space, embedder.embedding_size
         rows = {
-            key: {"face_key": key, "space": space, "vector": as_embedding(vector).tobytes()}
+            key: {"face_key": key, "space": space, "vector": as_embedding(vector, size).tobytes()}
             for key, vector in zip(keys, vectors, strict=True)
         }
         database = self._store.database

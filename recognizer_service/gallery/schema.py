@@ -2,9 +2,10 @@
 
 ::
 
-    collections ─┬─< subjects ─┬─< faces ──< embeddings   one per embedding space
+    collections ─┬─< subjects ─┬─< faces ──< embeddings >── spaces
                  │             └─< labels
                  └─< sightings
+    spaces       embedding spaces, and how many numbers an embedding in each has
     requests     request ids of the last days, and the faces they enrolled
     audit        who did what to whom, by ids; outlives what it tells of
     erasures     deletions whose bytes may still be on disk; one more while a process has it open
@@ -22,7 +23,6 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
-    CheckConstraint,
     Column,
     Dialect,
     Float,
@@ -43,6 +43,8 @@ VERSION = 3
 
 MAX_KEY = 2**63 - 1
 """The largest key, and the largest integer of both databases."""
+FORMER_EMBEDDING_SIZE = 512
+"""Numbers in every embedding before version 3, which lets each space have its own size."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -139,12 +141,20 @@ faces = Table(
     sqlite_autoincrement=True,
 )
 
+# A space keeps its size for good, whether or not embeddings are left in it.
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("id", _TEXT, primary_key=True),
+    Column("size", Integer, nullable=False),
+)
+
 embeddings = Table(
     "embeddings",
     metadata,
     Column("face_key", _LONG, ForeignKey("faces.key", ondelete="CASCADE"), primary_key=True),
-    Column("space", _TEXT, primary_key=True),
-    Column("vector", LargeBinary, CheckConstraint("length(vector) = 2048"), nullable=False),
+    Column("space", _TEXT, ForeignKey("spaces.id"), primary_key=True),
+    Column("vector", LargeBinary, nullable=False),  # little-endian float32
 )
 
 sightings = Table(
@@ -158,8 +168,6 @@ sightings = Table(
     Column("png", LargeBinary, nullable=False),
     Column("quality", Float),
     Column("captured_at", Instant),
-    Column("space", _TEXT),
-    Column("vector", LargeBinary, CheckConstraint("length(vector) = 2048")),
     Column("stored_at", Instant, nullable=False),
     UniqueConstraint("collection_key", "id"),
     Index("sightings_by_age", "collection_key", "stored_at"),

@@ -63,10 +63,10 @@ def search(
     space: str | None = None,
 ) -> list[SubjectHit]:
     """The `count` subjects that a probe matches best, best first; see `Gallery.search`."""
-    probe = as_embedding(probe)
+    cache = store.cache_in(space)
+    probe = as_embedding(probe, cache.size)
     check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
     key, templates = _collection(store, collection_id)
-    cache = store.cache_in(space)
     index = cache.index_of(key)
     if not templates:
         return _by_best_face(store, key, index, probe, count=count, thresholds=thresholds)
@@ -151,7 +151,8 @@ def similarity_to_subject(
     space: str | None = None,
 ) -> SubjectHit:
     """How similar one subject is to a probe; see `Gallery.similarity_to_subject`."""
-    probe = as_embedding(probe)
+    cache = store.cache_in(space)
+    probe = as_embedding(probe, cache.size)
     with store.database.reading() as connection:
         key = subject_key(connection, collection_id, subject_id)
         templates = scores_by_template(connection, collection_key(connection, collection_id))
@@ -159,7 +160,7 @@ def similarity_to_subject(
             _HIT.add_columns(embeddings.c.vector)
             .join_from(faces, embeddings)
             .where(faces.c.subject_key == key)
-            .where(embeddings.c.space == store.cache_in(space).space)
+            .where(embeddings.c.space == cache.space)
             .order_by(faces.c.key)
         ).all()
     if not rows:

@@ -3,11 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, delete, insert, select
 
-from recognizer_service.gallery.limits import as_embedding, check_sighting, shown
-from recognizer_service.gallery.records import Embedding, Sighting, SightingOutcome
+from recognizer_service.gallery.limits import check_sighting, shown
+from recognizer_service.gallery.records import Sighting, SightingOutcome
 from recognizer_service.gallery.rows import asked_for, collection_key, sighting_not_found
 from recognizer_service.gallery.schema import collections, sightings
 from recognizer_service.gallery.store import Store
@@ -20,8 +19,6 @@ _SIGHTING = select(
     sightings.c.png,
     sightings.c.quality,
     sightings.c.captured_at,
-    sightings.c.space,
-    sightings.c.vector,
     sightings.c.stored_at,
 )
 
@@ -64,7 +61,6 @@ class Sightings:
             return self._record(row)
 
     def _insert(self, connection: Connection, key: int, sighting: Sighting) -> None:
-        embedding = sighting.embedding
         connection.execute(
             insert(sightings).values(
                 collection_key=key,
@@ -74,16 +70,11 @@ class Sightings:
                 png=sighting.png,
                 quality=sighting.quality,
                 captured_at=sighting.captured_at,
-                space=None if embedding is None else self._store.embedding_space,
-                vector=None if embedding is None else as_embedding(embedding).tobytes(),
                 stored_at=self._store.now(),
             )
         )
 
     def _record(self, row: Any) -> Sighting:
-        embedding: Embedding | None = None
-        if row.space == self._store.embedding_space:
-            embedding = np.frombuffer(row.vector, np.float32)
         return Sighting(
             row.id,
             row.camera_id,
@@ -91,7 +82,6 @@ class Sightings:
             row.png,
             row.quality,
             row.captured_at,
-            embedding,
         )
 
 

@@ -42,6 +42,11 @@ class Store:
             self.cache.catch_up()
             yield
 
+    @property
+    def embedding_size(self) -> int:
+        """Numbers in each of them."""
+        return self.cache.size
+
     def index_of(self, collection_key: int) -> FaceIndex:
         """The index served for a collection."""
         return self.cache.index_of(collection_key)

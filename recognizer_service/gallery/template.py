@@ -26,7 +26,7 @@ def scores_by_template(connection: Connection, collection_key: int) -> bool:
 
 
 def template_similarity(vectors: NDArray[np.float32], probe: Embedding) -> float:
-    """Cosine of the mean of (N, 512) embeddings to a probe, in [-1, 1]."""
+    """Cosine of the mean of (N, D) embeddings to a probe, in [-1, 1]."""
     total = vectors.sum(axis=0, dtype=np.float64)
     length = float(np.linalg.norm(total))
     return float(np.clip(total @ probe / length, -1, 1)) if length else 0.0

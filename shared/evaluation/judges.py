@@ -39,7 +39,7 @@ class ExtractorJudge:
         self._decoder = decoder
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, 112, 96, 3) RGB in [0, 255] -> (N, 512) unit vectors."""
+        """(N, 112, 96, 3) RGB in [0, 255] -> (N, D) unit vectors."""
         return self._decoder.embed_crops(crops)
 
 

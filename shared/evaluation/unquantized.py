@@ -12,7 +12,8 @@ from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
-from shared.inference.networks import load_extractor, load_recnet
+from shared.inference.extractor import open_extractor
+from shared.inference.networks import load_recnet
 from shared.model_directory import ModelDirectory
 
 _CPU = torch.device("cpu")
@@ -26,7 +27,7 @@ class UnquantizedPipeline:
     ) -> None:
         self._encoder = OnnxCropEncoder(model, point, threads=threads)
         self._recnet = load_recnet(model, point, _CPU)
-        self._extractor = load_extractor(model, _CPU)
+        self._extractor = open_extractor(model, _CPU)
         self._cache = cache
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
@@ -35,7 +36,7 @@ class UnquantizedPipeline:
         }
 
     def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Vectors:
-        """(N, 512) unit vectors of faces that come in batches, `total` in all."""
+        """(N, D) unit vectors of faces that come in batches, `total` in all."""
         parts: list[Vectors] = []
         done = 0
         for faces in batches:
@@ -54,5 +55,4 @@ class UnquantizedPipeline:
         if spared := self._encoder.map_format.spared:
             latents.flatten(1)[:, -spared:] = 0
         pictures = self._recnet(latents.to(memory_format=torch.channels_last))
-        vectors: Vectors = self._extractor(pictures).numpy()
-        return vectors
+        return self._extractor.embed(pictures)

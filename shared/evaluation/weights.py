@@ -4,7 +4,6 @@ import hashlib
 
 from shared.model_directory import (
     COMPNET_FILE,
-    EXTRACTOR_FILE,
     ONNX_FILE,
     RECNET_FILE,
     ModelDirectory,
@@ -25,5 +24,5 @@ def weights_sha256(model: ModelDirectory, point: str | None) -> str:
     """
     codec = model.manifest.networks_of(point or model.manifest.default_point)
     names = [codec_file(codec, name) for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE)]
-    digests = [model.manifest.files[name] for name in (EXTRACTOR_FILE, *names)]
+    digests = [model.manifest.files[name] for name in (model.manifest.extractor.file, *names)]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -12,7 +12,8 @@ from torch import Tensor
 from shared.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import open_device
-from shared.inference.networks import load_extractor, load_recnet
+from shared.inference.extractor import open_extractor
+from shared.inference.networks import load_recnet
 from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import RECNET_FILE, ModelDirectory
 from shared.models.face_codec import AnyRecNet
@@ -55,7 +56,7 @@ class MapDecoder:
         codecs = model.manifest.codecs
         self.formats: dict[str, MapFormat] = {c.codec_id: c.map_format for c in codecs.values()}
         self._recnets = self._load_recnets()
-        self._extractor = load_extractor(model, self._device)
+        self._extractor = open_extractor(model, self._device)
 
     @property
     def embedding_space(self) -> str:
@@ -77,23 +78,25 @@ class MapDecoder:
         return unpack(png, self._format(codec_id))
 
     def embed(self, maps: Sequence[CodedMap]) -> NDArray[np.float32]:
-        """Unit vectors (N, 512) of N maps, of any mixture of codecs.
+        """Unit vectors (N, D) of N maps, of any mixture of codecs.
 
         Raises:
             UnknownCodec: no decoder for one of the codec ids.
         """
-        batches = [self._embed(self._decode(batch)) for batch in _batches(maps)]
+        batches = [self._extractor.embed(self._decode(batch)) for batch in _batches(maps)]
         return np.concatenate(batches or [self._no_embeddings])
 
     def embed_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Unit vectors (N, 512) of N crops that went through no codec.
+        """Unit vectors (N, D) of N crops that went through no codec.
 
         Args:
             crops: (N, 112, 96, 3) RGB in [0, 255].
         """
         normalisation = self.model.manifest.normalisation
         batches = [
-            self._embed(self._tensor(to_network(crops[start : start + MAX_BATCH], normalisation)))
+            self._extractor.embed(
+                self._tensor(to_network(crops[start : start + MAX_BATCH], normalisation))
+            )
             for start in range(0, len(crops), MAX_BATCH)
         ]
         return np.concatenate(batches or [self._no_embeddings])
@@ -148,11 +151,6 @@ class MapDecoder:
         for recnet, rows in rows_of.items():
             crops[rows] = recnet(self._tensor(np.stack([latents[row] for row in rows])))
         return crops
-
-    @torch.inference_mode()
-    def _embed(self, crops: Tensor) -> NDArray[np.float32]:
-        unit: NDArray[np.float32] = self._extractor(crops).cpu().numpy()
-        return unit
 
     def _format(self, codec_id: str) -> MapFormat:
         if codec_id not in self.formats:

@@ -5,7 +5,14 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from shared.model_directory import COMPNET_FILE, RECNET_FILE, CodecConfig, ModelDirectory
+from shared.errors import InvalidModel
+from shared.model_directory import (
+    COMPNET_FILE,
+    RECNET_FILE,
+    CodecConfig,
+    ModelDirectory,
+    Sphere20Config,
+)
 from shared.models.embedder import Embedder
 from shared.models.face_codec import AnyCompNet, AnyRecNet, make_codec
 from shared.models.sphere20 import Sphere20
@@ -34,9 +41,19 @@ def load_recnet(model: ModelDirectory, point: str | None, device: torch.device) 
 
 
 def load_extractor(model: ModelDirectory, device: torch.device) -> Embedder:
-    """The extractor that all operating points share."""
+    """The extractor that all operating points share, where it is one that we train.
+
+    Raises:
+        InvalidModel: EXTRACTOR_NOT_OURS; it is of another architecture.
+    """
     config = model.manifest.extractor
-    network = Sphere20(width=config.width)
+    if not isinstance(config, Sphere20Config):
+        raise InvalidModel(
+            "EXTRACTOR_NOT_OURS",
+            f"the extractor of {model.path} is of architecture {config.architecture!r}; only a "
+            "sphere20 can be trained on",
+        )
+    network = Sphere20(width=config.width, embedding_size=config.embedding_size)
     weights = load_weights(network, model.extractor_path.read_bytes())
     return Embedder(_placed(weights, device), mirrored=config.mirrored)
 

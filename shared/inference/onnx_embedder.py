@@ -7,6 +7,45 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from shared.errors import InvalidModel
+
+
+def network_of_any_batch(path: Path) -> bytes:
+    """A file's network, with its weights and for N pictures, even where the file fixes N to 1.
+
+    Args:
+        path: ONNX file with one input and one output, both of which count pictures first; its
+            weights may lie in other files beside it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        InvalidModel: it is no ONNX file, or one of other inputs or outputs (EXTRACTOR_UNUSABLE).
+    """
+    try:
+        model = onnx.load(path)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own, which the domain does not know
+        raise InvalidModel("EXTRACTOR_UNUSABLE", f"{path} is no ONNX file") from error
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if (len(inputs), len(model.graph.output)) != (1, 1):
+        raise InvalidModel(
+            "EXTRACTOR_UNUSABLE",
+            f"{path} has {len(inputs)} inputs and {len(model.graph.output)} outputs; it must have "
+            "one of each: pictures and their embeddings",
+        )
+    for value in (*inputs, *model.graph.output):
+        dimensions = value.type.tensor_type.shape.dim
+        if not dimensions or value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+            raise InvalidModel(
+                "EXTRACTOR_UNUSABLE",
+                f"{value.name!r} of {path} is no array of float32; export the network in float32",
+            )
+        dimensions[0].dim_param = "N"
+    content: bytes = model.SerializeToString()
+    return content
+
 
 class OnnxEmbedder:
     """A network from N pictures to N embeddings, even where the file fixes N to 1."""
@@ -21,14 +60,11 @@ class OnnxEmbedder:
         Raises:
             FileNotFoundError: no such file.
         """
-        model = onnx.load(path)
-        for value in (*model.graph.input, *model.graph.output):
-            value.type.tensor_type.shape.dim[0].dim_param = "N"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # the file promises one embedding; we know better
         self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            network_of_any_batch(path), options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
 

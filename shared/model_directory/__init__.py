@@ -4,7 +4,6 @@ from shared.model_directory.load import MANIFEST_FILE, ModelDirectory, current_v
 from shared.model_directory.manifest import (
     COMPNET_FILE,
     COSFACE_112X96,
-    EXTRACTOR_FILE,
     ONNX_FILE,
     RECNET_FILE,
     UNCOMPRESSED,
@@ -15,6 +14,8 @@ from shared.model_directory.manifest import (
     InputNormalisation,
     Manifest,
     ModelDescription,
+    OnnxConfig,
+    Sphere20Config,
     codec_file,
 )
 from shared.model_directory.shipped import shipped_models
@@ -23,7 +24,6 @@ from shared.model_directory.write import publish_results, set_current, write_mod
 __all__ = [
     "COMPNET_FILE",
     "COSFACE_112X96",
-    "EXTRACTOR_FILE",
     "MANIFEST_FILE",
     "ONNX_FILE",
     "RECNET_FILE",
@@ -36,6 +36,8 @@ __all__ = [
     "Manifest",
     "ModelDescription",
     "ModelDirectory",
+    "OnnxConfig",
+    "Sphere20Config",
     "codec_file",
     "current_version",
     "publish_results",

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from shared.errors import InvalidModel
 from shared.model_directory.manifest import (
-    EXTRACTOR_FILE,
     NAME_PATTERN,
     CodecSpec,
     Manifest,
@@ -65,8 +64,8 @@ class ModelDirectory:
 
     @property
     def extractor_path(self) -> Path:
-        """The extractor's weights."""
-        return self.path / EXTRACTOR_FILE
+        """The file of the extractor."""
+        return self.path / self.manifest.extractor.file
 
     def codec(self, point: str | None = None) -> CodecSpec:
         """The operating point of that name; None takes the default.

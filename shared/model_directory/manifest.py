@@ -7,9 +7,17 @@ the files (digests, codec ids, embedding space) and makes it a `Manifest`.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    JsonValue,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from shared.calibration import CalibrationTable
 from shared.compact_map import Layout, MapFormat
@@ -19,7 +27,6 @@ from shared.record import Record
 UNCOMPRESSED = "uncompressed"
 """Stands in calibration tables for a crop that went through no codec."""
 
-EXTRACTOR_FILE = "extractor.safetensors"
 COMPNET_FILE, RECNET_FILE, ONNX_FILE = "compnet.safetensors", "recnet.safetensors", "compnet.onnx"
 
 # Names become folder names; the pattern lets neither separators nor leading dots through.
@@ -28,26 +35,90 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ShortId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Width = Annotated[int, Field(ge=1, le=1024)]
+EmbeddingSize = Annotated[int, Field(ge=1, le=4096)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+CROP_HEIGHT, CROP_WIDTH = 112, 96
 Point = tuple[float, float]
 
 
-class ExtractorConfig(Record):
-    """The extractor, a sphere20.
+class Sphere20Config(Record):
+    """The extractor of the project's own training, a sphere20.
 
     Attributes:
+        architecture: which extractor it is; manifests of before leave it out.
         width: multiplier of its channels.
         embedding_size: numbers in an embedding.
         mirrored: whether a face is embedded as it is and as its mirror image, and the two
             embeddings are added; see `Embedder`.
     """
 
+    file: ClassVar[str] = "extractor.safetensors"
+
+    architecture: Literal["sphere20"] = "sphere20"
     width: float = Field(gt=0, le=4)
-    embedding_size: Literal[512] = 512
+    embedding_size: EmbeddingSize = 512
     mirrored: bool = False
 
     def described(self) -> dict[str, JsonValue]:
-        """What the embedding space depends on; as ever for those who do not mirror."""
-        return self.model_dump(mode="json", exclude=set() if self.mirrored else {"mirrored"})
+        """What the embedding space depends on, the same as in manifests of before."""
+        later = {"architecture"} if self.mirrored else {"architecture", "mirrored"}
+        return self.model_dump(mode="json", exclude=later)
+
+
+class OnnxConfig(Record):
+    """A face network of others, in an ONNX file: (N, 3, height, width) -> (N, embedding_size).
+
+    It is fed `(pixel - mean) / std` of pixels in [0, 255].
+
+    Attributes:
+        architecture: which extractor it is.
+        height: rows of its input.
+        width: columns of its input. A square input shows the crop with its first and last column
+            repeated to a square, one of the crop's shape the crop; either is scaled to the size.
+        colour: order of its input's channels.
+        mean: of R, G and B, whatever the order.
+        std: of R, G and B, likewise.
+        embedding_size: numbers in an embedding.
+        mirrored: whether a face is embedded as it is and as its mirror image, and the two
+            embeddings are added.
+    """
+
+    file: ClassVar[str] = "extractor.onnx"
+
+    architecture: Literal["onnx"] = "onnx"
+    height: int = Field(ge=16, le=1024)
+    width: int = Field(ge=16, le=1024)
+    colour: Literal["RGB", "BGR"] = "RGB"
+    mean: tuple[float, float, float]
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    embedding_size: EmbeddingSize
+    mirrored: bool = False
+
+    @model_validator(mode="after")
+    def _has_a_shape_we_can_fill(self) -> Self:
+        if self.height != self.width and CROP_WIDTH * self.height != CROP_HEIGHT * self.width:
+            raise ValueError(
+                f"input is {self.height}x{self.width} (height x width); it must be square or of a "
+                f"crop's shape, {CROP_HEIGHT}x{CROP_WIDTH}"
+            )
+        return self
+
+    def described(self) -> dict[str, JsonValue]:
+        """What the embedding space depends on."""
+        return self.model_dump(mode="json")
+
+
+def _architecture(config: Any) -> Any:
+    if isinstance(config, BaseModel):
+        return getattr(config, "architecture", None)
+    return config.get("architecture", "sphere20") if isinstance(config, dict) else None
+
+
+ExtractorConfig = Annotated[
+    Annotated[Sphere20Config, Tag("sphere20")] | Annotated[OnnxConfig, Tag("onnx")],
+    Discriminator(_architecture),
+]
+"""What an extractor is; `shared.inference.extractor` opens each architecture."""
 
 
 class AlignmentTemplate(Record):
@@ -239,7 +310,7 @@ def expected_files(description: ModelDescription) -> list[str]:
     names = (COMPNET_FILE, RECNET_FILE, ONNX_FILE)
     owners = {description.networks_of(point) for point in description.codecs}
     codecs = [codec_file(owner, name) for owner in owners for name in names]
-    return sorted([EXTRACTOR_FILE, *codecs])
+    return sorted([description.extractor.file, *codecs])
 
 
 def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]) -> str:
@@ -261,7 +332,7 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
 def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> str:
     """The id of the extractor (as stored), its input normalisation and alignment template."""
     return _short_hash(
-        extractor=files[EXTRACTOR_FILE],
+        extractor=files[description.extractor.file],
         config=description.extractor.described(),
         normalisation=description.normalisation.model_dump(mode="json"),
         alignment=description.alignment.model_dump(mode="json"),

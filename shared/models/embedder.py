@@ -25,7 +25,7 @@ class Embedder(nn.Module):
         self._mirrored = mirrored
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, 112, 96) in [-1, 1] -> (N, 512) unit vectors."""
+        """(N, 3, 112, 96) in [-1, 1] -> (N, D) unit vectors."""
         embeddings = functional.normalize(self.network(pictures))
         if self._mirrored:
             embeddings = embeddings + functional.normalize(self.network(pictures.flip(-1)))

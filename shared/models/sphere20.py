@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 EMBEDDING_SIZE = 512
+"""CosFace's, and what we train."""
 BLOCKS_PER_STAGE = (1, 2, 4, 1)
 BASE_WIDTHS = (64, 128, 256, 512)
 
@@ -51,19 +52,19 @@ class Sphere20(nn.Module):
 
         crop (3, 112, 96) -> [conv /2, block x1] -> [conv /2, block x2]
                           -> [conv /2, block x4] -> [conv /2, block x1]
-                          -> flatten (512 * 7 * 6) -> linear -> embedding (512)
+                          -> flatten (512 * 7 * 6) -> linear -> embedding (D)
 
     `width` scales the channels of every stage (1.0 is CosFace's 64, 128, 256, 512).
 
     Source: Wang et al., CosFace, CVPR 2018; Liu et al., SphereFace, CVPR 2017.
     """
 
-    def __init__(self, *, width: float = 1.0) -> None:
+    def __init__(self, *, width: float = 1.0, embedding_size: int = EMBEDDING_SIZE) -> None:
         super().__init__()
         self.stages = sphere_stages(width=width)
-        self.embed = nn.Linear(stage_channels(3, width=width) * 7 * 6, EMBEDDING_SIZE)
+        self.embed = nn.Linear(stage_channels(3, width=width) * 7 * 6, embedding_size)
 
     def forward(self, crop: Tensor) -> Tensor:
-        """(N, 3, 112, 96) in [-1, 1] -> (N, 512), not normalised to unit length."""
+        """(N, 3, 112, 96) in [-1, 1] -> (N, D), not normalised to unit length."""
         embedding: Tensor = self.embed(self.stages(crop).flatten(1))
         return embedding

@@ -18,12 +18,12 @@ from shared.errors import InvalidModel
 from shared.inference.networks import new_codec
 from shared.model_directory import (
     COMPNET_FILE,
-    EXTRACTOR_FILE,
     ONNX_FILE,
     RECNET_FILE,
     CodecConfig,
     ModelDescription,
     ModelDirectory,
+    Sphere20Config,
     codec_file,
     write_model_directory,
 )
@@ -76,8 +76,12 @@ def export_model(
         AlreadyExists: the version is there.
         InvalidModel: networks and description disagree, or ONNX and torch do.
     """
-    files = {EXTRACTOR_FILE: weights_to_bytes(extractor, storage=storage)}
-    load_weights(Sphere20(width=description.extractor.width), files[EXTRACTOR_FILE])
+    config = description.extractor
+    if not isinstance(config, Sphere20Config):
+        raise InvalidModel("UNKNOWN_EXTRACTOR", f"{config.architecture!r} is no sphere20")
+    weights = weights_to_bytes(extractor, storage=storage)
+    load_weights(Sphere20(width=config.width, embedding_size=config.embedding_size), weights)
+    files = {config.file: weights}
     for point, codec in codecs.items():
         if point not in description.codecs:
             raise InvalidModel("UNKNOWN_OPERATING_POINT", f"{point!r} is not in the description")

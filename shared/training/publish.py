@@ -20,10 +20,10 @@ from shared.model_directory import (
     COSFACE_112X96,
     UNCOMPRESSED,
     CodecConfig,
-    ExtractorConfig,
     InputNormalisation,
     ModelDescription,
     ModelDirectory,
+    Sphere20Config,
     publish_results,
 )
 from shared.training.codec import load_codecs
@@ -91,7 +91,7 @@ def publish(
         return publish_results(
             model,
             models,
-            calibration=_calibration(model, embedded, identities),
+            calibration=calibration_of(model, embedded, identities),
             measured={"validation": asdict(result)},
         )
 
@@ -138,7 +138,7 @@ def store(
     description = ModelDescription(
         family=family,
         version=version,
-        extractor=ExtractorConfig(width=network.student.shape["width"], mirrored=True),
+        extractor=Sphere20Config(width=network.student.shape["width"], mirrored=True),
         alignment=COSFACE_112X96,
         codecs=codecs | {name: _renamed(*other) for name, other in others.items()},
         default_point=default_point,
@@ -185,7 +185,7 @@ def _renamed(model: ModelDirectory, point: str) -> CodecConfig:
     return codec.model_copy(update={"networks": owner})
 
 
-def _calibration(
+def calibration_of(
     model: ModelDirectory, embedded: Embedded, identities: NDArray[np.int64]
 ) -> list[CalibrationTable]:
     """A table for every pair of {maps of each codec, uncompressed crops}."""

@@ -108,7 +108,9 @@ DEEDS = {deed.__name__: deed for deed in (enrolling, importing, reembedding, swa
 
 def main(deed: str, path: Path, space: str, first: int, archive: Path) -> None:
     """Do it until killed."""
-    with open_gallery(lambda name: Gallery(path, embedding_space=name), space) as gallery:
+    with open_gallery(
+        lambda name, size: Gallery(path, embedding_space=name, embedding_size=size), space, 512
+    ) as gallery:
         say("S", gallery.spaces.served)
         DEEDS[deed](gallery, count(first), archive)
 

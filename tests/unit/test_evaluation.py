@@ -25,7 +25,7 @@ from shared.evaluation.validation import embed_validation, evaluate_validation
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
-from shared.model_directory import ExtractorConfig, ModelDirectory
+from shared.model_directory import ModelDirectory, Sphere20Config
 from shared.training.export import export_model
 from shared.training.faces import load_faces
 from shared.training.split import split_faces
@@ -135,7 +135,7 @@ def test_fewer_folds_encode_only_their_images(tiny_model: ModelDirectory, lfw: P
 def test_other_judges_see_crops_and_reconstructions(tmp_path: Path) -> None:
     """The own extractor, let in as if it were another, agrees with itself up to 8-bit pixels."""
     extractor, codecs = tiny_networks()
-    description = describe(extractor=ExtractorConfig(width=WIDTH, mirrored=True))
+    description = describe(extractor=Sphere20Config(width=WIDTH, mirrored=True))
     model = export_model(tmp_path, description=description, extractor=extractor, codecs=codecs)
     panel = open_panel(reference=model.extractor_path, unseen=None, threads=1)
     embedded = Pipeline(model, panel=panel).embed_batch(photos()[:3])

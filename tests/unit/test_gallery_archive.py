@@ -460,8 +460,8 @@ def test_a_map_that_no_later_model_could_embed_is_refused(other: Gallery) -> Non
 
 
 def test_an_archive_of_a_later_format_is_refused(other: Gallery) -> None:
-    with pytest.raises(InvalidInput, match="format 2") as refused:
-        restore(other, forged({"header": {"format": 2}}))
+    with pytest.raises(InvalidInput, match="format 3") as refused:
+        restore(other, forged({"header": {"format": 3}}))
     assert refused.value.reason == "ARCHIVE_TOO_NEW"
 
 

@@ -80,6 +80,7 @@ def test_an_embedding_space_changed_on_one_is_not_searched_by_the_other(
 
 def test_an_empty_gallery_changes_its_space(replicas: tuple[Gallery, Gallery]) -> None:
     for gallery in replicas:
+        list(gallery.spaces.fill(SeededEmbedder("space-b")))
         gallery.spaces.serve("space-b")
     replicas[0].enroll("default", Enrolment((new_face(1),), "ada"), space="space-b")
     assert found(replicas[1], 1) == ["ada"]

@@ -165,6 +165,6 @@ def test_damaged_file_is_reported(tmp_path: Path) -> None:
         gallery.enroll("default", person(1))
         outside = sqlite3.connect(path, isolation_level=None)
         stray = embedding(1).tobytes()
-        outside.execute("INSERT INTO embeddings VALUES (77, 'x', ?)", [stray])
+        outside.execute("INSERT INTO embeddings VALUES (77, ?, ?)", [SPACE, stray])
         outside.close()
         assert gallery.check().problems == ("row 2 of embeddings points to a missing row of faces",)

@@ -20,19 +20,20 @@ FORMS: tuple[IndexForm, ...] = ("auto", "float32", "float16", "sketch")
 class Stored:
     """Embeddings as a database would keep them, by key."""
 
-    def __init__(self, count: int) -> None:
-        vectors = np.random.default_rng(count).standard_normal((count, 512))
+    def __init__(self, count: int, *, size: int = 512) -> None:
+        self.size = size
+        vectors = np.random.default_rng(count).standard_normal((count, size))
         self.vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("f")
         self.keys = list(range(10, 10 + count))
 
     def read(self, keys: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
         found = [key for key in keys if key in self.keys]
-        return found, self.vectors[[self.keys.index(key) for key in found]].reshape(-1, 512)
+        return found, self.vectors[[self.keys.index(key) for key in found]].reshape(-1, self.size)
 
     def probe(self, row: int, cosine: float) -> NDArray[np.float32]:
         """A unit vector at a cosine to one of them."""
         like = self.vectors[row]
-        other = np.random.default_rng(row).standard_normal(512)
+        other = np.random.default_rng(row).standard_normal(self.size)
         other -= other @ like * like
         vector = cosine * like + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other)
         return np.asarray(vector, np.float32)
@@ -41,15 +42,18 @@ class Stored:
 @pytest.fixture(params=FORMS)
 def make(request: pytest.FixtureRequest) -> Callable[[Stored], FaceIndex]:
     def filled(stored: Stored) -> FaceIndex:
-        index = open_index(request.param, stored.read, threads=1)
+        index = open_index(request.param, stored.read, size=stored.size, threads=1)
         index.add(stored.keys, stored.vectors)
         return index
 
     return filled
 
 
-def test_the_nearest_face_is_found_with_its_cosine(make: Callable[[Stored], FaceIndex]) -> None:
-    stored = Stored(2000)
+@pytest.mark.parametrize("size", [512, 128, 100])
+def test_the_nearest_face_is_found_with_its_cosine(
+    make: Callable[[Stored], FaceIndex], size: int
+) -> None:
+    stored = Stored(2000, size=size)
     index = make(stored)
     for row in range(0, 2000, 100):
         nearest = index.nearest(stored.probe(row, 0.6), 4)
@@ -76,7 +80,7 @@ def test_an_empty_index_finds_nothing(make: Callable[[Stored], FaceIndex]) -> No
 
 def test_a_candidate_that_the_database_lacks_is_no_answer() -> None:
     stored = Stored(300)
-    index = open_index("sketch", stored.read, threads=1)
+    index = open_index("sketch", stored.read, size=512, threads=1)
     index.add(stored.keys, stored.vectors)
     probe = stored.probe(7, 0.9)
     del stored.keys[7]
@@ -87,9 +91,9 @@ def test_a_candidate_that_the_database_lacks_is_no_answer() -> None:
 def test_an_index_that_grows_keeps_what_it_holds() -> None:
     stored = Stored(500)
     index = GrowingIndex(
-        FlatIndex(threads=1),
-        (100, lambda: FlatIndex(threads=1, half=True)),
-        (300, lambda: SketchIndex(stored.read, threads=1)),
+        FlatIndex(size=512, threads=1),
+        (100, lambda: FlatIndex(size=512, threads=1, half=True)),
+        (300, lambda: SketchIndex(stored.read, size=512, threads=1)),
     )
     for first in range(0, 500, 50):
         index.add(stored.keys[first : first + 50], stored.vectors[first : first + 50])
@@ -103,7 +107,7 @@ def test_an_index_that_grows_keeps_what_it_holds() -> None:
 
 def test_searches_at_once_get_their_own_answers() -> None:
     stored = Stored(400)
-    index = FlatIndex(threads=1)
+    index = FlatIndex(size=512, threads=1)
     index.add(stored.keys, stored.vectors)
     with ThreadPoolExecutor(24) as executor:
         answers = executor.map(lambda row: index.nearest(stored.vectors[row], 1), range(400))

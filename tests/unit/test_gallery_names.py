@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - the names are the point
 """Names and ids of the world: taken, kept as they were given, and found however they are typed."""
 
 import unicodedata

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 import pytest
 
 from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.records import Sighting, SightingOutcome
 from shared.errors import AlreadyExists, InvalidInput, NotFound
-from tests.gallery_faces import SPACE, embedding, new_face
+from tests.gallery_faces import SPACE, new_face
 from tests.locations import only_in_sqlite
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -44,7 +43,7 @@ def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
 
 def sighting(seed: int) -> Sighting:
     face = new_face(seed)
-    return Sighting(str(uuid4()), "door-1", face.codec_id, face.png, 0.25, START, face.embedding)
+    return Sighting(str(uuid4()), "door-1", face.codec_id, face.png, 0.25, START)
 
 
 def test_sighting_is_kept_as_given(gallery: Gallery) -> None:
@@ -52,15 +51,13 @@ def test_sighting_is_kept_as_given(gallery: Gallery) -> None:
     assert gallery.sightings.store("kept", seen) is SightingOutcome.STORED
     got = gallery.sightings.get("kept", seen.sighting_id)
     assert got == seen
-    np.testing.assert_array_equal(got.embedding, embedding(1))
 
 
-def test_sighting_needs_no_embedding_quality_or_time(gallery: Gallery) -> None:
-    seen = replace(sighting(1), embedding=None, quality=None, captured_at=None)
+def test_sighting_needs_no_quality_or_time(gallery: Gallery) -> None:
+    seen = replace(sighting(1), quality=None, captured_at=None)
     gallery.sightings.store("kept", seen)
     got = gallery.sightings.get("kept", seen.sighting_id)
     assert got == seen
-    assert got.embedding is None
 
 
 def test_sighting_sent_twice_is_stored_once(gallery: Gallery) -> None:
@@ -116,18 +113,6 @@ def test_sighting_expires_and_its_bytes_leave_the_disk(
     assert gallery.sightings.get("kept", young.sighting_id) == young
 
 
-def test_embedding_of_another_space_is_not_given_out(tmp_path: Path) -> None:
-    """After a model change the map is still there to embed anew."""
-    path, seen = tmp_path / "g.sqlite", sighting(1)
-    with Gallery(path, embedding_space=SPACE) as gallery:
-        gallery.collections.create("kept", sighting_retention_s=3600)
-        gallery.sightings.store("kept", seen)
-    with Gallery(path, embedding_space="space-b") as gallery:
-        got = gallery.sightings.get("kept", seen.sighting_id)
-    assert got == seen
-    assert got.embedding is None
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -137,7 +122,6 @@ def test_embedding_of_another_space_is_not_given_out(tmp_path: Path) -> None:
         {"camera_id": "x" * 129},
         {"png": b""},
         {"quality": -0.1},
-        {"embedding": np.zeros(512, np.float32)},
     ],
 )
 def test_bad_sighting_is_refused(gallery: Gallery, change: dict[str, Any]) -> None:

@@ -136,7 +136,11 @@ def test_every_file_is_verified(tmp_path: Path, name: str) -> None:
         (lambda m: m.update(colour="blue"), "MANIFEST_INVALID", "colour: Extra inputs"),
         (lambda m: m.pop("alignment"), "MANIFEST_INVALID", "alignment: Field required"),
         (lambda m: m.update(schema_version=2), "MANIFEST_INVALID", "schema_version: "),
-        (lambda m: m["extractor"].update(width="0.5"), "MANIFEST_INVALID", "extractor.width: "),
+        (
+            lambda m: m["extractor"].update(width="0.5"),
+            "MANIFEST_INVALID",
+            "sphere20.width: ",
+        ),
         (lambda m: m["codecs"]["standard"].update(levels=1), "MANIFEST_INVALID", "1 levels"),
         (lambda m: m["codecs"]["standard"].update(layout="rgb8"), "MANIFEST_INVALID", "rgb8"),
         (lambda m: m.update(default_point="fine"), "MANIFEST_INVALID", "'fine' is none of"),

@@ -14,8 +14,12 @@ from sqlalchemy import Column, LargeBinary, Table
 from recognizer_service.gallery.archive.records import Record
 from recognizer_service.gallery.schema import Instant
 
-FORMAT = 1
-"""Raised when a reader of the format before could not read what is written."""
+FORMAT = 2
+"""Raised when a reader of the format before could not read what is written.
+
+Format 1 knows no other embeddings than those of `schema.FORMER_EMBEDDING_SIZE` numbers, and says
+nothing of it. Such archives are still written in it.
+"""
 
 # Keys are a gallery's own, and counts follow from the content.
 _LEFT_OUT = {"key", "collection_key", "subject_key", "subject_count", "face_count"}

@@ -8,7 +8,14 @@ from sqlalchemy import Connection, select
 from recognizer_service.gallery.archive.contents import FORMAT, archived_columns, document_of
 from recognizer_service.gallery.archive.records import Kind, RecordWriter
 from recognizer_service.gallery.rows import collection_key
-from recognizer_service.gallery.schema import collections, embeddings, faces, labels, subjects
+from recognizer_service.gallery.schema import (
+    FORMER_EMBEDDING_SIZE,
+    collections,
+    embeddings,
+    faces,
+    labels,
+    subjects,
+)
 from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
 from recognizer_service.gallery.store import Store
 
@@ -26,10 +33,11 @@ def export(store: Store, collection_id: str) -> Iterator[bytes]:
         NotFound: no such collection.
         EmbeddingSpaceChanged: another embedding space is served since it began; export again.
     """
-    writer, space = RecordWriter(), store.embedding_space
+    writer, cache = RecordWriter(), store.cache
+    space = cache.space
     with store.database.reading() as connection:
         key = collection_key(connection, collection_id)
-        header = writer.header(_header(connection, key, space))
+        header = writer.header(_header(connection, key, space, cache.size))
     yield header
     last_key = 0
     while True:
@@ -51,15 +59,18 @@ def export(store: Store, collection_id: str) -> Iterator[bytes]:
     yield writer.end()
 
 
-def _header(connection: Connection, key: int, space: str) -> dict[str, Any]:
+def _header(connection: Connection, key: int, space: str, size: int) -> dict[str, Any]:
     collection = connection.execute(
         select(*archived_columns(collections)).where(collections.c.key == key)
     ).one()
     codecs = connection.scalars(
         select(faces.c.codec_id).distinct().join(subjects).where(subjects.c.collection_key == key)
     )
+    described = {"format": FORMAT, "embedding_size": size}
+    if size == FORMER_EMBEDDING_SIZE:
+        described = {"format": 1}
     return {
-        "format": FORMAT,
+        **described,
         "embedding_space": space,
         "codecs": sorted(codecs),
         "collection": document_of(collection, collections),

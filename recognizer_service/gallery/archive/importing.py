@@ -60,6 +60,7 @@ class Importer:
         self._reader = RecordReader()
         self._staging: Staging | None = None
         self._reembeds = False
+        self._size = 0
         self._batch: list[ArchivedSubject] = []
         self._subjects = self._faces = 0
         self._published = False
@@ -117,7 +118,7 @@ class Importer:
         if self._staging is None:
             if record.kind is not Kind.HEADER:
                 raise record.damaged("a header must come first")
-            self._staging = self._begin(parse_header(record))
+            self._staging = self._begin(parse_header(record), record)
         elif record.kind is Kind.SUBJECT:
             if sum(1 + len(subject.faces) for subject in self._batch) >= _RECORDS_PER_COMMIT:
                 self._store_batch(self._staging)
@@ -126,7 +127,7 @@ class Importer:
             siblings = self._batch[-1].faces
             if len(siblings) == MAX_FACES_PER_SUBJECT:
                 raise record.damaged(f"its subject has more than {MAX_FACES_PER_SUBJECT} faces")
-            face = parse_face(record)
+            face = parse_face(record, self._size)
             self._check_map(record, face)
             siblings.append(face)
         else:
@@ -141,7 +142,8 @@ class Importer:
         except InvalidInput as error:
             raise record.damaged(f"its map cannot be decoded: {error.message}") from None
 
-    def _begin(self, header: Header) -> Staging:
+    def _begin(self, header: Header, record: Record) -> Staging:
+        self._size = header.embedding_size
         self._collection_id = self._collection_id or header.collection_id
         with self._store.database.reading() as connection:
             check_free(connection, self._collection_id)
@@ -155,6 +157,11 @@ class Importer:
                     f"gallery of {served}, and there is no model at hand to embed it anew",
                 )
             self._embedder.require(header.codecs)
+        elif header.embedding_size != self._store.embedding_size:
+            raise record.damaged(
+                f"embeddings of space {shown(served)} have {self._store.embedding_size} numbers, "
+                f"not {header.embedding_size}"
+            )
         return Staging(self._store, header.collection)
 
     def _store_batch(self, staging: Staging) -> None:

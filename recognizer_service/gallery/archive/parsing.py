@@ -10,7 +10,6 @@ from recognizer_service.gallery.archive.contents import FORMAT, values_of
 from recognizer_service.gallery.archive.records import Record
 from recognizer_service.gallery.collection_records import CollectionSettings, SubjectScore
 from recognizer_service.gallery.limits import (
-    EMBEDDING_SIZE,
     MAX_REVISION,
     as_embedding,
     check_changes,
@@ -22,14 +21,19 @@ from recognizer_service.gallery.limits import (
     checked_id,
 )
 from recognizer_service.gallery.records import Embedding
-from recognizer_service.gallery.schema import collections, faces, subjects
+from recognizer_service.gallery.schema import (
+    FORMER_EMBEDDING_SIZE,
+    collections,
+    faces,
+    subjects,
+)
 from recognizer_service.gallery.texts import canonical
 from shared.errors import InvalidInput
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_VECTOR_BYTES = 4 * EMBEDDING_SIZE
+_MOST_NUMBERS = 1 << 16  # an embedding of more would not fit into a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,14 @@ class Header:
         collection_id: of the collection that was archived.
         collection: the rest of its row.
         embedding_space: of all embeddings in it.
+        embedding_size: numbers in each of them.
         codecs: of all maps in it.
     """
 
     collection_id: str
     collection: dict[str, Any]
     embedding_space: str
+    embedding_size: int
     codecs: tuple[str, ...]
 
 
@@ -74,21 +80,24 @@ class ArchivedSubject:
 def parse_header(record: Record) -> Header:
     """The header; raises as `parse_face`, or ARCHIVE_TOO_NEW."""
     document = record.document
-    if document.get("format") != FORMAT:
+    if document.get("format") not in {1, FORMAT}:
         raise InvalidInput(
             "ARCHIVE_TOO_NEW",
-            f"the archive has format {document.get('format')!r:.80}; this program knows format "
-            f"{FORMAT}: run a newer one",
+            f"the archive has format {document.get('format')!r:.80}; this program knows formats "
+            f"1 and {FORMAT}: run a newer one",
             field="chunk",
         )
     space = document.get("embedding_space")
     if not isinstance(space, str):
         raise record.damaged("the embedding space is missing")
+    size = document.get("embedding_size") if document["format"] > 1 else FORMER_EMBEDDING_SIZE
+    if not isinstance(size, int) or not 1 <= size <= _MOST_NUMBERS:
+        raise record.damaged(f"the embedding size is {size!r:.80}")
     values = values_of(record, document.get("collection"), collections)
     _within(record, check_collection_id, values["id"])
     _within(record, check_settings, _settings(record, values))
     codecs = _texts(record, document.get("codecs"), "codecs")
-    return Header(values.pop("id"), values, space, codecs)
+    return Header(values.pop("id"), values, space, size, codecs)
 
 
 def parse_subject(record: Record) -> ArchivedSubject:
@@ -115,18 +124,22 @@ def parse_subject(record: Record) -> ArchivedSubject:
     return ArchivedSubject(record, values, labels)
 
 
-def parse_face(record: Record) -> ArchivedFace:
+def parse_face(record: Record, size: int) -> ArchivedFace:
     """A face.
+
+    Args:
+        record: what is in the archive.
+        size: numbers in its embedding.
 
     Raises:
         InvalidInput: ARCHIVE_DAMAGED; a field is missing, unknown, or breaks a limit.
     """
     png_bytes = record.document.get("png_bytes")
     is_whole = isinstance(png_bytes, int) and png_bytes > 0
-    if not is_whole or png_bytes != len(record.blob) - _VECTOR_BYTES:
+    if not is_whole or png_bytes != len(record.blob) - 4 * size:
         raise record.damaged(
             f"map and embedding have {len(record.blob)} bytes, where {png_bytes!r:.80} and "
-            f"{_VECTOR_BYTES} are announced"
+            f"{4 * size} are announced"
         )
     document = {name: value for name, value in record.document.items() if name != "png_bytes"}
     values = values_of(record, document, faces) | {"png": record.blob[:png_bytes]}
@@ -140,7 +153,7 @@ def parse_face(record: Record) -> ArchivedFace:
         values["captured_at"],
     )
     vector = np.frombuffer(record.blob[png_bytes:], "<f4")
-    return ArchivedFace(values, _within(record, as_embedding, vector))
+    return ArchivedFace(values, _within(record, as_embedding, vector, size))
 
 
 def _within(record: Record, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

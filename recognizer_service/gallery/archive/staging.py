@@ -68,10 +68,10 @@ class Staging:
             EmbeddingSpaceChanged: another embedding space is served than when it began.
         """
         staged = [face for subject in batch for face in subject.faces]
-        vectors = np.array([face.embedding for face in staged], np.float32).reshape(-1, 512)
         database = self._store.database
         with self._store.changing():
             cache = self._store.cache_in(self._space)
+            vectors = np.array([face.embedding for face in staged], np.float32)
             with database.writing() as connection:
                 face_keys = self._insert(connection, batch)
                 if face_keys:

@@ -16,6 +16,10 @@ class Cache(Protocol):
     def space(self) -> str:
         """Of all embeddings in them; others are not compared with these."""
 
+    @property
+    def size(self) -> int:
+        """Numbers in an embedding of that space."""
+
     def __len__(self) -> int:
         """How many faces they hold."""
 
@@ -45,8 +49,13 @@ class Cache(Protocol):
     def check_served(self) -> None:
         """Raise EmbeddingSpaceChanged if another process serves another space since."""
 
-    def in_space(self, space: str) -> Self:
-        """Indexes of another space, as far as they can be filled while the gallery changes."""
+    def in_space(self, space: str, size: int) -> Self:
+        """Indexes of another space, as far as they can be filled while the gallery changes.
+
+        Args:
+            space: which.
+            size: numbers in an embedding of it.
+        """
 
     def refresh(self) -> None:
         """Under `Database.exclusive`: hold the faces embedded in their space, and no others."""

@@ -7,7 +7,6 @@ from recognizer_service.gallery.condemned import is_condemned
 from recognizer_service.gallery.databases import Database
 from recognizer_service.gallery.embeddings import check_embedded
 from recognizer_service.gallery.indexes import FaceIndex, OpenIndex
-from recognizer_service.gallery.limits import EMBEDDING_SIZE
 from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
 
 _CHUNK = 4096
@@ -16,15 +15,17 @@ _CHUNK = 4096
 class LocalCache:
     """Indexes that die with the process, and are rebuilt when it starts; see `Cache`."""
 
-    def __init__(self, database: Database, space: str, open_index: OpenIndex) -> None:
+    def __init__(self, database: Database, space: str, size: int, open_index: OpenIndex) -> None:
         """Begin without any.
 
         Args:
             database: what they are built from.
             space: of the embeddings in them.
+            size: numbers in an embedding.
             open_index: opens the index of a collection.
         """
         self.space = space
+        self.size = size
         self._database = database
         self._open_index = open_index
         self._indexes: dict[int, FaceIndex] = {}
@@ -38,7 +39,7 @@ class LocalCache:
         index = self._indexes.get(collection_key)
         if index is None:
             index = self._indexes.setdefault(
-                collection_key, self._open_index(self.space, collection_key)
+                collection_key, self._open_index(self.space, self.size)
             )
         return index
 
@@ -52,9 +53,9 @@ class LocalCache:
             check_embedded(connection, self.space)
         self.refresh()
 
-    def in_space(self, space: str) -> "LocalCache":
+    def in_space(self, space: str, size: int) -> "LocalCache":
         """Indexes of another space; see `Cache`."""
-        other = LocalCache(self._database, space, self._open_index)
+        other = LocalCache(self._database, space, size, self._open_index)
         other.refresh()
         return other
 
@@ -106,6 +107,4 @@ class LocalCache:
         )
         for chunk in rows.partitions():
             keys, vectors = zip(*chunk, strict=True)
-            index.add(
-                keys, np.frombuffer(b"".join(vectors), np.float32).reshape(-1, EMBEDDING_SIZE)
-            )
+            index.add(keys, np.frombuffer(b"".join(vectors), np.float32).reshape(len(keys), -1))

@@ -14,7 +14,7 @@ from shared.errors import FailedPrecondition
 
 
 def open_cache(
-    location: Location, database: Database, space: str, form: IndexForm, *, threads: int
+    location: Location, database: Database, space: str, size: int, form: IndexForm, *, threads: int
 ) -> Cache:
     """In Milvus where the location names one, else in memory; not filled yet.
 
@@ -23,15 +23,16 @@ def open_cache(
         Unavailable: Milvus does not answer (INDEX_UNAVAILABLE).
     """
 
-    def opened(space: str, _collection_key: int) -> FaceIndex:
-        return open_index(form, partial(read_embeddings, database, space), threads=threads)
+    def opened(space: str, size: int) -> FaceIndex:
+        read = partial(read_embeddings, database, space)
+        return open_index(form, read, size=size, threads=threads)
 
     if isinstance(location, Path) or location.milvus is None:
-        return LocalCache(database, space, opened)
+        return LocalCache(database, space, size, opened)
     try:
         from recognizer_service.gallery.caches.shared import SharedCache  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise FailedPrecondition(
             "EXTRA_MISSING", "an index in Milvus needs pymilvus; install compactface[cluster]"
         ) from error
-    return SharedCache(database, location.milvus, space)
+    return SharedCache(database, location.milvus, space, size)

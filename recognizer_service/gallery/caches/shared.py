@@ -37,6 +37,7 @@ class SharedCache:
         database: Database,
         milvus: Milvus,
         space: str,
+        size: int,
         client: MilvusClient | None = None,
     ) -> None:
         """Connect.
@@ -45,12 +46,14 @@ class SharedCache:
             database: what they follow.
             milvus: where they are.
             space: which is searched.
+            size: numbers in an embedding.
             client: a connection that there is already.
 
         Raises:
             Unavailable: as `connect`.
         """
         self.space = space
+        self.size = size
         self._database = database
         self._milvus = milvus
         self._client = client or connect(milvus)
@@ -79,7 +82,7 @@ class SharedCache:
             self._check_space()
             if not self._faces(self.space).exist():
                 self._log.note_all(self.space)
-                self._make(self.space)
+                self._make(self.space, self.size)
             self._point_alias()
         more = True
         while more:
@@ -97,13 +100,13 @@ class SharedCache:
         if served != self.space:
             raise EmbeddingSpaceChanged(given=self.space, served=served)
 
-    def in_space(self, space: str) -> "SharedCache":
+    def in_space(self, space: str, size: int) -> "SharedCache":
         """Indexes of another space, in the same Milvus."""
-        return SharedCache(self._database, self._milvus, space, self._client)
+        return SharedCache(self._database, self._milvus, space, size, self._client)
 
     def refresh(self) -> None:
         """Follow the log, which tells of embeddings in all spaces."""
-        self._make(self.space)
+        self._make(self.space, self.size)
         self._follow()
 
     def serve(self) -> None:
@@ -133,10 +136,10 @@ class SharedCache:
         name = f"{self._alias}_{re.sub(r'[^0-9A-Za-z]', '_', space)}"
         return MilvusFaces(self._client, name, self._milvus.index_type)
 
-    def _make(self, space: str) -> None:
+    def _make(self, space: str, size: int) -> None:
         indexed = self._faces(space)
         if not indexed.exist():
-            indexed.create()
+            indexed.create(size)
 
     def _point_alias(self) -> None:
         """For people and tools: it is how they find the collection that is served."""
@@ -186,7 +189,8 @@ class SharedCache:
         gone = [change.face_key for change in changes if change.present is None]
         present = {change.face_key: change.present for change in changes if change.present}
         if present:
-            self._make(space)
+            _, embedding = next(iter(present.values()))
+            self._make(space, len(embedding))
             indexed.put(present)
         if gone and indexed.exist():  # a discarded space is not
             indexed.remove(gone)

@@ -8,7 +8,7 @@ Where the index is shared, so is that lock: all those processes together are the
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import (
@@ -33,6 +33,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from recognizer_service.gallery import schema
 from recognizer_service.gallery.databases import Prune, faults, write_and_undo
+from recognizer_service.gallery.migrations import migrate
 from shared.errors import FailedPrecondition, NotFound, Unavailable
 
 _OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one
@@ -98,7 +99,7 @@ class PostgresDatabase:
             )
         with self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
-            _bring_up_to_date(connection)
+            _bring_up_to_date(connection, self._require_alone)
             if not self._shared:
                 _check_index_is_ours(connection)
                 connection.execute(update(_owners).values(number=_owners.c.number + 1))
@@ -165,6 +166,15 @@ class PostgresDatabase:
         if alone:  # the lock is ours twice now, shared and not
             self._owner.execute(select(func.pg_advisory_unlock(_OWNER)))
         return alone
+
+    def _require_alone(self) -> None:
+        """Older programs would go on writing to the tables as they were."""
+        if not self.is_alone():
+            raise FailedPrecondition(
+                "GALLERY_IN_USE",
+                f"other processes have the gallery {self._engine.url.database!r} open, and it has "
+                "to be upgraded: stop them first",
+            )
 
     @property
     def erases(self) -> bool:
@@ -262,7 +272,7 @@ def _first_line(context: ExceptionContext) -> str:
     return str(context.original_exception).partition("\n")[0].strip()
 
 
-def _bring_up_to_date(connection: Connection) -> None:
+def _bring_up_to_date(connection: Connection, require_alone: Callable[[], None]) -> None:
     present = set(inspect(connection).get_table_names())
     if not present:
         schema.metadata.create_all(connection)
@@ -270,11 +280,18 @@ def _bring_up_to_date(connection: Connection) -> None:
         connection.execute(insert(_versions).values(version=schema.VERSION))
         connection.execute(insert(_owners).values(number=0))
         return
-    if not {*schema.metadata.tables, *_own.tables} <= present:
+    version = connection.scalar(select(_versions.c.version)) if _versions.name in present else None
+    # An older version may lack tables that its migration makes.
+    if version is None or (
+        version >= schema.VERSION and not {*schema.metadata.tables, *_own.tables} <= present
+    ):
         raise FailedPrecondition(
             "NOT_A_GALLERY", "the database holds tables, but not those of a gallery"
         )
-    version = connection.execute(select(_versions.c.version)).scalar_one()
+    if version < schema.VERSION:
+        require_alone()
+        migrate(connection, version)
+        connection.execute(update(_versions).values(version=schema.VERSION))
     if version > schema.VERSION:
         raise FailedPrecondition(
             "GALLERY_TOO_NEW",

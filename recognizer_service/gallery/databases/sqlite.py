@@ -323,10 +323,10 @@ def _bring_up_to_date(connection: Connection) -> None:
         return
     if version:
         migrate(connection, version)
-        return
-    if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+    elif connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise FailedPrecondition(
             "NOT_A_GALLERY", "the database holds tables, but not those of a gallery"
         )
-    schema.metadata.create_all(connection)
+    else:
+        schema.metadata.create_all(connection)
     connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")

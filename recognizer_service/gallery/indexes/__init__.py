@@ -16,7 +16,7 @@ class FaceIndex(Protocol):
         """How many faces it holds."""
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Add faces that are not there yet: N keys and (N, 512) unit vectors."""
+        """Add faces that are not there yet: N keys and (N, D) unit vectors."""
 
     def remove(self, keys: Sequence[int]) -> None:
         """Take faces out: no search that begins later finds them."""
@@ -29,4 +29,4 @@ class FaceIndex(Protocol):
 
 
 OpenIndex = Callable[[str, int], FaceIndex]
-"""Opens the index of an embedding space and a collection, named by its key."""
+"""Opens an empty index of an embedding space, by its name and the size of its embeddings."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from recognizer_service.gallery.indexes.combining import Combining
 from recognizer_service.gallery.indexes.rows import Rows
-from recognizer_service.gallery.limits import EMBEDDING_SIZE
 from recognizer_service.gallery.records import Embedding
 
 _CHUNK = 16_384
@@ -22,7 +21,7 @@ _CACHE_LINE_BYTES = 64
 
 # From eight probes on, a product of matrices is faster than FAISS's loop over the probes, from 16
 # on four times. FAISS 1.15 counts the probes' numbers; left alone it would loop below 250 probes.
-faiss.cvar.distance_compute_blas_threshold = 8 * EMBEDDING_SIZE
+_PROBES_FOR_A_PRODUCT = 8
 
 _Question: TypeAlias = tuple[Embedding, int]
 
@@ -30,19 +29,22 @@ _Question: TypeAlias = tuple[Embedding, int]
 class FlatIndex:
     """A FAISS index that compares a probe with every face; see `FaceIndex`."""
 
-    def __init__(self, *, threads: int, half: bool = False) -> None:
+    def __init__(self, *, size: int, threads: int, half: bool = False) -> None:
         """Make it empty.
 
         Args:
+            size: numbers in an embedding.
             threads: how many threads one search may use.
             half: whether to keep half-precision numbers: half the memory, and cosines that are
                 off by some 1e-4.
         """
+        # The whole process has one threshold, and but for a change of models one size.
+        faiss.cvar.distance_compute_blas_threshold = _PROBES_FOR_A_PRODUCT * size
         inner = faiss.METRIC_INNER_PRODUCT
         self._vectors = (
-            faiss.IndexScalarQuantizer(EMBEDDING_SIZE, faiss.ScalarQuantizer.QT_fp16, inner)
+            faiss.IndexScalarQuantizer(size, faiss.ScalarQuantizer.QT_fp16, inner)
             if half
-            else faiss.IndexFlatIP(EMBEDDING_SIZE)
+            else faiss.IndexFlatIP(size)
         )
         self._rows = Rows(self._vectors)
         self._threads = threads
@@ -53,7 +55,7 @@ class FlatIndex:
         return len(self._rows)
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Add faces that are not there yet: N keys and (N, 512) unit vectors."""
+        """Add faces that are not there yet: N keys and (N, D) unit vectors."""
         self._rows.add(keys, embeddings)
 
     def remove(self, keys: Sequence[int]) -> None:
@@ -92,12 +94,13 @@ class FlatIndex:
 
 
 def _aligned(embeddings: Sequence[Embedding]) -> NDArray[np.float32]:
-    """(N, 512) from N vectors, each at the start of a cache line.
+    """(N, D) from N vectors, each at the start of a cache line.
 
     A pass over float32 vectors reads the probe once per face; astride two lines it takes a sixth
     longer.
     """
-    size = len(embeddings) * EMBEDDING_SIZE
+    shape = len(embeddings), len(embeddings[0])
+    size = shape[0] * shape[1]
     memory = np.empty(size + _CACHE_LINE_BYTES // 4, np.float32)
     start = -memory.ctypes.data % _CACHE_LINE_BYTES // 4
-    return np.stack(embeddings, out=memory[start : start + size].reshape(-1, EMBEDDING_SIZE))
+    return np.stack(embeddings, out=memory[start : start + size].reshape(shape))

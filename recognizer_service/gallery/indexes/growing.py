@@ -12,30 +12,40 @@ from recognizer_service.gallery.indexes.sketch import ReadEmbeddings, SketchInde
 from recognizer_service.gallery.records import Embedding
 
 IndexForm = Literal["auto", "float32", "float16", "sketch"]
-"""How faces are kept in memory: 2048, 1024 or 72 bytes each; "auto": as their number asks."""
+"""How faces are kept in memory; "auto": as their number asks.
+
+A face of 512 numbers takes 2048, 1024 or 72 bytes.
+"""
 
 MOST_FLOAT32 = 200_000
 MOST_FLOAT16 = 1_000_000
+"""Faces of `_USUAL_SIZE` numbers beyond which "auto" takes a smaller form; of others, as many as
+take the same memory."""
+_USUAL_SIZE = 512
 
 
-def open_index(form: IndexForm, read: ReadEmbeddings, *, threads: int) -> FaceIndex:
+def open_index(form: IndexForm, read: ReadEmbeddings, *, size: int, threads: int) -> FaceIndex:
     """An empty index.
 
     Args:
         form: which.
         read: reads the embeddings of candidates.
+        size: numbers in an embedding.
         threads: how many threads one search may use.
     """
     if form == "float32":
-        return FlatIndex(threads=threads)
+        return FlatIndex(size=size, threads=threads)
     if form == "float16":
-        return FlatIndex(threads=threads, half=True)
+        return FlatIndex(size=size, threads=threads, half=True)
     if form == "sketch":
-        return SketchIndex(read, threads=threads)
+        return SketchIndex(read, size=size, threads=threads)
+    most_float32, most_float16 = (
+        most * _USUAL_SIZE // size for most in (MOST_FLOAT32, MOST_FLOAT16)
+    )
     return GrowingIndex(
-        FlatIndex(threads=threads),
-        (MOST_FLOAT32, lambda: FlatIndex(threads=threads, half=True)),
-        (MOST_FLOAT16, lambda: SketchIndex(read, threads=threads)),
+        FlatIndex(size=size, threads=threads),
+        (most_float32, lambda: FlatIndex(size=size, threads=threads, half=True)),
+        (most_float16, lambda: SketchIndex(read, size=size, threads=threads)),
     )
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from recognizer_service.gallery.databases.location import Milvus, MilvusIndexType
-from recognizer_service.gallery.limits import EMBEDDING_SIZE
 from recognizer_service.gallery.records import Embedding
 from shared.errors import Unavailable
 
@@ -78,12 +77,12 @@ class MilvusFaces:
         with answering():
             return bool(self._client.has_collection(self.name))
 
-    def create(self) -> None:
-        """Make the Milvus collection."""
+    def create(self, size: int) -> None:
+        """Make the Milvus collection, for embeddings of so many numbers."""
         schema = self._client.create_schema(auto_id=False)
         schema.add_field("face", DataType.INT64, is_primary=True)
         schema.add_field("collection", DataType.INT64, is_partition_key=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=EMBEDDING_SIZE)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=size)
         index = self._client.prepare_index_params()
         parameters = _PARAMETERS[self._index_type]
         index.add_index(

@@ -1,12 +1,13 @@
 """An approximate index of 72 bytes a face: sketches find the candidates, embeddings rank them.
 
-A sketch is the signs of an embedding's 512 components, 64 bytes. Two unit vectors at an angle t
-differ in a share of about t / pi of their signs (M. S. Charikar, Similarity estimation techniques
-from rounding algorithms, STOC 2002), so that faces of one person lie many standard deviations
-below strangers' in Hamming distance. A pass over all sketches reads a thirty-second of what a
-pass over the embeddings reads, and the candidates that it finds are compared exactly, by their
-embeddings from the database. Unlike a graph or a clustering it needs no training, it forgets a
-deleted face at once and for good, and it is made anew as fast as the vectors can be read.
+A sketch is the signs of an embedding's components, 64 bytes where there are 512. Two unit vectors
+at an angle t differ in a share of about t / pi of their signs (M. S. Charikar, Similarity
+estimation techniques from rounding algorithms, STOC 2002), so that faces of one person lie many
+standard deviations below strangers' in Hamming distance. A pass over all sketches reads a
+thirty-second of what a pass over the embeddings reads, and the candidates that it finds are
+compared exactly, by their embeddings from the database. Unlike a graph or a clustering it needs no
+training, it forgets a deleted face at once and for good, and it is made anew as fast as the vectors
+can be read.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,29 +18,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognizer_service.gallery.indexes.rows import Rows
-from recognizer_service.gallery.limits import EMBEDDING_SIZE
 from recognizer_service.gallery.records import Embedding
 
 _LEAST_CANDIDATES = 256
 _CANDIDATES_PER_ANSWER = 8
 
 ReadEmbeddings: TypeAlias = Callable[[Sequence[int]], tuple[list[int], NDArray[np.float32]]]
-"""Reads faces' embeddings: of N keys, those M that there are and their (M, 512) unit vectors."""
+"""Reads faces' embeddings: of N keys, those M that there are and their (M, D) unit vectors."""
 
 
 class SketchIndex:
     """Sketches in memory over embeddings in the database; see `FaceIndex`."""
 
-    def __init__(self, read: ReadEmbeddings, *, threads: int) -> None:
+    def __init__(self, read: ReadEmbeddings, *, size: int, threads: int) -> None:
         """Make it empty.
 
         Args:
             read: reads the embeddings of candidates.
+            size: numbers in an embedding.
             threads: how many threads one search may use.
         """
         self._read = read
         self._threads = threads
-        self._sketches = faiss.IndexBinaryFlat(EMBEDDING_SIZE)
+        self._sketches = faiss.IndexBinaryFlat(8 * -(-size // 8))
         self._rows = Rows(self._sketches)
 
     def __len__(self) -> int:
@@ -47,7 +48,7 @@ class SketchIndex:
         return len(self._rows)
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Add faces that are not there yet: N keys and (N, 512) unit vectors."""
+        """Add faces that are not there yet: N keys and (N, D) unit vectors."""
         self._rows.add(keys, sketch(embeddings))
 
     def remove(self, keys: Sequence[int]) -> None:
@@ -57,6 +58,8 @@ class SketchIndex:
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
         """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
         keys, vectors = self._read(self._candidates(embedding, count))
+        if not keys:
+            return {}
         cosines = np.clip(vectors @ embedding, -1, 1)
         best = np.argsort(-cosines)[:count].tolist()
         return {keys[row]: float(cosines[row]) for row in best}
@@ -78,5 +81,5 @@ class SketchIndex:
 
 
 def sketch(embeddings: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The signs of (N, 512) embeddings, eight to a byte: (N, 64)."""
+    """The signs of (N, D) embeddings, eight to a byte, the last one filled up with zeros."""
     return np.packbits(embeddings > 0, axis=1)

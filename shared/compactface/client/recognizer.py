@@ -147,7 +147,7 @@ class RecognizerClient(ArchiveClient):
         )
 
     def embed(self, map_: CompactMap) -> recognizer_pb2.EmbedResponse:
-        """The embedding of a map: 512 values, and the space they may be compared in."""
+        """The embedding of a map, of unit length, and the space that it may be compared in."""
         return self._call(
             self._service.Embed, recognizer_pb2.EmbedRequest(map=map_), recognizer_pb2.EmbedResponse
         )

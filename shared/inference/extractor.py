@@ -1,0 +1,66 @@
+"""The extractors that there are: one for each architecture that a manifest can name."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.errors import FailedPrecondition
+from shared.inference.networks import load_extractor
+from shared.model_directory import ModelDirectory
+
+
+class Extractor(Protocol):
+    """Embeds crops; safe to use from threads."""
+
+    def embed(self, crops: Tensor) -> NDArray[np.float32]:
+        """(N, 3, 112, 96), nominally in [-1, 1] and not clipped -> (N, D) unit vectors."""
+
+
+class Sphere20Extractor:
+    """The project's own, on torch. It is trained on what RecNet gives, so that nothing is clipped.
+
+    Attributes:
+        network: with its normalisation, and the mirror image where it takes that.
+    """
+
+    def __init__(self, model: ModelDirectory, device: torch.device) -> None:
+        self.network = load_extractor(model, device)
+
+    @torch.inference_mode()
+    def embed(self, crops: Tensor) -> NDArray[np.float32]:
+        """See `Extractor`."""
+        unit: NDArray[np.float32] = self.network(crops).cpu().numpy()
+        return unit
+
+
+def _onnx_extractor(model: ModelDirectory, device: torch.device) -> Extractor:
+    try:
+        from shared.inference.onnx_extractor import OnnxExtractor  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            "EXTRA_MISSING",
+            f"the extractor of {model.path} needs onnxruntime; install compactface[recognizer]",
+        ) from error
+    return OnnxExtractor.of_model(model, device)
+
+
+EXTRACTORS: Mapping[str, Callable[[ModelDirectory, torch.device], Extractor]] = {
+    "sphere20": Sphere20Extractor,
+    "onnx": _onnx_extractor,
+}
+"""By architecture."""
+
+
+def open_extractor(model: ModelDirectory, device: torch.device) -> Extractor:
+    """The extractor of a model, on a device.
+
+    Raises:
+        InvalidModel: its file is not what the manifest says.
+        FailedPrecondition: what runs it is not installed (EXTRA_MISSING), or not for that device
+            (DEVICE_MISSING).
+    """
+    return EXTRACTORS[model.manifest.extractor.architecture](model, device)

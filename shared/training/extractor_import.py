@@ -1,0 +1,235 @@
+"""A face network of others in the place of a model's extractor: same codecs, another space."""
+
+import hashlib
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import JsonValue, ValidationError
+
+from shared.errors import InvalidInput, InvalidModel, InvalidTraining
+from shared.evaluation.pipeline import BATCH, Pipeline, Progress, no_progress
+from shared.evaluation.result import score_result
+from shared.evaluation.validation import PAIRS, balanced_pairs
+from shared.inference.onnx_embedder import network_of_any_batch
+from shared.inference.onnx_extractor import OnnxExtractor, first_line
+from shared.model_directory import (
+    InputNormalisation,
+    ModelDirectory,
+    OnnxConfig,
+    publish_results,
+    write_model_directory,
+)
+from shared.training.face_cache import cache_faces
+from shared.training.faces import (
+    NAMES_FILE,
+    PIXELS_FILE,
+    TEACHER_FILE,
+    UNLABELLED,
+    Faces,
+)
+from shared.training.publish import calibration_of
+from shared.training.split import split_faces
+
+# More of one person tell little more, and of more people than that a bootstrap takes gigabytes.
+_PHOTOGRAPHS_EACH = 10
+_MOST_PEOPLE = 1000
+# Two batch sizes add in different orders; a network that mixes pictures up is off by far more.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInput:
+    """What a face network is fed; see `OnnxConfig`."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    colour: Literal["RGB", "BGR"] = "RGB"
+    mirrored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Photographs to calibrate on.
+
+    Attributes:
+        pixels: (N, 112, 112, 3) RGB, aligned; may be mapped from a file.
+        rows: (V,) which of them, ascending.
+        identities: (V,) who each of those shows, as any integers.
+    """
+
+    pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    identities: NDArray[np.int64]
+
+    def batches(self) -> Iterator[NDArray[np.uint8]]:
+        """The pixels of the rows, some at a time."""
+        for start in range(0, len(self.rows), BATCH):
+            yield self.pixels[self.rows[start : start + BATCH]]
+
+
+def read_people(source: Path, scratch: Path, *, most: int) -> People:
+    """Photographs of people who are named: of as many people as may be, up to ten of each.
+
+    Args:
+        source: one folder per person; or a cache of training faces, of which those are taken who
+            are held out of training, since codecs flatter those they were trained on.
+        scratch: folder for the faces that are found in photographs.
+        most: photographs to take, about.
+
+    Raises:
+        InvalidTraining: nothing there shows a face (NO_FACES).
+    """
+    cache = source
+    if not (source / PIXELS_FILE).is_file():
+        cache_faces(source, scratch)
+        cache = scratch
+    names: list[str] = json.loads((cache / NAMES_FILE).read_text())
+    pixels: NDArray[np.uint8] = np.load(cache / PIXELS_FILE, mmap_mode="r")
+    usable = np.arange(len(names))
+    if (cache / TEACHER_FILE).is_file():
+        teacher = np.load(cache / TEACHER_FILE, mmap_mode="r")
+        nobody_is_turned = np.zeros(len(names), np.float32)  # the split does not look at it
+        usable = split_faces(Faces(names, pixels, teacher, nobody_is_turned)).validation
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for row in usable.tolist():
+        rows_of[names[row].split("/")[0]].append(row)
+    rows_of.pop(UNLABELLED, None)
+    taken = _drawn(list(rows_of.values()), most=most)
+    owners = {row: person for person, rows in enumerate(taken) for row in rows}
+    rows = sorted(owners)
+    return People(pixels, np.array(rows, np.int64), np.array([owners[row] for row in rows]))
+
+
+def _drawn(people: list[list[int]], *, most: int) -> list[list[int]]:
+    """Up to ten photographs of each of some people; of those first who have two or more."""
+    random = np.random.default_rng(0)
+    order = random.permutation(len(people)).tolist()
+    order.sort(key=lambda person: len(people[person]) < 2)
+    taken: list[list[int]] = []
+    count = 0
+    for person in order[:_MOST_PEOPLE]:
+        if count >= most:
+            break
+        rows = random.permutation(people[person])[:_PHOTOGRAPHS_EACH].tolist()
+        taken.append(rows)
+        count += len(rows)
+    return taken
+
+
+def import_extractor(
+    path: Path,
+    fed: NetworkInput,
+    *,
+    base: ModelDirectory,
+    models: Path,
+    version: str,
+    licence: str,
+    people: People,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> ModelDirectory:
+    """Write a version with the codecs of another, byte for byte, and this file as its extractor.
+
+    It is calibrated on photographs that go through each of its codecs.
+
+    Args:
+        path: ONNX file of a face network: N pictures in, N embeddings out.
+        fed: what the network takes.
+        base: the version whose codecs it keeps.
+        models: folder of model families to write into.
+        version: name of the new version.
+        licence: of the network, for people; it is kept in the manifest's provenance.
+        people: whom to calibrate on.
+        threads: of ONNX Runtime. Those of torch belong to the process.
+        progress: is told of every batch.
+
+    Raises:
+        InvalidModel: the file is no such network (EXTRACTOR_UNUSABLE).
+        InvalidInput: `fed` is impossible (EXTRACTOR_INPUT).
+        InvalidTraining: too few people to calibrate on (TOO_FEW_FACES).
+        AlreadyExists: the version is there.
+    """
+    network = network_of_any_batch(path)
+    config = _described(network, fed)
+    manifest = base.manifest
+    files = {name: (base.path / name).read_bytes() for name in manifest.files}
+    del files[manifest.extractor.file]
+    provenance: dict[str, JsonValue] = {
+        "extractor": {
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "licence": licence,
+        },
+        "calibrated_on": {
+            "people": len(np.unique(people.identities)),
+            "photographs": len(people.rows),
+        },
+        "codecs": {f"{manifest.family}/{manifest.version}": manifest.provenance},
+    }
+    description = manifest.model_copy(
+        update={
+            "version": version,
+            "extractor": config,
+            "calibration": (),
+            "measured": {},
+            "provenance": provenance,
+        }
+    )
+    try:
+        pairs = balanced_pairs(people.identities, count=PAIRS)
+    except ValueError as error:
+        raise InvalidTraining("TOO_FEW_FACES", f"to calibrate on: {error}") from error
+    with tempfile.TemporaryDirectory() as scratch:
+        model = write_model_directory(
+            Path(scratch), description=description, files={**files, config.file: network}
+        )
+        pipeline = Pipeline(model, threads=threads)
+        embedded = pipeline.embed(people.batches(), total=len(people.rows), progress=progress)
+        result = score_result(model, embedded, pairs, dataset="calibration", seconds=0)
+        return publish_results(
+            model,
+            models,
+            calibration=calibration_of(model, embedded, people.identities),
+            measured={"calibration": asdict(result)},
+        )
+
+
+def _described(network: bytes, fed: NetworkInput) -> OnnxConfig:
+    """The manifest's words for a network, once it has shown that it embeds crops one by one."""
+    try:
+        extractor = OnnxExtractor(
+            network,
+            OnnxConfig(**asdict(fed), embedding_size=1),
+            InputNormalisation(),
+            torch.device("cpu"),
+        )
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors())
+        raise InvalidInput("EXTRACTOR_INPUT", f"the extractor's input: {problems}") from error
+    crops = torch.rand(3, 3, 112, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    try:
+        together = extractor.embed(crops)
+        alone = np.concatenate([extractor.embed(crop[None]) for crop in crops])
+    except Exception as error:  # ONNX Runtime's errors have no class in common
+        raise InvalidModel(
+            "EXTRACTOR_UNUSABLE",
+            f"the network does not embed three {fed.height}x{fed.width} pictures, together and one "
+            f"by one ({first_line(error)}); export it for this size and any number of pictures",
+        ) from error
+    if together.shape != alone.shape or not np.allclose(together, alone, atol=_TOLERANCE):
+        raise InvalidModel(
+            "EXTRACTOR_UNUSABLE",
+            "the network embeds a picture differently when others are beside it; export it for any "
+            "number of pictures, in evaluation mode",
+        )
+    return OnnxConfig(**asdict(fed), embedding_size=cast("int", together.shape[1]))
