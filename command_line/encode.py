@@ -12,6 +12,7 @@ from command_line.options import EncoderOptions, Json, Photos, TlsOptions, with_
 from command_line.output import as_json, box_text, show_json, show_table
 from command_line.photo_arguments import Fault, Photo, each_photo, encode_each
 from command_line.photos import open_encoder
+from shared.private_files import private_file
 
 if TYPE_CHECKING:
     from compactface.v1.encoder_pb2 import EncodeResponse, Face
@@ -85,8 +86,10 @@ def _rows(photo: Photo, faces: "list[Face]") -> list[list[str]]:
 
 def _write(face: "Face", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(face.map.png)
+    with private_file(path) as file:
+        file.write(face.map.png)
     facts = {**as_json(face), "codec_id": face.map.codec_id}
     for name in ("map", "crop_png", "sighting_id"):
         del facts[name]
-    path.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    with private_file(path.with_suffix(".json")) as file:
+        file.write((json.dumps(facts, indent=2) + "\n").encode())

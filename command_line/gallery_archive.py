@@ -21,6 +21,7 @@ from command_line.options import (
     with_options,
 )
 from command_line.progress import open_speed_bar
+from shared.private_files import PRIVATE
 
 if TYPE_CHECKING:
     from recognizer_service.cross_codec import CrossCodecEmbedder
@@ -178,7 +179,7 @@ def _written_whole(path: Path) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         partial = Path(folder) / "partial"
         with partial.open("xb") as file:
-            os.fchmod(file.fileno(), 0o600)
+            os.fchmod(file.fileno(), PRIVATE)
             yield file
             file.flush()
             os.fsync(file.fileno())

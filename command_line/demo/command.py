@@ -34,6 +34,7 @@ def demo(
     from command_line.demo import report
     from command_line.demo.contact_sheet import draw
     from command_line.output import open_console
+    from shared.private_files import private_file
 
     signal.signal(signal.SIGTERM, _exit)  # so that the services are stopped, too
     output.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,8 @@ def demo(
     performance = _perform(output, photos, models, family, console)
     report.show(performance, console)
     sheet = output / "contact-sheet.png"
-    draw(performance).save(sheet)
+    with private_file(sheet) as file:
+        draw(performance).save(file, format="PNG")
     console.print(f"{sheet} shows photo, crop, map, reconstruction and answer.")
     if not performance.is_right:
         raise typer.Exit(1)

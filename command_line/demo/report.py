@@ -12,6 +12,7 @@ from rich.table import Table
 from command_line.demo.performance import JPEG_QUALITY, Outcome, Performance
 from command_line.demo.scenario import LABELS, Identification, Verification
 from compactface.v1.encoder_pb2 import GetEncoderInfoResponse
+from shared.private_files import private_file
 
 
 def show(performance: Performance, console: Console) -> None:
@@ -30,7 +31,8 @@ def write_json(path: Path, performance: Performance, info: GetEncoderInfoRespons
         "right": performance.is_right,
         "probes": [_record(performance, outcome) for outcome in performance.outcomes],
     }
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    with private_file(path) as file:
+        file.write((json.dumps(document, indent=2) + "\n").encode())
 
 
 def _answers(performance: Performance) -> Table:

@@ -22,6 +22,8 @@ _EVENT = select(
     audit.c.subject_id,
 )
 
+_RECORD = insert(audit)  # made once: see `subject`
+
 
 class AuditLog:
     """List what was done, and note what changes no row."""
@@ -68,18 +70,24 @@ def record(connection: Connection, event: AuditEvent) -> None:
     """Write an event, in the transaction of what it tells of.
 
     Raises:
-        InvalidInput: the caller's name is too long or not printable.
+        InvalidInput: as `check_caller`.
     """
-    check_text(event.caller, "caller", least=0, most=2 * MAX_ID_CHARACTERS)
+    check_caller(event.caller)
     connection.execute(
-        insert(audit).values(
-            at=event.at,
-            caller=event.caller,
-            operation=event.operation.value,
-            collection_id=event.collection_id,
-            subject_id=event.subject_id,
-        )
+        _RECORD,
+        {
+            "at": event.at,
+            "caller": event.caller,
+            "operation": event.operation.value,
+            "collection_id": event.collection_id,
+            "subject_id": event.subject_id,
+        },
     )
+
+
+def check_caller(caller: str) -> None:
+    """Refuse the name of a caller that is too long or not printable."""
+    check_text(caller, "caller", least=0, most=2 * MAX_ID_CHARACTERS)
 
 
 def delete_expired(connection: Connection, now: datetime, retention: timedelta, most: int) -> int:

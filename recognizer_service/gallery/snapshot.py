@@ -6,7 +6,9 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from recognizer_service.gallery.rows import CONDEMNED_PREFIX
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
+from shared.private_files import PRIVATE, make_private
 
 
 def snapshot(gallery: Path, target: Path) -> int:
@@ -43,10 +45,22 @@ def snapshot(gallery: Path, target: Path) -> int:
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.touch(mode=0o600)
+    target.touch(mode=PRIVATE)
+    make_private(target)
     with closing(sqlite3.connect(source, isolation_level=None)) as connection:
         connection.execute("PRAGMA busy_timeout = 3000")
         connection.execute("VACUUM INTO ?", (str(target),))
+    with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+        _drop_condemned(connection)
+
+
+def _drop_condemned(connection: sqlite3.Connection) -> None:
+    """Leave out what is deleted and whose rows have not gone yet."""
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_mode = MEMORY")  # nobody misses a copy that is cut short
+    condemned = (len(CONDEMNED_PREFIX), CONDEMNED_PREFIX)
+    if connection.execute("DELETE FROM collections WHERE substr(id, 1, ?) = ?", condemned).rowcount:
+        connection.execute("VACUUM")
 
 
 def _sync(path: Path) -> None:

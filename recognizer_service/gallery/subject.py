@@ -1,13 +1,17 @@
 """The subjects of a gallery and their faces: reading, changing and deleting them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.changes import change_subject
 from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
+from recognizer_service.gallery.indexes.combining import Combining
 from recognizer_service.gallery.limits import (
     MAX_NAME_CHARACTERS,
     check_changes,
@@ -20,7 +24,9 @@ from recognizer_service.gallery.paging import read_page
 from recognizer_service.gallery.records import Face, Page, Subject, SubjectChanges, SubjectFilter
 from recognizer_service.gallery.rows import (
     FACE,
+    HIDDEN_PREFIX,
     SUBJECT,
+    asked_for,
     collection_key,
     face_key,
     face_of,
@@ -30,9 +36,35 @@ from recognizer_service.gallery.rows import (
 from recognizer_service.gallery.schema import collections, faces, labels, subjects
 from recognizer_service.gallery.store import Store
 from recognizer_service.gallery.texts import canonical
-from shared.errors import FailedPrecondition
+from shared.errors import FailedPrecondition, NotFound
 
 _EVERYBODY = SubjectFilter()
+
+# Made once: SQLAlchemy takes longer to put a statement together than SQLite to execute it.
+_SUBJECT_KEYS = (
+    select(subjects.c.key, subjects.c.collection_key)
+    .join(collections)
+    .where(collections.c.id == bindparam("collection"), subjects.c.id == bindparam("subject"))
+)
+_FACES_OF = select(faces.c.key).where(faces.c.subject_key == bindparam("subject"))
+_DELETE = delete(subjects).where(subjects.c.key == bindparam("subject"))
+_COUNT = (
+    update(collections)
+    .where(collections.c.key == bindparam("owner"))
+    .values(
+        subject_count=collections.c.subject_count + bindparam("new_subjects"),
+        face_count=collections.c.face_count + bindparam("new_faces"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """Whom to delete, on whose behalf."""
+
+    collection_id: str
+    subject_id: str
+    caller: str
 
 
 class Subjects:
@@ -44,6 +76,9 @@ class Subjects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._deletions: Combining[_Doomed, Deletion | NotFound] = Combining(
+            partial(_delete_together, store)
+        )
 
     def get(self, collection_id: str, subject_id: str) -> tuple[Subject, tuple[Face, ...]]:
         """One subject with its faces, oldest first."""
@@ -110,18 +145,11 @@ class Subjects:
 
     def delete(self, collection_id: str, subject_id: str, *, caller: str = "") -> Deletion:
         """Delete a subject with its faces, maps and embeddings."""
-        subject_id = canonical(subject_id)
-        store = self._store
-        event = AuditEvent(store.now(), caller, Operation.DELETE_SUBJECT, collection_id, subject_id)
-        with store.changing():
-            with store.database.writing() as connection:
-                key = subject_key(connection, collection_id, subject_id)
-                owner = collection_key(connection, collection_id)
-                face_keys = remove_subject(connection, owner, key)
-                audit.record(connection, event)
-                erasure = store.database.mark_erasure(connection)
-            store.index_of(owner).remove(face_keys)
-        return Deletion(len(face_keys), erasure)
+        audit.check_caller(caller)
+        answer = self._deletions.ask(_Doomed(collection_id, canonical(subject_id), caller))
+        if isinstance(answer, NotFound):
+            raise answer
+        return answer
 
     def get_face(self, collection_id: str, face_id: str) -> Face:
         """One face."""
@@ -153,10 +181,54 @@ class Subjects:
         return Deletion(1, erasure)
 
 
+def _delete_together(store: Store, doomed: Sequence[_Doomed]) -> list[Deletion | NotFound]:
+    """Delete those that were asked for together, in one transaction and one write to disk."""
+    found: list[Sequence[int] | NotFound] = []
+    gone: defaultdict[int, list[int]] = defaultdict(list)
+    with store.changing():
+        with store.database.writing() as connection:
+            for one in doomed:
+                try:
+                    key, owner = _keys_of(connection, one)
+                except NotFound as error:
+                    found.append(error)
+                    continue
+                found.append(face_keys := remove_subject(connection, owner, key))
+                gone[owner] += face_keys
+                event = AuditEvent(
+                    store.now(),
+                    one.caller,
+                    Operation.DELETE_SUBJECT,
+                    one.collection_id,
+                    one.subject_id,
+                )
+                audit.record(connection, event)
+            erasure = store.database.mark_erasure(connection) if gone else 0
+        for owner, keys in gone.items():
+            store.index_of(owner).remove(keys)
+    return [
+        answer if isinstance(answer, NotFound) else Deletion(len(answer), erasure)
+        for answer in found
+    ]
+
+
+def _keys_of(connection: Connection, doomed: _Doomed) -> tuple[int, int]:
+    """The keys of a subject and of its collection, or NotFound."""
+    named = {
+        "collection": asked_for(doomed.collection_id),
+        "subject": asked_for(doomed.subject_id),
+    }
+    row = connection.execute(_SUBJECT_KEYS, named).one_or_none()
+    if row is None or named["collection"].startswith(HIDDEN_PREFIX):
+        subject_key(connection, doomed.collection_id, doomed.subject_id)  # says what is missing
+        raise AssertionError
+    return row.key, row.collection_key
+
+
 def remove_subject(connection: Connection, owner: int, key: int) -> Sequence[int]:
     """Delete a subject in the caller's transaction; the keys of its faces, for the index."""
-    face_keys = connection.scalars(select(faces.c.key).where(faces.c.subject_key == key)).all()
-    connection.execute(delete(subjects).where(subjects.c.key == key))
+    face_keys = connection.scalars(_FACES_OF, {"subject": key}).all()
+    connection.execute(_DELETE, {"subject": key})
     count(connection, owner, new_subjects=-1, new_faces=-len(face_keys))
     return face_keys
 
@@ -164,12 +236,7 @@ def remove_subject(connection: Connection, owner: int, key: int) -> Sequence[int
 def count(connection: Connection, owner: int, *, new_subjects: int = 0, new_faces: int = 0) -> None:
     """Keep a collection's counts true to its content, in the transaction that changes it."""
     connection.execute(
-        update(collections)
-        .where(collections.c.key == owner)
-        .values(
-            subject_count=collections.c.subject_count + new_subjects,
-            face_count=collections.c.face_count + new_faces,
-        )
+        _COUNT, {"owner": owner, "new_subjects": new_subjects, "new_faces": new_faces}
     )
 
 

@@ -2,14 +2,16 @@
 
     python -m tests.benchmarks.bench_deletion --faces 10000 --faces 1000000
 
-Subjects are deleted one after the other, all over the gallery, while another thread searches
-without a pause. What searching takes is measured before, meanwhile, and once all is erased.
+Subjects are deleted by some callers side by side, all over the gallery, while another thread
+searches without a pause. What searching takes is measured before, meanwhile, and once all is
+erased.
 """
 
 import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -34,6 +36,7 @@ _ERASURE_S = 600.0
 def main(
     faces: Annotated[list[int], typer.Option(help="Sizes of gallery.")],
     work: Annotated[Path, typer.Option(help="Folder for the galleries.")] = Path("build/galleries"),
+    callers: Annotated[int, typer.Option(min=1, help="Who delete at once.")] = 8,
 ) -> None:
     """Measure deletion from galleries of these sizes."""
     table = Table(
@@ -42,11 +45,11 @@ def main(
     )  # fmt: skip
     for size in faces:
         with TemporaryDirectory(dir=work) as folder:
-            table.add_row(*measure(Path(copy(gallery_of(size, work), folder)), size))
+            table.add_row(*measure(Path(copy(gallery_of(size, work), folder)), size, callers))
     Console(width=140).print(table)
 
 
-def measure(path: Path, size: int) -> list[str]:
+def measure(path: Path, size: int, callers: int) -> list[str]:
     """One row of the table."""
     population = Population(size // FACES_PER_SUBJECT)
     probes = population.probes(200)
@@ -55,14 +58,21 @@ def measure(path: Path, size: int) -> list[str]:
         with _searching(gallery, probes) as before:
             time.sleep(SECONDS / 2)
         deletions: list[float] = []
+        erasures: list[int] = []
         with _searching(gallery, probes) as meanwhile:
             begun = time.perf_counter()
-            while doomed and time.perf_counter() - begun < SECONDS:
-                started = time.perf_counter()
-                deletion = gallery.subjects.delete("default", f"subject-{doomed.pop()}")
-                deletions.append(time.perf_counter() - started)
+
+            def delete(_: int) -> None:
+                while doomed and time.perf_counter() - begun < SECONDS:
+                    started = time.perf_counter()
+                    deletion = gallery.subjects.delete("default", f"subject-{doomed.pop()}")
+                    deletions.append(time.perf_counter() - started)
+                    erasures.append(deletion.erasure)
+
+            with ThreadPoolExecutor(callers) as threads:
+                list(threads.map(delete, range(callers)))
             passed = time.perf_counter() - begun
-            erased = gallery.erased(deletion.erasure, wait_s=_ERASURE_S)
+            erased = gallery.erased(max(erasures), wait_s=_ERASURE_S)
             erased_s = time.perf_counter() - begun - passed
         with _searching(gallery, probes) as after:
             time.sleep(SECONDS / 2)

@@ -1,12 +1,15 @@
 """A snapshot is the gallery at one moment, taken while it is served."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.rows import CONDEMNED_PREFIX
 from recognizer_service.gallery.snapshot import snapshot
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from tests.gallery_faces import SPACE, embedding, person
@@ -103,3 +106,22 @@ def test_what_is_no_gallery_is_not_copied(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition):
         snapshot(tmp_path / "garbage.sqlite", tmp_path / "copy")
     assert [file.name for file in tmp_path.iterdir()] == ["garbage.sqlite"]
+
+
+def test_a_collection_that_is_deleted_but_not_gone_yet_is_not_in_a_snapshot(
+    path: Path, tmp_path: Path
+) -> None:
+    with Gallery(path, embedding_space=SPACE) as gallery:
+        gallery.collections.create("c")
+        gallery.enroll("c", person(1, name="Zebedee"))
+        gallery.enroll("default", person(2))
+    with closing(sqlite3.connect(path)) as connection:  # as deleting it begins
+        connection.execute(
+            "UPDATE collections SET id = ? WHERE id = 'c'", (f"{CONDEMNED_PREFIX}2",)
+        )
+        connection.commit()
+    snapshot(path, tmp_path / "copy.sqlite")
+    content = (tmp_path / "copy.sqlite").read_bytes()
+    assert person(1).faces[0].png not in content
+    assert b"Zebedee" not in content
+    assert person(2).faces[0].png in content

@@ -34,6 +34,7 @@ _SHORTEST_REST_S, _IDLE_REST_S, _FAILED_REST_S = 0.02, 0.5, 1.0
 _LAST_STEPS_S = 3.0
 
 _notes = schema.erasures.c.key
+_NOTE = insert(schema.erasures).values().returning(_notes)
 _log = structlog.get_logger(__name__)
 
 
@@ -88,9 +89,7 @@ class Eraser:
 
     def mark(self, connection: Connection) -> int:
         """Note an erasure; see `Database.mark_erasure`."""
-        key: int = connection.execute(
-            insert(schema.erasures).values().returning(_notes)
-        ).scalar_one()
+        key: int = connection.execute(_NOTE).scalar_one()
         self._marked = True
         return key
 
