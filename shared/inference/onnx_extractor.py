@@ -12,6 +12,8 @@ from torch.nn import functional
 from shared.errors import FailedPrecondition, InvalidModel
 from shared.model_directory import InputNormalisation, ModelDirectory, OnnxConfig
 
+_CUDA = "CUDAExecutionProvider"
+
 
 class OnnxExtractor:
     """A network that is shown crops as a person would see them; see `Extractor`.
@@ -93,12 +95,17 @@ def _session(network: bytes, device: torch.device) -> onnxruntime.InferenceSessi
     # Idle workers that spin would take the cores from the RecNets, which run in turn with it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # it warns of what an exporter left behind
+    providers = _providers(device)
     try:
-        return onnxruntime.InferenceSession(network, options, providers=_providers(device))
+        session = onnxruntime.InferenceSession(network, options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors have no class in common
         raise InvalidModel(
             "EXTRACTOR_UNUSABLE", f"ONNX Runtime cannot load the extractor ({first_line(error)})"
         ) from error
+    # What it cannot begin with it leaves out, and says so in its log at most.
+    if device.type == "cuda" and _CUDA not in session.get_providers():
+        raise _no_cuda(device, "cannot start CUDA")
+    return session
 
 
 def first_line(error: Exception) -> str:
@@ -109,13 +116,17 @@ def first_line(error: Exception) -> str:
 def _providers(device: torch.device) -> list[str | tuple[str, dict[str, str]]]:
     if device.type != "cuda":
         return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        raise FailedPrecondition(
-            "DEVICE_MISSING",
-            f"device is {str(device)!r}, but ONNX Runtime {onnxruntime.__version__}, which runs "
-            "the extractor, has no CUDA; install onnxruntime-gpu in the place of onnxruntime, or "
-            "choose the device cpu",
-        )
+    if _CUDA not in onnxruntime.get_available_providers():
+        raise _no_cuda(device, "has no CUDA")
     # TF32 would set a GPU's embeddings apart from those that a CPU enrolled.
     options = {"device_id": str(device.index or 0), "use_tf32": "0"}
-    return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+    return [(_CUDA, options), "CPUExecutionProvider"]
+
+
+def _no_cuda(device: torch.device, what: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        "DEVICE_MISSING",
+        f"device is {str(device)!r}, but ONNX Runtime {onnxruntime.__version__}, which runs the "
+        f"extractor, {what}; install onnxruntime-gpu in the place of onnxruntime, and the CUDA "
+        "libraries it asks for, or choose the device cpu",
+    )
