@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from compactface.client import EncoderClient, Frame, RecognizerClient, RequestFailed, enrolment
+from compactface.client import EncoderClient, Frame, RecognizerClient, RequestFailed, enrollment
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import (
     PICTURE_KIND_CROP,
@@ -162,7 +162,7 @@ async def test_the_recognizer_client_refuses_what_grpc_would(
             assert caught.value.metadata["max_message_bytes"] == str(LIMIT)
 
             enrolments = [
-                enrolment([face], subject_id=f"person-{n}")
+                enrollment([face], subject_id=f"person-{n}")
                 for n, face in enumerate([people[0], large, people[1]])
             ]
             answers = list(client.bulk_enroll(enrolments))

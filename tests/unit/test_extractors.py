@@ -31,7 +31,8 @@ from shared.model_directory import (
     write_model_directory,
 )
 from shared.training.extractor_import import NetworkInput, People, import_extractor, read_people
-from shared.training.faces import cache_faces, load_faces
+from shared.training.face_cache import cache_faces
+from shared.training.faces import load_faces
 from shared.training.split import split_faces
 from shared.training.teacher import Teacher, TeacherFile, cache_teacher
 from tests.tiny_model import FAMILY, describe, smooth_images
