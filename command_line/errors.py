@@ -48,7 +48,7 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     """What to print and the exit code; None for a bug."""
     from compactface.client import RequestFailed
     from shared.errors import CompactfaceError
-    from shared.service.settings_loader import SettingsError
+    from shared.serving.settings_loader import SettingsError
 
     if isinstance(error, SettingsError):
         return str(error), EXIT_USAGE

@@ -24,7 +24,7 @@ from command_line.progress import open_speed_bar
 from shared.private_files import PRIVATE
 
 if TYPE_CHECKING:
-    from recognizer_service.cross_codec import CrossCodecEmbedder
+    from recognizer_service.core.changeover import CrossCodecEmbedder
     from recognizer_service.gallery.gallery import Gallery
 
 _CHUNK_BYTES = 1 << 20
@@ -95,7 +95,7 @@ def snapshot(file: NewFile, *, gallery: GalleryFile = _GALLERY) -> None:
 
     To restore the copy, serve it. Who is deleted from the gallery later stays in it.
     """
-    from recognizer_service.gallery.snapshot import snapshot as take_snapshot
+    from recognizer_service.gallery.storage.snapshot import snapshot as take_snapshot
 
     size = take_snapshot(gallery, file)
     typer.echo(f"copied {gallery} to {file}: {size:,} bytes")
@@ -123,7 +123,7 @@ def reembed(
     For a gallery that nobody serves; a service does so by itself when another version is current.
     Interrupted, run it again: it goes on where it was. To go back, name the old version.
     """
-    from recognizer_service.cross_codec import CrossCodecEmbedder
+    from recognizer_service.core.changeover import CrossCodecEmbedder
     from recognizer_service.gallery.gallery import Gallery
     from recognizer_service.gallery.opening import open_gallery
     from shared.inference.map_decoder import MapDecoder

@@ -76,7 +76,7 @@ def check(
 
     It is opened as the recognizer would open it, so no recognizer may be serving it.
     """
-    from recognizer_service.gallery.offline_check import check_gallery
+    from recognizer_service.gallery.opening import check_gallery
     from shared.model_directory import ModelDirectory
 
     manifest = ModelDirectory.load(models, family).manifest

@@ -78,7 +78,7 @@ def _settings(
 ) -> "RecognizerSettings":
     """Those of `serve recognizer`, but for the ports and TLS, which nobody else needs."""
     from recognizer_service.settings import RecognizerSettings
-    from shared.service.settings_loader import load_settings
+    from shared.serving.settings_loader import load_settings
 
     settings = load_settings(
         RecognizerSettings,
@@ -106,7 +106,7 @@ def _running(settings: "RecognizerSettings") -> Iterator[str]:
     from prometheus_client import CollectorRegistry
 
     from recognizer_service.server import listening
-    from shared.service.logs import configure_logging
+    from shared.serving.logs import configure_logging
 
     configure_logging(log_format="console", log_level="error")
     with _event_loop() as run:

@@ -21,7 +21,7 @@ from shared.model_directory.shipped import shipped_models
 
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
-    from recognizer_service.gallery.databases.location import Location, Milvus
+    from recognizer_service.gallery.storage.opening import Location, Milvus
 
 Photos = Annotated[
     list[Path],
@@ -83,7 +83,7 @@ class GalleryOptions:
 
     def location(self) -> "Location":
         """Of a gallery that exists, if it is a file."""
-        from recognizer_service.gallery.databases.location import parse_location
+        from recognizer_service.gallery.storage.opening import parse_location
 
         try:
             location = parse_location(self.gallery, self._milvus())
@@ -94,7 +94,7 @@ class GalleryOptions:
         return location
 
     def _milvus(self) -> "Milvus | None":
-        from recognizer_service.gallery.databases.location import (
+        from recognizer_service.gallery.storage.opening import (
             MILVUS_INDEX_TYPES,
             Milvus,
         )

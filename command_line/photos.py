@@ -66,12 +66,12 @@ class LocalEncoder:
             SettingsError: COMPACTFACE_ENCODER_... variables cannot be used.
             ModuleNotFoundError: the extra `encoder` is not installed.
         """
-        from encoder_service.encoder import Encoder
+        from encoder_service.core.encoder import Encoder
         from encoder_service.settings import EncoderSettings
-        from shared.face.detect import MtcnnDetector
+        from shared.faces.detect import MtcnnDetector
         from shared.inference.crop_encoder import OnnxCropEncoder
         from shared.model_directory import ModelDirectory
-        from shared.service.settings_loader import load_settings
+        from shared.serving.settings_loader import load_settings
 
         model = ModelDirectory.load(models, family)
         fine = enrolling and _ENROLMENT_POINT in model.manifest.codecs
@@ -93,7 +93,7 @@ class LocalEncoder:
             InvalidImage: the picture cannot be read, or is too large or too small.
         """
         from compactface.v1 import encoder_pb2
-        from encoder_service import conversions
+        from encoder_service.api import conversions
 
         picture = self._encoder.encode(image)
         taken = datetime.now(UTC)
@@ -129,8 +129,8 @@ def read_photo(photo: Path) -> bytes:
 def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
     """Every face of a photo, taken when its EXIF says; errors name the file."""
     from compactface.client import RequestFailed
-    from shared.face.picture import capture_time
-    from shared.service.moment import timestamp
+    from shared.faces.picture import capture_time
+    from shared.serving.timestamps import timestamp
 
     image = read_photo(photo)
     try:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from command_line.photo_review import DoubtfulPair, ReviewedFace
 from command_line.photos import read_photo
 from shared.errors import InvalidImage
-from shared.face.picture import PictureLimits, decode_photo
+from shared.faces.picture import PictureLimits, decode_photo
 
 MAX_PAIRS = 100
 _PAPER, _INK, _FAINT, _EMPTY = "#f4f3ef", "#1f2328", "#6b7280", "#d8d6cf"

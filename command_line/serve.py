@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from command_line.options import declare, option
 
 if TYPE_CHECKING:
-    from shared.service.settings import ServiceSettings
+    from shared.serving.settings import ServiceSettings
 
 _Config = Annotated[
     Path | None,
@@ -67,7 +67,7 @@ def _recognizer() -> Callable[..., None]:
 
 
 def _run(module: str, cls: "type[ServiceSettings]", **settings: Any) -> None:
-    from shared.service.settings_loader import load_settings
+    from shared.serving.settings_loader import load_settings
 
     loaded = load_settings(cls, **settings)
     import_module(module).main(loaded)

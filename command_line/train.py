@@ -372,6 +372,6 @@ def _changes(samples: int | None) -> dict[str, dict[str, Any]]:
 
 
 def _log() -> None:
-    from shared.service.logs import configure_logging
+    from shared.serving.logs import configure_logging
 
     configure_logging(log_format="console")

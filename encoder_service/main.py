@@ -2,7 +2,7 @@
 
 from encoder_service.server import run
 from encoder_service.settings import EncoderSettings
-from shared.service.process import run_process
+from shared.serving.process import run_process
 
 
 def main(settings: EncoderSettings) -> None:

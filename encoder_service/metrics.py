@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from encoder_service.encoder import EncodedPicture
-from shared.service.buckets import STAGE_BUCKETS_S
+from encoder_service.core.encoder import EncodedPicture
+from shared.serving.buckets import STAGE_BUCKETS_S
 
 
 class EncoderMetrics:

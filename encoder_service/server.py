@@ -11,18 +11,18 @@ from prometheus_client import CollectorRegistry
 
 from compactface.client.channel import open_async_channel
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
-from encoder_service.encoder import Encoder, PictureKind
+from encoder_service.api.servicer import EncoderServicer
+from encoder_service.core.encoder import Encoder, PictureKind
 from encoder_service.metrics import EncoderMetrics, UplinkMetrics
-from encoder_service.servicer import EncoderServicer
 from encoder_service.settings import EncoderSettings
-from encoder_service.uplink import MemoryUplink
-from shared.face.align import CROP_HEIGHT, CROP_WIDTH
-from shared.face.detect import MtcnnDetector
-from shared.face.display import encode_png
+from encoder_service.uplink.uplink import MemoryUplink
+from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
+from shared.faces.detect import MtcnnDetector
+from shared.faces.display import encode_png
 from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
 from shared.model_directory import ModelDirectory
-from shared.service.background import Background
-from shared.service.server import ServiceHost
+from shared.serving.background import Background
+from shared.serving.server import ServiceHost
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
 

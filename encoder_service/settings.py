@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from compactface.client.channel import KEEPALIVE_S, Tls
-from shared.face.picture import PictureLimits
-from shared.service.settings import Port, ServiceSettings
+from shared.faces.picture import PictureLimits
+from shared.serving.settings import Port, ServiceSettings
 
 _LIMITS = PictureLimits()
 

@@ -2,7 +2,7 @@
 
 from recognizer_service.server import run
 from recognizer_service.settings import RecognizerSettings
-from shared.service.process import run_process
+from shared.serving.process import run_process
 
 
 def main(settings: RecognizerSettings) -> None:

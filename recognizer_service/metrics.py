@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from recognizer_service.gallery.records import SightingOutcome
-from recognizer_service.questions import Decision, Timings
+from recognizer_service.core.types import Decision, Timings
+from recognizer_service.gallery.types import SightingOutcome
 from shared.model_directory import Manifest
-from shared.service.buckets import STAGE_BUCKETS_S
+from shared.serving.buckets import STAGE_BUCKETS_S
 
 
 class RecognizerMetrics:

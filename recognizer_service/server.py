@@ -12,24 +12,23 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
-from recognizer_service.batcher import Batcher
-from recognizer_service.changeover import Changeover
+from recognizer_service.api.gallery_servicer import GalleryServicer
+from recognizer_service.api.recognizer_servicer import RecognizerServicer
+from recognizer_service.core.batching import Batcher
+from recognizer_service.core.changeover import Changeover, model_of_space
+from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
 from recognizer_service.gallery.opening import open_gallery
-from recognizer_service.gallery.records import Embedding
-from recognizer_service.gallery_servicer import GalleryServicer
+from recognizer_service.gallery.types import Embedding
 from recognizer_service.metrics import RecognizerMetrics
-from recognizer_service.model_versions import model_of_space
-from recognizer_service.networks import ModelInUse, Networks
-from recognizer_service.recognizer import Recognizer
-from recognizer_service.recognizer_servicer import RecognizerServicer
 from recognizer_service.settings import RecognizerSettings
 from shared.errors import CompactfaceError, FailedPrecondition
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.model_directory import Manifest, ModelDirectory
-from shared.service.background import Background
-from shared.service.server import ServiceHost
+from shared.serving.background import Background
+from shared.serving.server import ServiceHost
 
 _SERVICES = (
     recognizer_pb2.DESCRIPTOR.services_by_name["RecognizerService"].full_name,

@@ -5,14 +5,14 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from recognizer_service.gallery.databases.location import (
+from recognizer_service.gallery.index.growing import IndexForm
+from recognizer_service.gallery.storage.opening import (
     Location,
     Milvus,
     MilvusIndexType,
     parse_location,
 )
-from recognizer_service.gallery.indexes.growing import IndexForm
-from shared.service.settings import Port, ServiceSettings
+from shared.serving.settings import Port, ServiceSettings
 
 
 class RecognizerSettings(ServiceSettings):

@@ -17,7 +17,7 @@
     └── InvalidTraining          a recipe, a run folder or training faces that cannot be used
 
 Messages name the value and the limit and are safe to show to a client. The domain raises
-these; one interceptor (`shared.service.error_interceptor`) turns them into
+these; one interceptor (`shared.serving.error_interceptor`) turns them into
 `google.rpc.Status`. Anything else that is raised is a bug, and the client sees only
 "internal error".
 """

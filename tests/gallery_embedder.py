@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.records import Embedding
 from recognizer_service.gallery.reembed import CodedPng
+from recognizer_service.gallery.types import Embedding
 from shared.errors import UnknownCodec
 from tests.gallery_faces import new_face
 

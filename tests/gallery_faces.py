@@ -6,7 +6,7 @@ import numpy as np
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
+from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
 
 SPACE = "space-a"
 CODEC = "00112233aabbccdd"

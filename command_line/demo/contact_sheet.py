@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from command_line.demo.performance import JPEG_QUALITY, Outcome, Performance, Sight
 from command_line.demo.scenario import ENROLMENTS, Identification, Verification
-from shared.compact_map import MapFormat, unpack
+from shared.codec.compact_map import MapFormat, unpack
 
 _PAPER, _CARD, _INK, _FAINT = "#f4f3ef", "#ffffff", "#1f2328", "#6b7280"
 _RIGHT, _WRONG, _BOX = "#1a7f37", "#c62828", "#f5b301"

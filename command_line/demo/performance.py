@@ -36,7 +36,7 @@ from compactface.v1.recognizer_pb2 import (
     VerifyDecision,
     VerifyResponse,
 )
-from shared.compact_map import Layout, MapFormat
+from shared.codec.compact_map import Layout, MapFormat
 from shared.errors import InvalidInput, Unavailable
 
 JPEG_QUALITY = 75

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
-from encoder_service.encoder import EncodedFace, EncodeTimings, PictureKind
+from encoder_service.core.encoder import EncodedFace, EncodeTimings, PictureKind
 from shared.errors import InvalidInput
-from shared.face.detect import Box, Landmarks, Point
-from shared.face.display import encode_png
-from shared.service.moment import moment, timestamp
+from shared.faces.detect import Box, Landmarks, Point
+from shared.faces.display import encode_png
+from shared.serving.timestamps import moment, timestamp
 
 _MAX_FRAME_ID_CHARACTERS = 128
 

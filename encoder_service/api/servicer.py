@@ -8,19 +8,19 @@ from contextlib import aclosing
 from importlib.metadata import version
 
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
-from encoder_service import conversions
-from encoder_service.encoder import EncodedPicture, Encoder
+from encoder_service.api import conversions
+from encoder_service.core.encoder import EncodedPicture, Encoder
 from encoder_service.metrics import EncoderMetrics
 from encoder_service.settings import EncoderSettings
-from encoder_service.uplink import Uplink
+from encoder_service.uplink.uplink import Uplink
 from shared.errors import CompactfaceError, FailedPrecondition
-from shared.face.align import CROP_HEIGHT, CROP_WIDTH
+from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
 from shared.model_directory import ModelDirectory
-from shared.service.error_interceptor import to_status
-from shared.service.in_order import map_in_order
-from shared.service.interceptor import Context
-from shared.service.request_id import current_request_id
-from shared.service.stopping import until_stopping
+from shared.serving.error_interceptor import to_status
+from shared.serving.in_order import map_in_order
+from shared.serving.interceptor import Context
+from shared.serving.request_id import current_request_id
+from shared.serving.stopping import until_stopping
 
 
 class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):

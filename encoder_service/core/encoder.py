@@ -10,10 +10,10 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.face.align import align, fit_crop
-from shared.face.detect import Box, Detection, Detector, Landmarks
-from shared.face.picture import Photo, PictureLimits, decode_photo, require_photo_size
-from shared.face.quality import quality
+from shared.faces.align import align, fit_crop
+from shared.faces.detect import Box, Detection, Detector, Landmarks
+from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
+from shared.faces.quality import quality
 from shared.inference.crop_encoder import CropEncoder
 
 Picture = NDArray[np.uint8]

@@ -15,10 +15,10 @@ import grpc
 import structlog
 
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
-from encoder_service.backoff import Backoff
 from encoder_service.metrics import UplinkMetrics
+from encoder_service.uplink.backoff import Backoff
 from shared.errors import Overloaded
-from shared.service.background import Background
+from shared.serving.background import Background
 
 _log = structlog.get_logger(__name__)
 _TASK = "uplink"

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import ParamSpec, Protocol, TypeVar
 
 from compactface.v1 import gallery_pb2
-from recognizer_service.cross_codec import CrossCodecEmbedder
+from recognizer_service.core.changeover import CrossCodecEmbedder
+from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.archive.importing import Imported, Importer
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.recognizer import Recognizer
 
 P = ParamSpec("P")
 T = TypeVar("T")

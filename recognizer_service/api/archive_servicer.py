@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc
-from recognizer_service import archive_calls, conversions
-from recognizer_service.changeover import Changeover
-from recognizer_service.peer import certified_name
-from recognizer_service.recognizer import Recognizer
-from shared.service.interceptor import Context
-from shared.service.stopping import until_stopping
+from recognizer_service.api import archive_calls, conversions
+from recognizer_service.api.identity import certified_name
+from recognizer_service.core.changeover import Changeover
+from recognizer_service.core.recognizer import Recognizer
+from shared.serving.interceptor import Context
+from shared.serving.stopping import until_stopping
 
 
 class ArchiveServicer(gallery_pb2_grpc.GalleryServiceServicer):

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from compactface.v1 import recognizer_pb2
-from recognizer_service import conversions
-from recognizer_service.questions import Identification, Question
-from recognizer_service.recognizer import Recognizer
+from recognizer_service.api import conversions
+from recognizer_service.core.recognizer import Recognizer
+from recognizer_service.core.types import Identification, Question
 from shared.errors import CompactfaceError
-from shared.service.error_interceptor import to_status
+from shared.serving.error_interceptor import to_status
 
 
 async def identify_all(

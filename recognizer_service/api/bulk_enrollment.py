@@ -5,11 +5,11 @@ from contextlib import aclosing
 from functools import partial
 
 from compactface.v1 import gallery_pb2
-from recognizer_service import conversions, gallery_conversions
-from recognizer_service.enroller import Enroller, PreparedEnrolment
+from recognizer_service.api import conversions, gallery_conversions
+from recognizer_service.core.enroll import Enroller, PreparedEnrolment
 from shared.errors import CompactfaceError, Unavailable
-from shared.service.error_interceptor import to_status
-from shared.service.in_order import map_in_order
+from shared.serving.error_interceptor import to_status
+from shared.serving.in_order import map_in_order
 
 _IN_FLIGHT = 32  # enough to fill a batch of the networks, little to hold in memory
 

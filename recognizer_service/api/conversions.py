@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 
 from compactface.v1 import compact_map_pb2, recognizer_pb2
-from recognizer_service.gallery.collection import DEFAULT_COLLECTION
-from recognizer_service.gallery.limits import check_text
-from recognizer_service.gallery.records import SightingOutcome
-from recognizer_service.questions import (
+from recognizer_service.core.types import (
     AppliedThreshold,
     Candidate,
     Criterion,
@@ -19,9 +16,12 @@ from recognizer_service.questions import (
     Timings,
     Verification,
 )
+from recognizer_service.gallery.collections import DEFAULT_COLLECTION
+from recognizer_service.gallery.limits import check_text
+from recognizer_service.gallery.types import SightingOutcome
 from shared.errors import InvalidInput
 from shared.model_directory.manifest import CodecSpec
-from shared.service.moment import moment
+from shared.serving.timestamps import moment
 
 _IDENTIFY_DECISIONS = {
     Decision.MATCH: recognizer_pb2.IDENTIFY_DECISION_MATCH,

@@ -6,18 +6,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from compactface.v1 import gallery_pb2
-from recognizer_service.conversions import face_map, shown_similarity
-from recognizer_service.gallery.collection_records import (
+from recognizer_service.api.conversions import face_map, shown_similarity
+from recognizer_service.core.types import Doubt, EnrolAnswer, EnrolRequest
+from recognizer_service.gallery.audit import AuditEvent
+from recognizer_service.gallery.collection_settings import (
     Collection,
     CollectionSettings,
     SubjectScore,
 )
-from recognizer_service.gallery.events import AuditEvent
 from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.records import Face, Subject, SubjectChanges, SubjectFilter
-from recognizer_service.questions import Doubt, EnrolAnswer, EnrolRequest
+from recognizer_service.gallery.types import Face, Subject, SubjectChanges, SubjectFilter
 from shared.errors import InvalidInput
-from shared.service.moment import moment, timestamp
+from shared.serving.timestamps import moment, timestamp
 
 MAX_ERASURE_WAIT_S = 60
 

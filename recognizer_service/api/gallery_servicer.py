@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 
 from compactface.v1 import gallery_pb2
-from recognizer_service import conversions, gallery_conversions
-from recognizer_service.archive_servicer import ArchiveServicer
-from recognizer_service.bulk_enrolment import enroll_all
-from recognizer_service.changeover import Changeover
-from recognizer_service.peer import certified_name
-from recognizer_service.recognizer import Recognizer
+from recognizer_service.api import conversions, gallery_conversions
+from recognizer_service.api.archive_servicer import ArchiveServicer
+from recognizer_service.api.bulk_enrollment import enroll_all
+from recognizer_service.api.identity import certified_name
+from recognizer_service.core.changeover import Changeover
+from recognizer_service.core.recognizer import Recognizer
 from shared.errors import InvalidInput
-from shared.service.interceptor import Context
-from shared.service.moment import moment
-from shared.service.stopping import until_stopping
+from shared.serving.interceptor import Context
+from shared.serving.stopping import until_stopping
+from shared.serving.timestamps import moment
 
 _DEFAULT_PAGE = 100
 _ASK_EVERY_S = 0.05

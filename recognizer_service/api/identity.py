@@ -1,6 +1,6 @@
 """Who calls, as far as a certificate says so."""
 
-from shared.service.interceptor import Context
+from shared.serving.interceptor import Context
 
 _MAX_NAME_CHARACTERS = 128
 

@@ -8,23 +8,23 @@ from importlib.metadata import version
 import structlog
 
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
-from recognizer_service import conversions
-from recognizer_service.batch_identification import identify_all
+from recognizer_service.api import conversions
+from recognizer_service.api.batch_identification import identify_all
+from recognizer_service.api.identity import certified_name
+from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.limits import (
     MAX_FACES_PER_SUBJECT,
     MAX_ID_CHARACTERS,
     MAX_SUBJECTS_PER_SEARCH,
 )
-from recognizer_service.peer import certified_name
-from recognizer_service.recognizer import Recognizer
 from recognizer_service.settings import RecognizerSettings
+from shared.codec.png_reader import MAX_PNG_BYTES
 from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unavailable
-from shared.face.display import encode_png
-from shared.png_reader import MAX_PNG_BYTES
-from shared.service.error_interceptor import INTERNAL, to_status
-from shared.service.interceptor import Context
-from shared.service.request_id import logged_as
-from shared.service.stopping import until_stopping
+from shared.faces.display import encode_png
+from shared.serving.error_interceptor import INTERNAL, to_status
+from shared.serving.interceptor import Context
+from shared.serving.request_id import logged_as
+from shared.serving.stopping import until_stopping
 
 _log = structlog.get_logger(__name__)
 _ANONYMOUS_CAMERA = "anonymous"

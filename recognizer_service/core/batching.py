@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from shared.errors import Overloaded, Unavailable
-from shared.service.background import Background
+from shared.serving.background import Background
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from recognizer_service.doubts import doubts
-from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.collection_records import Collection
-from recognizer_service.gallery.records import Agreement, FaceReview, Resemblance, SubjectHit
-from recognizer_service.questions import (
+from recognizer_service.core.doubts import doubts
+from recognizer_service.core.thresholds import Thresholds
+from recognizer_service.core.types import (
     Candidate,
     Criterion,
     Decision,
@@ -17,7 +15,9 @@ from recognizer_service.questions import (
     Timings,
     Verification,
 )
-from recognizer_service.thresholds import Thresholds
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
+from recognizer_service.gallery.collection_settings import Collection
+from recognizer_service.gallery.types import Agreement, FaceReview, Resemblance, SubjectHit
 from shared.errors import FailedPrecondition
 
 

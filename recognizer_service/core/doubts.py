@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from recognizer_service.gallery.records import Agreement, Resemblance
-from recognizer_service.questions import Disagreement
+from recognizer_service.core.types import Disagreement
+from recognizer_service.gallery.types import Agreement, Resemblance
 
 Required = Callable[[Agreement, Resemblance], float | None]
 """How similar two faces of one person must be; None: nobody knows."""

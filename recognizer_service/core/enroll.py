@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
-from recognizer_service.gallery.collection_records import Collection
+from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.types import EnrolAnswer, EnrolRequest, Timings
+from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
-from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
-from recognizer_service.networks import ModelInUse, Networks
-from recognizer_service.questions import EnrolAnswer, EnrolRequest, Timings
+from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
 from shared.errors import InvalidInput, Overloaded
 
 P = ParamSpec("P")

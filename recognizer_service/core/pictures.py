@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from recognizer_service.questions import Decision, Identification
+from recognizer_service.core.types import Decision, Identification
 
 
 def one_match_each(answers: Sequence[Identification]) -> list[Identification]:

@@ -10,15 +10,11 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.enroller import Enroller
-from recognizer_service.gallery.collection_records import Collection
-from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
-from recognizer_service.gallery.records import Embedding, Sighting, SightingOutcome
-from recognizer_service.metrics import RecognizerMetrics
-from recognizer_service.networks import ModelInUse, Networks
-from recognizer_service.pictures import one_match_each
-from recognizer_service.questions import (
+from recognizer_service.core.enroll import Enroller
+from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.pictures import one_match_each
+from recognizer_service.core.thresholds import check_criterion
+from recognizer_service.core.types import (
     Criterion,
     Doubt,
     FaceMap,
@@ -29,7 +25,11 @@ from recognizer_service.questions import (
     Timings,
     Verification,
 )
-from recognizer_service.thresholds import check_criterion
+from recognizer_service.gallery.collection_settings import Collection
+from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
+from recognizer_service.gallery.types import Embedding, Sighting, SightingOutcome
+from recognizer_service.metrics import RecognizerMetrics
 from shared.errors import CompactfaceError
 from shared.inference.map_decoder import MapDecoder
 

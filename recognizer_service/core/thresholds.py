@@ -1,7 +1,7 @@
 """From how sure an answer must be to the similarity that it takes."""
 
+from recognizer_service.core.types import AppliedThreshold, Criterion
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.questions import AppliedThreshold, Criterion
 from shared.calibration import CalibrationTable, identification_fmr
 from shared.errors import FailedPrecondition, InvalidInput
 from shared.model_directory import Manifest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.records import Enrolled, SubjectHit
+from recognizer_service.gallery.types import Enrolled, SubjectHit
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, update
 
-from recognizer_service.gallery.records import SubjectChanges
-from recognizer_service.gallery.schema import labels, subjects
+from recognizer_service.gallery.storage.schema import labels, subjects
 from recognizer_service.gallery.texts import canonical
+from recognizer_service.gallery.types import SubjectChanges
 
 
 def change_subject(connection: Connection, key: int, changes: SubjectChanges) -> None:

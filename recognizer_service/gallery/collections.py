@@ -7,19 +7,19 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from recognizer_service.gallery import audit
-from recognizer_service.gallery.collection_records import (
+from recognizer_service.gallery.audit import AuditEvent, Deletion, Operation
+from recognizer_service.gallery.collection_settings import (
     Collection,
     CollectionSettings,
     SubjectScore,
 )
-from recognizer_service.gallery.condemned import condemn
-from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import check_collection_id, check_settings, shown
 from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.records import Page
-from recognizer_service.gallery.rows import HIDDEN_PREFIX, collection_key
-from recognizer_service.gallery.schema import collections
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.storage.condemned import condemn
+from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX, collection_key
+from recognizer_service.gallery.storage.schema import collections
+from recognizer_service.gallery.types import Page
 from shared.errors import AlreadyExists, FailedPrecondition
 
 DEFAULT_COLLECTION = "default"

@@ -5,12 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 from sqlalchemy import Connection, FromClause, func, select
 
-from recognizer_service.gallery.condemned import is_condemned
-from recognizer_service.gallery.embeddings import vectors_of
-from recognizer_service.gallery.events import Consistency
+from recognizer_service.gallery.audit import Consistency
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import LENGTH_TOLERANCE, shown
-from recognizer_service.gallery.schema import collections, embeddings, faces, spaces, subjects
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.storage.condemned import is_condemned
+from recognizer_service.gallery.storage.rows import vectors_of
+from recognizer_service.gallery.storage.schema import (
+    collections,
+    embeddings,
+    faces,
+    spaces,
+    subjects,
+)
 
 _CHUNK = 4096
 

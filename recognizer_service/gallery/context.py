@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from recognizer_service.gallery.caches import Cache
-from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.indexes import FaceIndex
-from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
+from recognizer_service.gallery.index import FaceIndex
+from recognizer_service.gallery.index.cache import Cache
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.types import EmbeddingSpaceChanged
 
 
 @dataclass(slots=True)

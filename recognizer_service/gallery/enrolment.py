@@ -7,30 +7,74 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Table, insert, select
 
 from recognizer_service.gallery import audit
-from recognizer_service.gallery.agreement import agreements
+from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.changes import change_subject, insert_labels
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.events import AuditEvent, Operation
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import as_embedding, check_enrolment, shown
-from recognizer_service.gallery.records import (
+from recognizer_service.gallery.quotas import check_quotas, check_room
+from recognizer_service.gallery.request_log import Request, digest_of, recall, remember
+from recognizer_service.gallery.search import search
+from recognizer_service.gallery.storage.rows import (
+    FACE,
+    collection_key,
+    face_of,
+    find_subject,
+    vectors_of,
+)
+from recognizer_service.gallery.storage.schema import embeddings, faces, subjects
+from recognizer_service.gallery.subjects import count, read_subject
+from recognizer_service.gallery.texts import canonical
+from recognizer_service.gallery.types import (
+    Agreement,
     Enrolled,
     Enrolment,
     NewFace,
+    Resemblance,
     SubjectChanges,
     SubjectHit,
 )
-from recognizer_service.gallery.request_log import Request, digest_of, recall, remember
-from recognizer_service.gallery.room import check_quotas, check_room
-from recognizer_service.gallery.rows import FACE, collection_key, face_of, find_subject
-from recognizer_service.gallery.schema import embeddings, faces, subjects
-from recognizer_service.gallery.search import search
-from recognizer_service.gallery.store import Store
-from recognizer_service.gallery.subject import count, read_subject
-from recognizer_service.gallery.texts import canonical
 from shared.errors import AlreadyExists, FailedPrecondition
+
+
+def agreements(
+    connection: Connection, subject: int, new: Sequence[int], space: str
+) -> tuple[Agreement, ...]:
+    """One for each new face, in the order of their keys; none if there is nothing to compare with.
+
+    Args:
+        connection: to read on.
+        subject: key of the subject.
+        new: keys of the new faces; the earlier ones have lower keys.
+        space: in which they are compared; faces without an embedding in it are left out.
+    """
+    rows = connection.execute(
+        select(faces.c.key, faces.c.id, faces.c.codec_id, embeddings.c.vector)
+        .join_from(faces, embeddings)
+        .where(faces.c.subject_key == subject, embeddings.c.space == space)
+        .where(faces.c.key <= max(new))
+        .order_by(faces.c.key)
+    ).all()
+    added = [row for row in rows if row.key in new]
+    compared = [row for row in rows if row.key < min(new)] or added
+    if not added or len(rows) == 1:
+        return ()
+    cosines = np.clip(np.inner(vectors_of(added), vectors_of(compared)), -1, 1).tolist()
+    return tuple(
+        Agreement(
+            face_id=face.id,
+            codec_id=face.codec_id,
+            others=tuple(
+                Resemblance(other.id, other.codec_id, similarity)
+                for other, similarity in zip(compared, similarities, strict=True)
+                if other.id != face.id
+            ),
+        )
+        for face, similarities in zip(added, cosines, strict=True)
+    )
 
 
 def enroll(

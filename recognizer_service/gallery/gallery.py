@@ -11,33 +11,31 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from recognizer_service.gallery import consistency, enrolment, purge, review, search, sighting
+from recognizer_service.gallery import consistency, enrolment, purge, review, search, sightings
 from recognizer_service.gallery.archive.exporting import export
 from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
-from recognizer_service.gallery.audit import AuditLog
-from recognizer_service.gallery.caches.opening import open_cache
+from recognizer_service.gallery.audit import AuditLog, Consistency, Operation, Purge
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.collection import DEFAULT_COLLECTION, Collections
-from recognizer_service.gallery.condemned import prune
-from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.databases.faults import StorageFault
-from recognizer_service.gallery.databases.location import Location
-from recognizer_service.gallery.databases.opening import open_database
-from recognizer_service.gallery.embeddings import check_size, keep_space, size_of_space
-from recognizer_service.gallery.events import Consistency, Operation, Purge
-from recognizer_service.gallery.indexes.growing import IndexForm
-from recognizer_service.gallery.records import (
+from recognizer_service.gallery.collections import DEFAULT_COLLECTION, Collections
+from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.index.growing import IndexForm
+from recognizer_service.gallery.index.local_cache import open_cache
+from recognizer_service.gallery.reembed import MapEmbedder, Spaces
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.condemned import prune
+from recognizer_service.gallery.storage.faults import StorageFault
+from recognizer_service.gallery.storage.opening import Location, open_database
+from recognizer_service.gallery.storage.rows import check_size, keep_space, size_of_space
+from recognizer_service.gallery.storage.schema import FORMER_EMBEDDING_SIZE
+from recognizer_service.gallery.subjects import Subjects
+from recognizer_service.gallery.types import (
     Embedding,
     Enrolled,
     Enrolment,
     FaceReview,
     SubjectHit,
 )
-from recognizer_service.gallery.reembed import MapEmbedder, Spaces
-from recognizer_service.gallery.schema import FORMER_EMBEDDING_SIZE
-from recognizer_service.gallery.store import Store
-from recognizer_service.gallery.subject import Subjects
 from shared.errors import AlreadyExists
 
 DEFAULT_AUDIT_RETENTION = timedelta(days=365)
@@ -117,7 +115,7 @@ class Gallery:
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)
-        self.sightings = sighting.Sightings(self._store)
+        self.sightings = sightings.Sightings(self._store)
         self.spaces = Spaces(self._store)
         try:
             self._get_ready()

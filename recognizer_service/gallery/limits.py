@@ -9,17 +9,17 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.collection_records import CollectionSettings
-from recognizer_service.gallery.records import (
+from recognizer_service.gallery.collection_settings import CollectionSettings
+from recognizer_service.gallery.texts import canonical, is_bare, unwanted
+from recognizer_service.gallery.types import (
     Embedding,
     Enrolment,
     NewFace,
     Sighting,
     SubjectChanges,
 )
-from recognizer_service.gallery.texts import canonical, is_bare, unwanted
+from shared.codec.png_reader import MAX_PNG_BYTES
 from shared.errors import InvalidInput
-from shared.png_reader import MAX_PNG_BYTES
 
 LENGTH_TOLERANCE = 1e-3
 MAX_FACES_PER_SUBJECT = 32

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Select
 
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE, check_range, shown
-from recognizer_service.gallery.records import Page
+from recognizer_service.gallery.types import Page
 from shared.errors import InvalidInput
 
 _VERSION = "1:"

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery import audit, request_log, sighting
-from recognizer_service.gallery.events import AuditEvent, Operation, Purge
-from recognizer_service.gallery.rows import HIDDEN_PREFIX
-from recognizer_service.gallery.schema import collections, subjects
-from recognizer_service.gallery.store import Store
-from recognizer_service.gallery.subject import remove_subject
+from recognizer_service.gallery import audit, request_log, sightings
+from recognizer_service.gallery.audit import AuditEvent, Operation, Purge
+from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX
+from recognizer_service.gallery.storage.schema import collections, subjects
+from recognizer_service.gallery.subjects import remove_subject
 
 _SUBJECTS_AT_ONCE = 64  # of up to 32 faces
 _ROWS_AT_ONCE = 512
@@ -26,7 +26,7 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
     purging = _Purging(store)
     subjects_gone = purging.subjects(now)
     sightings_gone = purging.rows(
-        lambda connection: sighting.delete_expired(connection, now, _ROWS_AT_ONCE)
+        lambda connection: sightings.delete_expired(connection, now, _ROWS_AT_ONCE)
     )
     events_gone = purging.rows(
         lambda connection: audit.delete_expired(connection, now, audit_retention, _ROWS_AT_ONCE)

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, func, select
 
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT, shown
-from recognizer_service.gallery.schema import collections, faces
+from recognizer_service.gallery.storage.schema import collections, faces
 from shared.errors import FailedPrecondition
 
 

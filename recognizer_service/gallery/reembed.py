@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select
 
-from recognizer_service.gallery.embeddings import embedded_in, keep_space, size_of_space
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import as_embedding
-from recognizer_service.gallery.schema import collections, embeddings, faces
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.storage.rows import embedded_in, keep_space, size_of_space
+from recognizer_service.gallery.storage.schema import collections, embeddings, faces
 from shared.errors import FailedPrecondition
 
 _BATCH = 64

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, Delete, delete, insert, select
 
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text, checked_id, shown
-from recognizer_service.gallery.records import Enrolment, NewFace
-from recognizer_service.gallery.schema import requests
+from recognizer_service.gallery.storage.schema import requests
+from recognizer_service.gallery.types import Enrolment, NewFace
 from shared.errors import AlreadyExists
 
 KEPT = timedelta(days=7)

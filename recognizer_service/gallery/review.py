@@ -3,12 +3,11 @@
 import numpy as np
 from sqlalchemy import select
 
-from recognizer_service.gallery.embeddings import vectors_of
-from recognizer_service.gallery.records import FaceReview, Resemblance
-from recognizer_service.gallery.rows import subject_key
-from recognizer_service.gallery.schema import embeddings, faces
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.search import search
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.storage.rows import subject_key, vectors_of
+from recognizer_service.gallery.storage.schema import embeddings, faces
+from recognizer_service.gallery.types import FaceReview, Resemblance
 
 _OTHER_SUBJECTS = 10
 

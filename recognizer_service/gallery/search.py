@@ -1,32 +1,84 @@
 """Who in a collection looks like this."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from sqlalchemy import bindparam, select
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, select
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.collection_records import SubjectScore
-from recognizer_service.gallery.embeddings import vectors_of
-from recognizer_service.gallery.indexes import FaceIndex
+from recognizer_service.gallery.collection_settings import SubjectScore
+from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.index import FaceIndex
 from recognizer_service.gallery.limits import (
     MAX_SUBJECTS_PER_SEARCH,
     as_embedding,
     check_range,
     shown,
 )
-from recognizer_service.gallery.records import Embedding, SubjectHit
-from recognizer_service.gallery.rows import collection_key, collection_not_found, subject_key
-from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
-from recognizer_service.gallery.store import Store
-from recognizer_service.gallery.template import (
-    LEAST_CANDIDATES,
-    by_template,
-    scores_by_template,
-    template_similarity,
+from recognizer_service.gallery.storage.rows import (
+    collection_key,
+    collection_not_found,
+    subject_key,
+    vectors_of,
 )
+from recognizer_service.gallery.storage.schema import collections, embeddings, faces, subjects
+from recognizer_service.gallery.types import Embedding, SubjectHit
 from shared.errors import FailedPrecondition
+
+LEAST_CANDIDATES = 50
+"""Subjects whose templates are compared with a probe: those with the nearest single faces. A
+subject outside them would have to be found by its mean though none of its faces is near."""
+
+
+def scores_by_template(connection: Connection, collection_key: int) -> bool:
+    """Whether a collection scores its subjects so."""
+    query = select(collections.c.subject_score).where(collections.c.key == collection_key)
+    return connection.scalar(query) == SubjectScore.MEAN_TEMPLATE
+
+
+def template_similarity(vectors: NDArray[np.float32], probe: Embedding) -> float:
+    """Cosine of the mean of (N, D) embeddings to a probe, in [-1, 1]."""
+    total = vectors.sum(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(total))
+    return float(np.clip(total @ probe / length, -1, 1)) if length else 0.0
+
+
+def by_template(
+    connection: Connection,
+    collection_key: int,
+    hits: Sequence[SubjectHit],
+    probe: Embedding,
+    *,
+    space: str,
+    thresholds: CodecThresholds,
+) -> list[SubjectHit]:
+    """The same subjects with the similarity of their templates, in no order.
+
+    A template of faces of several codecs has to reach what the strictest of them asks for.
+    """
+    rows_of = defaultdict(list)
+    for row in connection.execute(
+        select(subjects.c.id, faces.c.codec_id, embeddings.c.vector)
+        .join_from(subjects, faces)
+        .join_from(faces, embeddings)
+        .where(subjects.c.collection_key == collection_key)
+        .where(subjects.c.id.in_([hit.subject_id for hit in hits]))
+        .where(embeddings.c.space == space)
+    ):
+        rows_of[row.id].append(row)
+    return [
+        replace(
+            hit,
+            codec_id=thresholds.strictest(row.codec_id for row in rows),
+            similarity=template_similarity(vectors_of(rows), probe),
+        )
+        for hit in hits
+        if (rows := rows_of.get(hit.subject_id))  # else deleted meanwhile
+    ]
+
 
 _FACES_PER_SUBJECT_GUESS = 4
 _LEAST_FACES = 32  # a deeper search costs less than a second one

@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import check_sighting, shown
-from recognizer_service.gallery.records import Sighting, SightingOutcome
-from recognizer_service.gallery.rows import asked_for, collection_key, sighting_not_found
-from recognizer_service.gallery.schema import collections, sightings
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.storage.rows import asked_for, collection_key, sighting_not_found
+from recognizer_service.gallery.storage.schema import collections, sightings
+from recognizer_service.gallery.types import Sighting, SightingOutcome
 from shared.errors import AlreadyExists
 
 _SIGHTING = select(

@@ -9,9 +9,10 @@ from typing import Any, Unpack
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from recognizer_service.gallery import audit
+from recognizer_service.gallery.audit import AuditEvent, Deletion, Operation
 from recognizer_service.gallery.changes import change_subject
-from recognizer_service.gallery.events import AuditEvent, Deletion, Operation
-from recognizer_service.gallery.indexes.combining import Combining
+from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.index.flat import Combining
 from recognizer_service.gallery.limits import (
     MAX_NAME_CHARACTERS,
     check_changes,
@@ -19,10 +20,9 @@ from recognizer_service.gallery.limits import (
     check_text,
     shown,
 )
-from recognizer_service.gallery.name_search import name_contains
 from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.records import Face, Page, Subject, SubjectChanges, SubjectFilter
-from recognizer_service.gallery.rows import (
+from recognizer_service.gallery.storage.name_search import name_contains
+from recognizer_service.gallery.storage.rows import (
     FACE,
     HIDDEN_PREFIX,
     SUBJECT,
@@ -33,9 +33,9 @@ from recognizer_service.gallery.rows import (
     subject_key,
     subject_of,
 )
-from recognizer_service.gallery.schema import collections, faces, labels, subjects
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.storage.schema import collections, faces, labels, subjects
 from recognizer_service.gallery.texts import canonical
+from recognizer_service.gallery.types import Face, Page, Subject, SubjectChanges, SubjectFilter
 from shared.errors import FailedPrecondition, NotFound
 
 _EVERYBODY = SubjectFilter()

@@ -12,6 +12,8 @@ from typing import Generic, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import FailedPrecondition
+
 Embedding = NDArray[np.float32]
 """One face as the extractor sees it: (D,) float32 of length 1, D being its space's size."""
 
@@ -251,3 +253,14 @@ class SightingOutcome(StrEnum):
     """The same sighting is there already."""
     DISCARDED = "discarded"
     """The collection keeps no sightings."""
+
+
+class EmbeddingSpaceChanged(FailedPrecondition):
+    """What was embedded in one space came after the gallery had moved to another; embed anew."""
+
+    def __init__(self, *, given: str, served: str) -> None:
+        super().__init__(
+            "EMBEDDING_SPACE_CHANGED",
+            f"embeddings of space {given} came, and the gallery serves space {served} since",
+            metadata={"given": given, "served": served},
+        )

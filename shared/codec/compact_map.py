@@ -25,9 +25,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.codec.png import GRAY, RGB, Geometry, write
+from shared.codec.png_reader import MAX_PNG_BYTES, read
 from shared.errors import InvalidCompactMap
-from shared.png import GRAY, RGB, Geometry, write
-from shared.png_reader import MAX_PNG_BYTES, read
 
 Layout = Literal["rgb8", "row"]
 """How the symbols lie in the PNG; see the module."""
@@ -151,7 +151,7 @@ def unpack(png: bytes, fmt: MapFormat) -> NDArray[np.uint8]:
     """The symbols (C, H, W) of a map that must be of exactly this format.
 
     Raises:
-        InvalidCompactMap: MAP_SYMBOL_OUT_OF_RANGE, or a reason of `shared.png_reader.read`.
+        InvalidCompactMap: MAP_SYMBOL_OUT_OF_RANGE, or a reason of `shared.codec.png_reader.read`.
     """
     rows = read(png, fmt.geometry)
     samples = _split_bits(rows, fmt.bit_depth)[:, : fmt.geometry.row_samples]

@@ -2,7 +2,7 @@
 
 After the PNG specification (W3C, third edition): chunks in section 5, filters in 9, deflate in
 10. At a few hundred bytes a file the choice of filter and strategy is worth tens of bytes, so
-all are tried. `shared.png_reader` is the way back.
+all are tried. `shared.codec.png_reader` is the way back.
 """
 
 import struct

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import InvalidCompactMap
-from shared.png import (
+from shared.codec.png import (
     AVERAGE,
     CHUNK_OVERHEAD,
     FILTERS,
@@ -25,6 +24,7 @@ from shared.png import (
     UP,
     Geometry,
 )
+from shared.errors import InvalidCompactMap
 
 MAX_PNG_BYTES = 4096
 """No compact map is larger than this, in bytes."""

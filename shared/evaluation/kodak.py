@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shared.compact_map import dequantize, pack, quantize, unpack
+from shared.codec.compact_map import dequantize, pack, quantize, unpack
 from shared.errors import FailedPrecondition
 from shared.evaluation.conventional import CODECS, Thumbnail, compress_to
 from shared.evaluation.names import OURS
 from shared.evaluation.pipeline import Progress, no_progress
 from shared.evaluation.rows import KodakRow
-from shared.face.picture import PictureLimits, decode_picture
+from shared.faces.picture import PictureLimits, decode_picture
 from shared.inference.networks import load_compnet, load_recnet
 from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import ModelDirectory

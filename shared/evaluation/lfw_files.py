@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared.errors import FailedPrecondition, InvalidImage, InvalidInput
 from shared.evaluation.pipeline import BATCH, Faces
-from shared.face.picture import PictureLimits, decode_picture
+from shared.faces.picture import PictureLimits, decode_picture
 
 ARCHIVE = "lfw112/lfw.zip"
 PAIRS = "lfw112/pairs.txt"

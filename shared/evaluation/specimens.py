@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from shared.errors import FailedPrecondition
 from shared.evaluation.conventional import CODECS, compress_to
-from shared.face.align import align
-from shared.face.detect import MtcnnDetector
-from shared.face.picture import PictureLimits, decode_picture
+from shared.faces.align import align
+from shared.faces.detect import MtcnnDetector
+from shared.faces.picture import PictureLimits, decode_picture
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
 from shared.model_directory import UNCOMPRESSED, ModelDirectory

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidImage
-from shared.face.detect import Landmarks
+from shared.faces.detect import Landmarks
 
 CROP_HEIGHT = 112
 CROP_WIDTH = 96
@@ -26,7 +26,7 @@ The template of SphereFace and CosFace; shifted by 8 pixels it is ArcFace's for 
 """
 
 # The training faces were aligned with OpenCV's reading of MTCNN, whose landmarks lie too far right
-# and down (see `shared.face.mtcnn`). Our detector finds the landmarks of 299 training crops at
+# and down (see `shared.faces.mtcnn`). Our detector finds the landmarks of 299 training crops at
 # TEMPLATE less 1.5 pixels across and 1.7 down in the mean. Faces must lie where the networks
 # learned to look, so crops are cut that way too: on 60 photographs of CelebA the embedding of our
 # crop came from cosine 0.937 to 0.966 of that of a crop cut as for training.

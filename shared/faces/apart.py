@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.face.pixels import reduced, rgb_of_image
+from shared.faces.pixels import reduced, rgb_of_image
 
 _OWN_MEMORY = 96 * 1024 * 1024
 """What the interpreter and its libraries take before a picture is seen."""
@@ -33,7 +33,7 @@ def decode_avif_apart(
     Returns:
         (H, W, 3) uint8 RGB; None: damaged, another size than it claims, or beyond the limit.
     """
-    command = "from shared.face.apart import main; main()"
+    command = "from shared.faces.apart import main; main()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     width, height = (reduced(side, reduction) for side in size)
     try:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.face.mtcnn import Cascade
+from shared.faces.mtcnn import Cascade
 
 Point = tuple[float, float]
 """(x, y) in pixels of the picture; whole numbers are centres of pixels."""
@@ -107,7 +107,7 @@ class Detector(Protocol):
 
 
 class MtcnnDetector:
-    """MTCNN on ONNX Runtime (`shared.face.mtcnn`).
+    """MTCNN on ONNX Runtime (`shared.faces.mtcnn`).
 
     Args:
         min_face_size: side of the smallest face to find, in pixels, at least 12. Halving it

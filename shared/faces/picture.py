@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from shared.errors import InvalidImage
-from shared.face.apart import decode_avif_apart
-from shared.face.jpeg_structure import JpegStructure, read_structure
-from shared.face.pixels import Samples, reduced, rgb_of_image, rgb_of_samples
+from shared.faces.apart import decode_avif_apart
+from shared.faces.jpeg_structure import JpegStructure, read_structure
+from shared.faces.pixels import Samples, reduced, rgb_of_image, rgb_of_samples
 
 try:
     import pi_heif

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.face.align import TEMPLATE
-from shared.face.detect import Landmarks
+from shared.faces.align import TEMPLATE
+from shared.faces.detect import Landmarks
 
 _FULL_SIZE = float(TEMPLATE[1, 0] - TEMPLATE[0, 0])  # pixels between the eyes of a crop
 _HALF_SHARP = 100.0  # variance of the Laplacian, in squared gray values, that scores one half

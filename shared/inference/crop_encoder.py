@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from shared.compact_map import MapFormat, pack, quantize
+from shared.codec.compact_map import MapFormat, pack, quantize
 from shared.inference.pixels import to_network
 from shared.model_directory import ONNX_FILE, ModelDirectory
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.compact_map import MapFormat, dequantize, unpack
+from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import open_device
 from shared.inference.extractor import open_extractor

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from shared.calibration import CalibrationTable
-from shared.compact_map import Layout, MapFormat
+from shared.codec.compact_map import Layout, MapFormat
 from shared.errors import FailedPrecondition
 from shared.record import Record
 
@@ -147,7 +147,7 @@ COSFACE_112X96 = AlignmentTemplate(
         (62.7299, 92.2041),
     ),
 )
-"""The template of CosFace and SphereFace, which `shared.face.align` aligns to."""
+"""The template of CosFace and SphereFace, which `shared.faces.align` aligns to."""
 
 
 class InputNormalisation(Record):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from shared.errors import Overloaded
-from shared.service.interceptor import AroundInterceptor, Context, Method
+from shared.serving.interceptor import AroundInterceptor, Context, Method
 
 RETRY_REQUEST_S = 0.5
 RETRY_STREAM_S = 5.0  # a stream's place is freed when a camera leaves, not when a request ends

@@ -1,14 +1,16 @@
 """How a call ended, for metrics and the access log."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import grpc
+import structlog
 
-from shared.service.deadline import remaining_seconds
-from shared.service.interceptor import Context
+from shared.serving.interceptor import AroundInterceptor, Context, Method, remaining_seconds
 
 # A client that gives up at its deadline cancels a little before ours has passed.
 _DEADLINE_SLACK_S = 0.05
@@ -35,3 +37,30 @@ def _code(context: Context, error: BaseException) -> grpc.StatusCode:
     if left is not None and left <= _DEADLINE_SLACK_S:
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return grpc.StatusCode.CANCELLED
+
+
+_log = structlog.get_logger(__name__)
+
+
+class AccessLogInterceptor(AroundInterceptor):
+    """Logs "call" with method, code and duration_ms; the request id is bound already.
+
+    Args:
+        quiet: full names of services logged at debug level only: health is asked all the time.
+    """
+
+    def __init__(self, *, quiet: Collection[str]) -> None:
+        self._quiet = frozenset(quiet)
+
+    def around(self, method: Method, context: Context) -> AbstractAsyncContextManager[None]:
+        """Log at the end."""
+        return observe(context, partial(self._record, method))
+
+    def _record(self, method: Method, code: grpc.StatusCode, seconds: float) -> None:
+        _log.log(
+            logging.DEBUG if method.service in self._quiet else logging.INFO,
+            "call",
+            method=f"{method.service}/{method.name}",
+            code=code.name,
+            duration_ms=round(seconds * 1000, 2),
+        )

@@ -11,7 +11,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unavailable, Unimplemented
-from shared.service.interceptor import AroundInterceptor, Context, Method
+from shared.serving.interceptor import AroundInterceptor, Context, Method
 
 DOMAIN = "compactface"
 """`ErrorInfo.domain` of every error of ours; reasons are unique within it."""

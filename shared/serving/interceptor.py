@@ -120,3 +120,12 @@ def _method(path: str, handler: Handler) -> Method:
     service, _, name = path.lstrip("/").rpartition("/")
     _, kind = _KINDS[handler.request_streaming, handler.response_streaming]
     return Method(service=service, name=name, kind=kind)
+
+
+def remaining_seconds(context: Context) -> float | None:
+    """Seconds until the client's deadline, at least 0; None where it set none.
+
+    The handler is cancelled when the deadline passes. Work that it handed to an executor is
+    cancelled with it while it is queued there; once begun it runs to its end.
+    """
+    return context.time_remaining()

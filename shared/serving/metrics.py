@@ -15,9 +15,9 @@ import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import MetricsHandler
 
-from shared.service.background import Background
-from shared.service.interceptor import AroundInterceptor, Context, Method
-from shared.service.outcome import observe
+from shared.serving.background import Background
+from shared.serving.call_observer import observe
+from shared.serving.interceptor import AroundInterceptor, Context, Method
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _TASK = "metrics"

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from shared.service.logs import configure_logging
-from shared.service.settings import ServiceSettings
+from shared.serving.logs import configure_logging
+from shared.serving.settings import ServiceSettings
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 

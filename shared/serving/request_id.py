@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 
 from compactface.client.request_ids import REQUEST_ID, accepted
-from shared.service.interceptor import AroundInterceptor, Context, Method
+from shared.serving.interceptor import AroundInterceptor, Context, Method
 
 
 class RequestIdInterceptor(AroundInterceptor):

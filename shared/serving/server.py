@@ -24,15 +24,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
-from shared.service.access_log import AccessLogInterceptor
-from shared.service.admission import AdmissionInterceptor
-from shared.service.background import Background
-from shared.service.error_interceptor import ErrorInterceptor
-from shared.service.metrics import MetricsInterceptor, MetricsServer
-from shared.service.request_id import RequestIdInterceptor
-from shared.service.settings import ServiceSettings
-from shared.service.settings_loader import SettingsError
-from shared.service.tls import server_credentials
+from shared.serving.admission import AdmissionInterceptor
+from shared.serving.background import Background
+from shared.serving.call_observer import AccessLogInterceptor
+from shared.serving.error_interceptor import ErrorInterceptor
+from shared.serving.metrics import MetricsInterceptor, MetricsServer
+from shared.serving.request_id import RequestIdInterceptor
+from shared.serving.settings import ServiceSettings
+from shared.serving.settings_loader import SettingsError
+from shared.serving.tls import server_credentials
 
 _EXEMPT = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
 

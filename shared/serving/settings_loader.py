@@ -11,7 +11,7 @@ import pydantic
 import pydantic_settings
 from pydantic_core import ErrorDetails
 
-from shared.service.settings import ServiceSettings
+from shared.serving.settings import ServiceSettings
 
 CONFIG_VARIABLE = "COMPACTFACE_CONFIG"
 """Environment variable that names the TOML file when no `--config` is given."""

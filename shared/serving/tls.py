@@ -7,8 +7,8 @@ from typing import TypeAlias
 import grpc
 import structlog
 
-from shared.service.settings import ServiceSettings
-from shared.service.settings_loader import SettingsError
+from shared.serving.settings import ServiceSettings
+from shared.serving.settings_loader import SettingsError
 
 _log = structlog.get_logger(__name__)
 _Stamp: TypeAlias = tuple[tuple[int, int], ...]

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from shared.training.dataset import Lessons
 from shared.training.faces import Faces
-from shared.training.lessons import Lessons
 from shared.training.loop import train
 from shared.training.optimizers import Group
 from shared.training.recipe import Recipe, Schedule

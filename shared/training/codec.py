@@ -28,8 +28,8 @@ from shared.models.face_codec import (
 )
 from shared.models.quantizer import quantize_straight_through
 from shared.training.codec_recipe import CodecRecipe
+from shared.training.dataset import Lessons
 from shared.training.faces import Faces
-from shared.training.lessons import Lessons
 from shared.training.loop import train
 from shared.training.losses import cosine_loss, feature_loss, relation_loss
 from shared.training.optimizers import Group

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from shared.compact_map import Layout
+from shared.codec.compact_map import Layout
 from shared.models.compnet import Widths
 from shared.models.face_codec import AnyCompNet, AnyRecNet, make_codec
-from shared.training.lessons import Kind
+from shared.training.dataset import Kind
 from shared.training.recipe import Recipe, Schedule
 
 
@@ -32,7 +32,7 @@ class NetworksRecipe(Recipe):
     Attributes:
         channels: C of the compact map.
         levels: L of the quantizer.
-        layout: of the PNG, see `shared.compact_map`.
+        layout: of the PNG, see `shared.codec.compact_map`.
         widths: of CompNet's first four convolutions (RecNet mirrors them).
         face_width: width of the sphere20 that CompNet takes over from the extractor; None for
             the paper's networks.

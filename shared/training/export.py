@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 from onnx.external_data_helper import set_external_data
 
-from shared.compact_map import quantize
+from shared.codec.compact_map import quantize
 from shared.errors import InvalidModel
 from shared.inference.networks import new_codec
 from shared.model_directory import (

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from shared.errors import InvalidTraining
 from shared.models.weights import load_weights
+from shared.training.dataset import Lessons
 from shared.training.faces import Faces
 from shared.training.heads import fit_heads
-from shared.training.lessons import Lessons
 from shared.training.loop import train
 from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group

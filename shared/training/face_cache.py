@@ -10,11 +10,11 @@ import numpy.typing as npt
 from rich.progress import track
 
 from shared.errors import InvalidImage, InvalidTraining
-from shared.face.align import align
-from shared.face.detect import Detector, MtcnnDetector
-from shared.face.mtcnn import Cascade
-from shared.face.picture import PictureLimits, decode_picture, require_photo_size
-from shared.face.pose import yaw_degrees
+from shared.faces.align import align
+from shared.faces.detect import Detector, MtcnnDetector
+from shared.faces.mtcnn import Cascade
+from shared.faces.picture import PictureLimits, decode_picture, require_photo_size
+from shared.faces.pose import yaw_degrees
 from shared.training.faces import MARGIN, NAMES_FILE, PIXELS_FILE, SIZE, YAW_FILE, image_files
 
 _BATCH = 256

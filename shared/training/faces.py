@@ -31,7 +31,7 @@ class Faces:
         names: `<identity>/<file>` per face; identity `unlabelled` stands for nobody.
         pixels: (N, 112, 112, 3) uint8 RGB.
         teacher: (N, 2, D) float32 unit vectors of the teacher, plain and mirrored.
-        yaw: (N,) degrees, see `shared.face.pose`.
+        yaw: (N,) degrees, see `shared.faces.pose`.
     """
 
     names: list[str]

@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.indexes.growing import IndexForm
-from recognizer_service.gallery.indexes.sketch import sketch
-from recognizer_service.gallery.records import Enrolment
+from recognizer_service.gallery.index.growing import IndexForm
+from recognizer_service.gallery.index.sketch import sketch
+from recognizer_service.gallery.types import Enrolment
 from tests.benchmarks.gallery_population import FACES_PER_SUBJECT, SPACE, Population, fill
 from tests.benchmarks.gallery_report import IndexRow, Origin, record_indexes
 from tests.gallery_faces import new_face

@@ -27,21 +27,21 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
 
-from encoder_service.encoder import EncodedFace, Encoder
-from recognizer_service.batcher import Batcher
+from encoder_service.core.encoder import EncodedFace, Encoder
+from recognizer_service.core.batching import Batcher
+from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.recognizer import Recognizer
+from recognizer_service.core.types import Criterion, FaceMap
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Embedding, Enrolment, NewFace
+from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
 from recognizer_service.metrics import RecognizerMetrics
-from recognizer_service.networks import ModelInUse, Networks
-from recognizer_service.questions import Criterion, FaceMap
-from recognizer_service.recognizer import Recognizer
-from shared.face.detect import MtcnnDetector
-from shared.face.picture import PictureLimits
+from shared.faces.detect import MtcnnDetector
+from shared.faces.picture import PictureLimits
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.inference.torch_crop_encoder import TorchCropEncoder
 from shared.model_directory import ModelDirectory
-from shared.service.background import Background
+from shared.serving.background import Background
 
 PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
 COLLECTION = "default"

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from recognizer_service.cross_codec import CrossCodecEmbedder
+from recognizer_service.core.changeover import CrossCodecEmbedder
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment, NewFace
+from recognizer_service.gallery.types import Enrolment, NewFace
 from shared.evaluation.lfw_files import open_lfw
 from shared.evaluation.pipeline import crops_of
 from shared.evaluation.protocol import FAR, tar_at_far

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.archive.records import Kind, Record, RecordReader, RecordWriter
+from recognizer_service.gallery.archive.format import Kind, Record, RecordReader, RecordWriter
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment
+from recognizer_service.gallery.types import Enrolment
 from tests.gallery_faces import new_face
 
 SPACE = "made-up"

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from command_line.main import app
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment, NewFace
-from shared.compact_map import pack
+from recognizer_service.gallery.types import Enrolment, NewFace
+from shared.codec.compact_map import pack
 from shared.inference.map_decoder import MapDecoder
 from shared.model_directory import ModelDirectory, set_current
 from tests.services.hosting import running_recognizer

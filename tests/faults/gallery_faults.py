@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment, NewFace
+from recognizer_service.gallery.types import Enrolment, NewFace
 from tests.benchmarks.gallery_report import Faults, Origin, record_faults
 from tests.faults.gallery_worker import DEEDS, SPACES
 from tests.gallery_embedder import CODEC, probe, vector_of

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.opening import open_gallery
-from recognizer_service.gallery.records import Enrolment, NewFace
+from recognizer_service.gallery.types import Enrolment, NewFace
 from shared.errors import FailedPrecondition
 from tests.gallery_embedder import CODEC, SeededEmbedder, vector_of
 from tests.gallery_faces import new_face

@@ -19,7 +19,7 @@ from encoder_service import server as encoder_server
 from encoder_service.settings import EncoderSettings
 from recognizer_service import server as recognizer_server
 from recognizer_service.settings import RecognizerSettings
-from shared.service.server import ServiceHost
+from shared.serving.server import ServiceHost
 
 LOCAL = {"port": 0, "metrics_port": 0, "drain_seconds": 0}
 

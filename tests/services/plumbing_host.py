@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import CollectorRegistry
 
-from shared.service.background import Background
-from shared.service.metrics import MetricsServer
-from shared.service.server import ServiceHost
+from shared.serving.background import Background
+from shared.serving.metrics import MetricsServer
+from shared.serving.server import ServiceHost
 from tests.services.plumbing_service import NAME, Plumbing, PlumbingSettings, add_to_server
 
 

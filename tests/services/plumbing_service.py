@@ -9,13 +9,13 @@ from prometheus_client import CollectorRegistry
 from pydantic_settings import SettingsConfigDict
 
 from shared.errors import InvalidInput, NotFound, Overloaded
-from shared.service.background import Background
-from shared.service.deadline import remaining_seconds
-from shared.service.logs import configure_logging
-from shared.service.request_id import current_request_id
-from shared.service.server import ServiceHost
-from shared.service.settings import Port, ServiceSettings
-from shared.service.settings_loader import load_settings
+from shared.serving.background import Background
+from shared.serving.interceptor import remaining_seconds
+from shared.serving.logs import configure_logging
+from shared.serving.request_id import current_request_id
+from shared.serving.server import ServiceHost
+from shared.serving.settings import Port, ServiceSettings
+from shared.serving.settings_loader import load_settings
 
 NAME = "plumbing.Plumbing"
 

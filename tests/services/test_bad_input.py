@@ -14,7 +14,7 @@ from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
 from compactface.v1.gallery_pb2 import EnrollRequest
 from compactface.v1.recognizer_pb2 import EmbedRequest, IdentifyRequest, Probe, VerifyRequest
-from shared.compact_map import MapFormat, pack
+from shared.codec.compact_map import MapFormat, pack
 from shared.model_directory import CodecConfig, set_current
 from shared.models.compnet import CompNet
 from shared.models.recnet import RecNet

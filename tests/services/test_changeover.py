@@ -23,7 +23,7 @@ from compactface.v1.recognizer_pb2 import (
 )
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.reembed import Progress
-from shared.compact_map import pack
+from shared.codec.compact_map import pack
 from shared.errors import FailedPrecondition
 from shared.model_directory import ModelDirectory, set_current
 from tests.gallery_faces import person

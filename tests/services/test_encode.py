@@ -17,7 +17,7 @@ from compactface.v1.encoder_pb2 import (
     EncodeResponse,
     GetEncoderInfoRequest,
 )
-from shared.compact_map import unpack
+from shared.codec.compact_map import unpack
 from shared.model_directory import ModelDirectory
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, close_to, running_encoder, until

@@ -6,7 +6,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from shared.errors import InvalidInput, NotFound
-from shared.service.error_interceptor import to_status
+from shared.serving.error_interceptor import to_status
 from tests.services.plumbing_host import running, until
 from tests.services.plumbing_service import NAME, call
 

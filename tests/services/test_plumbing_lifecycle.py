@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
-from shared.service.settings_loader import SettingsError
+from shared.serving.settings_loader import SettingsError
 from tests.services.plumbing_host import metrics_server, running, serving, until
 from tests.services.plumbing_service import NAME, call
 

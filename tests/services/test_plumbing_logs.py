@@ -8,7 +8,7 @@ import grpc
 import pytest
 import structlog
 
-from shared.service.logs import configure_logging
+from shared.serving.logs import configure_logging
 from tests.services.plumbing_host import running
 from tests.services.plumbing_service import call
 

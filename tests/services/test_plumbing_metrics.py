@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Metric
 from structlog.testing import capture_logs
 
-from shared.service.metrics import MetricsServer
+from shared.serving.metrics import MetricsServer
 from tests.services.plumbing_host import Running, metrics_server, running, until
 from tests.services.plumbing_service import NAME, call
 
@@ -141,7 +141,7 @@ def test_the_thread_that_serves_metrics_begins_again(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_running_service_exposes_its_calls(capfd: pytest.CaptureFixture[str]) -> None:
-    from shared.service.logs import configure_logging  # noqa: PLC0415
+    from shared.serving.logs import configure_logging  # noqa: PLC0415
 
     configure_logging()
     async with running() as service:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from shared.model_directory import shipped_models
-from shared.service.settings_loader import SettingsError, load_settings
+from shared.serving.settings_loader import SettingsError, load_settings
 from tests.services.plumbing_service import PlumbingSettings
 
 

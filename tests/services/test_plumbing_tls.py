@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from shared.service.settings_loader import SettingsError
+from shared.serving.settings_loader import SettingsError
 from tests.services.authority import Authority
 from tests.services.plumbing_host import running
 from tests.services.plumbing_service import call

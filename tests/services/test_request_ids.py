@@ -13,7 +13,7 @@ from compactface.client import EncoderClient, RecognizerClient, RequestFailed, r
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
 from compactface.v1.recognizer_pb2 import StreamMapsRequest
-from recognizer_service.recognizer import Recognizer
+from recognizer_service.core.recognizer import Recognizer
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, running_recognizer, until
 

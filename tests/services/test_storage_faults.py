@@ -24,8 +24,8 @@ from compactface.v1.gallery_pb2 import (
     ListSubjectsRequest,
 )
 from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, StreamMapsRequest
-from recognizer_service.gallery.databases import sqlite
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.storage import sqlite
 from shared.errors import Unavailable
 from tests.gallery_faces import SPACE
 from tests.services.asking import CAMERAS, enroll, identify, keep_sightings

@@ -24,9 +24,9 @@ from compactface.v1.recognizer_pb2 import (
     StreamMapsRequest,
 )
 from encoder_service.metrics import UplinkMetrics
-from encoder_service.uplink import MemoryUplink
+from encoder_service.uplink.uplink import MemoryUplink
 from shared.errors import Overloaded
-from shared.service.background import Background
+from shared.serving.background import Background
 from tests.services.asking import CAMERAS, identify, keep_sightings
 from tests.services.authority import Authority
 from tests.services.conftest import clouds

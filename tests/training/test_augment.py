@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from shared.training.dataset import Lessons
 from shared.training.faces import load_faces, to_bytes
 from shared.training.jpeg import jpeg
-from shared.training.lessons import Lessons
 from shared.training.processes import Process
 from shared.training.split import split_faces
 from shared.training.views import load_views

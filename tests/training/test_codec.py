@@ -9,7 +9,7 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from command_line.main import app
-from shared.compact_map import MapFormat, pack, quantize
+from shared.codec.compact_map import MapFormat, pack, quantize
 from shared.models.face_codec import FaceCompNet, make_codec
 from shared.training.codec import CodecTraining
 from shared.training.codec_recipe import CodecRecipe

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from shared.service.background import Background
+from shared.serving.background import Background
 
 
 class Work:

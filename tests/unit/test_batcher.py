@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry
 
-from recognizer_service.batcher import Batcher
+from recognizer_service.core.batching import Batcher
 from shared.errors import Overloaded, Unavailable
-from shared.service.background import Background
+from shared.serving.background import Background
 
 
 @dataclass

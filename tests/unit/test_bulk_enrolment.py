@@ -9,14 +9,14 @@ import pytest
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW, BulkEnrollRequest, EnrollRequest
-from recognizer_service.bulk_enrolment import enroll_all
-from recognizer_service.enroller import Enroller
+from recognizer_service.api.bulk_enrollment import enroll_all
+from recognizer_service.core.decide import Judge
+from recognizer_service.core.enroll import Enroller
+from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.thresholds import Thresholds
+from recognizer_service.core.types import FaceMap, Timings
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Embedding
-from recognizer_service.judge import Judge
-from recognizer_service.networks import ModelInUse, Networks
-from recognizer_service.questions import FaceMap, Timings
-from recognizer_service.thresholds import Thresholds
+from recognizer_service.gallery.types import Embedding
 from shared.errors import Overloaded, Unavailable
 from shared.model_directory import ModelDirectory
 from tests.gallery_faces import SPACE, embedding

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from command_line.main import app
-from shared.compact_map import unpack
+from shared.codec.compact_map import unpack
 from shared.model_directory import ModelDirectory, current_version
 from tests.tiny_model import FAMILY, write_tiny_model
 

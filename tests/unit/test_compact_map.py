@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.compact_map import Layout, MapFormat, dequantize, pack, quantize, unpack
+from shared.codec.compact_map import Layout, MapFormat, dequantize, pack, quantize, unpack
 from shared.errors import InvalidCompactMap
 
 FORMATS = [

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recognizer_service.cross_codec import CrossCodecEmbedder
-from shared.compact_map import pack
+from recognizer_service.core.changeover import CrossCodecEmbedder
+from shared.codec.compact_map import pack
 from shared.errors import InvalidCompactMap, UnknownCodec
 from shared.inference.map_decoder import MapDecoder
 from shared.model_directory import ModelDirectory

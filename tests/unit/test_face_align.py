@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidImage
-from shared.face.align import TEMPLATE, align, fit_crop, similarity_transform
-from shared.face.detect import Detection, Landmarks, MtcnnDetector
-from shared.face.picture import PictureLimits, decode_picture
+from shared.faces.align import TEMPLATE, align, fit_crop, similarity_transform
+from shared.faces.detect import Detection, Landmarks, MtcnnDetector
+from shared.faces.picture import PictureLimits, decode_picture
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "eileen_collins_portrait.jpg"
 DATA = os.environ.get("COMPACTFACE_DATA")

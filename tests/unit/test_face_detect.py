@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.face.detect import Box, Detection, Landmarks, MtcnnDetector, prominence
-from shared.face.picture import PictureLimits, decode_picture
+from shared.faces.detect import Box, Detection, Landmarks, MtcnnDetector, prominence
+from shared.faces.picture import PictureLimits, decode_picture
 
 PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidImage
-from shared.face.picture import (
+from shared.faces.picture import (
     PictureLimits,
     capture_time,
     decode_photo,
@@ -211,7 +211,7 @@ def test_without_its_extra_heic_is_refused_with_what_to_install() -> None:
     code = (
         "import sys; sys.modules['pi_heif'] = None\n"
         "from shared.errors import InvalidImage\n"
-        "from shared.face.picture import PictureLimits, decode_picture\n"
+        "from shared.faces.picture import PictureLimits, decode_picture\n"
         "try: decode_picture(sys.stdin.buffer.read(), PictureLimits())\n"
         "except InvalidImage as error: print(error.reason, error.message)\n"
     )
@@ -327,7 +327,7 @@ def test_pixels_that_take_too_much_memory_are_refused_with_both_numbers(kind: st
 MEASURE = """
 import resource, sys
 from shared.errors import InvalidImage
-from shared.face.picture import PictureLimits, decode_photo
+from shared.faces.picture import PictureLimits, decode_photo
 data = sys.stdin.buffer.read()
 decode_photo(open(sys.argv[1], "rb").read(), PictureLimits())
 peak = lambda who: resource.getrusage(who).ru_maxrss * 1024

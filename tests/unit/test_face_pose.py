@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.face.pose import yaw_degrees
+from shared.faces.pose import yaw_degrees
 from shared.training.augment import turn
 from shared.training.faces import by_pose
 

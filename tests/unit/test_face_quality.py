@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.face.align import align
-from shared.face.detect import Landmarks, MtcnnDetector
-from shared.face.picture import PictureLimits, decode_picture
-from shared.face.quality import quality
+from shared.faces.align import align
+from shared.faces.detect import Landmarks, MtcnnDetector
+from shared.faces.picture import PictureLimits, decode_picture
+from shared.faces.quality import quality
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "eileen_collins_portrait.jpg"
 

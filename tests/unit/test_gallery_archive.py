@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from recognizer_service.gallery.archive.contents import archived_columns
+from recognizer_service.gallery.archive.format import MAGIC, Kind, RecordWriter
 from recognizer_service.gallery.archive.importing import Imported
-from recognizer_service.gallery.archive.records import MAGIC, Kind, RecordWriter
-from recognizer_service.gallery.events import Operation
+from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment
-from recognizer_service.gallery.schema import collections, faces, subjects
-from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
+from recognizer_service.gallery.storage.schema import collections, faces, subjects
+from recognizer_service.gallery.types import EmbeddingSpaceChanged, Enrolment
 from shared.errors import (
     AlreadyExists,
     CompactfaceError,

@@ -6,11 +6,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
-from recognizer_service.gallery.databases.location import Milvus, Servers, parse_location
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.indexes.milvus import connect
-from recognizer_service.gallery.records import Enrolment
-from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
+from recognizer_service.gallery.index.milvus import connect
+from recognizer_service.gallery.storage.opening import Milvus, Servers, parse_location
+from recognizer_service.gallery.types import EmbeddingSpaceChanged, Enrolment
 from shared.errors import FailedPrecondition, Unavailable
 from tests.gallery_embedder import SeededEmbedder, probe
 from tests.gallery_faces import SPACE, embedding, new_face, person

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 
-from recognizer_service.gallery.archive.records import RecordReader
-from recognizer_service.gallery.databases.location import Location, Servers
+from recognizer_service.gallery.archive.format import RecordReader
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment, NewFace
+from recognizer_service.gallery.storage.opening import Location, Servers
+from recognizer_service.gallery.types import Enrolment, NewFace
 from shared.errors import FailedPrecondition, InvalidInput
 from tests.gallery_embedder import CODEC, SeededEmbedder, probe, vector_of
 from tests.gallery_faces import SPACE, embedding, new_face, person

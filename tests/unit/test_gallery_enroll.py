@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment
+from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.types import Enrolment
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, from_similarity, new_face, person
 

@@ -14,9 +14,9 @@ from shutil import copy
 
 import pytest
 
-from recognizer_service.gallery.events import Deletion, Purge
+from recognizer_service.gallery.audit import Deletion, Purge
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment, Sighting
+from recognizer_service.gallery.types import Enrolment, Sighting
 from shared.errors import InvalidInput, NotFound
 from tests.benchmarks.gallery_population import SPACE as MADE_UP
 from tests.benchmarks.gallery_population import Population, fill

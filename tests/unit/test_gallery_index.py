@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.indexes import FaceIndex
-from recognizer_service.gallery.indexes.combining import Combining
-from recognizer_service.gallery.indexes.flat import FlatIndex
-from recognizer_service.gallery.indexes.growing import GrowingIndex, IndexForm, open_index
-from recognizer_service.gallery.indexes.sketch import SketchIndex
+from recognizer_service.gallery.index import FaceIndex
+from recognizer_service.gallery.index.flat import Combining, FlatIndex
+from recognizer_service.gallery.index.growing import GrowingIndex, IndexForm, open_index
+from recognizer_service.gallery.index.sketch import SketchIndex
 
 FORMS: tuple[IndexForm, ...] = ("auto", "float32", "float16", "sketch")
 

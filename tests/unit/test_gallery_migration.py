@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recognizer_service.gallery import schema
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.storage import schema
 from shared.errors import AlreadyExists, FailedPrecondition
 from tests.gallery_faces import SPACE, embedding, person
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import SubjectFilter
 from recognizer_service.gallery.texts import folded
+from recognizer_service.gallery.types import SubjectFilter
 from shared.errors import AlreadyExists, InvalidInput
 from tests.gallery_faces import SPACE, person
 

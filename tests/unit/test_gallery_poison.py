@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from recognizer_service.gallery.archive.records import MAGIC, Kind, RecordReader
+from recognizer_service.gallery.archive.format import MAGIC, Kind, RecordReader
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Enrolment, SubjectFilter
+from recognizer_service.gallery.types import Enrolment, SubjectFilter
 from shared.errors import CompactfaceError
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, embedding, new_face, person

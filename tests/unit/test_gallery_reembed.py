@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.reembed import Progress
-from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
+from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.types import EmbeddingSpaceChanged
 from shared.errors import FailedPrecondition, InvalidInput, UnknownCodec
 from tests.gallery_embedder import CODEC, SeededEmbedder, probe
 from tests.gallery_faces import SPACE, embedding, person

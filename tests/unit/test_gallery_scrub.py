@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recognizer_service.gallery.databases.scrub import Scrubber, UnknownLayoutError, logged_pages
+from recognizer_service.gallery.storage.scrub import Scrubber, UnknownLayoutError, logged_pages
 
 MARKER_BYTES = 24
 

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import Sighting, SightingOutcome
+from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.types import Sighting, SightingOutcome
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, new_face
 from tests.locations import only_in_sqlite

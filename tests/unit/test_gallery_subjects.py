@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from recognizer_service.gallery.databases.location import Location
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.records import SubjectFilter
+from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.types import SubjectFilter
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, embedding, person

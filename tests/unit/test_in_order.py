@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import pytest
 
-from shared.service.in_order import map_in_order
+from shared.serving.in_order import map_in_order
 
 
 async def count_to(number: int) -> AsyncIterator[int]:

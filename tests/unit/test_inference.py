@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from shared.compact_map import dequantize, quantize, unpack
+from shared.codec.compact_map import dequantize, quantize, unpack
 from shared.errors import (
     FailedPrecondition,
     InvalidCompactMap,

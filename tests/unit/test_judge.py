@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from recognizer_service.gallery.collection_records import Collection, SubjectScore
-from recognizer_service.gallery.records import Agreement, Resemblance, SubjectHit
-from recognizer_service.judge import Judge
-from recognizer_service.questions import (
+from recognizer_service.core.decide import Judge
+from recognizer_service.core.thresholds import Thresholds
+from recognizer_service.core.types import (
     Criterion,
     Decision,
     Disagreement,
@@ -15,7 +14,8 @@ from recognizer_service.questions import (
     Identification,
     Timings,
 )
-from recognizer_service.thresholds import Thresholds
+from recognizer_service.gallery.collection_settings import Collection, SubjectScore
+from recognizer_service.gallery.types import Agreement, Resemblance, SubjectHit
 from shared.errors import FailedPrecondition
 from shared.model_directory import Manifest, ModelDirectory
 from tests.tiny_model import synthetic_table

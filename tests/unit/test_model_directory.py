@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidModel
-from shared.face.align import TEMPLATE
+from shared.faces.align import TEMPLATE
 from shared.model_directory import (
     COSFACE_112X96,
     UNCOMPRESSED,

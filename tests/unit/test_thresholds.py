@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from recognizer_service.questions import Criterion
-from recognizer_service.thresholds import Thresholds, check_criterion
+from recognizer_service.core.thresholds import Thresholds, check_criterion
+from recognizer_service.core.types import Criterion
 from shared.errors import FailedPrecondition, InvalidInput
 from shared.model_directory import ModelDirectory
 

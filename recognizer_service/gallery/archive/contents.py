@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Column, LargeBinary, Table
 
-from recognizer_service.gallery.archive.records import Record
-from recognizer_service.gallery.schema import Instant
+from recognizer_service.gallery.archive.format import Record
+from recognizer_service.gallery.storage.schema import Instant
 
 FORMAT = 2
 """Raised when a reader of the format before could not read what is written.

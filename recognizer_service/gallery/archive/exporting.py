@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from recognizer_service.gallery.archive.contents import FORMAT, archived_columns, document_of
-from recognizer_service.gallery.archive.records import Kind, RecordWriter
-from recognizer_service.gallery.rows import collection_key
-from recognizer_service.gallery.schema import (
+from recognizer_service.gallery.archive.format import Kind, RecordWriter
+from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.storage.rows import collection_key
+from recognizer_service.gallery.storage.schema import (
     FORMER_EMBEDDING_SIZE,
     collections,
     embeddings,
@@ -16,8 +17,7 @@ from recognizer_service.gallery.schema import (
     labels,
     subjects,
 )
-from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
-from recognizer_service.gallery.store import Store
+from recognizer_service.gallery.types import EmbeddingSpaceChanged
 
 _SUBJECTS_PER_PAGE = 64
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
+from recognizer_service.gallery.archive.format import Kind, Record, RecordReader
 from recognizer_service.gallery.archive.parsing import (
     ArchivedFace,
     ArchivedSubject,
@@ -13,11 +14,10 @@ from recognizer_service.gallery.archive.parsing import (
     parse_header,
     parse_subject,
 )
-from recognizer_service.gallery.archive.records import Kind, Record, RecordReader
 from recognizer_service.gallery.archive.staging import Staging, check_free
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT, check_collection_id, shown
 from recognizer_service.gallery.reembed import MapEmbedder
-from recognizer_service.gallery.store import Store
 from shared.errors import FailedPrecondition, InvalidInput
 
 _RECORDS_PER_COMMIT = 512

@@ -7,8 +7,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from recognizer_service.gallery.archive.contents import FORMAT, values_of
-from recognizer_service.gallery.archive.records import Record
-from recognizer_service.gallery.collection_records import CollectionSettings, SubjectScore
+from recognizer_service.gallery.archive.format import Record
+from recognizer_service.gallery.collection_settings import CollectionSettings, SubjectScore
 from recognizer_service.gallery.limits import (
     MAX_REVISION,
     as_embedding,
@@ -20,14 +20,14 @@ from recognizer_service.gallery.limits import (
     check_text,
     checked_id,
 )
-from recognizer_service.gallery.records import Embedding
-from recognizer_service.gallery.schema import (
+from recognizer_service.gallery.storage.schema import (
     FORMER_EMBEDDING_SIZE,
     collections,
     faces,
     subjects,
 )
 from recognizer_service.gallery.texts import canonical
+from recognizer_service.gallery.types import Embedding
 from shared.errors import InvalidInput
 
 P = ParamSpec("P")

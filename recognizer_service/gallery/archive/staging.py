@@ -16,11 +16,12 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.archive.parsing import ArchivedSubject
-from recognizer_service.gallery.condemned import condemn, is_condemned
-from recognizer_service.gallery.events import AuditEvent, Operation
+from recognizer_service.gallery.audit import AuditEvent, Operation
+from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.rows import HIDDEN_PREFIX, find_collection
-from recognizer_service.gallery.schema import (
+from recognizer_service.gallery.storage.condemned import condemn, is_condemned
+from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX, find_collection
+from recognizer_service.gallery.storage.schema import (
     collections,
     embeddings,
     faces,
@@ -28,8 +29,7 @@ from recognizer_service.gallery.schema import (
     sightings,
     subjects,
 )
-from recognizer_service.gallery.store import Store
-from recognizer_service.gallery.subject import count
+from recognizer_service.gallery.subjects import count
 from shared.errors import AlreadyExists
 
 _LONGEST_IMPORT = timedelta(days=1)

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.records import Embedding
+from recognizer_service.gallery.types import Embedding
 
 
 class FaceIndex(Protocol):

@@ -2,7 +2,7 @@
 
 from typing import Protocol, Self
 
-from recognizer_service.gallery.indexes import FaceIndex
+from recognizer_service.gallery.index import FaceIndex
 
 
 class Cache(Protocol):

@@ -25,10 +25,10 @@ from sqlalchemy import (
     update,
 )
 
-from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.databases.postgres import SHARED_INDEX_TABLE
-from recognizer_service.gallery.records import Embedding
-from recognizer_service.gallery.schema import embeddings, faces, subjects
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.postgres import SHARED_INDEX_TABLE
+from recognizer_service.gallery.storage.schema import embeddings, faces, subjects
+from recognizer_service.gallery.types import Embedding
 
 _own = MetaData()
 _index = Table(

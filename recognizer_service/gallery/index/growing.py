@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.indexes import FaceIndex
-from recognizer_service.gallery.indexes.flat import FlatIndex
-from recognizer_service.gallery.indexes.sketch import ReadEmbeddings, SketchIndex
-from recognizer_service.gallery.records import Embedding
+from recognizer_service.gallery.index import FaceIndex
+from recognizer_service.gallery.index.flat import FlatIndex
+from recognizer_service.gallery.index.sketch import ReadEmbeddings, SketchIndex
+from recognizer_service.gallery.types import Embedding
 
 IndexForm = Literal["auto", "float32", "float16", "sketch"]
 """How faces are kept in memory; "auto": as their number asks.

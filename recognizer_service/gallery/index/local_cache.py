@@ -1,13 +1,20 @@
 """Indexes in this process's memory, of a gallery that it has to itself."""
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery.condemned import is_condemned
-from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.embeddings import check_embedded
-from recognizer_service.gallery.indexes import FaceIndex, OpenIndex
-from recognizer_service.gallery.schema import collections, embeddings, faces, subjects
+from recognizer_service.gallery.index import FaceIndex, OpenIndex
+from recognizer_service.gallery.index.cache import Cache
+from recognizer_service.gallery.index.growing import IndexForm, open_index
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.condemned import is_condemned
+from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.rows import check_embedded, read_embeddings
+from recognizer_service.gallery.storage.schema import collections, embeddings, faces, subjects
+from shared.errors import FailedPrecondition
 
 _CHUNK = 4096
 
@@ -108,3 +115,28 @@ class LocalCache:
         for chunk in rows.partitions():
             keys, vectors = zip(*chunk, strict=True)
             index.add(keys, np.frombuffer(b"".join(vectors), np.float32).reshape(len(keys), -1))
+
+
+def open_cache(
+    location: Location, database: Database, space: str, size: int, form: IndexForm, *, threads: int
+) -> Cache:
+    """In Milvus where the location names one, else in memory; not filled yet.
+
+    Raises:
+        FailedPrecondition: the client library of Milvus is missing (EXTRA_MISSING).
+        Unavailable: Milvus does not answer (INDEX_UNAVAILABLE).
+    """
+
+    def opened(space: str, size: int) -> FaceIndex:
+        read = partial(read_embeddings, database, space)
+        return open_index(form, read, size=size, threads=threads)
+
+    if isinstance(location, Path) or location.milvus is None:
+        return LocalCache(database, space, size, opened)
+    try:
+        from recognizer_service.gallery.index.shared_cache import SharedCache  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            "EXTRA_MISSING", "an index in Milvus needs pymilvus; install compactface[cluster]"
+        ) from error
+    return SharedCache(database, location.milvus, space, size)

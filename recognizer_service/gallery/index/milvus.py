@@ -13,8 +13,8 @@ from grpc import RpcError
 from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from recognizer_service.gallery.databases.location import Milvus, MilvusIndexType
-from recognizer_service.gallery.records import Embedding
+from recognizer_service.gallery.storage.opening import Milvus, MilvusIndexType
+from recognizer_service.gallery.types import Embedding
 from shared.errors import Unavailable
 
 _TIMEOUT_S = 30.0

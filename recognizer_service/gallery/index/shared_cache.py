@@ -12,18 +12,18 @@ from functools import cached_property
 
 from pymilvus import MilvusClient
 
-from recognizer_service.gallery.caches.change_log import Change, ChangeLog
-from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.databases.location import Milvus
-from recognizer_service.gallery.embeddings import check_embedded
-from recognizer_service.gallery.indexes import FaceIndex
-from recognizer_service.gallery.indexes.milvus import (
+from recognizer_service.gallery.index import FaceIndex
+from recognizer_service.gallery.index.change_log import Change, ChangeLog
+from recognizer_service.gallery.index.milvus import (
     MilvusFaces,
     MilvusIndex,
     answering,
     connect,
 )
-from recognizer_service.gallery.space_changed import EmbeddingSpaceChanged
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.opening import Milvus
+from recognizer_service.gallery.storage.rows import check_embedded
+from recognizer_service.gallery.types import EmbeddingSpaceChanged
 from shared.errors import FailedPrecondition
 
 _CHANGES_AT_ONCE = 1024

@@ -17,8 +17,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.indexes.rows import Rows
-from recognizer_service.gallery.records import Embedding
+from recognizer_service.gallery.index.rows import Rows
+from recognizer_service.gallery.types import Embedding
 
 _LEAST_CANDIDATES = 256
 _CANDIDATES_PER_ANSWER = 8

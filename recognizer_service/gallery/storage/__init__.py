@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, delete, insert
 
-from recognizer_service.gallery import schema
-from recognizer_service.gallery.databases.faults import StorageFault
+from recognizer_service.gallery.storage import schema
+from recognizer_service.gallery.storage.faults import StorageFault
 
 Prune: TypeAlias = Callable[[Connection], bool]
 """Deletes a bounded part of what is condemned, in a transaction; whether there was any."""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, select, update
 
-from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.rows import CONDEMNED_PREFIX
-from recognizer_service.gallery.schema import collections, faces, sightings, subjects
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.rows import CONDEMNED_PREFIX
+from recognizer_service.gallery.storage.schema import collections, faces, sightings, subjects
 
 ROWS_PER_STEP = 256
 

@@ -21,9 +21,8 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, delete, func, insert, select
 
-from recognizer_service.gallery import schema
-from recognizer_service.gallery.databases import Prune
-from recognizer_service.gallery.databases.scrub import Scrubber, UnknownLayoutError, logged_pages
+from recognizer_service.gallery.storage import Prune, schema
+from recognizer_service.gallery.storage.scrub import Scrubber, UnknownLayoutError, logged_pages
 
 PAGES_PER_STEP = 1024
 _LOG_BYTES = 8 << 20  # beyond: a writer cuts it

@@ -1,11 +1,68 @@
 """Where a gallery is kept, by what names it."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
-from recognizer_service.gallery.databases import Database
-from recognizer_service.gallery.databases.location import Location
-from recognizer_service.gallery.databases.postgres import PostgresDatabase
-from recognizer_service.gallery.databases.sqlite import SqliteDatabase
+from pydantic import SecretStr
+
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.postgres import PostgresDatabase
+from recognizer_service.gallery.storage.sqlite import SqliteDatabase
+
+MilvusIndexType = Literal["FLAT", "HNSW", "DISKANN"]
+"""How Milvus searches: exact, a graph in memory, or a graph on disk."""
+
+MILVUS_INDEX_TYPES: tuple[MilvusIndexType, ...] = get_args(MilvusIndexType)
+
+
+@dataclass(frozen=True, slots=True)
+class Milvus:
+    """A Milvus server or cluster.
+
+    Attributes:
+        uri: http://host:port, or https:// for TLS.
+        token: "user:password" or an API key; None where it asks for none.
+        index_type: of collections made from now on.
+    """
+
+    uri: str
+    token: SecretStr | None = None
+    index_type: MilvusIndexType = "FLAT"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """A database server, and what keeps the search index.
+
+    Attributes:
+        url: postgresql://user:password@host:port/name?options, options as libpq knows them.
+        milvus: keeps the index for all recognizers that name it; None: each keeps its own in
+            memory, and there can be but one.
+    """
+
+    url: SecretStr
+    milvus: Milvus | None = None
+
+
+Location: TypeAlias = Path | Servers
+"""A SQLite file, or servers."""
+
+
+def parse_location(text: str, milvus: Milvus | None = None) -> Location:
+    """A location as people write it.
+
+    Raises:
+        ValueError: a file's index is to be in Milvus.
+    """
+    if text.startswith(("postgresql://", "postgres://")):
+        return Servers(SecretStr(text.replace("postgres://", "postgresql://", 1)), milvus)
+    if milvus:
+        raise ValueError(
+            f"an index in Milvus is shared, and the file {text!r} cannot be; name a gallery "
+            "postgresql://..."
+        )
+    return Path(text)
 
 
 def open_database(location: Location) -> Database:

@@ -31,9 +31,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from recognizer_service.gallery import schema
-from recognizer_service.gallery.databases import Prune, faults, write_and_undo
-from recognizer_service.gallery.migrations import migrate
+from recognizer_service.gallery.storage import Prune, faults, schema, write_and_undo
+from recognizer_service.gallery.storage.schema import migrate
 from shared.errors import FailedPrecondition, NotFound, Unavailable
 
 _OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one

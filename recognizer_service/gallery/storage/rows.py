@@ -1,15 +1,26 @@
 """How ids become keys, and rows become records."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Exists, exists, func, insert, select
 
 from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.records import Face, Subject
-from recognizer_service.gallery.schema import collections, faces, labels, subjects
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.schema import (
+    collections,
+    embeddings,
+    faces,
+    labels,
+    spaces,
+    subjects,
+)
 from recognizer_service.gallery.texts import canonical
-from shared.errors import NotFound
+from recognizer_service.gallery.types import Face, Subject
+from shared.errors import FailedPrecondition, NotFound
 
 HIDDEN_PREFIX = "~"
 """Begins the ids of collections that no caller can see or name: those still being imported."""
@@ -157,3 +168,96 @@ def _later(time: datetime, span: timedelta) -> datetime:
 def face_of(row: Any) -> Face:
     """A row of `FACE` as a record."""
     return Face(*row)
+
+
+def vectors_of(rows: Sequence[Any]) -> NDArray[np.float32]:
+    """The embeddings of N rows of one space, at least one: (N, D)."""
+    vectors = np.frombuffer(b"".join(row.vector for row in rows), np.float32)
+    return vectors.reshape(len(rows), -1)
+
+
+def size_of_space(connection: Connection, space: str) -> int | None:
+    """How many numbers an embedding in a space has; None if the gallery does not know it."""
+    size: int | None = connection.scalar(select(spaces.c.size).where(spaces.c.id == space))
+    return size
+
+
+def keep_space(connection: Connection, space: str, size: int) -> None:
+    """Note the size of a space, before the first embedding in it.
+
+    Raises:
+        FailedPrecondition: it has another size (EMBEDDING_SIZE_MISMATCH).
+    """
+    known = size_of_space(connection, space)
+    if known is None:
+        connection.execute(insert(spaces).values(id=space, size=size))
+    else:
+        check_size(space, known, size)
+
+
+def check_size(space: str, known: int, size: int) -> None:
+    """Refuse a size that is not the space's (EMBEDDING_SIZE_MISMATCH)."""
+    if size != known:
+        raise FailedPrecondition(
+            "EMBEDDING_SIZE_MISMATCH",
+            f"the gallery has embeddings of {known} numbers in space {space}, and the model says "
+            f"{size}; one of the two is damaged",
+            metadata={"gallery": str(known), "model": str(size)},
+        )
+
+
+def read_embeddings(
+    database: Database, space: str, keys: Sequence[int]
+) -> tuple[list[int], NDArray[np.float32]]:
+    """Those of the faces with these N keys that are there: M keys, and M unit vectors.
+
+    The vectors are (M, D), or (0, 0) where there are none.
+    """
+    query = select(embeddings.c.face_key, embeddings.c.vector).where(
+        embeddings.c.face_key.in_(keys), embeddings.c.space == space
+    )
+    with database.reading() as connection:
+        rows = connection.execute(query).all()
+    vectors = vectors_of(rows) if rows else np.empty((0, 0), np.float32)
+    return [row.face_key for row in rows], vectors
+
+
+def embedded_in(space: str) -> Exists:
+    """Whether a row of `faces` has an embedding in a space."""
+    return exists().where(embeddings.c.face_key == faces.c.key, embeddings.c.space == space)
+
+
+def check_embedded(connection: Connection, space: str) -> None:
+    """Refuse a space in which some faces have no embedding; reads every face's keys.
+
+    Raises:
+        FailedPrecondition: they were embedded by another extractor (EMBEDDING_SPACE_MISMATCH;
+            the metadata `gallery` names a space that can be opened), or by none
+            (EMBEDDINGS_MISSING).
+    """
+    strangers = connection.scalar(
+        select(func.count()).select_from(faces).where(~embedded_in(space))
+    )
+    if not strangers:
+        return
+    # While faces are embedded anew several spaces have some; the one that is served has all.
+    theirs = connection.scalar(
+        select(embeddings.c.space)
+        .where(embeddings.c.space != space)
+        .group_by(embeddings.c.space)
+        .order_by(func.count().desc())
+        .limit(1)
+    )
+    if theirs is None:
+        raise FailedPrecondition(
+            "EMBEDDINGS_MISSING",
+            f"{strangers} faces of the gallery have no embedding: the file was changed or "
+            "damaged; serve a snapshot or restore an export",
+        )
+    raise FailedPrecondition(
+        "EMBEDDING_SPACE_MISMATCH",
+        f"{strangers} faces of the gallery were embedded in space {theirs}, and the model in use "
+        f"embeds in {space}; the two cannot be compared: run `compactface gallery reembed`, or "
+        f"serve the model of {theirs} again",
+        metadata={"gallery": theirs, "model": space},
+    )

@@ -6,7 +6,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from recognizer_service.gallery.rows import CONDEMNED_PREFIX
+from recognizer_service.gallery.storage.rows import CONDEMNED_PREFIX
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from shared.private_files import PRIVATE, make_private
 

@@ -20,12 +20,11 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
 
-from recognizer_service.gallery import schema
-from recognizer_service.gallery.databases import Prune, faults, write_and_undo
-from recognizer_service.gallery.databases.eraser import Eraser
-from recognizer_service.gallery.databases.scrub import MAX_PAGES
 from recognizer_service.gallery.limits import check_range
-from recognizer_service.gallery.migrations import migrate
+from recognizer_service.gallery.storage import Prune, faults, schema, write_and_undo
+from recognizer_service.gallery.storage.eraser import Eraser
+from recognizer_service.gallery.storage.schema import migrate
+from recognizer_service.gallery.storage.scrub import MAX_PAGES
 from recognizer_service.gallery.texts import canonical, folded
 from shared.errors import FailedPrecondition, NotFound
 from shared.private_files import make_private

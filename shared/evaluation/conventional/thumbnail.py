@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from shared.codec.png import CHUNK_OVERHEAD, HEADER_BYTES, RGB, SIGNATURE, Geometry, write
 from shared.evaluation.conventional.codec import Codec, Picture
-from shared.png import CHUNK_OVERHEAD, HEADER_BYTES, RGB, SIGNATURE, Geometry, write
 
 _WIDTH, _HEIGHT = 96, 112
 _LENGTH_OF_DATA = len(SIGNATURE) + CHUNK_OVERHEAD + HEADER_BYTES
