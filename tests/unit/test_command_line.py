@@ -30,6 +30,7 @@ COMMANDS = [
     *("gallery update", "gallery update-subject", "gallery import", "gallery audit"),
     *("gallery check", "protocol"),
     *("model", "model list", "model show", "model verify", "model use"),
+    "model import-extractor",
     *("evaluate", "train"),
 ]
 
