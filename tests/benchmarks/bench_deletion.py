@@ -55,6 +55,8 @@ def measure(path: Path, size: int, callers: int) -> list[str]:
     probes = population.probes(200)
     doomed = random.Random(0).sample(range(1, population.subjects + 1), population.subjects)  # noqa: S311
     with Gallery(path, embedding_space=SPACE) as gallery:
+        first = gallery.subjects.delete("default", f"subject-{doomed.pop()}")
+        gallery.erased(first.erasure, wait_s=_ERASURE_S)  # with what making the gallery has left
         with _searching(gallery, probes) as before:
             time.sleep(SECONDS / 2)
         deletions: list[float] = []

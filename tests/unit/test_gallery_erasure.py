@@ -117,6 +117,8 @@ def test_no_copy_is_left_where_pages_were_split_and_merged(gallery: Gallery, pat
             name = f"{NAME} the {number}th"
             living.append(Enrolment(tuple(faces), f"subject-number-{number}-end", name))
             gallery.enroll("default", living[-1])
+            # and no cache brings back what was erased
+            assert not found_in(raw(path), deleted[-8:])
     content = raw(path)
     assert not [trace for gone in deleted for trace in traces(gone) if trace in content]
     assert all(trace in content for here in living for trace in traces(here))

@@ -107,6 +107,24 @@ def test_the_pages_in_the_log_are_all_that_need_it(tmp_path: Path, seed: int) ->
     assert sum(scrubbed[-5:]) / 5 < len(raw) // 8192  # else it would prove nothing
 
 
+def test_pages_that_became_free_without_being_overwritten_are(tmp_path: Path) -> None:
+    """As another program leaves them, that does not know of secure_delete."""
+    path = tmp_path / "file.sqlite"
+    with opened(path) as (connection, file):
+        connection.execute("PRAGMA secure_delete = OFF")
+        for number in range(200):
+            row = (number, f"name-{number}", b"<%06d>" % number * 150)
+            connection.execute("INSERT INTO people VALUES (?, ?, ?)", row)
+        connection.execute("DELETE FROM people WHERE key < 190")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert b"<%06d>" % 7 in path.read_bytes()
+        clean(connection, file)
+        raw = path.read_bytes()
+        assert not [number for number in range(190) if b"<%06d>" % number in raw]
+        assert connection.execute("SELECT count(*) FROM people").fetchone() == (10,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 def test_without_it_there_would_be_traces(tmp_path: Path) -> None:
     """Else the test above would prove nothing."""
     path = tmp_path / "file.sqlite"

@@ -178,6 +178,7 @@ class Eraser:
                 self._unclean.scrub_some(Scrubber(self._file))
             except UnknownLayoutError:
                 self._write_anew()
+            # SQLite forgets by itself where the log was cut, but not where it was empty.
             self._forget()
             more |= bool(self._unclean)
         os.fsync(self._file)
