@@ -10,14 +10,14 @@ PROTOS := $(wildcard protos/compactface/v1/*.proto)
 STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format protos protos-check bench clean
+.PHONY: help setup demo test lint format protos protos-check lock bench clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[encoder,recognizer,cluster,train,evaluate,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,recognizer,cluster,train,evaluate,dev]'
 	touch $@
 
 setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
@@ -57,6 +57,11 @@ protos-check: setup $(GOOGLEAPIS) $(BUF)  ## lint, compatibility with the releas
 	$(BIN)/python -m grpc_tools.protoc -I protos -I build/third_party \
 		--python_out=build/stubs --pyi_out=build/stubs --grpc_python_out=build/stubs $(PROTOS)
 	diff -r --exclude=__init__.py --exclude=__pycache__ build/stubs/compactface/v1 $(STUBS)
+
+lock: setup  ## choose new versions of all dependencies, for images and continuous integration
+	$(BIN)/uv pip compile pyproject.toml --upgrade --all-extras --universal --python-version 3.11 \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet \
+		-o requirements.lock
 
 bench: setup  ## latencies and ratios, measured side by side
 	$(BIN)/python tests/benchmarks/bench_latency.py

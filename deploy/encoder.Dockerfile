@@ -10,19 +10,19 @@ FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python3 -m venv /opt/compactface
-COPY pyproject.toml .
+COPY pyproject.toml requirements.lock ./
 # Dependencies have a layer of their own: they change less often than the source.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
         print(*project["dependencies"], *project["optional-dependencies"]["encoder"], sep="\n")' \
         > requirements.txt \
-    && /opt/compactface/bin/pip install -r requirements.txt
+    && /opt/compactface/bin/pip install -c requirements.lock -r requirements.txt
 # The wheel would carry the default model; in an image the mounted folder decides.
 COPY . .
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    mkdir -p deploy/models && /opt/compactface/bin/pip install '.[encoder]'
+    mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock '.[encoder]'
 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface

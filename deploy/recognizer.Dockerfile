@@ -20,7 +20,7 @@ FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python3 -m venv /opt/compactface
-COPY pyproject.toml .
+COPY pyproject.toml requirements.lock ./
 ARG DEVICE=cpu
 ARG TORCH_INDEX=
 # Dependencies have a layer of their own: they change less often than the source.
@@ -30,14 +30,14 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
         print(*project["dependencies"], *project["optional-dependencies"]["recognizer"], sep="\n")' \
         > requirements.txt \
     && /opt/compactface/bin/pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-        -r requirements.txt
+        -c requirements.lock -r requirements.txt
 RUN test "$DEVICE" = cpu || /opt/compactface/bin/python -c \
     'import torch; assert torch.version.cuda, f"torch {torch.__version__} is no CUDA build"'
 # The wheel would carry the default model; in an image the mounted folder decides.
 COPY . .
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    mkdir -p deploy/models && /opt/compactface/bin/pip install '.[recognizer]'
+    mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock '.[recognizer]'
 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface \
