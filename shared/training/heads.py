@@ -52,6 +52,7 @@ def _embeddings(student: Student, faces: Faces, rows: npt.NDArray[np.int64]) -> 
         crops = cut_crops(
             to_tensor(torch.from_numpy(pixels), torch.zeros(len(pixels), dtype=torch.bool))
         )
+        crops = crops.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = student.extractor(crops)
         yield functional.normalize(embeddings.float())
