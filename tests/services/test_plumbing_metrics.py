@@ -2,6 +2,7 @@ import asyncio
 import http.client
 import re
 import threading
+import time
 import urllib.error
 import urllib.request
 from contextlib import closing
@@ -137,7 +138,10 @@ def test_the_thread_that_serves_metrics_begins_again(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ThreadingHTTPServer, "service_actions", break_once)
     with closing(metrics_server(CollectorRegistry())) as server:
         assert broken.wait(5)
-        assert 'compactface_background_failures_total{task="metrics"} 1.0' in scrape(server)
+        deadline = time.monotonic() + 30
+        while 'compactface_background_failures_total{task="metrics"} 1.0' not in scrape(server):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 async def test_a_running_service_exposes_its_calls(capfd: pytest.CaptureFixture[str]) -> None:

@@ -81,19 +81,25 @@ def locked(gallery: Path) -> Iterator[None]:
 
 
 class Storage:
-    """Tells every connection what SQLite is to refuse; it raises the errors itself."""
+    """Tells every connection to a gallery what SQLite is to refuse; it raises the errors itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, gallery: Path) -> None:
         self.pragma = ""
+        self._gallery = gallery
 
     def checkout(self, connection: Any, *_: object) -> None:
-        if self.pragma:
+        if self.pragma and self._is_of_the_gallery(connection):
             connection.execute(f"PRAGMA {self.pragma}").close()
+
+    def _is_of_the_gallery(self, connection: Any) -> bool:
+        """Services of other tests go on meanwhile, and keep their connections."""
+        (_, _, file), *_ = connection.execute("PRAGMA database_list").fetchall()
+        return Path(file).resolve() == self._gallery.resolve()
 
 
 @pytest.fixture
-def storage() -> Iterator[Storage]:
-    told = Storage()
+def storage(gallery: Path) -> Iterator[Storage]:
+    told = Storage(gallery)
     event.listen(Pool, "checkout", told.checkout)
     yield told
     event.remove(Pool, "checkout", told.checkout)

@@ -11,7 +11,7 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.texts import folded
 from recognizer_service.gallery.types import SubjectFilter
 from shared.errors import AlreadyExists, InvalidInput
-from tests.gallery_faces import SPACE, person
+from tests.gallery_faces import SPACE, from_similarity, person
 
 NAMES = [
     "山田\u3000太郎",
@@ -96,7 +96,7 @@ def test_both_spellings_of_an_id_are_one_subject(gallery: Gallery, form: str) ->
     with pytest.raises(AlreadyExists):
         gallery.enroll("default", replace(person(3, subject_id=spelled(name)), create_only=True))
     gallery.enroll(  # no duplicate of itself
-        "default", person(1, subject_id=spelled(name)), duplicate_similarity=0.9
+        "default", person(1, subject_id=spelled(name)), duplicates=from_similarity(0.9)
     )
     gallery.subjects.update("default", spelled(name), display_name="J")
     probe = person(1).faces[0].embedding
