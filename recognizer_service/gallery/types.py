@@ -73,7 +73,7 @@ class SubjectFilter:
 
     Attributes:
         id_prefix: how the id begins.
-        name_contains: part of the display name, ASCII letters in either case.
+        name_contains: part of the display name, in either case, spelling and width.
         labels: all of which the subject must have.
     """
 
