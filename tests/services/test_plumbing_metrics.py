@@ -129,14 +129,14 @@ def test_a_metric_that_cannot_be_read_is_logged_and_counted(
 
 def test_the_thread_that_serves_metrics_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = threading.Event()
-
-    def break_once(self: object) -> None:  # noqa: ARG001
-        if not broken.is_set():
-            broken.set()
-            raise OSError("no more files")
-
-    monkeypatch.setattr(ThreadingHTTPServer, "service_actions", break_once)
     with closing(metrics_server(CollectorRegistry())) as server:
+
+        def break_once(self: ThreadingHTTPServer) -> None:
+            if self.server_port == server.port and not broken.is_set():  # not of other services
+                broken.set()
+                raise OSError("no more files")
+
+        monkeypatch.setattr(ThreadingHTTPServer, "service_actions", break_once)
         assert broken.wait(5)
         deadline = time.monotonic() + 30
         while 'compactface_background_failures_total{task="metrics"} 1.0' not in scrape(server):
