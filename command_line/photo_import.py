@@ -68,7 +68,7 @@ class PhotoImport:
             client: of the recognizer.
             collection: where to; it must exist.
             most_prominent: of several faces in a photo take that one, instead of refusing it.
-            done: is told what became of each photo, from this thread or another.
+            done: called with the result of each photo, from this thread or another.
         """
         self._encoder = encoder
         self._client = client

@@ -141,7 +141,7 @@ def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
     taken = capture_time(image)
     for face in answer.faces:
         if taken is None:
-            face.map.ClearField("capture_time")  # that of the encoding: nobody knows the photo's
+            face.map.ClearField("capture_time")  # the time of encoding; the photo's is unknown
         else:
             face.map.capture_time.CopyFrom(timestamp(taken))
     return answer

@@ -29,9 +29,9 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
     Args:
         encoder: the domain.
         uplink: where forwarded maps go; None: forwarding is refused.
-        model: is described to whoever asks.
+        model: described by GetEncoderInfo.
         settings: limits.
-        metrics: is told of every picture.
+        metrics: records every picture.
         executor: threads to encode in; a request that is given up while it waits for one of
             them never runs.
         stopping: ends streams when it is set.

@@ -110,7 +110,7 @@ class MemoryUplink:
         Args:
             channel: to the recognizer; it is closed with the uplink.
             capacity: most maps that may wait.
-            metrics: is told what happens.
+            metrics: records maps and failures.
             background: runs the work.
             longest_pause_s: between two tries to connect, in seconds.
             aside_every_s: between two tries of maps that were set aside, in seconds.

@@ -158,7 +158,7 @@ def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec
 
 
 def shown_similarity(similarity: float) -> float:
-    """Rounded, so that nobody climbs to a face by small steps of its similarity."""
+    """Rounded, to hinder hill climbing."""
     return round(similarity, 3)
 
 

@@ -18,7 +18,7 @@ _RETRY_AFTER_S = 0.5
 
 
 class BatchObserver(Protocol):
-    """Who wants to know how batching goes."""
+    """Records batches."""
 
     def batch_started(self, *, size: int, longest_wait_s: float, queued: int) -> None:
         """A batch of `size` items has left the queue, `queued` stay behind."""
@@ -57,7 +57,7 @@ class Batcher(Generic[Item, Result]):
             max_batch: items a batch.
             max_wait_s: how long the first item of a batch waits for others, in seconds.
             max_queue: items that may wait; more are refused.
-            observer: is told of every batch.
+            observer: records every batch.
             background: runs the work.
         """
         self._run = run

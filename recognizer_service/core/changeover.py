@@ -52,7 +52,7 @@ def _readable(models: Path) -> Iterator[ModelDirectory]:
 class CrossCodecEmbedder:
     """Embeds maps of every codec that any version in the model directory can decode.
 
-    A codec that the model itself knows goes straight through its networks. Another is painted
+    A codec that the model itself knows goes straight through its networks. Another is reconstructed
     by the RecNet of whichever version has it, as pixels, and the pixels are embedded.
     """
 

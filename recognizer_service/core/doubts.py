@@ -6,7 +6,7 @@ from recognizer_service.core.types import Disagreement
 from recognizer_service.gallery.types import Agreement, Resemblance
 
 Required = Callable[[Agreement, Resemblance], float | None]
-"""How similar two faces of one person must be; None: nobody knows."""
+"""How similar two faces of one person must be; None: unknown."""
 
 
 def doubts(agreements: Sequence[Agreement], required: Required) -> tuple[Disagreement, ...]:

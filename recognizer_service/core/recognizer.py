@@ -63,7 +63,7 @@ class Recognizer:
             readers: threads for what does not change the gallery.
             writers: threads for what does. They are others, as changes wait for each other, and
                 for whoever else may have the database locked, while searches need not.
-            metrics: is told what happens.
+            metrics: records answers and sightings.
         """
         self.model = model
         self.gallery = gallery

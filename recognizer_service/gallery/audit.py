@@ -69,7 +69,7 @@ class Purge:
 
     Attributes:
         sightings: sightings older than the retention of their collection.
-        subjects: subjects whose time had come.
+        subjects: expired subjects.
         request_ids: remembered request ids.
         audit_events: events older than the retention of the audit log.
         erasure: as in `Deletion`; 0, too, if nothing was deleted.

@@ -12,7 +12,7 @@ class CodecThresholds:
 
     Attributes:
         of_codec: cosines in [-1, 1] by codec id.
-        others: that of all other codecs; None: nobody knows it.
+        others: that of all other codecs; None: unknown.
     """
 
     of_codec: Mapping[str, float] = field(default_factory=dict)

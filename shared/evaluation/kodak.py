@@ -70,7 +70,7 @@ def evaluate_kodak(
     Args:
         model: a verified model directory.
         folder: holds PNG or WebP files.
-        progress: is told of every picture.
+        progress: called for every picture.
 
     Returns:
         The mean of each codec over all pictures, and the pictures of SHOWN, or else the first.

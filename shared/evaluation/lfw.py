@@ -57,7 +57,7 @@ def evaluate_lfw(
         folds: how many of the ten to take, the first ones. All ten encode all 13,233 images,
             so that the mean size is that of the whole set; fewer encode only the images that
             occur in their pairs.
-        progress: is told of every batch.
+        progress: called for every batch.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING.

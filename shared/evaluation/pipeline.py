@@ -41,7 +41,7 @@ class Embedded:
     """N photographs in several forms, as several judges see them.
 
     A *form* is what of a crop reaches the judge: UNCOMPRESSED, the crop itself, or the name of
-    an operating point, what RecNet paints from the crop's map.
+    an operating point, what RecNet reconstructs from the crop's map.
 
     Attributes:
         vectors: (N, D) unit vectors by judge and form; every judge has every form.

@@ -41,7 +41,7 @@ def evaluate_validation(
         count: pairs, or as many as there are; fewer are answered sooner.
         turned: degrees of yaw by which the two photographs of a pair differ at least.
         threads: of ONNX Runtime.
-        progress: is told of every batch.
+        progress: called for every batch.
     """
     began = time.perf_counter()
     split = split_faces(faces)

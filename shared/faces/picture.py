@@ -141,7 +141,7 @@ def capture_time(data: bytes) -> datetime | None:
         taken = _text(times[ExifTags.Base.DateTimeOriginal])
         offset = _text(times[ExifTags.Base.OffsetTimeOriginal])
         return datetime.strptime(f"{taken} {offset}", "%Y:%m:%d %H:%M:%S %z").astimezone(UTC)
-    except Exception:  # noqa: BLE001 - no picture, no EXIF, or damaged: nobody knows
+    except Exception:  # noqa: BLE001 - no picture, no EXIF, or damaged: unknown
         return None
 
 

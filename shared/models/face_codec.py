@@ -3,7 +3,7 @@
 The paper's CompNet and RecNet are convolutional: every place of the map is written and read in
 the same way. In an aligned crop each place has its own meaning, and what tells people apart is
 spread over all of them. So CompNet is first of all a face extractor, whose answer it writes into
-the map beside what the face looks like, and RecNet reads the whole map before it paints.
+the map beside what the face looks like, and RecNet reads the whole map first.
 
 One pair of networks serves every operating point of a family: a smaller map is the beginning of
 a larger one.
@@ -131,7 +131,7 @@ class FaceRecNet(nn.Module):
         map (C, 14, 12) -+-> conv 3x3 ---------------------+-> three residual blocks -> deconv x2
                          +-> dense (256, 16), conv 1x1 ----+        ... -> crop (3, 112, 96)
 
-    It paints from the beginning of a map as well: symbols that were not sent are 0.
+    It reconstructs from the beginning of a map as well: symbols that were not sent are 0.
     """
 
     def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:

@@ -52,7 +52,7 @@ class ServiceHost:
         settings: where to listen, limits and certificates.
         service_names: full names of the services it will carry, for health and reflection.
         registry: where the metrics of calls are registered and served from.
-        background: is told of failures beside the calls.
+        background: records failures outside calls.
 
     Attributes:
         server: add servicers to it before `listen`.

@@ -151,7 +151,7 @@ def import_extractor(
         licence: of the network, for people; it is kept in the manifest's provenance.
         people: whom to calibrate on.
         threads: of ONNX Runtime. Those of torch belong to the process.
-        progress: is told of every batch.
+        progress: called for every batch.
 
     Raises:
         InvalidModel: the file is no such network (EXTRACTOR_UNUSABLE).

@@ -39,9 +39,7 @@ def answering() -> Iterator[None]:
     except (MilvusException, RpcError) as error:
         reason = error.message if isinstance(error, MilvusException) else error
         line = str(reason).partition("\n")[0].strip()
-        raise Unavailable(
-            "INDEX_UNAVAILABLE", f"Milvus does not do what it is asked ({line})"
-        ) from error
+        raise Unavailable("INDEX_UNAVAILABLE", f"Milvus request failed ({line})") from error
 
 
 def connect(milvus: Milvus) -> MilvusClient:
