@@ -1,6 +1,5 @@
 """Who calls, as far as a certificate says so."""
 
-from recognizer_service.gallery.texts import unwanted
 from shared.service.interceptor import Context
 
 _MAX_NAME_CHARACTERS = 128
@@ -15,4 +14,4 @@ def certified_name(context: Context) -> str | None:
     if not names:
         return None
     name = names[0].decode(errors="replace")[:_MAX_NAME_CHARACTERS]
-    return "".join("\ufffd" if unwanted(character) else character for character in name)
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
