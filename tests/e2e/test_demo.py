@@ -31,6 +31,8 @@ def test_every_answer_about_the_sample_photographs_is_right(tmp_path: Path) -> N
     ]
     assert all(probe["map_bytes"] < probe["jpeg_bytes"] / 5 for probe in result["probes"])
     assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
+    for name in ("result.json", "contact-sheet.png"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.glob("gallery-*"))
 
 

@@ -122,6 +122,8 @@ def test_encode_writes_maps_that_the_codec_reads(
     assert "map" not in facts
     png = (tmp_path / "maps" / f"{BIDEN.name}.1.png").read_bytes()
     assert len(png) == facts["size_bytes"]
+    for file in (tmp_path / "maps").iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
     fmt = tiny_model.codec().map_format
     assert unpack(png, fmt).shape == fmt.shape
 
