@@ -28,7 +28,7 @@ PAGES_PER_STEP = 1024
 _LOG_BYTES = 8 << 20  # beyond: a writer cuts it
 _MOST_UNCLEAN = 1 << 17  # kept one by one; with more, the whole file is scrubbed
 _PATIENCE_S = 0.1  # for readers of the log, while writers wait
-_REST = 3  # after a step, in steps: writers get most of the time, and the next step stays short
+_REST = 4  # after a step, in steps: writers get most of the time, and the next step stays short
 _SHORTEST_REST_S, _IDLE_REST_S, _FAILED_REST_S = 0.05, 0.5, 1.0
 _LAST_STEPS_S = 3.0
 
