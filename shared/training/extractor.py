@@ -21,7 +21,7 @@ from shared.training.loop import train
 from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.recipe import Recipe, Schedule
-from shared.training.run_folder import begin, read_run
+from shared.training.run_folder import CHECKPOINT_FILE, begin, read_run
 from shared.training.split import Split, split_faces
 from shared.training.student import Student, load_student
 from shared.training.views import Views
@@ -112,16 +112,18 @@ def train_extractor(
     )
     shape: dict[str, Any] = dict(student.shape)
     if start is not None:
-        shape["start"] = _begin_with(student, start, faces, split, seed=recipe.schedule.seed)
+        goes_on = (out / CHECKPOINT_FILE).exists()  # which holds the heads, too
+        seed = None if goes_on else recipe.schedule.seed
+        shape["start"] = _begin_with(student, start, faces, split, seed=seed)
     begin(out, recipe, shape)
     lessons = Lessons(faces, views, split, mixed=recipe.mixed)
     train(ExtractorStage(lessons, Distillation(student, recipe)), recipe.schedule, out)
 
 
 def _begin_with(
-    student: Student, start: Path, faces: Faces, split: Split, *, seed: int
+    student: Student, start: Path, faces: Faces, split: Split, *, seed: int | None
 ) -> dict[str, Any]:
-    """Take over earlier weights; returns where they come from."""
+    """Take over earlier weights; returns where they come from. Heads are fitted with a seed."""
     if start.is_dir():
         earlier = load_student(start)
         if earlier.shape != student.shape:
@@ -133,5 +135,6 @@ def _begin_with(
     content = start.read_bytes()
     load_weights(student.extractor, content)
     student.extractor.requires_grad_(True).train()
-    fit_heads(student, faces, split, seed=seed)
+    if seed is not None:
+        fit_heads(student, faces, split, seed=seed)
     return {"extractor_sha256": hashlib.sha256(content).hexdigest()}

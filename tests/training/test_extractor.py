@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import weights_to_bytes
+from shared.training import extractor
 from shared.training.augment import cut_crops
 from shared.training.faces import load_faces, to_tensor
 from shared.training.heads import fit_heads
@@ -28,6 +30,22 @@ def test_training_may_start_from_the_extractor_of_a_model(cache: Path, tmp_path:
     after = load_student(tmp_path / "run").extractor.state_dict()
     for name, weight in trained.state_dict().items():
         torch.testing.assert_close(after[name], weight, atol=0.02, rtol=0.02)
+
+
+def test_heads_are_fitted_at_the_beginning_alone(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who goes on has them in the checkpoint, and a fit looks at tens of thousands of faces."""
+    start = tmp_path / "extractor.safetensors"
+    start.write_bytes(weights_to_bytes(Sphere20(width=0.125), storage="float16"))
+    run = ("extractor", "--smoke", "--cache", cache, "--out", tmp_path / "run", "--start", start)
+    run_train(*run, "--samples", 8)
+    fitted: list[Student] = []
+    monkeypatch.setattr(extractor, "fit_heads", lambda student, *_, **__: fitted.append(student))
+
+    run_train(*run, "--samples", 16)
+
+    assert not fitted
 
 
 def test_heads_are_fitted_to_an_extractor_that_is_there_already(cache: Path) -> None:
