@@ -1,9 +1,7 @@
 """The encoder: from a picture file to compact maps, one for each face."""
 
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -15,6 +13,7 @@ from shared.faces.detect import Box, Detection, Detector, Landmarks
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.faces.quality import quality
 from shared.inference.crop_encoder import CropEncoder
+from shared.timings import StageTimings
 
 Picture = NDArray[np.uint8]
 
@@ -50,7 +49,7 @@ class EncodedFace:
 
 
 @dataclass(slots=True)
-class EncodeTimings:
+class EncodeTimings(StageTimings):
     """Wall-clock milliseconds of the stages of one picture."""
 
     decode_ms: float = 0.0
@@ -58,13 +57,6 @@ class EncodeTimings:
     align_ms: float = 0.0
     compnet_ms: float = 0.0
     pack_ms: float = 0.0
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time that the block takes to `stage`."""
-        began = time.perf_counter()
-        yield
-        setattr(self, stage, getattr(self, stage) + 1000 * (time.perf_counter() - began))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from recognizer_service.core.doubts import doubts
+from recognizer_service.core.doubts import Required, doubts, nearest_miss
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import (
     Candidate,
@@ -161,12 +161,7 @@ class Judge:
 
         Where the model is not calibrated for the codecs nothing can be said.
         """
-
-        def required(agreement: Agreement, other: Resemblance) -> float | None:
-            codecs = (agreement.codec_id, other.codec_id)
-            return self._threshold(collection.max_fmr, len(agreement.others), codecs)
-
-        return doubts(agreements, required)
+        return doubts(agreements, self._required(collection))
 
     def doubts(self, reviews: Sequence[FaceReview], collection: Collection) -> tuple[Doubt, ...]:
         """Faces that look like another subject, or unlike the others of their own.
@@ -175,8 +170,9 @@ class Judge:
         the codecs nothing can be said.
         """
         found = []
-        for face in reviews:
-            for hit in face.others:
+        for review in reviews:
+            face = review.agreement
+            for hit in review.others:
                 threshold = self._threshold(
                     collection.max_fpir, collection.comparisons, (face.codec_id, hit.codec_id)
                 )
@@ -184,28 +180,19 @@ class Judge:
                     found.append(
                         Doubt(face.face_id, hit.subject_id, hit.face_id, hit.similarity, threshold)
                     )
-            if unlike := self._unlike_its_own(face, collection):
-                found.append(unlike)
+            if missed := nearest_miss(face, face.others, self._required(collection)):
+                other, threshold = missed
+                found.append(Doubt(face.face_id, "", other.face_id, other.similarity, threshold))
         return tuple(found)
 
-    def _unlike_its_own(self, face: FaceReview, collection: Collection) -> Doubt | None:
-        """What speaks against a face; None: another of its subject confirms it, or none can."""
-        compared = [
-            (own, threshold)
-            for own in face.own
-            if (
-                threshold := self._threshold(
-                    collection.max_fmr, len(face.own), (face.codec_id, own.codec_id)
-                )
-            )
-            is not None
-        ]
-        if not compared:
-            return None
-        own, threshold = max(compared, key=lambda pair: pair[0].similarity - pair[1])
-        if own.similarity >= threshold:
-            return None
-        return Doubt(face.face_id, "", own.face_id, own.similarity, threshold)
+    def _required(self, collection: Collection) -> Required:
+        """What Verify would ask of two faces of a subject."""
+
+        def required(agreement: Agreement, other: Resemblance) -> float | None:
+            codecs = (agreement.codec_id, other.codec_id)
+            return self._threshold(collection.max_fmr, len(agreement.others), codecs)
+
+        return required
 
     def _threshold(self, rate: float, faces: int, codecs: tuple[str, str]) -> float | None:
         try:

@@ -1,6 +1,6 @@
 """Which new faces of a subject look unlike the others: of somebody else, or a bad picture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from recognizer_service.core.types import Disagreement
 from recognizer_service.gallery.types import Agreement, Resemblance
@@ -32,19 +32,33 @@ def doubts(agreements: Sequence[Agreement], required: Required) -> tuple[Disagre
     return tuple(doubt for doubt in found if doubt)
 
 
-def _doubt(agreement: Agreement, trusted: set[str], required: Required) -> Disagreement | None:
-    """What speaks against a face; None: a trusted one confirms it, or nothing is known."""
+def nearest_miss(
+    agreement: Agreement, others: Iterable[Resemblance], required: Required
+) -> tuple[Resemblance, float] | None:
+    """The face that comes closest to confirming another, and what it misses.
+
+    Returns:
+        That face and the similarity required of it; None: one of them confirms, or nothing is
+        known of any.
+    """
     compared = [
-        (other.similarity, threshold)
-        for other in agreement.others
-        if other.face_id in trusted and (threshold := required(agreement, other)) is not None
+        (other, threshold)
+        for other in others
+        if (threshold := required(agreement, other)) is not None
     ]
     if not compared:
         return None
-    similarity, threshold = max(compared, key=lambda pair: pair[0] - pair[1])
-    if similarity >= threshold:
+    other, threshold = max(compared, key=lambda pair: pair[0].similarity - pair[1])
+    return (other, threshold) if other.similarity < threshold else None
+
+
+def _doubt(agreement: Agreement, trusted: set[str], required: Required) -> Disagreement | None:
+    """What speaks against a face, by those trusted; None: nothing does."""
+    others = (other for other in agreement.others if other.face_id in trusted)
+    if not (missed := nearest_miss(agreement, others, required)):
         return None
-    return Disagreement(agreement.face_id, similarity, threshold)
+    other, threshold = missed
+    return Disagreement(agreement.face_id, other.similarity, threshold)
 
 
 def _largest_group(agreements: Sequence[Agreement], required: Required) -> set[str]:

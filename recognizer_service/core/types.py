@@ -1,14 +1,13 @@
 """What the recognizer is asked and what it answers: the domain's own words, no protobuf."""
 
 import dataclasses
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from recognizer_service.gallery.types import Enrolled, SubjectHit
+from shared.timings import StageTimings
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +172,12 @@ class Decision(Enum):
 
 
 @dataclass(slots=True)
-class Timings:
+class Timings(StageTimings):
     """Wall-clock milliseconds of the stages of one question."""
 
     unpack_ms: float = 0.0
     embed_ms: float = 0.0
     match_ms: float = 0.0
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time that the block takes to `stage`."""
-        began = time.perf_counter()
-        yield
-        setattr(self, stage, getattr(self, stage) + 1000 * (time.perf_counter() - began))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.search import search
 from recognizer_service.gallery.storage.rows import subject_key, vectors_of
 from recognizer_service.gallery.storage.schema import embeddings, faces
-from recognizer_service.gallery.types import FaceReview, Resemblance
+from recognizer_service.gallery.types import Agreement, FaceReview, Resemblance
 
 _OTHER_SUBJECTS = 10
 
@@ -38,5 +38,5 @@ def review(
             for other, similarity in zip(rows, similarities, strict=True)
             if other.id != row.id
         )
-        reviews.append(FaceReview(row.id, row.codec_id, own, others))
+        reviews.append(FaceReview(Agreement(row.id, row.codec_id, own), others))
     return tuple(reviews)

@@ -156,12 +156,13 @@ class Resemblance:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well a new face goes with the others of its subject.
+    """How well a face goes with the others of its subject.
 
     Attributes:
-        face_id: the new face.
-        codec_id: of the new face.
-        others: the faces that its subject had before; where it had none, those that came with it.
+        face_id: the face.
+        codec_id: of its map.
+        others: of a new face, those that its subject had before; where it had none, those that
+            came with it.
     """
 
     face_id: str
@@ -211,15 +212,11 @@ class FaceReview:
     """An enrolled face among the others.
 
     Attributes:
-        face_id: which.
-        codec_id: of its map.
-        own: the other faces of its subject, whatever the order they came in.
+        agreement: with the other faces of its subject, whatever the order they came in.
         others: other subjects, most similar first.
     """
 
-    face_id: str
-    codec_id: str
-    own: tuple[Resemblance, ...]
+    agreement: Agreement
     others: tuple[SubjectHit, ...]
 
 
