@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
@@ -21,11 +22,12 @@ from compactface.v1.encoder_pb2 import (
 )
 from compactface.v1.recognizer_pb2 import (
     IDENTIFY_DECISION_EMPTY_GALLERY,
-    StreamMapsRequest,
+    StreamedMap,
 )
 from encoder_service.metrics import UplinkMetrics
-from encoder_service.uplink.uplink import MemoryUplink
-from shared.errors import Overloaded
+from encoder_service.uplink.peer import Peer
+from encoder_service.uplink.spool import Spool
+from encoder_service.uplink.uplink import Fate, Pauses, SpoolingUplink
 from shared.serving.background import Background
 from tests.services.asking import CAMERAS, identify, keep_sightings
 from tests.services.authority import Authority
@@ -37,7 +39,7 @@ from tests.services.hosting import (
     running_recognizer,
     until,
 )
-from tests.services.uplink_peer import Peer, listening
+from tests.services.uplink_peer import Recognizer, listening
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,21 +47,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 class Camera:
     """An uplink with its metrics, and maps to send."""
 
-    def __init__(self, port: int, *, capacity: int = 100, **options: float) -> None:
+    def __init__(self, port: int, spool: Path, **pauses: float) -> None:
         self._registry = CollectorRegistry()
-        self.uplink = MemoryUplink(
-            open_async_channel(f"127.0.0.1:{port}"),
-            capacity=capacity,
+        self.uplink = SpoolingUplink(
+            Peer(lambda: open_async_channel(f"127.0.0.1:{port}")),
+            Spool(spool, durable=False, max_bytes=1 << 20, max_age_s=3600),
             metrics=UplinkMetrics(self._registry),
             background=Background(self._registry),
-            **options,
+            pauses=Pauses(**pauses),
         )
 
-    def send(self, count: int) -> list[str]:
+    async def send(self, count: int) -> list[str]:
         """Offer that many maps one by one; their ids."""
         ids = [str(uuid.uuid4()) for _ in range(count)]
         for sighting_id in ids:
-            self.uplink.offer([StreamMapsRequest(sighting_id=sighting_id)])
+            assert await self.uplink.offer([StreamedMap(sighting_id=sighting_id)]) is Fate.SPOOLED
         return ids
 
     def count(self, what: str) -> float:
@@ -68,20 +70,21 @@ class Camera:
 
 
 @asynccontextmanager
-async def camera(port: int, **options: float) -> AsyncIterator[Camera]:
+async def camera(port: int, spool: Path | None = None, **pauses: float) -> AsyncIterator[Camera]:
     """A camera whose uplink is at work, and is not flushed at the end."""
-    made = Camera(port, **options)
-    made.uplink.start()
-    try:
-        yield made
-    finally:
-        await made.uplink.close(flush_s=0)
+    with TemporaryDirectory() as folder:
+        made = Camera(port, spool or Path(folder), **pauses)
+        made.uplink.start()
+        try:
+            yield made
+        finally:
+            await made.uplink.close(flush_s=0)
 
 
 async def test_maps_arrive_once_and_in_order_and_are_counted() -> None:
-    peer = Peer()
+    peer = Recognizer()
     async with listening(peer) as port, camera(port) as cam:
-        ids = cam.send(50)
+        ids = await cam.send(50)
         await until(lambda: cam.uplink.depth == 0)
         assert peer.received == ids
         assert cam.count("acknowledged_total") == 50
@@ -89,9 +92,9 @@ async def test_maps_arrive_once_and_in_order_and_are_counted() -> None:
 
 
 async def test_what_a_broken_stream_left_unacknowledged_is_sent_again_in_order() -> None:
-    peer = Peer(["ack", "ignore", "ignore", "break"])
+    peer = Recognizer(["ack", "ignore", "ignore", "break"])
     async with listening(peer) as port, camera(port) as cam:
-        ids = cam.send(10)
+        ids = await cam.send(10)
         await until(lambda: cam.uplink.depth == 0)
         assert peer.acknowledged == ids
         assert peer.received[:4] == ids[:4]
@@ -100,13 +103,13 @@ async def test_what_a_broken_stream_left_unacknowledged_is_sent_again_in_order()
 
 
 async def test_maps_wait_for_a_peer_that_is_away(free_port: int) -> None:
-    peer = Peer()
+    peer = Recognizer()
     async with camera(free_port) as cam:
-        ids = cam.send(3)
+        ids = await cam.send(3)
         await asyncio.sleep(0.1)
         assert (cam.uplink.depth, cam.count("depth")) == (3, 3)
         async with listening(peer, port=free_port):
-            ids += cam.send(3)
+            ids += await cam.send(3)
             await until(lambda: cam.uplink.depth == 0)
     assert peer.received == ids
 
@@ -114,14 +117,14 @@ async def test_maps_wait_for_a_peer_that_is_away(free_port: int) -> None:
 async def test_a_restarted_peer_gets_what_the_old_one_did_not_acknowledge(
     free_port: int,
 ) -> None:
-    old, new = Peer(["ack", "ack"] + ["ignore"] * 100), Peer()
+    old, new = Recognizer(["ack", "ack"] + ["ignore"] * 100), Recognizer()
     async with camera(free_port) as cam:
         async with listening(old, port=free_port):
-            ids = cam.send(6)
+            ids = await cam.send(6)
             await until(lambda: len(old.received) == 6 and cam.uplink.depth == 4)
-        ids += cam.send(2)
+        ids += await cam.send(2)
         async with listening(new, port=free_port):
-            ids += cam.send(2)
+            ids += await cam.send(2)
             await until(lambda: cam.uplink.depth == 0)
         assert old.acknowledged == ids[:2]
         assert new.acknowledged == ids[2:]
@@ -137,30 +140,30 @@ async def test_a_restarted_peer_gets_what_the_old_one_did_not_acknowledge(
     ],
 )
 async def test_a_map_that_may_be_taken_later_is_sent_again(code: grpc.StatusCode) -> None:
-    peer = Peer(["ack", code])
+    peer = Recognizer(["ack", code])
     async with listening(peer) as port, camera(port) as cam:
-        ids = cam.send(3)
+        ids = await cam.send(3)
         await until(lambda: cam.uplink.depth == 0)
         assert set(peer.acknowledged) == set(ids)
         assert cam.count("refused_total") == 0
 
 
 async def test_a_map_refused_for_good_is_counted_and_holds_nobody_up() -> None:
-    peer = Peer([grpc.StatusCode.INVALID_ARGUMENT])
+    peer = Recognizer([grpc.StatusCode.INVALID_ARGUMENT])
     async with listening(peer) as port, camera(port) as cam:
-        ids = cam.send(3)
+        ids = await cam.send(3)
         await until(lambda: cam.uplink.depth == 0)
         assert peer.received == ids
         assert (cam.count("refused_total"), cam.count("acknowledged_total")) == (1, 2)
 
 
 async def test_an_uplink_lives_through_more_failures_than_a_float_has_powers_of_two() -> None:
-    peer = Peer()
+    peer = Recognizer()
     peer.hang_up = True
-    async with listening(peer) as port, camera(port, longest_pause_s=0) as cam:
+    async with listening(peer) as port, camera(port, longest_s=0) as cam:
         await until(lambda: peer.streams > 1100, seconds=120)
         peer.hang_up = False
-        ids = cam.send(3)
+        ids = await cam.send(3)
         await until(lambda: cam.uplink.depth == 0)
         assert peer.received == ids
         assert cam.count("breaks_total") > 1100
@@ -170,14 +173,14 @@ async def test_an_uplink_lives_through_more_failures_than_a_float_has_powers_of_
 async def test_a_map_that_fails_again_and_again_goes_aside_and_the_rest_goes_on(
     way: str | grpc.StatusCode,
 ) -> None:
-    peer = Peer()
-    async with listening(peer) as port, camera(port, longest_pause_s=0.01) as cam:
+    peer = Recognizer()
+    async with listening(peer) as port, camera(port, longest_s=0.01) as cam:
         with capture_logs() as logs:
             poison = str(uuid.uuid4())
             peer.poison[poison] = way
-            ids = cam.send(2)
-            cam.uplink.offer([StreamMapsRequest(sighting_id=poison, request_id="gate-7/42")])
-            ids += cam.send(3)
+            ids = await cam.send(2)
+            await cam.uplink.offer([StreamedMap(sighting_id=poison, request_id="gate-7/42")])
+            ids += await cam.send(3)
             # Those behind a map that was answered with an error may come twice.
             await until(lambda: cam.uplink.aside == cam.uplink.depth == 1)
         assert list(dict.fromkeys(peer.acknowledged)) == ids
@@ -191,16 +194,16 @@ async def test_a_map_that_fails_again_and_again_goes_aside_and_the_rest_goes_on(
 
 async def test_what_was_set_aside_is_sent_when_the_recognizer_is_mended() -> None:
     """And is no danger to others until then."""
-    peer = Peer()
-    pauses = {"longest_pause_s": 0.01, "aside_every_s": 0.05}
+    peer = Recognizer()
+    pauses = {"longest_s": 0.01, "aside_s": 0.05}
     async with listening(peer) as port, camera(port, **pauses) as cam:
-        poison = cam.send(3)
+        poison = await cam.send(3)
         peer.poison = dict.fromkeys(poison, "fail")
         await until(lambda: cam.uplink.aside == 3)
         tries = len(peer.received)
         await until(lambda: len(peer.received) > tries + 6)
         assert cam.count("set_aside_total") == 3
-        ids = cam.send(2)
+        ids = await cam.send(2)
         await until(lambda: cam.uplink.depth == 3)
         assert peer.acknowledged == ids
         peer.poison.clear()
@@ -210,41 +213,20 @@ async def test_what_was_set_aside_is_sent_when_the_recognizer_is_mended() -> Non
 
 async def test_a_peer_that_is_away_or_busy_is_no_maps_fault() -> None:
     busy = grpc.StatusCode.RESOURCE_EXHAUSTED
-    peer = Peer(["break", busy] * 10)
-    async with listening(peer) as port, camera(port, longest_pause_s=0.01) as cam:
-        ids = cam.send(3)
+    peer = Recognizer(["break", busy] * 10)
+    async with listening(peer) as port, camera(port, longest_s=0.01) as cam:
+        ids = await cam.send(3)
         await until(lambda: cam.uplink.depth == 0)
         assert set(peer.acknowledged) == set(ids)
         assert cam.count("set_aside_total") == 0
 
 
-async def test_maps_set_aside_count_against_the_capacity() -> None:
-    peer = Peer()
-    async with listening(peer) as port, camera(port, capacity=2, longest_pause_s=0.01) as cam:
-        peer.poison = dict.fromkeys(cam.send(2), "fail")
-        await until(lambda: cam.uplink.aside == 2)
-        with pytest.raises(Overloaded, match="2 maps wait"):
-            cam.send(1)
-
-
-async def test_a_full_uplink_takes_all_of_a_picture_or_nothing(free_port: int) -> None:
-    async with camera(free_port, capacity=3) as cam:
-        cam.send(2)
-        pair = [StreamMapsRequest(sighting_id=str(uuid.uuid4())) for _ in range(2)]
-        with pytest.raises(Overloaded) as caught:
-            cam.uplink.offer(pair)
-        assert caught.value.reason == "UPLINK_FULL"
-        assert cam.uplink.depth == 2
-        cam.send(1)
-        assert cam.uplink.depth == 3
-
-
-async def test_closing_waits_for_the_acknowledgements() -> None:
-    peer = Peer()
+async def test_closing_waits_for_the_acknowledgements(tmp_path: Path) -> None:
+    peer = Recognizer()
     async with listening(peer) as port:
-        cam = Camera(port)
+        cam = Camera(port, tmp_path)
         cam.uplink.start()
-        ids = cam.send(20)
+        ids = await cam.send(20)
         await cam.uplink.close(flush_s=20)
         assert peer.acknowledged == ids
 
@@ -314,31 +296,6 @@ async def test_a_recognizer_that_went_away_and_came_back_has_it_all(
             ids.append(await forwarded(encoder, 3))
             await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
             await assert_stored(restarted, ids)
-
-
-async def test_a_full_uplink_refuses_the_picture_and_says_when_to_come_back(
-    tiny_models: Path, free_port: int
-) -> None:
-    target = f"127.0.0.1:{free_port}"
-    async with running_encoder(
-        tiny_models, uplink_target=target, uplink_queue=2, uplink_flush_seconds=0
-    ) as encoder:
-        await forwarded(encoder, 0)
-        await forwarded(encoder, 1)
-        error = await failure(encoder.encoder.Encode(crop(2)))
-        assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "UPLINK_FULL")
-        assert error.retry_after_s is not None
-        assert error.retry_after_s > 0
-        (answer,) = [
-            answer
-            async for answer in encoder.encoder.EncodeStream(
-                iter([EncodeStreamRequest(request=crop(2))])
-            )
-        ]
-        assert RequestFailed.from_status(answer.error).reason == "UPLINK_FULL"
-        assert encoder.sample("compactface_uplink_depth") == 2
-        unforwarded = EncodeRequest(image=clouds(2), kind=PICTURE_KIND_CROP)
-        assert len((await encoder.encoder.Encode(unforwarded)).faces) == 1
 
 
 async def test_a_stop_of_the_encoder_flushes_the_uplink(tiny_models: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from compactface.v1.recognizer_pb2 import StreamMapsRequest, StreamMapsResponse
 STORED = StreamMapsResponse.OUTCOME_STORED
 
 
-class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
+class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
     """Acknowledges every map, unless its script says otherwise for the next ones.
 
     Attributes:
@@ -59,7 +59,7 @@ class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
 
 
 @asynccontextmanager
-async def listening(peer: Peer, *, port: int = 0) -> AsyncIterator[int]:
+async def listening(peer: Recognizer, *, port: int = 0) -> AsyncIterator[int]:
     """Serve on a free port, or on a given one; at the end connections are cut."""
     server = grpc.aio.server()
     recognizer_pb2_grpc.add_RecognizerServiceServicer_to_server(peer, server)
