@@ -53,7 +53,7 @@ def create(
             collection,
             max_fpir=max_fpir or 0,
             max_fmr=max_fmr or 0,
-            sighting_retention=timedelta(hours=sighting_hours or 0),
+            sighting_retention=None if sighting_hours is None else timedelta(hours=sighting_hours),
             max_subjects=max_subjects or 0,
             max_faces=max_faces or 0,
             subject_retention=timedelta(days=subject_days or 0),

@@ -41,7 +41,8 @@ class EncoderSettings(ServiceSettings):
         KEEPALIVE_S, ge=0.1, le=3600, description="silence after which the uplink sends a ping"
     )
     uplink_spool: Path = Field(
-        Path("spool"), description="folder of the maps that wait for the recognizer; made if missing"
+        Path("spool"),
+        description="folder of maps that wait for the recognizer, made if missing",
     )
     uplink_spool_bytes: int = Field(
         256 << 20, ge=16 << 20, description="of the maps that wait; the oldest are dropped beyond"

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeVar
 
 import structlog
 
 from shared.errors import CompactfaceError, FailedPrecondition, Overloaded, Unavailable
 from shared.private_files import make_private
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -86,7 +88,8 @@ class Dropped:
 
 def uptime_s() -> float:
     """Seconds since the machine started, its sleep included; nobody can set this clock."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    clock: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
 
 
 class Spool:
@@ -98,6 +101,10 @@ class Spool:
         size: bytes of all of them.
         damaged: files that were set aside since it was opened.
     """
+
+    depth: int
+    aside: int
+    size: int
 
     def __init__(
         self,
@@ -205,7 +212,7 @@ class Spool:
             removed = [id_ for id_ in remove if self._delete("id = ?", id_)]
             for id_, message in take:
                 self._insert(database, id_, message)
-            dropped = self._enforce_limits(database)
+            dropped = self._enforce_limits()
         return removed, dropped
 
     def _insert(self, database: sqlite3.Connection, id_: str, message: bytes) -> None:
@@ -217,7 +224,7 @@ class Spool:
             self.depth += 1
             self.size += len(message)
 
-    def _enforce_limits(self, database: sqlite3.Connection) -> Dropped:
+    def _enforce_limits(self) -> Dropped:
         for_age = self._delete("taken_at <= ?", self._now() - self._max_age_s) if self.depth else 0
         for_bytes = 0
         while self.size > self._max_bytes:
@@ -261,8 +268,8 @@ class Spool:
         return blamed
 
     def _tidy(self) -> Dropped:
-        with self._transaction() as database:
-            dropped = self._enforce_limits(database)
+        with self._transaction():
+            dropped = self._enforce_limits()
         if not self.depth:
             # secure_delete overwrites rows, but not the copies of rows that were moved.
             self._database.execute("VACUUM").close()
@@ -288,7 +295,7 @@ class Spool:
             self._count()
             raise
 
-    def _try_twice(self, work: Callable[[], Any]) -> Any:
+    def _try_twice(self, work: Callable[[], T]) -> T:
         """Do it; once more with a new file if the present one turns out to be damaged."""
         with self._translated():
             try:
@@ -389,8 +396,10 @@ class Spool:
 
 def _oldest(database: sqlite3.Connection) -> float | None:
     """When the first of the maps was taken, by the clock of the file."""
-    row = database.execute("SELECT taken_at FROM maps ORDER BY key LIMIT 1").fetchone()
-    return None if row is None else row[0]
+    (taken_at,) = database.execute(
+        "SELECT (SELECT taken_at FROM maps ORDER BY key LIMIT 1)"
+    ).fetchone()
+    return None if taken_at is None else float(taken_at)
 
 
 def _is_damaged(error: sqlite3.DatabaseError) -> bool:

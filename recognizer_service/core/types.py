@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.types import Enrolled, SubjectHit
+from recognizer_service.gallery.types import Enrolled, SeenFace, SubjectHit
 from shared.timings import StageTimings
 
 
@@ -39,12 +39,19 @@ class SightingId:
 Probe = FaceMap | SightingId
 
 
+def map_of(seen: SeenFace) -> FaceMap:
+    """The map of a sighting."""
+    kept = seen.sighting
+    return FaceMap(kept.codec_id, kept.png, kept.quality, kept.captured_at, field="sighting_id")
+
+
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
     """Whom to enrol; the faces still as maps.
 
     Attributes:
         maps: the faces.
+        sighting_ids: sightings of the collection whose maps are enrolled, too, after `maps`.
         subject_id: the subject, new or known; "": an id is made.
         display_name: for people.
         create_only: refuse a known subject.
@@ -66,6 +73,7 @@ class EnrolRequest:
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     labels: Sequence[str] = dataclasses.field(default=(), repr=False)
     expires_at: datetime | None = None
+    sighting_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ async def test_a_collection_is_created_with_what_was_asked_and_can_be_read(
 async def test_a_collection_has_defaults(recognizer: Service) -> None:
     created = await create(recognizer, collection_id=new_id())
     assert (created.max_fpir, created.max_fmr) == (0.01, 0.001)
-    assert created.sighting_retention == Duration()
+    assert created.sighting_retention == Duration(seconds=24 * 3600)
 
 
 async def test_the_default_collection_is_there_from_the_start(recognizer: Service) -> None:

@@ -12,7 +12,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from compactface.client import RequestFailed
 from compactface.client.channel import Tls, open_async_channel
 from compactface.v1.encoder_pb2 import (
     PICTURE_KIND_CROP,
@@ -29,12 +28,11 @@ from encoder_service.uplink.peer import Peer
 from encoder_service.uplink.spool import Spool
 from encoder_service.uplink.uplink import Fate, Pauses, SpoolingUplink
 from shared.serving.background import Background
-from tests.services.asking import CAMERAS, identify, keep_sightings
+from tests.services.asking import CAMERAS, identify
 from tests.services.authority import Authority
 from tests.services.conftest import clouds
 from tests.services.hosting import (
     Service,
-    failure,
     running_encoder,
     running_recognizer,
     until,
@@ -263,7 +261,6 @@ async def test_a_forwarded_face_is_a_sighting_of_the_recognizer(
         recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite") as recognizer,
         running_encoder(tiny_models, uplink_target=recognizer.address) as encoder,
     ):
-        await keep_sightings(recognizer)
         request = EncodeRequest(image=photos["eileen_collins_portrait"], forward=True)
         (face,) = (await encoder.encoder.Encode(request)).faces
         streamed = [crop(seed) for seed in range(3)]
@@ -286,7 +283,6 @@ async def test_a_recognizer_that_went_away_and_came_back_has_it_all(
 
     async with running_encoder(tiny_models, uplink_target=f"127.0.0.1:{free_port}") as encoder:
         async with recognizer() as first:
-            await keep_sightings(first)
             ids = [await forwarded(encoder, 0)]
             await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
         ids += [await forwarded(encoder, seed) for seed in (1, 2)]
@@ -300,7 +296,6 @@ async def test_a_recognizer_that_went_away_and_came_back_has_it_all(
 
 async def test_a_stop_of_the_encoder_flushes_the_uplink(tiny_models: Path, tmp_path: Path) -> None:
     async with recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite") as recognizer:
-        await keep_sightings(recognizer)
         async with running_encoder(tiny_models, uplink_target=recognizer.address) as encoder:
             ids = [await forwarded(encoder, seed) for seed in range(4)]
         await assert_stored(recognizer, ids)
@@ -323,7 +318,6 @@ async def test_the_uplink_speaks_mutual_tls_and_the_certificate_names_the_camera
     ) as recognizer:
         tls = Tls(authority.certificate, camera_certificate, camera_key)
         async with open_async_channel(recognizer.address, tls=tls) as channel:
-            await keep_sightings(replace(recognizer, channel=channel))
         async with running_encoder(
             tiny_models,
             uplink_target=recognizer.address,
