@@ -17,7 +17,8 @@ _MaxFmr = Annotated[
     float | None, typer.Option(help="Default threshold of verify, in (0, 1); at first 0.001.")
 ]
 _SightingHours = Annotated[
-    float | None, typer.Option(min=0, help="How long streamed maps are kept; 0: not at all.")
+    float | None,
+    typer.Option(min=0, help="How long streamed maps are kept; 0: not at all; 24 if new."),
 ]
 _MaxSubjects = Annotated[
     int | None, typer.Option(min=0, help="Most subjects it may hold; 0: no limit.")

@@ -3,7 +3,6 @@ import sqlite3
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from compactface.client.channel import Tls, open_async_channel
+from compactface.client.channel import open_async_channel
 from compactface.v1.encoder_pb2 import (
     PICTURE_KIND_CROP,
     EncodeRequest,
@@ -309,24 +308,24 @@ async def test_the_uplink_speaks_mutual_tls_and_the_certificate_names_the_camera
         authority.issue, ("server", "gate-7")
     )
     gallery = tmp_path / "gallery.sqlite"
-    async with recognizer_for_cameras(
-        tiny_models,
-        gallery,
-        tls_certificate=certificate,
-        tls_key=key,
-        tls_client_ca=authority.certificate,
-    ) as recognizer:
-        tls = Tls(authority.certificate, camera_certificate, camera_key)
-        async with open_async_channel(recognizer.address, tls=tls) as channel:
-        async with running_encoder(
+    async with (
+        recognizer_for_cameras(
+            tiny_models,
+            gallery,
+            tls_certificate=certificate,
+            tls_key=key,
+            tls_client_ca=authority.certificate,
+        ) as recognizer,
+        running_encoder(
             tiny_models,
             uplink_target=recognizer.address,
             uplink_ca=authority.certificate,
             uplink_certificate=camera_certificate,
             uplink_key=camera_key,
-        ) as encoder:
-            sighting_id = await forwarded(encoder, 0)
-            await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
+        ) as encoder,
+    ):
+        sighting_id = await forwarded(encoder, 0)
+        await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
     with closing(sqlite3.connect(gallery)) as database:
         rows = database.execute("SELECT id, camera_id FROM sightings").fetchall()
     assert rows == [(sighting_id, "gate-7")]

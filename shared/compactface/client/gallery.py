@@ -232,9 +232,13 @@ class GalleryClient(CollectionsClient):
             more_s=erasure_wait.total_seconds(),
         )
 
-    def get_face(self, face_id: str, *, collection: str = "") -> gallery_pb2.GetFaceResponse:
-        """One enrolled face."""
-        request = gallery_pb2.GetFaceRequest(collection=collection, face_id=face_id)
+    def get_face(
+        self, face_id: str, *, collection: str = "", include_picture: bool = False
+    ) -> gallery_pb2.GetFaceResponse:
+        """One enrolled face, with the picture that its map holds if that is asked for."""
+        request = gallery_pb2.GetFaceRequest(
+            collection=collection, face_id=face_id, include_picture=include_picture
+        )
         return self._call(self._gallery.GetFace, request, gallery_pb2.GetFaceResponse)
 
     def list_faces(self, subject_id: str, *, collection: str = "") -> gallery_pb2.ListFacesResponse:

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from compactface.client.archive import ArchiveClient
+from compactface.client.sightings import Sightings
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 from compactface.v1.compact_map_pb2 import CompactMap
 
@@ -22,6 +23,11 @@ class RecognizerClient(ArchiveClient):
     @cached_property
     def _service(self) -> Any:
         return recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+
+    @cached_property
+    def sightings(self) -> Sightings:
+        """What cameras streamed."""
+        return Sightings(self._service, self._gallery, self._call, self._stream)
 
     def _info(self) -> recognizer_pb2.GetRecognizerInfoResponse:
         return self.get_recognizer_info()
