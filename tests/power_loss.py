@@ -1,7 +1,7 @@
 """A loss of power, as a process sees it: what it wrote to a folder and did not sync is gone.
 
 `kill -9` cannot show a missing fsync, for the kernel keeps what was written. A library that is
-loaded before all others keeps a copy of each file at every fsync; the copies are what would be left.
+loaded before all others copies each file at every fsync; the copies are what would be left.
 """
 
 import shutil
@@ -49,7 +49,7 @@ def watch(folder: Path, scratch: Path) -> PowerLoss:
         pytest.skip("no C compiler is installed")
     library = scratch / "power_loss.so"
     command = (compiler, "-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl")
-    subprocess.run(command, check=True)  # noqa: S603 - fixed
+    subprocess.run(command, check=True)
     kept = scratch / "kept"
     (kept / "content").mkdir(parents=True)
     environment = {

@@ -89,7 +89,7 @@ class Dropped:
 def uptime_s() -> float:
     """Seconds since the machine started, its sleep included; nobody can set this clock."""
     clock: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
+    return float(time.clock_gettime(clock))
 
 
 class Spool:
@@ -349,7 +349,7 @@ class Spool:
             "SELECT max(coalesce((SELECT max(seconds) FROM clock), 0), "
             "coalesce((SELECT max(taken_at) FROM maps), 0))"
         ).fetchone()
-        self._ahead_s = clock - self._uptime()
+        self._ahead_s = float(clock) - self._uptime()
         self._count()
 
     def _check(self) -> None:

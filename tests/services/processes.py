@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,12 @@ class Process:
 
 
 async def start(
-    service: str, log: Path, *, without: Sequence[str] = (), **settings: object
+    service: str,
+    log: Path,
+    *,
+    without: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    **settings: object,
 ) -> asyncio.subprocess.Process:
     """Start `compactface serve <service>`.
 
@@ -79,6 +84,7 @@ async def start(
         service: "encoder" or "recognizer".
         log: gets what it writes to standard error.
         without: modules that it finds missing.
+        environment: more of it.
         settings: are given by environment.
     """
     program = (
@@ -91,7 +97,9 @@ async def start(
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", program, "serve", service),
             cwd=ROOT,
-            env=os.environ | {(prefix + name).upper(): str(x) for name, x in given.items()},
+            env=os.environ
+            | {(prefix + name).upper(): str(x) for name, x in given.items()}
+            | dict(environment or {}),
             stderr=stderr,
         )
 

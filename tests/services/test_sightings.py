@@ -43,6 +43,7 @@ from compactface.v1.recognizer_pb2 import (
     WatchSightingsRequest,
     WatchSightingsResponse,
 )
+from recognizer_service.core.sightings import SightingDesk
 from tests.services.asking import CAMERAS, enroll, keep_for, with_quality
 from tests.services.hosting import Service, failure, fields_of, running_recognizer, until
 
@@ -104,6 +105,12 @@ async def next_of(call: Any) -> WatchSightingsResponse:
     return answer
 
 
+async def read_on(call: Any, got: list[str]) -> None:
+    """Read sightings into a list until the stream fails."""
+    while True:
+        got.append((await next_of(call)).sighting_id)
+
+
 async def started(service: Service, call: Any, face: CompactMap) -> WatchSightingsResponse:
     """Let a watcher see a first sighting: from then on it misses none."""
     reading = asyncio.create_task(next_of(call))
@@ -147,8 +154,6 @@ async def test_a_sighting_is_identified_when_it_arrives(
 async def test_what_a_stop_left_unidentified_is_identified_at_the_next_start(
     tiny_models: Path, tmp_path: Path, people: list[CompactMap], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recognizer_service.core.sightings import SightingDesk
-
     gallery = tmp_path / "gallery.sqlite"
     with monkeypatch.context() as patched:
         patched.setattr(SightingDesk, "keep_identifying", asyncio.Event().wait)
@@ -268,8 +273,7 @@ async def test_a_slow_watcher_is_dropped_with_its_token(
             got = [(await next_of(call)).sighting_id]
             await asyncio.sleep(1)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                while True:
-                    got.append((await next_of(call)).sighting_id)
+                await read_on(call, got)
         status = rpc_status.from_call(caught.value)
         assert status is not None
         error = RequestFailed.from_status(status)
@@ -291,9 +295,7 @@ async def test_a_stop_ends_watchers_at_once(
         await started(service, call, people[0])
         service.host.stopping.set()
         with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
-            async with asyncio.timeout(20):
-                while True:
-                    await call.read()
+            await read_on(call, [])
 
 
 async def test_the_unknown_get_a_name_from_their_sightings(
@@ -352,7 +354,7 @@ async def test_sightings_are_deleted_by_ids_and_by_filter_and_their_bytes_go(
 
     by_id = await delete(sighting_ids=[ids[1], NOBODY])
     assert (by_id.sightings_deleted, by_id.erased) == (1, True)
-    assert people[1].png not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert people[1].png not in await asyncio.to_thread(content_of, tmp_path)
     of_ada = await delete(filter=SightingFilter(subject_id="ada"))
     assert of_ada.sightings_deleted == 1
     assert [item.sighting_id for item in await listed(service)] == [ids[2]]
@@ -362,6 +364,10 @@ async def test_sightings_are_deleted_by_ids_and_by_filter_and_their_bytes_go(
     events = await service.gallery.ListAuditEvents(ListAuditEventsRequest(collection_id=CAMERAS))
     operations = [event.operation for event in events.events]
     assert operations.count(AUDIT_OPERATION_DELETE_SIGHTINGS) == 4
+
+
+def content_of(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -3,35 +3,50 @@ import sqlite3
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from compactface.client.channel import open_async_channel
+from compactface.client import RequestFailed
+from compactface.client.channel import Tls, open_async_channel
+from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import (
+    FORWARD_OUTCOME_DISCARDED,
+    FORWARD_OUTCOME_SPOOLED,
     PICTURE_KIND_CROP,
     EncodeRequest,
     EncodeStreamRequest,
     GetEncoderInfoRequest,
+)
+from compactface.v1.gallery_pb2 import (
+    Collection,
+    CreateCollectionRequest,
+    DeleteCollectionRequest,
 )
 from compactface.v1.recognizer_pb2 import (
     IDENTIFY_DECISION_EMPTY_GALLERY,
     StreamedMap,
 )
 from encoder_service.metrics import UplinkMetrics
+from encoder_service.uplink import uplink
 from encoder_service.uplink.peer import Peer
 from encoder_service.uplink.spool import Spool
 from encoder_service.uplink.uplink import Fate, Pauses, SpoolingUplink
+from shared.errors import FailedPrecondition
 from shared.serving.background import Background
-from tests.services.asking import CAMERAS, identify
+from shared.serving.settings_loader import SettingsError
+from tests.services.asking import CAMERAS, identify, keep_for
 from tests.services.authority import Authority
 from tests.services.conftest import clouds
 from tests.services.hosting import (
     Service,
+    failure,
     running_encoder,
     running_recognizer,
     until,
@@ -44,10 +59,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 class Camera:
     """An uplink with its metrics, and maps to send."""
 
-    def __init__(self, port: int, spool: Path, **pauses: float) -> None:
+    def __init__(self, port: int, spool: Path, *, tls: Tls | None = None, **pauses: float) -> None:
         self._registry = CollectorRegistry()
         self.uplink = SpoolingUplink(
-            Peer(lambda: open_async_channel(f"127.0.0.1:{port}")),
+            Peer(lambda: open_async_channel(f"localhost:{port}", tls=tls), tls=tls),
             Spool(spool, durable=False, max_bytes=1 << 20, max_age_s=3600),
             metrics=UplinkMetrics(self._registry),
             background=Background(self._registry),
@@ -61,16 +76,16 @@ class Camera:
             assert await self.uplink.offer([StreamedMap(sighting_id=sighting_id)]) is Fate.SPOOLED
         return ids
 
-    def count(self, what: str) -> float:
+    def count(self, what: str, **labels: str) -> float:
         """The present value of a metric."""
-        return self._registry.get_sample_value(f"compactface_uplink_{what}") or 0
+        return self._registry.get_sample_value(f"compactface_uplink_{what}", labels) or 0
 
 
 @asynccontextmanager
-async def camera(port: int, spool: Path | None = None, **pauses: float) -> AsyncIterator[Camera]:
+async def camera(port: int, spool: Path | None = None, **options: Any) -> AsyncIterator[Camera]:
     """A camera whose uplink is at work, and is not flushed at the end."""
     with TemporaryDirectory() as folder:
-        made = Camera(port, spool or Path(folder), **pauses)
+        made = Camera(port, spool or Path(folder), **options)
         made.uplink.start()
         try:
             yield made
@@ -281,7 +296,7 @@ async def test_a_recognizer_that_went_away_and_came_back_has_it_all(
         return recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite", port=free_port)
 
     async with running_encoder(tiny_models, uplink_target=f"127.0.0.1:{free_port}") as encoder:
-        async with recognizer() as first:
+        async with recognizer():
             ids = [await forwarded(encoder, 0)]
             await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
         ids += [await forwarded(encoder, seed) for seed in (1, 2)]
@@ -329,3 +344,222 @@ async def test_the_uplink_speaks_mutual_tls_and_the_certificate_names_the_camera
     with closing(sqlite3.connect(gallery)) as database:
         rows = database.execute("SELECT id, camera_id FROM sightings").fetchall()
     assert rows == [(sighting_id, "gate-7")]
+
+
+async def test_maps_and_failures_outlive_the_uplink(tmp_path: Path, free_port: int) -> None:
+    peer = Recognizer()
+    async with camera(free_port, tmp_path) as cam:
+        ids = await cam.send(3)
+    peer.poison[ids[1]] = "fail"
+    async with listening(peer, port=free_port):
+        async with camera(free_port, tmp_path, longest_s=0.01) as cam:
+            await until(lambda: cam.uplink.aside == cam.uplink.depth == 1)
+            assert cam.uplink.oldest_age_s is not None
+            assert cam.count("oldest_seconds") > 0
+        tries = peer.received.count(ids[1])
+        async with camera(free_port, tmp_path, longest_s=0.01, aside_s=0.05) as cam:
+            assert cam.uplink.aside == 1
+            peer.poison.clear()
+            await until(lambda: cam.uplink.depth == 0)
+        assert (tries, peer.received.count(ids[1])) == (5, 6)
+    assert sorted(peer.acknowledged) == sorted(ids)
+    assert (tmp_path / "spool.sqlite").read_bytes().count(ids[1].encode()) == 0
+
+
+async def test_several_maps_travel_in_one_message_if_the_recognizer_knows_how(
+    free_port: int,
+) -> None:
+    peer = Recognizer()
+    peer.maps_per_message = 16
+    async with camera(free_port) as cam:
+        ids = await cam.send(40)
+        async with listening(peer, port=free_port):
+            await until(lambda: cam.uplink.depth == 0)
+    assert peer.acknowledged == ids
+    assert peer.messages == [16, 16, 8]
+
+
+async def test_one_of_several_maps_that_does_harm_is_found(free_port: int) -> None:
+    peer = Recognizer()
+    peer.maps_per_message = 16
+    async with camera(free_port, longest_s=0.01) as cam:
+        ids = await cam.send(20)
+        peer.poison[ids[9]] = "fail"
+        async with listening(peer, port=free_port):
+            await until(lambda: cam.uplink.aside == cam.uplink.depth == 1)
+    assert set(ids) - set(peer.acknowledged) == {ids[9]}
+    assert cam.count("set_aside_total") == 1
+
+
+async def test_a_map_of_a_codec_that_the_recognizer_lacks_waits_for_it() -> None:
+    peer = Recognizer()
+    async with listening(peer) as port, camera(port, aside_s=0.05) as cam:
+        early = str(uuid.uuid4())
+        peer.poison[early] = grpc.StatusCode.FAILED_PRECONDITION
+        await cam.uplink.offer([StreamedMap(sighting_id=early)])
+        ids = await cam.send(2)
+        await until(lambda: cam.uplink.aside == cam.uplink.depth == 1)
+        assert peer.acknowledged == ids
+        peer.poison.clear()
+        await until(lambda: cam.uplink.depth == 0)
+        assert peer.acknowledged == [*ids, early]
+        assert cam.count("refused_total") == 0
+
+
+async def test_the_oldest_maps_are_dropped_and_counted_and_the_service_goes_on(
+    free_port: int,
+) -> None:
+    peer = Recognizer()
+    large = CompactMap(png=b"x" * (1 << 18))
+    async with camera(free_port) as cam:  # at most 1 MiB may wait
+        ids = [str(uuid.uuid4()) for _ in range(6)]
+        for id_ in ids:
+            await cam.uplink.offer([StreamedMap(sighting_id=id_, map=large)])
+        assert (cam.uplink.depth, cam.uplink.dropped) == (3, 3)
+        assert cam.count("dropped_total", limit="bytes") == 3
+        async with listening(peer, port=free_port):
+            await until(lambda: cam.uplink.depth == 0)
+    assert peer.acknowledged == ids[3:]
+
+
+async def test_certificates_that_change_are_read_again(
+    tiny_models: Path, tmp_path: Path, people: list[CompactMap]
+) -> None:
+    authority = Authority(tmp_path, "authority")
+    (certificate, key), old, new = map(authority.issue, ("server", "gate-7", "gate-8"))
+    mine = Tls(authority.certificate, tmp_path / "mine.pem", tmp_path / "mine.key")
+
+    def install(issued: tuple[Path, Path]) -> None:
+        for source, target in zip(issued, (mine.certificate, mine.key), strict=True):
+            assert target is not None
+            target.write_bytes(source.read_bytes())
+
+    gallery = tmp_path / "gallery.sqlite"
+    tls = {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": authority.certificate}
+    async with recognizer_for_cameras(tiny_models, gallery, **tls) as recognizer:
+        install(old)
+        port = recognizer.host.port
+        async with camera(port, tmp_path / "spool", tls=mine, tidy_s=0.05) as cam:
+            maps = [StreamedMap(sighting_id=str(uuid.uuid4()), map=face) for face in people[:2]]
+            await cam.uplink.offer(maps[:1])
+            await until(lambda: cam.uplink.depth == 0)
+            install(new)
+            await until(lambda: cam.count("breaks_total") > 0)
+            await cam.uplink.offer(maps[1:])
+            await until(lambda: cam.uplink.depth == 0)
+    with closing(sqlite3.connect(gallery)) as database:
+        rows = database.execute("SELECT camera_id FROM sightings ORDER BY key").fetchall()
+    assert rows == [("gate-7",), ("gate-8",)]
+
+
+async def test_an_encoder_says_when_the_recognizer_keeps_no_sightings(
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink, "Pauses", partial(Pauses, tidy_s=0.05))
+    async with recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite") as recognizer:
+        await keep_for(recognizer, 0)
+        with capture_logs() as logs:
+            async with running_encoder(tiny_models, uplink_target=recognizer.address) as encoder:
+                await until(lambda: encoder.sample("compactface_uplink_discards") == 1)
+                (face,) = (await encoder.encoder.Encode(crop(0))).faces
+                assert face.forward_outcome == FORWARD_OUTCOME_DISCARDED
+                info = await encoder.encoder.GetEncoderInfo(GetEncoderInfoRequest())
+                assert (info.uplink_discards, info.uplink_depth) == (True, 0)
+                assert encoder.sample("compactface_uplink_discarded_total") == 1
+                assert encoder.sample("compactface_uplink_acknowledged_total") == 0
+                await keep_for(recognizer, 3600)
+                await until(lambda: encoder.sample("compactface_uplink_discards") == 0)
+                (face,) = (await encoder.encoder.Encode(crop(1))).faces
+                assert face.forward_outcome == FORWARD_OUTCOME_SPOOLED
+                await until(lambda: encoder.sample("compactface_uplink_acknowledged_total") == 1)
+        assert len([line for line in logs if line["event"] == "uplink_discards"]) == 1
+
+
+async def test_an_encoder_starts_on_a_damaged_spool_and_says_so(
+    tiny_models: Path, tmp_path: Path, free_port: int
+) -> None:
+    (tmp_path / "spool.sqlite").write_bytes(b"not a database " * 1000)
+    async with running_encoder(
+        tiny_models,
+        uplink_target=f"127.0.0.1:{free_port}",
+        uplink_spool=tmp_path,
+        uplink_flush_seconds=0,
+    ) as encoder:
+        assert encoder.sample("compactface_uplink_spools_damaged") == 1
+        await forwarded(encoder, 0)
+        info = await encoder.encoder.GetEncoderInfo(GetEncoderInfoRequest())
+        assert info.uplink_depth == 1
+        assert info.uplink_oldest_age.ToMicroseconds() > 0
+
+
+async def test_a_full_disk_refuses_the_picture_and_says_when_to_come_back(
+    tiny_models: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def connecting(*args: Any, **options: Any) -> sqlite3.Connection:
+        files.append(connect(*args, **options))
+        return files[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connecting)
+    async with running_encoder(
+        tiny_models, uplink_target=f"127.0.0.1:{free_port}", uplink_flush_seconds=0
+    ) as encoder:
+        (spool,) = files
+        spool.execute("PRAGMA max_page_count = 1")  # as many as there are
+        with pytest.raises(grpc.aio.AioRpcError, match="RESOURCE_EXHAUSTED"):
+            [await forwarded(encoder, 0) for _ in range(100)]
+        waiting = encoder.sample("compactface_uplink_depth")
+        error = await failure(encoder.encoder.Encode(crop(0)))
+        assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "UPLINK_FULL")
+        assert error.retry_after_s is not None
+        assert error.retry_after_s > 0
+        requests = [EncodeStreamRequest(request=crop(1))]
+        answers = [each async for each in encoder.encoder.EncodeStream(iter(requests))]
+        assert RequestFailed.from_status(answers[0].error).reason == "UPLINK_FULL"
+        unforwarded = EncodeRequest(image=clouds(2), kind=PICTURE_KIND_CROP)
+        assert len((await encoder.encoder.Encode(unforwarded)).faces) == 1
+        assert encoder.sample("compactface_uplink_depth") == waiting
+        spool.execute("PRAGMA max_page_count = 1073741823")
+        await forwarded(encoder, 3)
+        assert encoder.sample("compactface_uplink_depth") == waiting + 1
+
+
+async def test_without_an_uplink_there_is_no_spool(tiny_models: Path, tmp_path: Path) -> None:
+    async with running_encoder(tiny_models, uplink_spool=tmp_path / "spool"):
+        assert not await asyncio.to_thread((tmp_path / "spool").exists)
+
+
+async def test_maps_wait_where_the_collection_is_deleted_until_it_is_back(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    async with (
+        recognizer_for_cameras(tiny_models, tmp_path / "gallery.sqlite") as recognizer,
+        running_encoder(tiny_models, uplink_target=recognizer.address) as encoder,
+    ):
+        await recognizer.gallery.DeleteCollection(DeleteCollectionRequest(collection=CAMERAS))
+        sighting_id = await forwarded(encoder, 0)
+        await until(lambda: encoder.sample("compactface_uplink_breaks_total") > 0)
+        assert encoder.sample("compactface_uplink_depth") == 1
+        created = Collection(collection_id=CAMERAS)
+        await recognizer.gallery.CreateCollection(CreateCollectionRequest(collection=created))
+        await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
+        await assert_stored(recognizer, [sighting_id])
+
+
+async def test_a_misspelt_stream_collection_refuses_to_start(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    gallery = tmp_path / "gallery.sqlite"
+    async with recognizer_for_cameras(tiny_models, gallery):
+        pass
+    with pytest.raises(FailedPrecondition, match=r"'camera'.*it has cameras, default") as caught:
+        async with running_recognizer(tiny_models, gallery, stream_collection="camera"):
+            pass
+    assert caught.value.reason == "STREAM_COLLECTION_MISSING"
+    with pytest.raises(SettingsError, match="stream_collection"):
+        async with running_recognizer(
+            tiny_models, tmp_path / "new.sqlite", stream_collection="Front Door"
+        ):
+            pass

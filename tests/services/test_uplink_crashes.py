@@ -1,6 +1,7 @@
 """Maps that were acknowledged to whoever forwarded them outlive the encoder, however it ends."""
 
 import asyncio
+import random
 import signal
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest, EncodeStreamRequest
 from compactface.v1.recognizer_pb2 import ListSightingsRequest
 from encoder_service.uplink.spool import Spool
+from tests.faults.uplink_faults import Trial
 from tests.power_loss import watch
 from tests.services.asking import CAMERAS
 from tests.services.conftest import clouds
@@ -28,9 +30,7 @@ async def forwarded(encoder: Service | Process, *seeds: int) -> list[str]:
     first, *others = seeds
     answers = [await encoder.encoder.Encode(crop(first))]
     requests = [EncodeStreamRequest(request=crop(seed)) for seed in others]
-    answers += [
-        answer.response async for answer in encoder.encoder.EncodeStream(iter(requests))
-    ]
+    answers += [answer.response async for answer in encoder.encoder.EncodeStream(iter(requests))]
     return [face.sighting_id for answer in answers for face in answer.faces]
 
 
@@ -82,24 +82,22 @@ async def test_what_waits_outlives_the_encoder(
     await assert_all_arrive(tiny_models, tmp_path, spool, ids, free_port)
 
 
-@pytest.mark.parametrize(("durability", "survive"), [("power", True), ("process", False)])
+@pytest.mark.parametrize("durability", ["power", "process"])
 async def test_what_waits_outlives_a_loss_of_power_if_it_is_to(
     tiny_models: Path,
     tmp_path: Path,
     free_port: int,
-    monkeypatch: pytest.MonkeyPatch,
     durability: str,
-    survive: bool,
 ) -> None:
     """After each acknowledgement. Without the fsync they are lost, or this would see nothing."""
     power = watch(tmp_path / "spool", tmp_path)
-    for name, value in power.environment.items():
-        monkeypatch.setenv(name, value)
+    survive = durability == "power"
     ids: list[str] = []
     complete = []
     async with process(
         "encoder",
         tmp_path / "log.jsonl",
+        environment=power.environment,
         models=tiny_models,
         uplink_target=f"127.0.0.1:{free_port}",
         uplink_spool=power.folder,
@@ -147,3 +145,14 @@ def copy_files(folder: Path, target: Path) -> None:
     target.mkdir()
     for file in folder.iterdir():
         (target / file.name).write_bytes(file.read_bytes())
+
+
+async def test_kills_under_load_lose_no_face_that_was_taken(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    """`tests.faults.uplink_faults` does the same hundreds of times."""
+    (tmp_path / "power").mkdir()
+    trial = Trial(tmp_path, tiny_models, random.Random(4))  # noqa: S311 - any moment will do
+    await trial.run(kills=4)
+    assert trial.findings.accepted > 0
+    assert trial.findings.clean, trial.findings

@@ -1,5 +1,6 @@
 """The spool by itself: a file in a folder of its own."""
 
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -172,8 +173,6 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
     path = tmp_path / "spool" / FILE
     content = path.read_bytes()
     if damage == "other tables":
-        import sqlite3
-
         with closing(sqlite3.connect(path)) as database:
             database.execute("DROP TABLE clock")
     else:
@@ -225,8 +224,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_later_version_is_left_alone(open_spool: Open, tmp_path: Path) -> None:
-    import sqlite3
-
     open_spool().close()
     with closing(sqlite3.connect(tmp_path / "spool" / FILE)) as database:
         database.execute("PRAGMA user_version = 99")
