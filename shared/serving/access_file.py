@@ -35,6 +35,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import Unauthenticated
+from shared.serving.settings_loader import SettingsError
 
 ALL_COLLECTIONS = "*"
 TOKEN_PREFIX = "cf_"  # noqa: S105 - by which scanners of repositories recognise a token
@@ -57,10 +58,6 @@ ScopeName = Literal[
 """Names of `compactface.v1.Scope` in lower case, without those that need not be granted."""
 
 _OF_ADMIN: frozenset[ScopeName] = frozenset({"encode", "stream", "identify", "verify", "enroll"})
-
-
-class InvalidAccessFile(Exception):
-    """The file cannot be read or says something impossible; the message names file and place."""
 
 
 class _Table(BaseModel):
@@ -138,19 +135,27 @@ class AccessFile(_Table):
         """Parse and check.
 
         Raises:
-            InvalidAccessFile: see there.
+            SettingsError: it cannot be read or says something impossible; names file and place.
         """
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            return cls.parse(path.read_text(encoding="utf-8"), path)
         except OSError as error:
-            raise InvalidAccessFile(f"{path}: {error.strerror}") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InvalidAccessFile(f"{path}: not TOML: {error}") from None
+            raise SettingsError([f"{path}: {error.strerror}"]) from None
+        except UnicodeDecodeError as error:
+            raise SettingsError([f"{path}: not UTF-8: {error}"]) from None
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Self:
+        """Check what `path` says or is going to say; raises as `read`."""
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError([f"{path}: not TOML: {error}"]) from None
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "file"
             message = first["msg"].removeprefix("Value error, ")
-            raise InvalidAccessFile(f"{path}: {place}: {message}") from None
+            raise SettingsError([f"{path}: {place}: {message}"]) from None
 
     @model_validator(mode="after")
     def _check_roles(self) -> Self:
@@ -225,7 +230,7 @@ class Access:
         """Read it.
 
         Raises:
-            InvalidAccessFile: it cannot be used.
+            SettingsError: it cannot be used.
         """
         self._path = path
         self._stamp = _stamp(path)
@@ -240,8 +245,8 @@ class Access:
             try:
                 self._now = AccessFile.read(self._path)
                 self.problem = ""
-            except InvalidAccessFile as error:
-                self.problem = str(error)
+            except SettingsError as error:
+                self.problem = "; ".join(error.problems)
         return self._now
 
 
@@ -254,7 +259,10 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def identify(
-    file: AccessFile, metadata: Mapping[str, str], certificate: str | None, now: datetime | None = None
+    file: AccessFile,
+    metadata: Mapping[str, str],
+    certificate: str | None,
+    now: datetime | None = None,
 ) -> Caller:
     """Who shows these credentials; a token counts before a certificate.
 

@@ -1,6 +1,7 @@
 """Who may call what: decided here, for every method of every service, before its handler runs."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
@@ -8,9 +9,9 @@ import structlog
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, Counter
 
-from shared.errors import PermissionDenied, Unauthenticated
+from shared.errors import CompactfaceError, PermissionDenied, Unauthenticated
 from shared.serving.access_file import ALL_COLLECTIONS, Access, Caller, Role, identify
-from shared.serving.interceptor import RequestInterceptor, Context, Method
+from shared.serving.interceptor import Context, Method, RequestInterceptor
 from shared.serving.rights import collections_in, need, scopes_of_fields
 
 _ANYBODY_KNOWN = "any"
@@ -19,6 +20,7 @@ _EVERYTHING = Role(
     collections=frozenset({ALL_COLLECTIONS}),
 )
 _MAX_NAME_CHARACTERS = 128
+_CHECK_STREAMS_EVERY_S = 5.0
 
 _log = structlog.get_logger(__name__)
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -84,15 +86,21 @@ class AuthorizationInterceptor(RequestInterceptor):
             caller = self._identify(context)
             structlog.contextvars.bind_contextvars(caller=caller.name)
             _caller.set(caller)
-            _check_scope(caller, need(method.service, method.name).scope)
-            yield
+            scope = need(method.service, method.name).scope
+            if self._access is not None:
+                _check_scope(caller, scope)
+            if self._access is None or not method.streams:
+                yield
+                return
+            async with _while_it_holds(lambda: _check_scope(self._identify(context), scope)):
+                yield
         except (Unauthenticated, PermissionDenied) as error:
             self._denied.labels(method.name, error.reason).inc()
             raise
 
     def received(self, method: Method, message: Message, *, first: bool) -> None:
         """Ask for the collections that a message is about, and the scopes of its fields."""
-        if method.service in self._exempt:
+        if self._access is None or method.service in self._exempt:
             return
         caller, needs = current_caller(), need(method.service, method.name)
         if first or not needs.spans_collections:
@@ -118,6 +126,38 @@ class AuthorizationInterceptor(RequestInterceptor):
             if isinstance(value, str)
         }
         return identify(file, metadata, certificate)
+
+
+@asynccontextmanager
+async def _while_it_holds(check: Callable[[], None]) -> AsyncIterator[None]:
+    """Cut the body when `check`, asked every few seconds, raises; raise the same then.
+
+    A stream may last for weeks, and a token be revoked meanwhile.
+    """
+    body = asyncio.current_task()
+    assert body is not None
+    refusal: CompactfaceError | None = None
+
+    async def watch() -> None:
+        nonlocal refusal
+        while refusal is None:
+            await asyncio.sleep(_CHECK_STREAMS_EVERY_S)
+            try:
+                check()
+            except CompactfaceError as error:
+                refusal = error
+                body.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if refusal is None:
+            raise
+        body.uncancel()
+        raise refusal from None
+    finally:
+        watcher.cancel()
 
 
 def _check_scope(caller: Caller, scope: str | None) -> None:

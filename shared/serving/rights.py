@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
@@ -40,7 +41,7 @@ def need(service: str, name: str) -> Need:
 
 
 def _need(method: MethodDescriptor) -> Need:
-    options = method.GetOptions()
+    options: Any = method.GetOptions()  # the stubs know no extensions of options
     return Need(
         scope_name(options.Extensions[authorization_pb2.scope]),
         options.Extensions[authorization_pb2.spans_collections],
@@ -57,7 +58,8 @@ def scope_name(scope: int) -> str | None:
 def scopes_of_fields(message: Message) -> Iterator[str]:
     """Further scopes that the fields which are set ask for, at any depth."""
     for field, value in message.ListFields():
-        scope = scope_name(field.GetOptions().Extensions[authorization_pb2.field_scope])
+        options: Any = field.GetOptions()
+        scope = scope_name(options.Extensions[authorization_pb2.field_scope])
         if scope is not None:
             yield scope
         for inner in _messages(field, value):
@@ -87,7 +89,7 @@ def _named(message: Message) -> Iterator[str]:
                 yield from _named(inner)
 
 
-def _messages(field: FieldDescriptor, value: object) -> Iterator[Message]:
+def _messages(field: Any, value: object) -> Iterator[Message]:
     """The messages of ours in a field: one, those of a list, or none."""
     kind = field.message_type
     if kind is None or kind.file.package != _PACKAGE or kind.GetOptions().map_entry:

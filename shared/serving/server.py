@@ -24,7 +24,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
-from shared.serving.access_file import Access, InvalidAccessFile
+from shared.serving.access_file import Access
 from shared.serving.admission import AdmissionInterceptor
 from shared.serving.authorization import AuthorizationInterceptor
 from shared.serving.background import Background
@@ -91,7 +91,7 @@ class ServiceHost:
             exempt=_EXEMPT,
         )
         self._resources = ExitStack()
-        self._access = _access(settings)
+        self._access = Access(settings.access) if settings.access else None
 
     async def __aenter__(self) -> Self:
         """Build the server; nothing listens yet."""
@@ -102,9 +102,7 @@ class ServiceHost:
                 AccessLogInterceptor(quiet=_EXEMPT),
                 ErrorInterceptor(),
                 self._admission,
-                AuthorizationInterceptor(
-                    self._access, exempt=_EXEMPT, registry=self._registry
-                ),
+                AuthorizationInterceptor(self._access, exempt=_EXEMPT, registry=self._registry),
             ),
             options=_channel_options(self._settings),
             maximum_concurrent_rpcs=_backstop(self._settings),
@@ -224,15 +222,6 @@ def _https(settings: ServiceSettings) -> HttpsFiles | None:
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     return HttpsFiles(settings.tls_certificate, settings.tls_key)
-
-
-def _access(settings: ServiceSettings) -> Access | None:
-    if settings.access is None:
-        return None
-    try:
-        return Access(settings.access)
-    except InvalidAccessFile as error:
-        raise SettingsError([str(error)]) from None
 
 
 def _address(host: str, port: int) -> str:
