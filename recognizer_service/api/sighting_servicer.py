@@ -12,7 +12,7 @@ from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service.api import conversions, sighting_conversions
 from recognizer_service.api.erasures import erased
 from recognizer_service.api.gallery_conversions import erasure_wait_s
-from recognizer_service.api.identity import certified_name
+from recognizer_service.api.identity import caller_name
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.types import FaceMap, map_of
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, MAX_PAGE_SIZE
@@ -20,6 +20,7 @@ from recognizer_service.gallery.types import SeenFace, SightingOutcome
 from recognizer_service.settings import RecognizerSettings
 from shared.errors import CompactfaceError, InvalidInput, NotFound, Overloaded, Unavailable
 from shared.faces.display import encode_png
+from shared.serving.authorization import check_collection, current_caller
 from shared.serving.error_interceptor import INTERNAL, to_status
 from shared.serving.interceptor import Context
 from shared.serving.request_id import logged_as
@@ -53,7 +54,8 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self, request_iterator: AsyncIterator[recognizer_pb2.StreamMapsRequest], context: Context
     ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]:
         """Take maps from a camera, acknowledging each once it is durable."""
-        camera_id = certified_name(context) or _ANONYMOUS_CAMERA
+        check_collection(current_caller(), self._settings.stream_collection)
+        camera_id = caller_name() or _ANONYMOUS_CAMERA
         async for request in until_stopping(request_iterator, self._stopping):
             for answer in await self._take(sighting_conversions.streamed(request), camera_id):
                 yield answer
@@ -134,7 +136,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             request.collection,
             sighting_ids=ids or None,
             only=sighting_conversions.sighting_filter(request.filter),
-            caller=certified_name(context) or "",
+            caller=caller_name(),
         )
         return recognizer_pb2.DeleteSightingsResponse(
             sightings_deleted=count,
