@@ -86,15 +86,18 @@ class Trial:
         """Kill so many times under load; then let all arrive and count."""
         await asyncio.gather(self._start("recognizer"), self._start("encoder"))
         callers = [asyncio.create_task(self._keep_forwarding(n)) for n in range(_CALLERS)]
-        for _ in range(kills):
-            await asyncio.sleep(self._chance.uniform(0, _LONGEST_LIFE_S))
-            await self._kill(self._chance.choice(["encoder", "recognizer"]))
-        self._stopped = True
-        await asyncio.gather(*callers)
-        await self._wait_until_drained()
-        await self._count()
-        for name in list(self._running):
-            await self._end(name)
+        try:
+            for _ in range(kills):
+                await asyncio.sleep(self._chance.uniform(0, _LONGEST_LIFE_S))
+                await self._kill(self._chance.choice(["encoder", "recognizer"]))
+            self._stopped = True
+            await asyncio.gather(*callers)
+            await self._wait_until_drained()
+            await self._count()
+        finally:
+            self._stopped = True
+            for name in list(self._running):
+                await self._end(name)
 
     async def _start(self, name: str) -> None:
         settings: dict[str, object] = {"models": self._models, "port": self._ports[name]}
@@ -145,8 +148,12 @@ class Trial:
             try:
                 _, encoder = self._running["encoder"]
                 answer = await encoder.encoder.Encode(request, timeout=10)
-            except (KeyError, grpc.aio.AioRpcError, asyncio.CancelledError, grpc.aio.UsageError):
+            except (KeyError, grpc.aio.AioRpcError, grpc.aio.UsageError):
                 await asyncio.sleep(0.05)
+                continue
+            except asyncio.CancelledError:  # of the call, as its channel was closed
+                if self._stopped:
+                    raise
                 continue
             for face in answer.faces:
                 self._accepted[face.sighting_id] += 1
