@@ -23,13 +23,14 @@ class Process:
     def __init__(self, child: asyncio.subprocess.Process, log: Path) -> None:
         self.child = child
         self._log = log
-        self.channel: grpc.aio.Channel
+        self.channel: Any = None
         self.metrics_address: str
 
-    async def connect(self) -> None:
+    async def connect(self, *, within_s: float) -> None:
         """Wait until it serves, and open a channel to it."""
         await until(
-            lambda: bool(self.events("serving")) or self.child.returncode is not None, seconds=60
+            lambda: bool(self.events("serving")) or self.child.returncode is not None,
+            seconds=within_s,
         )
         assert self.child.returncode is None, self.log
         (listening,) = self.events("listening")
@@ -47,7 +48,8 @@ class Process:
         """Kill it as if the power had failed."""
         self.child.kill()
         await self.child.wait()
-        await self.channel.close()
+        if self.channel is not None:
+            await self.channel.close()
 
     @property
     def log(self) -> str:
@@ -112,11 +114,16 @@ async def ending(service: str, log: Path, **settings: Any) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def process(service: str, log: Path, **settings: Any) -> AsyncIterator[Process]:
-    """A service that serves, see `start`; it is killed at the end if it is still alive."""
+async def process(
+    service: str, log: Path, *, within_s: float = 60, **settings: Any
+) -> AsyncIterator[Process]:
+    """A service that serves, see `start`; it is killed at the end if it is still alive.
+
+    It must serve within so many seconds.
+    """
     made = Process(await start(service, log, **settings), log)
     try:
-        await made.connect()
+        await made.connect(within_s=within_s)
         yield made
     finally:
         if made.child.returncode is None:
