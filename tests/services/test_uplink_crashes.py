@@ -147,6 +147,7 @@ def copy_files(folder: Path, target: Path) -> None:
         (target / file.name).write_bytes(file.read_bytes())
 
 
+@pytest.mark.timeout(900)
 async def test_kills_under_load_lose_no_face_that_was_taken(
     tiny_models: Path, tmp_path: Path
 ) -> None:
