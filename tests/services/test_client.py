@@ -2,10 +2,13 @@
 
 import asyncio
 import inspect
+import os
+import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,8 +21,10 @@ from compactface.client import (
     Frame,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     RecognizerClient,
     RequestFailed,
+    Unauthenticated,
     Unavailable,
     aio,
     enrollment,
@@ -27,8 +32,9 @@ from compactface.client import (
 from compactface.v1 import encoder_pb2, gallery_pb2, recognizer_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import EnrollRequest
+from tests.services.access import AccessFolder
 from tests.services.conftest import clouds
-from tests.services.hosting import Service, until
+from tests.services.hosting import Service, running_recognizer, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -287,3 +293,31 @@ async def test_what_is_too_large_fails_alone_under_asyncio(
         sightings = [(str(uuid.uuid4()), face) for face in people[:2]]
         acknowledged = [each async for each in client.stream_maps(sightings)]
     assert [each.sighting_id for each in acknowledged] == [id_ for id_, _ in sightings]
+
+
+async def test_a_token_goes_along_with_every_call(tiny_models: Path, tmp_path: Path) -> None:
+    access = AccessFolder(tmp_path / "access.toml")
+    token = access.token("enroll")
+    gallery = tmp_path / "gallery.sqlite"
+    async with running_recognizer(tiny_models, gallery, access=access.path) as service:
+        async with aio.RecognizerClient(service.address, token=token) as client:
+            assert not (await client.subjects.list()).subjects
+            assert not [each async for each in client.subjects.bulk_enroll([])]
+            with pytest.raises(PermissionDenied) as denied:
+                await client.identify(CompactMap())
+            assert denied.value.reason == "SCOPE_MISSING"
+        async with aio.RecognizerClient(service.address) as stranger:
+            with pytest.raises(Unauthenticated):
+                await stranger.subjects.list()
+        with RecognizerClient(service.address, token=token) as blocking:
+            assert not (await asyncio.to_thread(blocking.subjects.list)).subjects
+
+        listing = ("gallery", "subjects", "--recognizer", service.address)
+        for environment, code in (({"COMPACTFACE_TOKEN": token}, 0), ({}, 1)):
+            program = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "command_line", *listing),
+                env=os.environ | environment,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            assert await program.wait() == code

@@ -31,6 +31,7 @@ class Asyncio:
         target: str,
         *,
         tls: Tls | None = None,
+        token: str = "",
         timeout_s: float = 10.0,
         proxy: str = "",
         keepalive_s: float = KEEPALIVE_S,
@@ -39,6 +40,7 @@ class Asyncio:
         self._service = service
         self._peer = Peer(service.name, target, tls, proxy)
         self.timeout_s = timeout_s
+        self._token = token
         self._limits: Any = None
 
     async def unary(self, call: Call[Response]) -> Response:
@@ -57,7 +59,7 @@ class Asyncio:
         """The one answer to the requests of all items; without a deadline."""
         sending = _Sending(request async for item in _async(items) for request in requests(item))
         try:
-            response = await method(sending, metadata=call_metadata())
+            response = await method(sending, metadata=call_metadata(self._token))
         except (grpc.RpcError, asyncio.CancelledError) as error:
             raise sending.error or self._failure(error) from None
         assert isinstance(response, answer)
@@ -67,7 +69,7 @@ class Asyncio:
         self, call: Call[Response], part: Callable[[Response], Item]
     ) -> AsyncIterator[Item]:
         """A part of each answer to one request; without a deadline."""
-        responses = call.method(call.request, metadata=call_metadata())
+        responses = call.method(call.request, metadata=call_metadata(self._token))
         try:
             async for response in responses:
                 assert isinstance(response, call.answer)
@@ -103,7 +105,7 @@ class Asyncio:
                 position += 1
 
         sending = _Sending(requests())
-        responses = call.method(sending, metadata=call_metadata())
+        responses = call.method(sending, metadata=call_metadata(self._token))
         position = 0
         try:
             async for response in responses:
@@ -120,7 +122,9 @@ class Asyncio:
     async def _send(self, call: Call[Response]) -> Response:
         timeout_s = self.timeout_s + call.more_s
         try:
-            response = await call.method(call.request, timeout=timeout_s, metadata=call_metadata())
+            response = await call.method(
+                call.request, timeout=timeout_s, metadata=call_metadata(self._token)
+            )
         except grpc.RpcError as error:
             raise self._failure(error) from None
         assert isinstance(response, call.answer)

@@ -30,6 +30,7 @@ class Blocking:
         target: str,
         *,
         tls: Tls | None = None,
+        token: str = "",
         timeout_s: float = 10.0,
         proxy: str = "",
         keepalive_s: float = KEEPALIVE_S,
@@ -38,6 +39,7 @@ class Blocking:
         self._service = service
         self._peer = Peer(service.name, target, tls, proxy)
         self.timeout_s = timeout_s
+        self._token = token
         self._limits: Any = None
 
     def unary(self, call: Call[Response]) -> Response:
@@ -56,7 +58,7 @@ class Blocking:
         """The one answer to the requests of all items; without a deadline."""
         sending = _Sending(request for item in items for request in requests(item))
         try:
-            response = method(sending, metadata=call_metadata())
+            response = method(sending, metadata=call_metadata(self._token))
         except grpc.RpcError as error:
             raise sending.error or RequestFailed.from_call(error, self._peer) from None
         assert isinstance(response, answer)
@@ -64,7 +66,7 @@ class Blocking:
 
     def download(self, call: Call[Response], part: Callable[[Response], Item]) -> Iterator[Item]:
         """A part of each answer to one request; without a deadline."""
-        responses = call.method(call.request, metadata=call_metadata())
+        responses = call.method(call.request, metadata=call_metadata(self._token))
         try:
             for response in responses:
                 assert isinstance(response, call.answer)
@@ -96,7 +98,7 @@ class Blocking:
                 yield request
 
         sending = _Sending(requests())
-        responses = call.method(sending, metadata=call_metadata())
+        responses = call.method(sending, metadata=call_metadata(self._token))
         try:
             for position, response in enumerate(responses):
                 assert isinstance(response, call.answer)
@@ -111,7 +113,9 @@ class Blocking:
     def _send(self, call: Call[Response]) -> Response:
         timeout_s = self.timeout_s + call.more_s
         try:
-            response = call.method(call.request, timeout=timeout_s, metadata=call_metadata())
+            response = call.method(
+                call.request, timeout=timeout_s, metadata=call_metadata(self._token)
+            )
         except grpc.RpcError as error:
             raise RequestFailed.from_call(error, self._peer) from None
         assert isinstance(response, call.answer)

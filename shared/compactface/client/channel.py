@@ -78,6 +78,8 @@ class Options(TypedDict, total=False):
 
     Attributes:
         tls: certificates; None: plain text.
+        token: bearer token to show with every call, as `compactface token create` makes it; "":
+            none. Without `tls` whoever listens can read it.
         timeout_s: deadline of each call in seconds, repetitions included; 10. Streams have none.
         proxy: URL of an HTTP proxy to go through; "": none, whatever the environment says.
         keepalive_s: silence before a ping, in seconds; 30. The services accept a ping every 20 s
@@ -85,6 +87,7 @@ class Options(TypedDict, total=False):
     """
 
     tls: Tls | None
+    token: str
     timeout_s: float
     proxy: str
     keepalive_s: float
