@@ -1,4 +1,4 @@
-"""Fast detection: BlazeFace says in one pass where faces may be, R-Net and O-Net take it from there.
+"""Fast detection: BlazeFace says in one pass where faces may be, R-Net and O-Net do the rest.
 
 Bazarevsky et al.: "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019. The
 network is MediaPipe's full-range model; `blazeface.md` says where the file comes from. Made for
@@ -10,14 +10,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from shared.faces.boxes import Floats, Pixels, distinct, squares
+from shared.faces.boxes import Floats, Pixels, cut_out, distinct, squares
 from shared.faces.detect import Detection, most_prominent_first
-from shared.faces.refine import ONET_TEMPLATE, Faces, Refiner, open_session
+from shared.faces.refine import ONET_TEMPLATE, RNET_SIDE, Faces, Refiner, open_session
 
-_CELL = 12.0  # pixels: the smallest face that it finds
+_CELL = 12.8  # pixels of the smallest face sought, on the finest level
+_SMALLEST = 12  # pixels; smaller faces hold nothing that identifies
 _STRIDE = 4  # of its positions, in pixels
 _MULTIPLE = 32  # of which its input's sides must be
-_LEVEL_STEP = 1 / 3  # from one level of the pyramid to the next; faces of 12 to 100 pixels are found
+_LEVEL_STEP = (
+    1 / 3
+)  # from one level of the pyramid to the next; faces of 12 to 100 pixels are found
 _LAST_LEVEL = 128  # pixels: on a level of this size a face may fill the picture
 _MIN_SCORE = 0.1  # low, since R-Net and O-Net decide
 _MAX_FACES = 300  # of a picture, the likeliest: bounds the time that a frame of noise takes
@@ -28,9 +31,11 @@ _RISE = 0.068
 _GROWTH = 1.132
 
 # R-Net and O-Net are moody: a shift by a tenth may cost a clear face its score. MTCNN comes by
-# chance with many boxes for a face; here each is looked at nine times, and three must agree.
-_SHIFTS = np.array([(x, y) for x in (-0.1, 0, 0.1) for y in (-0.1, 0, 0.1)], np.float32)
-_MIN_AGREEING = 3
+# chance with many boxes for a face; here each is looked at five times, and two must agree.
+_STEP = 2  # pixels of R-Net's 24, from one look to the next
+_LOOKS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # (down, across) in steps; first the middle
+_MIN_AGREEING = 2
+_MIN_FIRST = 0.3  # of R-Net in the middle; what scores less is not worth four more looks
 _MIN_RNET = 0.7
 _MIN_ONET = 0.95
 _AS_GOOD = 0.2  # looks whose score is this near to the best's have a say in the landmarks
@@ -54,11 +59,11 @@ class FastDetector:
 
     template = ONET_TEMPLATE
 
-    def __init__(
-        self, *, min_face_size: float = 24, max_side: int = 960, threads: int = 1
-    ) -> None:
-        if min_face_size < _CELL:
-            raise ValueError(f"min_face_size is {min_face_size}; at least {_CELL:.0f} pixels are needed")
+    def __init__(self, *, min_face_size: float = 24, max_side: int = 960, threads: int = 1) -> None:
+        if min_face_size < _SMALLEST:
+            raise ValueError(
+                f"min_face_size is {min_face_size}; at least {_SMALLEST} pixels are needed"
+            )
         self._min_face_size = min_face_size
         self._max_side = max_side
         self._network = open_session(Path(__file__).with_name("blazeface.onnx"), threads)
@@ -108,9 +113,14 @@ class FastDetector:
 
     def _refine(self, picture: Pixels, boxes: Floats) -> Faces:
         """The faces that R-Net and O-Net see in boxes, with O-Net's scores, however low."""
-        looks = _looks(boxes)
-        corrected, scores = self._refiner.correct(picture, looks.reshape(-1, 4))
-        corrected, scores = corrected.reshape(looks.shape), scores.reshape(looks.shape[:2])
+        looks, cuts = _looks(picture, boxes)
+        middle, first = self._refiner.correct(looks[:, 0], cuts[:, 0])
+        worth = first > _MIN_FIRST
+        more, others = self._refiner.correct(
+            looks[worth, 1:].reshape(-1, 4), cuts[worth, 1:].reshape(-1, RNET_SIDE, RNET_SIDE, 3)
+        )
+        corrected = np.concatenate([middle[worth, None], more.reshape(-1, len(_LOOKS) - 1, 4)], 1)
+        scores = np.column_stack([first[worth], others.reshape(-1, len(_LOOKS) - 1)])
         weights = np.where(scores > _MIN_RNET, scores, 0)
         agreed = (weights > 0).sum(axis=1) >= _MIN_AGREEING
         corrected, weights = corrected[agreed], weights[agreed]
@@ -122,15 +132,22 @@ class FastDetector:
         return faces
 
 
-def _looks(boxes: Floats) -> Floats:
-    """(N, 9, 4): each box as MTCNN's square, moved about."""
+def _looks(picture: Pixels, boxes: Floats) -> tuple[Floats, Pixels]:
+    """The squares that R-Net may look at, five for each box: (N, 5, 4), and (N, 5, 24, 24, 3)."""
     sides = boxes[:, 2:3] - boxes[:, :1]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - sides * (0, _RISE)
-    sides = sides * _GROWTH
-    moved = centres[:, None] + sides[:, None] * _SHIFTS
-    half = sides[:, None] / 2
-    looks = np.concatenate([moved - half, moved + half], axis=2)
-    return squares(looks.reshape(-1, 4)).reshape(looks.shape)
+    pixel = sides * _GROWTH / RNET_SIDE
+    half = pixel * (RNET_SIDE / 2 + _STEP)
+    around = squares(np.concatenate([centres - half, centres + half], axis=1))
+    drawn = cut_out(picture, around, RNET_SIDE + 2 * _STEP)
+    pixel = (around[:, 2:3] - around[:, :1]) / (RNET_SIDE + 2 * _STEP)
+    looks, cuts = [], []
+    for down, across in _LOOKS:
+        corner = around[:, :2] + pixel * (across * _STEP, down * _STEP)
+        looks.append(np.concatenate([corner, corner + pixel * RNET_SIDE], axis=1))
+        y, x = down * _STEP, across * _STEP
+        cuts.append(drawn[:, y : y + RNET_SIDE, x : x + RNET_SIDE])
+    return np.stack(looks, axis=1).astype(np.float32), np.stack(cuts, axis=1)
 
 
 def _consensus(faces: Faces) -> tuple[Floats, np.float32, Floats]:

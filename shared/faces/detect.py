@@ -153,6 +153,7 @@ class Region:
     bottom: float
 
     def __post_init__(self) -> None:
+        """Refuse a region that holds nothing; raises ValueError."""
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
             raise ValueError(
                 f"region {self.left},{self.top},{self.right},{self.bottom} is not left,top,right,"

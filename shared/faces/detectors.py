@@ -19,6 +19,7 @@ from shared.faces.detect import (
 )
 from shared.faces.mtcnn import MtcnnDetector
 
+
 def open_detector(options: DetectorOptions) -> Detector:
     """The detector that is asked for.
 

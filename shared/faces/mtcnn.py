@@ -10,9 +10,9 @@ land 2 % of the face's size too far right and down.
 import cv2
 import numpy as np
 
-from shared.faces.boxes import Floats, Pixels, distinct, moved, squares
+from shared.faces.boxes import Floats, Pixels, cut_out, distinct, moved, squares
 from shared.faces.detect import Detection, most_prominent_first
-from shared.faces.refine import ONET_TEMPLATE, Faces, Refiner, open_network, run
+from shared.faces.refine import ONET_TEMPLATE, RNET_SIDE, Faces, Refiner, open_network, run
 
 _CELL = 12  # the side of the square that P-Net judges at each of its positions
 _STRIDE = 2  # of those positions
@@ -46,7 +46,9 @@ class MtcnnDetector:
         threads: int = 1,
     ) -> None:
         if min_face_size < _CELL:  # below P-Net's own size pictures would grow
-            raise ValueError(f"min_face_size is {min_face_size}; at least {_CELL} pixels are needed")
+            raise ValueError(
+                f"min_face_size is {min_face_size}; at least {_CELL} pixels are needed"
+            )
         self._min_face_size = min_face_size
         self._max_side = max_side
         self._thresholds = thresholds
@@ -57,7 +59,10 @@ class MtcnnDetector:
         """Faces of a picture (H, W, 3) RGB of any size, the most prominent first; often none."""
         faces = self._locate(picture, self._reject(picture, self._scan(picture)))
         return most_prominent_first(
-            [Detection.of(*face) for face in zip(faces.boxes, faces.scores, faces.points, strict=True)],
+            [
+                Detection.of(*face)
+                for face in zip(faces.boxes, faces.scores, faces.points, strict=True)
+            ],
             picture,
         )
 
@@ -89,7 +94,7 @@ class MtcnnDetector:
         return np.column_stack([boxes, score, corrections[0, x, y]])[kept]
 
     def _reject(self, picture: Pixels, boxes: Floats) -> Floats:
-        corrected, scores = self._refiner.correct(picture, boxes)
+        corrected, scores = self._refiner.correct(boxes, cut_out(picture, boxes, RNET_SIDE))
         passed = scores > self._thresholds[1]
         # Overlap is that of the boxes before correction, as published.
         kept = np.flatnonzero(passed)[distinct(boxes[passed], scores[passed], overlap=0.7)]

@@ -30,11 +30,12 @@ from shared.faces.detect import Box, Detection, Detector, DetectorOptions
 from shared.faces.detectors import open_detector
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.inference.crop_encoder import OnnxCropEncoder
-from shared.inference.map_decoder import CodedMap, MapDecoder
+from shared.inference.map_decoder import MapDecoder
 from shared.model_directory import ModelDirectory
 
 Picture = NDArray[np.uint8]
 PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
+REPEATS = 7
 SAME_FACE = 0.4
 """Of two boxes, intersection over union."""
 
@@ -43,7 +44,6 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Folder of research data.")] = None,
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
-    repeats: Annotated[int, typer.Option(min=1, help="Calls per number.")] = 7,
     min_face: Annotated[int, typer.Option(min=24, help="Smallest face, in pixels.")] = 40,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photograph.")] = 1,
 ) -> None:
@@ -51,13 +51,13 @@ def main(
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     console = Console()
-    bench_frames(repeats, console)
+    bench_frames(console)
     photos = list(_photos(data))[::every]
     console.print(f"{len(photos)} photographs, faces of at least {min_face} pixels")
     bench_agreement(photos, min_face, console, ModelDirectory.load(models, family))
 
 
-def bench_frames(repeats: int, console: Console) -> None:
+def bench_frames(console: Console) -> None:
     """Milliseconds of processor time of one frame, by MTCNN and by the fast detector."""
     frames = {
         "640x480, one face": _frame(640, 480, faces=1, side=110),
@@ -78,7 +78,7 @@ def bench_frames(repeats: int, console: Console) -> None:
             open_detector(DetectorOptions("fast", min_face_size=smallest)),
         ]
         for name, frame in frames.items():
-            times, counts = _in_turns(detectors, frame, repeats=repeats)
+            times, counts = _in_turns(detectors, frame, repeats=REPEATS)
             ratio = times[0] / times[1]
             row = [f"{ms:.1f}" for ms in times] + [f"{ratio:.1f}"] + [str(n) for n in counts]
             table.add_row(name, str(smallest), *row)
@@ -182,7 +182,7 @@ def _embedder(model: ModelDirectory) -> Callable[[list[Picture]], NDArray[np.flo
 
     def embed(crops: list[Picture]) -> NDArray[np.float32]:
         maps = [
-            CodedMap(encoder.codec_id, decoder.unpack(encoder.codec_id, png))
+            (encoder.codec_id, decoder.unpack(encoder.codec_id, png))
             for png in encoder.encode(np.stack(crops))
         ]
         return decoder.embed(maps)
@@ -237,9 +237,7 @@ def _frame(width: int, height: int, *, faces: int, side: int) -> Picture:
     frame = np.full((height, width, 3), 128, np.uint8)
     step = round(1.6 * side)
     places = [
-        (x, y)
-        for y in range(0, height - step + 1, step)
-        for x in range(0, width - step + 1, step)
+        (x, y) for y in range(0, height - step + 1, step) for x in range(0, width - step + 1, step)
     ]
     for index, (x, y) in enumerate(places[:faces]):
         cut = cuts[index % len(cuts)]
