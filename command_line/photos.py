@@ -48,7 +48,7 @@ def open_encoder(
         return
     from compactface.client import EncoderClient
 
-    with EncoderClient(options.encoder, tls=tls.load(), proxy=tls.proxy) as client:
+    with EncoderClient(options.encoder, tls=tls.load(), token=tls.token, proxy=tls.proxy) as client:
         yield client
 
 
