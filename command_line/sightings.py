@@ -184,7 +184,7 @@ def enroll(
             subject_id=subject,
             display_name=name,
             collection=collection,
-            allow_duplicate=allow_duplicate,
+            on_duplicate="allow" if allow_duplicate else "reject",
         )
     if to_json:
         show_json(as_json(answer))

@@ -1,10 +1,16 @@
-"""Client of RecognizerService, the part of sightings: what cameras streamed, and who it shows."""
+"""RecognizerService: what cameras streamed, and who it shows."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, overload
 
+from compactface.client.asynchronous import Asyncio
+from compactface.client.blocking import Blocking
+from compactface.client.call import Call
+from compactface.client.collections import AT_ONCE
+from compactface.client.methods import Group, T, unary
+from compactface.client.subjects import ON_DUPLICATE, OnDuplicate
 from compactface.v1 import gallery_pb2, recognizer_pb2
 
 _DECISIONS = {
@@ -49,20 +55,20 @@ def sighting_filter(
     )
 
 
-class Sightings:
-    """The sightings of a recognizer; every method raises `RequestFailed`.
+def _whole(
+    answer: recognizer_pb2.WatchSightingsResponse,
+) -> recognizer_pb2.WatchSightingsResponse:
+    return answer
 
-    Everywhere `collection` "" is "default".
-    """
 
-    def __init__(
-        self, service: Any, gallery: Any, call: Callable[..., Any], stream: Callable[..., Any]
-    ) -> None:
-        self._service = service
+class Sightings(Group[T]):
+    """What cameras streamed; everywhere `collection` "" is "default"."""
+
+    def __init__(self, transport: T, stub: Any, gallery: Any) -> None:
+        super().__init__(transport, stub)
         self._gallery = gallery
-        self._call = call
-        self._stream = stream
 
+    @unary
     def list(
         self,
         *,
@@ -70,7 +76,7 @@ class Sightings:
         only: recognizer_pb2.SightingFilter | None = None,
         page_size: int = 100,
         page_token: str = "",
-    ) -> recognizer_pb2.ListSightingsResponse:
+    ) -> Call[recognizer_pb2.ListSightingsResponse]:
         """One page of sightings, the last seen first; the answer holds the token of the next.
 
         Args:
@@ -82,22 +88,37 @@ class Sightings:
         request = recognizer_pb2.ListSightingsRequest(
             collection=collection, filter=only, page_size=page_size, page_token=page_token
         )
-        answer: recognizer_pb2.ListSightingsResponse = self._call(
-            self._service.ListSightings, request, recognizer_pb2.ListSightingsResponse
-        )
-        return answer
+        return Call(self._stub.ListSightings, request, recognizer_pb2.ListSightingsResponse)
 
+    @unary
     def get(
         self, sighting_id: str, *, collection: str = "", include_picture: bool = False
-    ) -> recognizer_pb2.GetSightingResponse:
+    ) -> Call[recognizer_pb2.GetSightingResponse]:
         """One sighting, with the picture that its map holds if that is asked for."""
         request = recognizer_pb2.GetSightingRequest(
             collection=collection, sighting_id=sighting_id, include_picture=include_picture
         )
-        answer: recognizer_pb2.GetSightingResponse = self._call(
-            self._service.GetSighting, request, recognizer_pb2.GetSightingResponse
-        )
-        return answer
+        return Call(self._stub.GetSighting, request, recognizer_pb2.GetSightingResponse)
+
+    @overload
+    def watch(
+        self: "Sightings[Blocking]",
+        *,
+        collection: str = "",
+        only: recognizer_pb2.SightingFilter | None = None,
+        resume_token: str = "",
+        include_pictures: bool = False,
+    ) -> Iterator[recognizer_pb2.WatchSightingsResponse]: ...
+
+    @overload
+    def watch(
+        self: "Sightings[Asyncio]",
+        *,
+        collection: str = "",
+        only: recognizer_pb2.SightingFilter | None = None,
+        resume_token: str = "",
+        include_pictures: bool = False,
+    ) -> AsyncIterator[recognizer_pb2.WatchSightingsResponse]: ...
 
     def watch(
         self,
@@ -106,7 +127,7 @@ class Sightings:
         only: recognizer_pb2.SightingFilter | None = None,
         resume_token: str = "",
         include_pictures: bool = False,
-    ) -> Iterator[recognizer_pb2.WatchSightingsResponse]:
+    ) -> Any:
         """Sightings as they are identified, without an end.
 
         Whatever breaks the stream is raised; watch again with the last `resume_token` and none is
@@ -124,11 +145,10 @@ class Sightings:
             resume_token=resume_token,
             include_pictures=include_pictures,
         )
-        answers: Iterator[recognizer_pb2.WatchSightingsResponse] = self._stream(
-            self._service.WatchSightings, request, recognizer_pb2.WatchSightingsResponse
-        )
-        return answers
+        call = Call(self._stub.WatchSightings, request, recognizer_pb2.WatchSightingsResponse)
+        return self._transport.download(call, part=_whole)
 
+    @unary
     def enroll(
         self,
         sighting_ids: Sequence[str],
@@ -136,9 +156,9 @@ class Sightings:
         subject_id: str = "",
         display_name: str = "",
         collection: str = "",
-        allow_duplicate: bool = False,
-        request_id: str | None = None,
-    ) -> gallery_pb2.EnrollResponse:
+        on_duplicate: OnDuplicate = "reject",
+        request_id: str = "",
+    ) -> Call[gallery_pb2.EnrollResponse]:
         """Enroll the face of sightings, of one person, as a subject, new or known.
 
         The sightings are identified anew with it.
@@ -148,33 +168,29 @@ class Sightings:
             subject_id: the subject; "": the server makes an id.
             display_name: for people; "" keeps the name of a known subject.
             collection: of the sightings, and of the subject.
-            allow_duplicate: enroll even if another subject looks the same.
-            request_id: the same id and body, within 7 days, answer as the first time; None: one
-                is made.
+            on_duplicate: what to do when another subject looks the same.
+            request_id: the same id and body, within 7 days, answer as the first time; "": one is
+                made.
         """
         request = gallery_pb2.EnrollRequest(
             collection=collection,
             subject_id=subject_id,
             display_name=display_name,
             sighting_ids=sighting_ids,
-            on_duplicate=gallery_pb2.ON_DUPLICATE_ALLOW
-            if allow_duplicate
-            else gallery_pb2.ON_DUPLICATE_REJECT,
-            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            on_duplicate=ON_DUPLICATE[on_duplicate],
+            request_id=request_id or str(uuid.uuid4()),
         )
-        answer: gallery_pb2.EnrollResponse = self._call(
-            self._gallery.Enroll, request, gallery_pb2.EnrollResponse
-        )
-        return answer
+        return Call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
 
+    @unary
     def delete(
         self,
         sighting_ids: Sequence[str] = (),
         *,
         collection: str,
         only: recognizer_pb2.SightingFilter | None = None,
-        erasure_wait: timedelta = timedelta(0),
-    ) -> recognizer_pb2.DeleteSightingsResponse:
+        erasure_wait: timedelta = AT_ONCE,
+    ) -> Call[recognizer_pb2.DeleteSightingsResponse]:
         """Delete sightings by their ids, or all that pass a filter; bytes as of a subject.
 
         Args:
@@ -189,10 +205,9 @@ class Sightings:
             filter=only,
             erasure_wait=erasure_wait,
         )
-        answer: recognizer_pb2.DeleteSightingsResponse = self._call(
-            self._service.DeleteSightings,
+        return Call(
+            self._stub.DeleteSightings,
             request,
             recognizer_pb2.DeleteSightingsResponse,
             more_s=erasure_wait.total_seconds(),
         )
-        return answer
