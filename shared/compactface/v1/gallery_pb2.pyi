@@ -47,6 +47,8 @@ class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIT_OPERATION_EXPORT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_IMPORT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_DELETE_SIGHTINGS: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_CREATE_ALERT_RULE: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_DELETE_ALERT_RULE: _ClassVar[AuditOperation]
 SUBJECT_SCORE_UNSPECIFIED: SubjectScore
 SUBJECT_SCORE_BEST_FACE: SubjectScore
 SUBJECT_SCORE_MEAN_TEMPLATE: SubjectScore
@@ -68,6 +70,8 @@ AUDIT_OPERATION_EXPIRE_SUBJECT: AuditOperation
 AUDIT_OPERATION_EXPORT: AuditOperation
 AUDIT_OPERATION_IMPORT: AuditOperation
 AUDIT_OPERATION_DELETE_SIGHTINGS: AuditOperation
+AUDIT_OPERATION_CREATE_ALERT_RULE: AuditOperation
+AUDIT_OPERATION_DELETE_ALERT_RULE: AuditOperation
 
 class Collection(_message.Message):
     __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score")
