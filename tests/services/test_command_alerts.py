@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shlex
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ import pytest
 import pytest_asyncio
 
 from tests.services.asking import CAMERAS
-from tests.services.hosting import Service, running_recognizer
+from tests.services.conftest import unused_port
+from tests.services.hosting import Service, running_recognizer, until
+from tests.services.processes import ROOT
 from tests.services.receiver import SECRET, receiving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,6 +64,34 @@ async def test_rules_are_added_listed_tried_and_removed(service: Service, tmp_pa
     assert stat.S_IMODE(new.stat().st_mode) == 0o600
     assert new.read_text().startswith("whsec_")
     assert "label vip" in await compactface(service, "list")
+
+
+async def test_the_receiver_of_the_documentation_works(service: Service, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "alerts.md").read_text()
+    program = text.partition("```python\n")[2].partition("```")[0]
+    port = unused_port()
+    (tmp_path / "receiver.py").write_text(program.replace("8000", str(port)))
+    (tmp_path / "alerts.secret").write_text(f"{SECRET}\n")
+    receiver = await asyncio.create_subprocess_exec(
+        *(sys.executable, "receiver.py"), cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        to = f"--url http://127.0.0.1:{port}/ --unknown --secret-file {tmp_path}"
+        good = await compactface(service, f"add {to}/alerts.secret")
+        bad = await compactface(service, f"add {to}/another.secret")
+        await until(lambda: is_open(port))
+        said = await compactface(service, f"test {good.split()[-1]}")
+        assert said == "delivered: HTTP status 204\n"
+        said = await compactface(service, f"test {bad.split()[-1]}", exit_code=1)
+        assert said == "not delivered: HTTP status 401\n"
+    finally:
+        receiver.kill()
+        await receiver.wait()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(
