@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shared.errors import Overloaded
-from shared.serving.admission import Places
+from shared.places import Places
 from tests.services.hosting import failure, until
 from tests.services.plumbing_host import running
 from tests.services.plumbing_service import NAME, call
