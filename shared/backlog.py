@@ -13,25 +13,31 @@ from shared.errors import Overloaded
 
 Item = TypeVar("Item")
 
-_GAIN_OF_MEAN, _GAIN_OF_DEVIATION = 1 / 8, 1 / 4
-_DEVIATIONS = 2.0
+_GAIN = 1 / 4
+_CAUTION = 1.5
+"""Waiting is taken to last this much longer than expected: with less, what is done at all would be
+done at the last moment, and half of it after that. The threads have work all the same."""
 _LONGEST_RETRY_S, _SHORTEST_RETRY_S = 30.0, 0.1
 
 
 @dataclass(slots=True)
 class _Seconds:
-    """A running mean and deviation, as TCP keeps them of round trips (Jacobson, 1988)."""
+    """A running mean and deviation, as TCP keeps them of round trips."""
 
-    mean: float
-    deviation: float
+    mean: float = 0.0
+    deviation: float = 0.0
+    seen: int = 0
 
     def observe(self, seconds: float) -> None:
         error = seconds - self.mean
-        self.mean += _GAIN_OF_MEAN * error
-        self.deviation += _GAIN_OF_DEVIATION * (abs(error) - self.deviation)
+        self.mean += max(_GAIN, 1 / (self.seen + 1)) * error
+        if self.seen:
+            gain = max(_GAIN, 1 / self.seen)
+            self.deviation += gain * (abs(error) - self.deviation)
+        self.seen += 1
 
     def times(self, factor: float) -> "_Seconds":
-        return _Seconds(self.mean * factor, self.deviation * factor)
+        return _Seconds(self.mean * factor, self.deviation * factor, self.seen)
 
 
 @dataclass(order=True, slots=True)
@@ -103,6 +109,7 @@ class Backlog(Generic[Item]):
         """The tag of what was taken last: how far the turns have come."""
         self._last: dict[str, float] = {}
         self._times: dict[tuple[str, int], _Seconds] = {}
+        """Of one item, by kind and the class of the batch's size."""
         self._running: dict[Batch[Item], float] = {}
 
     def __len__(self) -> int:
@@ -141,20 +148,25 @@ class Backlog(Generic[Item]):
         """
         now = self._clock()
         batch: Batch[Item] = Batch(self._waiting[0].kind if self._waiting else "", now)
-        while (
-            self._waiting
-            and len(batch.items) < self._batch
-            and self._waiting[0].kind == batch.kind
-        ):
-            entry = heapq.heappop(self._waiting)
-            self._served = entry.tag
-            needed = 0.0 if entry.alone else self._time(entry.kind, 1).mean
+        earliest = math.inf
+        while self._waiting and len(batch.items) < self._batch:
+            entry = self._waiting[0]
+            if entry.kind != batch.kind:
+                break
             if not wanted(entry.item):
                 batch.given_up.append(entry.item)
-            elif _is_late(entry.demand, now + needed):
-                batch.late.append((entry.item, _refusal(entry.demand, now, now + needed)))
+            elif refusal := self._too_late(entry, now):
+                batch.late.append((entry.item, refusal))
             else:
+                # Company must not make anybody late: all of a batch are done when the last is.
+                ends = min(earliest, _deadline(entry.demand))
+                needed = self._time(batch.kind, len(batch.items) + 1).mean
+                if batch.items and now + _CAUTION * needed > ends:
+                    break
+                earliest = ends
                 batch.items.append(entry.item)
+            heapq.heappop(self._waiting)
+            self._served = entry.tag
         if batch.items:
             self._running[batch] = now + self._time(batch.kind, len(batch.items)).mean
         elif not self._running and not self._waiting:
@@ -164,12 +176,9 @@ class Backlog(Generic[Item]):
     def finish(self, batch: Batch[Item]) -> None:
         """A batch is done, whatever came of it: learn how long it took."""
         del self._running[batch]
-        seconds = self._clock() - batch.started
-        key = (batch.kind, _size_class(len(batch.items)))
-        if key in self._times:
-            self._times[key].observe(seconds)
-        else:
-            self._times[key] = _Seconds(seconds, seconds / 2)
+        size = len(batch.items)
+        seconds = self._times.setdefault((batch.kind, _size_class(size)), _Seconds())
+        seconds.observe((self._clock() - batch.started) / size)
         if not self._running and not self._waiting:
             self._last.clear()
 
@@ -187,30 +196,33 @@ class Backlog(Generic[Item]):
         running = sum(max(0.0, end - now) for end in self._running.values())
         # Of the items before these, some share their batch.
         others = max(0.0, sum(before) + cost * (count - self._batch))
-        batches = 1 + others / own.mean if own.mean else 1
-        doubt = _DEVIATIONS * own.deviation * math.sqrt(batches)
-        end = now + (running + others) / self._servers + own.mean + doubt
-        if _is_late(demand, end):
+        wait = (running + others) / self._servers
+        end = now + _CAUTION * wait + own.mean + own.deviation
+        if end > _deadline(demand):
             raise _refusal(demand, now, end)
+
+    def _too_late(self, entry: _Waiting[Item], now: float) -> Overloaded | None:
+        needed = 0.0 if entry.alone else self._time(entry.kind, 1).mean
+        if now + needed <= _deadline(entry.demand):
+            return None
+        return _refusal(entry.demand, now, now + needed)
 
     def _begin(self, caller: str) -> float:
         return max(self._served, self._last.get(caller, 0.0))
 
     def _time(self, kind: str, size: int) -> _Seconds:
-        """How long a batch of a size takes, from the sizes that were seen.
+        """How long a batch of a size takes, by the nearest sizes that were seen.
 
-        More than was seen may take as much more; less takes no more.
+        An item takes as long as in smaller batches, and a batch as long as one that is larger.
         """
         wanted = _size_class(size)
-        seen = {of: time for (kin, of), time in self._times.items() if kin == kind}
-        if not seen:
-            return _Seconds(0.0, 0.0)
-        if wanted in seen:
-            return seen[wanted]
-        smaller = [of for of in seen if of < wanted]
-        if smaller:
-            return seen[max(smaller)].times(2.0 ** (wanted - max(smaller)))
-        return seen[min(seen)]
+        seen = [of for kin, of in self._times if kin == kind]
+        guesses = []
+        if smaller := [of for of in seen if of <= wanted]:
+            guesses.append(self._times[kind, max(smaller)].times(size))
+        if larger := [of for of in seen if of > wanted]:
+            guesses.append(self._times[kind, min(larger)].times(2 ** (min(larger) - 1) + 1))
+        return min(guesses, key=lambda guess: guess.mean, default=_Seconds())
 
 
 def _size_class(size: int) -> int:
@@ -218,8 +230,8 @@ def _size_class(size: int) -> int:
     return (size - 1).bit_length()
 
 
-def _is_late(demand: Demand, end: float) -> bool:
-    return demand.deadline is not None and end > demand.deadline
+def _deadline(demand: Demand) -> float:
+    return math.inf if demand.deadline is None else demand.deadline
 
 
 def _refusal(demand: Demand, now: float, end: float) -> Overloaded:

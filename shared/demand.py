@@ -13,10 +13,12 @@ class Demand:
     Attributes:
         caller: who shares fairly with others; "" is one caller, too.
         deadline: on the clock of `time.monotonic`, in seconds; None: there is none.
+        trusted: may see similarities and choose any threshold; what the process itself does is.
     """
 
     caller: str = ""
     deadline: float | None = None
+    trusted: bool = True
 
 
 _demand: ContextVar[Demand] = ContextVar("demand", default=Demand())  # noqa: B039 - frozen

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from recognizer_service.core.attempts import Attempts
 from recognizer_service.core.enroll import Enroller
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.pictures import one_match_each
@@ -54,6 +55,7 @@ class Recognizer:
         readers: ThreadPoolExecutor,
         writers: ThreadPoolExecutor,
         metrics: RecognizerMetrics,
+        attempts: Attempts,
     ) -> None:
         """Bring the parts together.
 
@@ -64,6 +66,7 @@ class Recognizer:
             writers: threads for what does. They are others, as changes wait for each other, and
                 for whoever else may have the database locked, while searches need not.
             metrics: records answers and sightings.
+            attempts: bounds what callers may try.
         """
         self.model = model
         self.gallery = gallery
@@ -73,6 +76,7 @@ class Recognizer:
         self._readers = readers
         self._writers = writers
         self._metrics = metrics
+        self._attempts = attempts
         metrics.serves(model.networks.decoder.model.manifest)
 
     @property
@@ -103,6 +107,8 @@ class Recognizer:
             NotFound: no such collection or sighting.
             UnknownCodec: no decoder for the probe.
             FailedPrecondition: no calibration for the codecs, and no similarity given.
+            PermissionDenied: a threshold that takes more trust (THRESHOLD_FORBIDDEN).
+            Overloaded: ATTEMPTS_SPENT; or too much at once.
         """
         answer = await self._search(question, question.max_subjects)
         self._metrics.answered("identify", answer.decision, answer.timings)
@@ -158,6 +164,8 @@ class Recognizer:
         check_criterion(criterion, rate_name="max_fpir")
         timings = Timings()
         collection = await self._collection(collection_id)
+        self._attempts.check_stated(criterion, collection.max_fpir, rate_name="max_fpir")
+        self._attempts.begin_identification(collection_id)
         face = await self._resolve(collection_id, question.probe)
 
         async def identified(networks: Networks) -> Identification:
@@ -175,7 +183,9 @@ class Recognizer:
                 )
             return networks.judge.identification(face, hits, criterion, collection, timings)
 
-        return await self.model.ask(identified)
+        answer = await self.model.ask(identified)
+        self._attempts.end_identification(collection_id, answer)
+        return answer
 
     async def verify_map(
         self, collection_id: str, probe: Probe, reference: FaceMap, criterion: Criterion
@@ -184,6 +194,7 @@ class Recognizer:
         check_criterion(criterion, rate_name="max_fmr")
         timings = Timings()
         collection = await self._collection(collection_id)
+        self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
         face = await self._resolve(collection_id, probe)
         networks = self.model.networks
         ours, theirs = await networks.embed([face, reference], timings)
@@ -211,6 +222,7 @@ class Recognizer:
         timings = Timings()
         collection = await self._collection(collection_id)
         subject, _ = await self.in_thread(self.gallery.subjects.get, collection_id, subject_id)
+        self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
         faces = 1 if collection.by_template else subject.face_count
         face = await self._resolve(collection_id, probe)
 
@@ -238,7 +250,12 @@ class Recognizer:
                 face_id=hit.face_id,
             )
 
-        answer = await self.model.ask(verified)
+        self._attempts.begin_verification(collection_id, subject_id)
+        answer = None
+        try:
+            answer = await self.model.ask(verified)
+        finally:
+            self._attempts.end_verification(collection_id, subject_id, answer)
         self._metrics.answered("verify", answer.decision, timings)
         return answer
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from shared.demand import Demand, demanding
 from shared.places import Places
-from shared.serving.authorization import client_of
+from shared.serving.authorization import client_of, is_trusted
 from shared.serving.interceptor import AroundInterceptor, Context, Method, remaining_seconds
 
 RETRY_REQUEST_S = 0.5
@@ -91,4 +91,4 @@ async def _held(places: Places, context: Context) -> AsyncIterator[None]:
 def _demand_of(context: Context) -> Demand:
     left = remaining_seconds(context)
     deadline = None if left is None else time.monotonic() + (1 - _RESERVE) * left
-    return Demand(client_of(context)[0], deadline)
+    return Demand(client_of(context)[0], deadline, trusted=is_trusted())

@@ -31,6 +31,12 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
+def is_trusted() -> bool:
+    """Whether the caller has the scope `admin`; who is not known has no scope."""
+    caller = _caller.get(None)
+    return caller is not None and caller.role.grants("admin")
+
+
 def client_of(context: Context) -> tuple[str, ...]:
     """By what the client of a call is told from others, where they share something.
 

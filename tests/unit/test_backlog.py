@@ -53,8 +53,9 @@ def experienced(**options: float) -> Server:
 
 def test_what_would_come_too_late_is_refused_at_once_with_the_time_until_there_is_room() -> None:
     server = experienced()
-    for _ in range(3):
+    for _ in range(2):
         server.ask("a", within=2)
+    # Two wait for half a second each; it is assumed that they wait half as long again.
     with pytest.raises(Overloaded, match=r"about 2 s; 1\.9 s are left") as caught:
         server.ask("a", within=1.9)
     assert caught.value.reason == "DEADLINE_TOO_CLOSE"
@@ -122,7 +123,7 @@ def test_who_floods_waits_behind_himself() -> None:
     for _ in range(50):
         server.ask("flood")
     server.ask("a", within=2)
-    server.ask("a", within=2.5)
+    server.ask("a", within=3)
     server.serve(6)
     assert server.in_time.count("a") == 2
 
@@ -166,11 +167,23 @@ def test_a_batch_is_full_before_another_begins() -> None:
             server.ask("")
         server.serve()
     for _ in range(8):
-        server.ask("a", within=1.05)
+        server.ask("a", within=1.3)
     with pytest.raises(Overloaded):
-        server.ask("a", within=1.05)
+        server.ask("a", within=1.3)
     server.serve(2)
     assert server.in_time[-8:] == ["a"] * 8
+
+
+def test_company_makes_nobody_late() -> None:
+    """Of four that a batch could hold, two take as long as the first one may wait."""
+    server = experienced(batch=4)
+    server.ask("a", within=1.6)
+    for _ in range(3):
+        server.ask("a", within=60)
+    server.serve()
+    assert server.in_time == ["a", "a"]
+    server.serve()
+    assert server.in_time == ["a"] * 4
 
 
 def test_items_that_come_together_are_taken_together() -> None:
