@@ -17,6 +17,7 @@ _GAIN = 1 / 4
 _CAUTION = 1.5
 """Waiting is taken to last this much longer than expected: with less, what is done at all would be
 done at the last moment, and half of it after that. The threads have work all the same."""
+_LEAST_COST = 1e-9  # callers take turns also where nothing is known of costs
 _LONGEST_RETRY_S, _SHORTEST_RETRY_S = 30.0, 0.1
 
 
@@ -77,8 +78,8 @@ class Batch(Generic[Item]):
 class Backlog(Generic[Item]):
     """Items in the order in which to serve them.
 
-    Callers take turns by the time that their items cost (self-clocked fair queueing: Golestani,
-    1994), so that who floods waits behind himself. An item whose deadline would pass, by the
+    Callers take turns by the time that their items cost (start-time fair queueing: Goyal, Vin and
+    Cheng, 1996), so that who floods waits behind himself, and who asks seldom is next. An item whose deadline would pass, by the
     times measured lately, is refused when it comes, and again when its turn comes; so all threads
     work on what will be in time. What comes to an idle backlog is always taken: it is how a
     wrong estimate is corrected.
@@ -133,9 +134,9 @@ class Backlog(Generic[Item]):
             self._check(len(items), demand, kind, cost)
         tag = self._begin(demand.caller)
         for item in items:
-            tag += max(cost, 1e-9)
             entry = _Waiting(tag, next(self._numbers), item, kind, demand, cost, alone)
             heapq.heappush(self._waiting, entry)
+            tag += max(cost, _LEAST_COST)
         self._last[demand.caller] = tag
 
     def take(self, wanted: Callable[[Item], bool] = lambda _: True) -> Batch[Item]:
@@ -190,7 +191,7 @@ class Backlog(Generic[Item]):
 
     def _check(self, count: int, demand: Demand, kind: str, cost: float) -> None:
         now = self._clock()
-        tag = self._begin(demand.caller) + cost * count
+        tag = self._begin(demand.caller) + cost * (count - 1)  # of the last of them
         before = [entry.cost for entry in self._waiting if entry.tag <= tag]
         own = self._time(kind, min(self._batch, len(before) + count))
         running = sum(max(0.0, end - now) for end in self._running.values())

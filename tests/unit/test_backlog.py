@@ -128,6 +128,16 @@ def test_who_floods_waits_behind_himself() -> None:
     assert server.in_time.count("a") == 2
 
 
+def test_who_asks_seldom_is_next() -> None:
+    server = experienced()
+    for _ in range(9):
+        server.ask("flood")
+    server.serve(3)
+    server.ask("a", within=0.6)
+    server.serve()
+    assert server.in_time[-1] == "a"
+
+
 def test_a_flood_leaves_others_their_share() -> None:
     server = experienced()
     for _ in range(100):
