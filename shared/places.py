@@ -72,8 +72,8 @@ class Places:
                     f"{self._taken[name]} {self._what} of this client and {self.taken} of "
                     f"{self._cap} in all {self._doing}; at most {share} of one client"
                 )
-        for name in (_ALL_IN_ALL, *client):
-            self._taken[name] += count
+        for part in (_ALL_IN_ALL, *client):
+            self._taken[part] += count
 
     def free(self, client: Sequence[str], count: int = 1) -> None:
         """Give places back."""

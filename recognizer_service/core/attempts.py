@@ -163,9 +163,7 @@ class Attempts:
 
     def end_identification(self, collection_id: str, answer: Identification) -> None:
         """Count a near miss."""
-        if not answer.candidates or not _is_near_miss(
-            answer.decision, answer.candidates[0].margin
-        ):
+        if not answer.candidates or not _is_near_miss(answer.decision, answer.candidates[0].margin):
             return
         self._observer.missed_nearly("identify")
         demand = current_demand()

@@ -103,9 +103,7 @@ def decode_picture(data: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
     return decode_photo(data, limits).pixels
 
 
-def decode_photo(
-    data: bytes, limits: PictureLimits, *, patience_s: float | None = None
-) -> Photo:
+def decode_photo(data: bytes, limits: PictureLimits, *, patience_s: float | None = None) -> Photo:
     """The picture in a file, upright, in colour, as a person would see it.
 
     Orientation is applied; samples of 16 bits are scaled by the bits that are used; what is

@@ -14,6 +14,7 @@ RETRY_STREAM_S = 5.0  # a stream's place is freed when a camera leaves, not when
 _RESERVE = 0.1
 """Share of a deadline for what cannot be foreseen: threads that wait, and the way back."""
 
+
 class AdmissionInterceptor(AroundInterceptor):
     """Caps unary calls and streams apart, so that cameras cannot starve identification.
 

@@ -84,13 +84,13 @@ def _with(face: CompactMap, symbols: np.ndarray, fmt: MapFormat) -> CompactMap:
     return CompactMap(codec_id=face.codec_id, png=pack(symbols, fmt))
 
 
-async def attack(
-    models: Path, crops: np.ndarray, *, calls: int, scope: str, folder: Path
-) -> Climb:
+async def attack(models: Path, crops: np.ndarray, *, calls: int, scope: str, folder: Path) -> Climb:
     """Serve a model, enroll the first crop, and climb towards it from the second."""
     model = ModelDirectory.load(models, "default")
     encoder = OnnxCropEncoder(model)
-    target, stranger = (CompactMap(codec_id=encoder.codec_id, png=png) for png in encoder.encode(crops))
+    target, stranger = (
+        CompactMap(codec_id=encoder.codec_id, png=png) for png in encoder.encode(crops)
+    )
     access = AccessFolder(folder / "access.toml")
     admin, attacker = access.token("admin"), access.token(scope, name="mallory")
     async with running_recognizer(models, folder / "gallery.sqlite", access=access.path) as service:
@@ -100,9 +100,7 @@ async def attack(
         fmt = model.codec().map_format
         found, best = await climb(service, attacker, stranger, fmt, calls=calls)
         answer = await service.recognizer.Verify(
-            recognizer_pb2.VerifyRequest(
-                probe=recognizer_pb2.Probe(map=best), subject_id=SUBJECT
-            ),
+            recognizer_pb2.VerifyRequest(probe=recognizer_pb2.Probe(map=best), subject_id=SUBJECT),
             metadata=bearer(admin),
         )
         found.similarity = round(answer.similarity, 3)

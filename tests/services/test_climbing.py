@@ -58,9 +58,7 @@ class Site:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def site(
-    tiny_models: Path, tmp_path: Path, people: list[CompactMap]
-) -> AsyncIterator[Site]:
+async def site(tiny_models: Path, tmp_path: Path, people: list[CompactMap]) -> AsyncIterator[Site]:
     access = AccessFolder(tmp_path / "access.toml")
     access.role(["verify"], ["*"])
     async with running_recognizer(

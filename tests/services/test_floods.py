@@ -142,9 +142,7 @@ async def test_a_connection_that_never_shakes_hands_is_closed(says: bytes) -> No
 async def test_a_connection_without_calls_is_closed() -> None:
     async with running(idle_seconds=0.5) as service:
         await call(service.channel, "Unary", b"hello")
-        await until(
-            lambda: service.channel.get_state() is not grpc.ChannelConnectivity.READY
-        )
+        await until(lambda: service.channel.get_state() is not grpc.ChannelConnectivity.READY)
         assert await call(service.channel, "Unary", b"hello") == b"hello"
 
 
