@@ -79,10 +79,10 @@ class Backlog(Generic[Item]):
     """Items in the order in which to serve them.
 
     Callers take turns by the time that their items cost (start-time fair queueing: Goyal, Vin and
-    Cheng, 1996), so that who floods waits behind himself, and who asks seldom is next. An item whose deadline would pass, by the
-    times measured lately, is refused when it comes, and again when its turn comes; so all threads
-    work on what will be in time. What comes to an idle backlog is always taken: it is how a
-    wrong estimate is corrected.
+    Cheng, 1996), so that who floods waits behind himself, and who asks seldom is next. An item
+    whose deadline would pass, by the times measured lately, is refused when it comes, and again
+    when its turn comes; so all threads work on what will be in time. What comes to an idle backlog
+    is always taken: it is how a wrong estimate is corrected.
 
     It has no lock: call it from one thread.
     """

@@ -119,8 +119,8 @@ def decode_photo(data: bytes, limits: PictureLimits, *, patience_s: float | None
     Raises:
         InvalidImage: EMPTY_IMAGE, IMAGE_TOO_LARGE, NOT_AN_IMAGE, TOO_MANY_PIXELS, TOO_MANY_SCANS,
             IMAGE_TRUNCATED (cut short or damaged), DECODING_TOO_SLOW, HEIC_NOT_INSTALLED (the
-            message says how to install it) or PIXELS_NOT_SUPPORTED (32 bits a sample, or a colour space that is not
-            RGB, gray, CMYK or YCbCr).
+            message says how to install it) or PIXELS_NOT_SUPPORTED (32 bits a sample, or a colour
+            space that is not RGB, gray, CMYK or YCbCr).
     """
     if not data:
         raise InvalidImage("EMPTY_IMAGE", "picture is empty")

@@ -173,9 +173,9 @@ def encode(encoder: Process, photos: list[bytes]) -> Call:
 def _encode(stub: Any, photos: list[bytes]) -> Call:
     images = itertools.cycle(photos)
 
-    async def call(timeout: float | None) -> float:
+    async def call(within: float | None) -> float:
         request = encoder_pb2.EncodeRequest(image=next(images))
-        return await _answered(stub.Encode(request, timeout=timeout))
+        return await _answered(stub.Encode(request, timeout=within))
 
     return call
 
@@ -184,14 +184,14 @@ def encode_stream(encoder: Process, photos: list[bytes]) -> Call:
     """A stream of a few photographs, all of them within the deadline."""
     images = itertools.cycle(photos)
 
-    async def call(timeout: float | None) -> float:
+    async def call(within: float | None) -> float:
         requests = [
             encoder_pb2.EncodeStreamRequest(request=encoder_pb2.EncodeRequest(image=next(images)))
             for _ in range(FRAMES)
         ]
         answered = 0
         try:
-            async for answer in encoder.encoder.EncodeStream(iter(requests), timeout=timeout):
+            async for answer in encoder.encoder.EncodeStream(iter(requests), timeout=within):
                 answered += answer.HasField("response")
         except grpc.aio.AioRpcError:
             pass
@@ -204,9 +204,9 @@ def identify(recognizer: Process, maps: list[CompactMap]) -> Call:
     """Identify one face."""
     probes = itertools.cycle(maps)
 
-    async def call(timeout: float | None) -> float:
+    async def call(within: float | None) -> float:
         request = recognizer_pb2.IdentifyRequest(probe=recognizer_pb2.Probe(map=next(probes)))
-        return await _answered(recognizer.recognizer.Identify(request, timeout=timeout))
+        return await _answered(recognizer.recognizer.Identify(request, timeout=within))
 
     return call
 
@@ -215,11 +215,11 @@ def enroll(recognizer: Process, maps: list[CompactMap]) -> Call:
     """Enrol a subject of one face."""
     faces = itertools.cycle(maps)
 
-    async def call(timeout: float | None) -> float:
+    async def call(within: float | None) -> float:
         request = gallery_pb2.EnrollRequest(
             maps=[next(faces)], on_duplicate=gallery_pb2.ON_DUPLICATE_ALLOW
         )
-        return await _answered(recognizer.gallery.Enroll(request, timeout=timeout))
+        return await _answered(recognizer.gallery.Enroll(request, timeout=within))
 
     return call
 

@@ -52,7 +52,7 @@ class Climb:
     similarity: float = 0.0
 
 
-async def climb(  # noqa: PLR0913 - all that an attacker has
+async def climb(
     service: Service, token: str, start: CompactMap, fmt: MapFormat, *, calls: int, seed: int = 0
 ) -> tuple[Climb, CompactMap]:
     """Attack `SUBJECT`; also gives the best map."""
