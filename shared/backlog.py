@@ -128,16 +128,32 @@ class Backlog(Generic[Item]):
         Raises:
             Overloaded: DEADLINE_TOO_CLOSE; they would not be done by then.
         """
+        self.check(len(items), demand, kind=kind)
         cost = self._time(kind, self._batch).mean / self._batch
         alone = not (self._waiting or self._running)
-        if demand.deadline is not None and not alone:
-            self._check(len(items), demand, kind, cost)
         tag = self._begin(demand.caller)
         for item in items:
             entry = _Waiting(tag, next(self._numbers), item, kind, demand, cost, alone)
             heapq.heappush(self._waiting, entry)
             tag += max(cost, _LEAST_COST)
         self._last[demand.caller] = tag
+
+    def check(self, count: int, demand: Demand, *, kind: str = "") -> None:
+        """Raise what `add` would raise for so many items."""
+        if demand.deadline is None or not (self._waiting or self._running):
+            return
+        cost = self._time(kind, self._batch).mean / self._batch
+        now = self._clock()
+        tag = self._begin(demand.caller) + cost * (count - 1)  # of the last of them
+        before = [entry.cost for entry in self._waiting if entry.tag <= tag]
+        own = self._time(kind, min(self._batch, len(before) + count))
+        running = sum(max(0.0, end - now) for end in self._running.values())
+        # Of the items before these, some share their batch.
+        others = max(0.0, sum(before) + cost * (count - self._batch))
+        wait = (running + others) / self._servers
+        end = now + _CAUTION * wait + own.mean + own.deviation
+        if end > _deadline(demand):
+            raise _refusal(demand, now, end)
 
     def take(self, wanted: Callable[[Item], bool] = lambda _: True) -> Batch[Item]:
         """The items whose turn it is, all of one kind; none if nothing waits.
@@ -188,19 +204,6 @@ class Backlog(Generic[Item]):
         items = [entry.item for entry in self._waiting]
         self._waiting.clear()
         return items
-
-    def _check(self, count: int, demand: Demand, kind: str, cost: float) -> None:
-        now = self._clock()
-        tag = self._begin(demand.caller) + cost * (count - 1)  # of the last of them
-        before = [entry.cost for entry in self._waiting if entry.tag <= tag]
-        own = self._time(kind, min(self._batch, len(before) + count))
-        running = sum(max(0.0, end - now) for end in self._running.values())
-        # Of the items before these, some share their batch.
-        others = max(0.0, sum(before) + cost * (count - self._batch))
-        wait = (running + others) / self._servers
-        end = now + _CAUTION * wait + own.mean + own.deviation
-        if end > _deadline(demand):
-            raise _refusal(demand, now, end)
 
     def _too_late(self, entry: _Waiting[Item], now: float) -> Overloaded | None:
         needed = 0.0 if entry.alone else self._time(entry.kind, 1).mean

@@ -115,6 +115,10 @@ class Batcher(Generic[Item, Result]):
         self._changed.set()
         return await asyncio.gather(*(waiting.result for waiting in mine))
 
+    def check(self, count: int) -> None:
+        """Raise DEADLINE_TOO_CLOSE if `submit` would, before anything is done for the caller."""
+        self._queue.check(count, current_demand())
+
     async def close(self) -> None:
         """Refuse new items and those that wait; finish the batch in hand and stop the thread."""
         self._closed = True

@@ -65,6 +65,7 @@ class Enroller:
     async def prepare(self, collection_id: str, request: EnrolRequest) -> PreparedEnrolment:
         """Check and embed the maps; raises as `enroll`."""
         _check_face_count(len(request.maps))
+        self._model.networks.check(len(request.maps))
         collection = await self._in_thread(self._gallery.collections.get, collection_id)
         return await self._embedded(collection, request, self._model.networks)
 

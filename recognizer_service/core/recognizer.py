@@ -162,6 +162,7 @@ class Recognizer:
     async def _search(self, question: Question, count: int) -> Identification:
         collection_id, criterion = question.collection_id, question.criterion
         check_criterion(criterion, rate_name="max_fpir")
+        self.model.networks.check(1)
         timings = Timings()
         collection = await self._collection(collection_id)
         self._attempts.check_stated(criterion, collection.max_fpir, rate_name="max_fpir")
@@ -192,6 +193,7 @@ class Recognizer:
     ) -> Verification:
         """Whether two maps show the same person; raises as `identify`."""
         check_criterion(criterion, rate_name="max_fmr")
+        self.model.networks.check(2)
         timings = Timings()
         collection = await self._collection(collection_id)
         self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
@@ -219,6 +221,7 @@ class Recognizer:
             FailedPrecondition: SUBJECT_HAS_NO_FACES.
         """
         check_criterion(criterion, rate_name="max_fmr")
+        self.model.networks.check(1)
         timings = Timings()
         collection = await self._collection(collection_id)
         subject, _ = await self.in_thread(self.gallery.subjects.get, collection_id, subject_id)
