@@ -1,9 +1,8 @@
 """The encoder service as a process: brings the parts together and runs them."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from functools import partial
 
 import cv2
 import numpy as np
@@ -26,6 +25,7 @@ from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
 from shared.serving.settings_loader import SettingsError
+from shared.serving.workers import Workers
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
@@ -57,7 +57,7 @@ async def listening(
         max_faces=settings.max_faces,
     )
     background = Background(registry)
-    with ThreadPoolExecutor(settings.threads, thread_name_prefix="encode") as executor:
+    with closing(Workers(settings.threads, name="encode")) as workers:
         async with (
             _uplink(settings, registry, background) as uplink,
             ServiceHost(
@@ -70,12 +70,12 @@ async def listening(
                 model=model,
                 settings=settings,
                 metrics=_metrics(registry, model, encoder),
-                executor=executor,
+                workers=workers,
                 stopping=host.stopping,
             )
             encoder_pb2_grpc.add_EncoderServiceServicer_to_server(servicer, host.server)  # type: ignore[no-untyped-call]
             await host.listen()
-            await asyncio.get_running_loop().run_in_executor(executor, _warm_up, encoder)
+            await workers.run(partial(_warm_up, encoder), kind="warm up")
             yield host
 
 

@@ -1,5 +1,6 @@
 """The encoder: from a picture file to compact maps, one for each face."""
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import DeadlineExceeded
 from shared.faces.align import align, fit_crop
 from shared.faces.detect import Box, Detection, Detector, Landmarks
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
@@ -109,7 +111,12 @@ class Encoder:
         self._new_id = new_id
 
     def encode(
-        self, image: bytes, *, kind: PictureKind = PictureKind.PHOTO, max_faces: int = 0
+        self,
+        image: bytes,
+        *,
+        kind: PictureKind = PictureKind.PHOTO,
+        max_faces: int = 0,
+        deadline: float | None = None,
     ) -> EncodedPicture:
         """Every face of a picture as a compact map.
 
@@ -117,19 +124,24 @@ class Encoder:
             image: a picture file, or an aligned crop as a picture file.
             kind: which of the two.
             max_faces: most faces to encode; 0: as many as the encoder allows.
+            deadline: by `time.monotonic`; nothing is begun that nobody waits for any more.
 
         Raises:
-            InvalidImage: the picture cannot be read, or is too large or too small.
+            InvalidImage: the picture cannot be read, or is too large or too small, or takes too
+                long to decode.
+            DeadlineExceeded: GIVEN_UP.
         """
         timings = EncodeTimings()
         with timings.measure("decode_ms"):
-            photo = decode_photo(image, self.limits)
+            photo = decode_photo(image, self.limits, patience_s=_left(deadline))
+        _left(deadline)
         if kind is PictureKind.CROP:
             crop = self._take_crop(photo.pixels, timings)
             return EncodedPicture(self._to_maps([crop], timings), 1, timings)
         require_photo_size(photo.pixels)
         with timings.measure("detect_ms"):
             detections = self._detector.detect(photo.pixels)
+        _left(deadline)
         limit = min(max_faces or self.max_faces, self.max_faces)
         aligned = self._align(photo, detections[:limit], timings)
         return EncodedPicture(self._to_maps(aligned, timings), len(detections), timings)
@@ -172,3 +184,13 @@ class Encoder:
             )
             for face, png in zip(faces, pngs, strict=True)
         )
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until then."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("GIVEN_UP", "the deadline has passed before the picture was encoded")
+    return left

@@ -71,7 +71,9 @@ class Enroller:
 
     async def prepare(self, collection_id: str, request: EnrolRequest) -> PreparedEnrolment:
         """Check and embed the maps; raises as `enroll`."""
-        _check_face_count(len(request.maps) + len(request.sighting_ids))
+        count = len(request.maps) + len(request.sighting_ids)
+        _check_face_count(count)
+        self._model.networks.check(count)
         collection = await self._in_thread(self._gallery.collections.get, collection_id)
         if request.sighting_ids:
             seen = await self._in_thread(

@@ -102,6 +102,10 @@ class Networks:
         """Begin to serve; call it on the event loop."""
         self._batcher.start()
 
+    def check(self, count: int) -> None:
+        """Whether so many maps can be embedded in time; see `Batcher.check`."""
+        self._batcher.check(count)
+
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
         """Embeddings of some faces; see `Embedder.embed`."""
         self._callers += 1

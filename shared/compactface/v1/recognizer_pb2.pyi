@@ -99,18 +99,20 @@ class IdentifyRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., threshold: _Optional[_Union[IdentifyThreshold, _Mapping]] = ..., max_subjects: _Optional[int] = ..., picture: _Optional[str] = ...) -> None: ...
 
 class IdentifyResponse(_message.Message):
-    __slots__ = ("decision", "candidates", "threshold", "quality_checked", "timings")
+    __slots__ = ("decision", "candidates", "threshold", "quality_checked", "timings", "similarities_withheld")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     QUALITY_CHECKED_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITIES_WITHHELD_FIELD_NUMBER: _ClassVar[int]
     decision: IdentifyDecision
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     threshold: AppliedThreshold
     quality_checked: bool
     timings: RecognizeTimings
-    def __init__(self, decision: _Optional[_Union[IdentifyDecision, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ...) -> None: ...
+    similarities_withheld: bool
+    def __init__(self, decision: _Optional[_Union[IdentifyDecision, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ..., similarities_withheld: _Optional[bool] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("subject_id", "display_name", "face_id", "similarity", "matched", "threshold", "taken")
@@ -175,7 +177,7 @@ class VerifyRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., subject_id: _Optional[str] = ..., threshold: _Optional[_Union[VerifyThreshold, _Mapping]] = ...) -> None: ...
 
 class VerifyResponse(_message.Message):
-    __slots__ = ("decision", "similarity", "estimated_fmr", "estimate_extrapolated", "threshold", "face_id", "quality_checked", "timings")
+    __slots__ = ("decision", "similarity", "estimated_fmr", "estimate_extrapolated", "threshold", "face_id", "quality_checked", "timings", "similarities_withheld")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_FMR_FIELD_NUMBER: _ClassVar[int]
@@ -184,6 +186,7 @@ class VerifyResponse(_message.Message):
     FACE_ID_FIELD_NUMBER: _ClassVar[int]
     QUALITY_CHECKED_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITIES_WITHHELD_FIELD_NUMBER: _ClassVar[int]
     decision: VerifyDecision
     similarity: float
     estimated_fmr: float
@@ -192,7 +195,8 @@ class VerifyResponse(_message.Message):
     face_id: str
     quality_checked: bool
     timings: RecognizeTimings
-    def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ...) -> None: ...
+    similarities_withheld: bool
+    def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ..., similarities_withheld: _Optional[bool] = ...) -> None: ...
 
 class StreamMapsRequest(_message.Message):
     __slots__ = ("sighting_id", "map", "request_id", "maps")
