@@ -68,10 +68,14 @@ class Cascade:
 
     def locate(self, squares: Pixels) -> Floats:
         """Landmarks of faces that fill their squares (N, S, S, 3): (N, 5, 2), in pixels of them."""
+        return self.locate_scored(squares)[0]
+
+    def locate_scored(self, squares: Pixels) -> tuple[Floats, Floats]:
+        """As `locate`, and how sure O-Net is of each face, in [0, 1]."""
         small = np.stack([cv2.resize(s, (48, 48), interpolation=cv2.INTER_AREA) for s in squares])
-        points = _run(self._onet, small)[1]
+        _, points, scores = _run(self._onet, small)
         landmarks: Floats = points.reshape(-1, 2, 5).transpose(0, 2, 1) * squares.shape[1]
-        return landmarks
+        return landmarks, scores[:, 1]
 
     def _scan(self, picture: Pixels, min_face_size: float, max_side: int) -> Floats:
         longest = max(picture.shape[:2])
