@@ -195,7 +195,9 @@ def trust(
     models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
-    point: Annotated[str | None, typer.Option(help="Operating point; default: the model's.")] = None,
+    point: Annotated[
+        str | None, typer.Option(help="Operating point; default: the model's.")
+    ] = None,
     min_quality: Annotated[
         float, typer.Option(min=0, max=1, help="Below: LOW_QUALITY, as the recognizer is set.")
     ] = 0.15,

@@ -20,6 +20,7 @@ from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
 from shared.faces.detect import MtcnnDetector
 from shared.faces.display import encode_png
 from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
+from shared.inference.quality_head import QualityHead
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
@@ -50,6 +51,7 @@ async def listening(
         crop_encoder=_crop_encoder(settings, model),
         limits=settings.picture_limits,
         max_faces=settings.max_faces,
+        head=QualityHead.of_model(model, settings.operating_point or None),
     )
     background = Background(registry)
     with ThreadPoolExecutor(settings.threads, thread_name_prefix="encode") as executor:

@@ -1,12 +1,16 @@
 """Between the encoder's domain and its protobuf messages; a request's shape is checked here."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+
+import numpy as np
 
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
 from encoder_service.core.encoder import EncodedFace, EncodeTimings, PictureKind
 from shared.errors import InvalidInput
 from shared.faces.detect import Box, Landmarks, Point
 from shared.faces.display import encode_png
+from shared.faces.pose import yaw_degrees
 from shared.serving.timestamps import moment, timestamp
 
 _MAX_FRAME_ID_CHARACTERS = 128
@@ -65,7 +69,25 @@ def face_message(
         size_bytes=len(face.png),
         sighting_id=face.sighting_id if forwarded else "",
         crop_png=encode_png(face.crop) if with_crop else b"",
+        flaws=_flaws(face.flaws),
+        **(_pose_and_size(face.landmarks) if face.landmarks else {}),
     )
+
+
+def _flaws(found: Mapping[str, float]) -> compact_map_pb2.Flaws | None:
+    """Names that this protocol does not know are left out."""
+    known = compact_map_pb2.Flaws.DESCRIPTOR.fields_by_name
+    return (
+        compact_map_pb2.Flaws(**{n: v for n, v in found.items() if n in known}) if found else None
+    )
+
+
+def _pose_and_size(landmarks: Landmarks) -> dict[str, float]:
+    points = landmarks.as_array()
+    return {
+        "yaw_degrees": float(yaw_degrees(points[np.newaxis])[0]),
+        "eye_distance": float(np.linalg.norm(points[1] - points[0])),
+    }
 
 
 def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamMapsRequest:

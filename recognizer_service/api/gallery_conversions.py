@@ -44,6 +44,7 @@ def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRe
         display_name=request.display_name,
         create_only=request.create_only,
         allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
+        allow_low_quality=request.allow_low_quality,
         request_id=request.request_id,
         caller=caller,
         metadata=dict(request.metadata),

@@ -17,8 +17,19 @@ Face = NDArray[np.uint8]
 Draw = Callable[[Face, np.random.Generator], Face]
 
 SIDE = 112
-PARTS = ("blur", "noise", "dark", "uneven", "eyes", "mouth", "outside", "roll", "colour", "no_face")
-"""What can be wrong with a face, as a quality head names it."""
+PARTS = (
+    "blur",
+    "noise",
+    "dark",
+    "uneven_light",
+    "eyes_covered",
+    "mouth_covered",
+    "outside",
+    "rolled",
+    "odd_colours",
+    "not_a_face",
+)
+"""What can be wrong with a face, as a quality head and the protocol's `Flaws` name it."""
 
 # Where the eyes are, in ArcFace's 112x112.
 _LEFT, _RIGHT = (38.3, 51.7), (73.5, 51.5)
@@ -127,7 +138,9 @@ def backlight(face: Face, gain: float) -> Face:
 def jpeg(face: Face, quality: int) -> Face:
     """Through a JPEG file."""
     _, coded = cv2.imencode(".jpg", face[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return _byte(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was made here
+    return np.ascontiguousarray(_byte(decoded)[..., ::-1])
 
 
 def small(face: Face, pixels: int) -> Face:
@@ -217,9 +230,9 @@ CONDITIONS: Mapping[str, Spoiling] = {
     "blur 5": Spoiling(("blur",), lambda face, _: gaussian(face, 5)),
     "motion 13": Spoiling(("blur",), lambda face, r: motion(face, 13, r.uniform(0, np.pi))),
     "24 pixels": Spoiling(("blur",), lambda face, _: small(face, 24)),
-    "dark glasses": Spoiling(("eyes",), glasses),
-    "mask": Spoiling(("mouth",), mask),
-    "glasses and mask": Spoiling(("eyes", "mouth"), _glasses_and_mask),
+    "dark glasses": Spoiling(("eyes_covered",), glasses),
+    "mask": Spoiling(("mouth_covered",), mask),
+    "glasses and mask": Spoiling(("eyes_covered", "mouth_covered"), _glasses_and_mask),
     "lower 40 % outside": Spoiling(("outside",), lambda face, _: outside(face, 0.4, np.pi / 2)),
     "left 40 % outside": Spoiling(("outside",), lambda face, _: outside(face, 0.4, np.pi)),
     "left 50 % outside": Spoiling(("outside",), lambda face, _: outside(face, 0.5, np.pi)),
@@ -229,14 +242,14 @@ CONDITIONS: Mapping[str, Spoiling] = {
     "15 to 30 % outside": Spoiling(
         ("outside",), lambda face, r: outside(face, r.uniform(0.15, 0.3), _any_side(r))
     ),
-    "upside down": Spoiling(("roll",), lambda face, _: turned(face, 180)),
+    "upside down": Spoiling(("rolled",), lambda face, _: turned(face, 180)),
     "low light": Spoiling(("dark",), lambda face, r: low_light(face, 0.08, r)),
-    "backlight": Spoiling(("uneven",), lambda face, _: backlight(face, 0.2)),
-    "infrared": Spoiling(("colour",), lambda face, _: infrared(face)),
+    "backlight": Spoiling(("uneven_light",), lambda face, _: backlight(face, 0.2)),
+    "infrared": Spoiling(("odd_colours",), lambda face, _: infrared(face)),
     "JPEG 10": Spoiling(("noise",), lambda face, _: jpeg(face, 10)),
     "noise 20": Spoiling(("noise",), lambda face, r: noise(face, 20, r)),
-    "pure noise": Spoiling(("no_face",), lambda _, r: pure_noise(r)),
-    "cartoons": Spoiling(("no_face",), lambda _, r: cartoon(r)),
+    "pure noise": Spoiling(("not_a_face",), lambda _, r: pure_noise(r)),
+    "cartoons": Spoiling(("not_a_face",), lambda _, r: cartoon(r)),
 }
 """What `evaluate trust` measures, at stated strengths."""
 
@@ -247,22 +260,24 @@ RANDOM: Mapping[str, Spoiling] = {
         ("blur",), lambda face, r: motion(face, r.uniform(4, 18), r.uniform(0, np.pi))
     ),
     "small": Spoiling(("blur",), lambda face, r: small(face, int(r.integers(14, 56)))),
-    "glasses": Spoiling(("eyes",), glasses),
-    "mask": Spoiling(("mouth",), mask),
-    "both": Spoiling(("eyes", "mouth"), _glasses_and_mask),
+    "glasses": Spoiling(("eyes_covered",), glasses),
+    "mask": Spoiling(("mouth_covered",), mask),
+    "both": Spoiling(("eyes_covered", "mouth_covered"), _glasses_and_mask),
     "outside": Spoiling(
         ("outside",),
         lambda face, r: outside(
             face, r.uniform(0.03, 0.6), r.choice([r.uniform(0, 2 * np.pi), np.pi / 2, np.pi, 0])
         ),
     ),
-    "roll": Spoiling(("roll",), lambda face, r: turned(face, r.choice([180, r.uniform(30, 330)]))),
+    "roll": Spoiling(
+        ("rolled",), lambda face, r: turned(face, r.choice([180, r.uniform(30, 330)]))
+    ),
     "low light": Spoiling(("dark",), lambda face, r: low_light(face, r.uniform(0.04, 0.3), r)),
-    "backlight": Spoiling(("uneven",), lambda face, r: backlight(face, r.uniform(0.1, 0.5))),
-    "infrared": Spoiling(("colour",), lambda face, _: infrared(face)),
+    "backlight": Spoiling(("uneven_light",), lambda face, r: backlight(face, r.uniform(0.1, 0.5))),
+    "infrared": Spoiling(("odd_colours",), lambda face, _: infrared(face)),
     "jpeg": Spoiling(("noise",), lambda face, r: jpeg(face, int(r.integers(4, 25)))),
     "noise": Spoiling(("noise",), lambda face, r: noise(face, r.uniform(8, 60), r)),
-    "no face": Spoiling(("no_face",), _no_face),
+    "no face": Spoiling(("not_a_face",), _no_face),
 }
 """What quality heads are fitted on: the same, at random strengths."""
 
@@ -276,4 +291,5 @@ def spoil(faces: NDArray[np.uint8], draw: Draw, *, seed: int) -> NDArray[np.uint
 
 def _byte(picture: NDArray[np.number]) -> Face:
     """Rounded to whole levels in [0, 255]."""
-    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    levels: Face = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    return levels

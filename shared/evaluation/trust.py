@@ -6,8 +6,9 @@ over people, since pairs of one person are not independent.
 """
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +211,7 @@ def _names(files: LfwFiles, people: int) -> list[str]:
 
 
 def _owners(condition: str, names: Sequence[str]) -> NDArray[np.int64]:
-    if "no_face" in CONDITIONS[condition].parts:
+    if "not_a_face" in CONDITIONS[condition].parts:
         return np.arange(len(names))
     _, owners = np.unique([name.split("/")[0] for name in names], return_inverse=True)
     return owners
@@ -359,7 +360,7 @@ def _by_yaw(
     """Unspoilt pairs, by the yaw of the more turned of the two."""
     turned = np.abs(seen.yaw)
     worse = np.maximum(turned[:, None], turned[None])
-    for low, high in zip(YAW_BINS, YAW_BINS[1:], strict=False):
+    for low, high in pairwise(YAW_BINS):
         wanted = (worse >= low) & (worse < high)
         if np.triu(wanted, 1).any():
             name = f"yaw {low}° to {high}°"
@@ -368,13 +369,14 @@ def _by_yaw(
 
 def _curves(seen: list[Seen], threshold: float, *, learned: bool) -> Iterator[DiscardCurve]:
     """Of all conditions' genuine pairs together."""
-    measures = {
+    measures: dict[str, Callable[[Seen], NDArray[np.float32]]] = {
         "measured quality": lambda each: each.before,
         "detector score": lambda each: each.score,
     }
     if learned:
         measures = {"learned quality": lambda each: each.judged.quality} | measures
-    missed, worse = [], {name: [] for name in measures}
+    missed: list[NDArray[np.bool_]] = []
+    worse: dict[str, list[NDArray[np.float32]]] = {name: [] for name in measures}
     for each in seen:
         excess = each.coded.vectors @ each.coded.vectors.T - each.judged.allowance()
         one, other = np.nonzero(np.triu(each.people[:, None] == each.people[None], 1))

@@ -51,8 +51,7 @@ def _markdown(trust: Trust, before: Trust | None) -> str:
         *(part for rate in _rates(trust) for part in _section(trust, before, rate)),
         "![FMR asked against FMR measured](trust_reliability.png)",
         "## Errors that quality foresees",
-        "FNMR of the genuine pairs of all conditions together, at the threshold for FMR 1e-3, once "
-        "the worst pairs are left out.",
+        "FNMR of the genuine pairs of all conditions, where FMR 1e-3 is asked, once the worst go.",
         "\n".join(_curves(trust)),
         "![Error versus discard](trust_discard.png)",
         "## How to read this",
@@ -79,7 +78,7 @@ def _section(trust: Trust, before: Trust | None, rate: float) -> Iterator[str]:
             cells = _cells(row)
             if before:
                 known = earlier.get(row.condition)
-                cells += [_ratio(known), _percent(known and known.low_quality_share)]
+                cells += [_ratio(known), _percent(known.low_quality_share if known else None)]
             lines.append("| " + " | ".join(cells) + " |")
     yield "\n".join(lines)
 
@@ -109,9 +108,11 @@ def _percent(share: float | None) -> str:
 
 def _curves(trust: Trust) -> Iterator[str]:
     shown = [0, 2, 4, 6, 10]
-    yield "| pairs ranked by | " + " | ".join(
-        f"{100 * trust.curves[0].discarded[at]:.0f} % discarded" for at in shown
-    ) + " |"
+    yield (
+        "| pairs ranked by | "
+        + " | ".join(f"{100 * trust.curves[0].discarded[at]:.0f} % discarded" for at in shown)
+        + " |"
+    )
     yield "|---" + "|---:" * len(shown) + "|"
     for curve in trust.curves:
         figures = " | ".join(f"{100 * curve.fnmr[at]:.1f} %" for at in shown)

@@ -4,7 +4,7 @@ A quality head reads the map alone, so that the camera and the recognizer find t
 camera's claim can be checked. It is a small dense network without torch: well below 1 ms.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from shared.model_directory import QUALITY_FILE, ModelDirectory, QualityConfig
 
 Floats = NDArray[np.float32]
 
+FLAWED = 0.5
+"""From here on a part counts as spoilt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -26,11 +29,15 @@ class Judged:
         parts: (N, K) how far each part of the head's `parts` is spoilt, in [0, 1].
         spread: (K + 1,) by how much the similarity of strangers rises per spoilt part that both
             have, and where both are of poor quality; in cosine.
+        names: K names of parts.
+        resembling: how much more similar strangers of one sex, age and origin are, in cosine.
     """
 
     quality: Floats
     parts: Floats
     spread: Floats
+    names: tuple[str, ...] = ()
+    resembling: float = 0.0
 
     @classmethod
     def without_head(cls, quality: Floats) -> "Judged":
@@ -39,12 +46,13 @@ class Judged:
 
     def __getitem__(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Judged":
         """Some of the faces."""
-        return Judged(self.quality[rows], self.parts[rows], self.spread)
+        return replace(self, quality=self.quality[rows], parts=self.parts[rows])
 
     @property
     def traits(self) -> Floats:
         """(N, K + 1) what two faces may have in common: spoilt parts, and a poor quality."""
-        return np.concatenate([self.parts, 1 - self.quality[:, None]], 1)
+        poor: Floats = np.float32(1) - self.quality[:, np.newaxis]
+        return np.concatenate([self.parts, poor], 1)
 
     def allowance(self, others: "Judged | None" = None) -> Floats:
         """(N, M) how much more similar than unspoilt ones strangers like these are, in cosine.
@@ -52,7 +60,9 @@ class Judged:
         Args:
             others: M faces; None takes the same ones.
         """
-        return (self.traits * self.spread) @ (others or self).traits.T
+        allowed: Floats = (self.traits * self.spread) @ (others or self).traits.T
+        allowed += np.float32(self.resembling)
+        return allowed
 
 
 class QualityHead:
@@ -96,16 +106,11 @@ class QualityHead:
             return None
         return cls(config, model.codec_path(point, QUALITY_FILE).read_bytes())
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Names of what can be wrong, in the order of `Judged.parts`."""
-        return self.config.parts
-
     def judge(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> Judged:
         """Judge N maps, (N, C, H, W) symbols of a format of the head's codec."""
         raw, parts = self.raw(symbols, fmt)
         quality = np.interp(raw, self._from, self._to).astype(np.float32)
-        return Judged(quality, parts, self._spread)
+        return Judged(quality, parts, self._spread, self.config.parts, self.config.resembling)
 
     def raw(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> tuple[Floats, Floats]:
         """(N,) quality before it is brought to scale, and (N, K) parts in [0, 1]."""

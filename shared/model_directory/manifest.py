@@ -229,12 +229,15 @@ class QualityConfig(Record):
         scale: (what the head says, quality), both rising: qualities mean the same in all models.
         spread: by part, how much more similar strangers are who both have it, in cosine.
         poor_spread: how much more similar strangers of quality 0 are.
+        resembling: how much more similar strangers are who are of one sex, age and origin than
+            strangers at large.
     """
 
     parts: tuple[Name, ...]
     scale: tuple[tuple[float, float], ...] = Field(min_length=2)
     spread: tuple[NotNegative, ...]
     poor_spread: NotNegative
+    resembling: NotNegative
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -291,9 +294,9 @@ class ModelDescription(Record):
                     f"{point!r} shares the networks of {codec.networks!r}, which is no operating "
                     "point with networks of its own, of the same sizes"
                 )
-        for owner in self.quality:
-            if owner not in self.codecs or self.codecs[owner].networks:
-                raise ValueError(f"quality names {owner!r}, which has no networks of its own")
+        for name in self.quality:
+            if name not in self.codecs or self.codecs[name].networks:
+                raise ValueError(f"quality names {name!r}, which has no networks of its own")
         return self
 
     def networks_of(self, point: str) -> str:

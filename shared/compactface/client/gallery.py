@@ -32,6 +32,7 @@ def enrollment(
     metadata: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
     expire_time: datetime | None = None,
+    allow_low_quality: bool = False,
 ) -> gallery_pb2.EnrollRequest:
     """Whom to enroll, for `GalleryClient.bulk_enroll`; arguments as in `GalleryClient.enroll`."""
     return gallery_pb2.EnrollRequest(
@@ -40,6 +41,7 @@ def enrollment(
         display_name=display_name,
         maps=maps,
         on_duplicate=_ON_DUPLICATE[on_duplicate],
+        allow_low_quality=allow_low_quality,
         request_id=str(uuid.uuid4()) if request_id is None else request_id,
         create_only=create_only,
         metadata=metadata,
@@ -67,6 +69,7 @@ class GalleryClient(CollectionsClient):
         metadata: Mapping[str, str] | None = None,
         labels: Sequence[str] = (),
         expire_time: datetime | None = None,
+        allow_low_quality: bool = False,
     ) -> gallery_pb2.EnrollResponse:
         """Add faces to a subject, all or none; on return they survive a crash of the server.
 
@@ -82,6 +85,7 @@ class GalleryClient(CollectionsClient):
             metadata: facts to keep with the subject; none keeps what a known subject has.
             labels: words to list the subject by; none keeps those of a known subject.
             expire_time: when to delete the subject; None keeps what a known subject has.
+            allow_low_quality: enroll faces of too low a quality, too; never what is no face.
         """
         request = enrollment(
             maps,
@@ -94,6 +98,7 @@ class GalleryClient(CollectionsClient):
             metadata=metadata,
             labels=labels,
             expire_time=expire_time,
+            allow_low_quality=allow_low_quality,
         )
         return self._call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
 

@@ -212,7 +212,7 @@ class EnrolledFace(_message.Message):
     def __init__(self, face_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., quality: _Optional[float] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class EnrollRequest(_message.Message):
-    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time")
+    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time", "allow_low_quality")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -230,6 +230,7 @@ class EnrollRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_LOW_QUALITY_FIELD_NUMBER: _ClassVar[int]
     collection: str
     subject_id: str
     display_name: str
@@ -240,7 +241,8 @@ class EnrollRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     labels: _containers.RepeatedScalarFieldContainer[str]
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    allow_low_quality: bool
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., allow_low_quality: _Optional[bool] = ...) -> None: ...
 
 class Disagreement(_message.Message):
     __slots__ = ("face_id", "similarity", "threshold")
