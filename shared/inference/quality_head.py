@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from shared.codec.compact_map import MapFormat, dequantize
@@ -79,10 +80,14 @@ class QualityHead:
             InvalidModel: MODEL_DAMAGED; not the weights of such a head.
         """
         self.config = config
-        tensors = {name: array.astype(np.float32) for name, array in load(weights).items()}
         try:
+            tensors = {name: array.astype(np.float32) for name, array in load(weights).items()}
             self._hidden, self._hidden_bias = tensors["hidden.weight"], tensors["hidden.bias"]
             self._out, self._out_bias = tensors["out.weight"], tensors["out.bias"]
+        except SafetensorError as error:
+            raise InvalidModel(
+                "MODEL_DAMAGED", f"{QUALITY_FILE} cannot be read ({error}); fit the head again"
+            ) from None
         except KeyError as error:
             raise InvalidModel(
                 "MODEL_DAMAGED", f"{QUALITY_FILE} lacks the tensor {error}; fit the head again"
