@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from command_line import evaluate, gallery, model, serve, train
+from command_line import certs, evaluate, gallery, model, serve, token, train
 from command_line.demo.command import demo
 from command_line.encode import encode
 from command_line.enroll import enroll
@@ -32,6 +32,8 @@ app.add_typer(gallery.app, name="gallery")
 app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(token.app, name="token")
+app.add_typer(certs.app, name="certs")
 app.command()(health)
 app.command()(protocol)
 

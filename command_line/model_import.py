@@ -61,8 +61,9 @@ def import_extractor(
 
     from command_line.evaluation_output import open_progress
     from shared.model_directory import ModelDirectory
-    from shared.training.extractor_import import NetworkInput, read_people
     from shared.training.extractor_import import import_extractor as imported
+    from shared.training.extractor_import import read_people
+    from shared.training.network_input import NetworkInput
 
     height, width = _size(size)
     fed = NetworkInput(height, width, _colours(mean), _colours(std), colour, mirrored=mirror)

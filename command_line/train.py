@@ -33,6 +33,14 @@ Start = Annotated[
     Path | None, typer.Option(exists=True, help="Run folder whose networks are the first guess.")
 ]
 Extractor = Annotated[Path, typer.Option(help="Run folder of stage 0 or 2.")]
+AnyExtractor = Annotated[
+    str,
+    typer.Option(
+        metavar="RUN|onnx:FILE[@NORMALISATION]",
+        help="Run folder of stage 0 or 2; or a face network of others, which stays as it is, and "
+        "which the cache was made with.",
+    ),
+]
 Judges = Annotated[
     list[str],
     typer.Option(
@@ -52,6 +60,7 @@ Teachers = Annotated[
 ]
 
 _RUNS = Path("build/training")
+_IMPORTED = "onnx:"
 _CACHE = _RUNS / "cache"
 _CORES = os.cpu_count() or 1
 
@@ -120,7 +129,7 @@ def extractor(
 @app.command()
 def codec(
     cache: Cache = _CACHE,
-    extractor: Extractor = _RUNS / "extractor",
+    extractor: AnyExtractor = str(_RUNS / "extractor"),
     out: Out = _RUNS / "codec",
     teacher: Judges = [],  # noqa: B006 - Typer's way
     start: Start = None,
@@ -170,7 +179,7 @@ def classifier(
 @app.command()
 def joint(
     cache: Cache = _CACHE,
-    extractor: Extractor = _RUNS / "extractor",
+    extractor: AnyExtractor = str(_RUNS / "extractor"),
     codec: Annotated[
         Path, typer.Option(help="First guess: run folder of stage 1, or a model's version.")
     ] = _RUNS / "codec",
@@ -387,7 +396,7 @@ def _train_codec(
     cache: Path,
     out: Path,
     *,
-    extractor: Path,
+    extractor: str,
     teacher: list[str],
     start: Path | None,
     samples: int | None,
@@ -403,7 +412,12 @@ def _train_codec(
     _log()
     faces, views = load_faces(cache), load_views(cache)
     teachers = [TeacherFile.parse(text) for text in teacher]
-    train_codec(faces, views, told, out, extractor=extractor, teachers=teachers, start=start)
+    before = (
+        TeacherFile.parse(extractor.removeprefix(_IMPORTED))
+        if extractor.startswith(_IMPORTED)
+        else Path(extractor)
+    )
+    train_codec(faces, views, told, out, extractor=before, teachers=teachers, start=start)
 
 
 def _recipe_path(stage: str, profile: str, recipe: Path | None, *, smoke: bool) -> Path:

@@ -6,6 +6,8 @@
     ├── InvalidInput             a field of the request breaks a limit
     │   ├── InvalidImage         not a picture we can read, or too large, or too small
     │   └── InvalidCompactMap    not a legal PNG of the codec's geometry and levels
+    ├── Unauthenticated          the caller shows no credential that counts
+    ├── PermissionDenied         the caller's role does not include this
     ├── NotFound                 no such collection, subject, face or sighting
     ├── AlreadyExists            subject or collection exists; request id with another body
     ├── FailedPrecondition       the state of the server forbids it
@@ -71,6 +73,18 @@ class InvalidImage(InvalidInput):
 
 class InvalidCompactMap(InvalidInput):
     """Not a legal PNG of the codec's geometry and levels."""
+
+
+class Unauthenticated(CompactfaceError):
+    """The caller shows no credential that counts."""
+
+    code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(CompactfaceError):
+    """The caller's role does not include this."""
+
+    code = "PERMISSION_DENIED"
 
 
 class NotFound(CompactfaceError):

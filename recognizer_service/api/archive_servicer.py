@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc
 from recognizer_service.api import archive_calls, conversions
-from recognizer_service.api.identity import certified_name
+from recognizer_service.api.identity import caller_name
 from recognizer_service.core.changeover import Changeover
 from recognizer_service.core.recognizer import Recognizer
 from shared.serving.interceptor import Context
@@ -37,7 +37,7 @@ class ArchiveServicer(gallery_pb2_grpc.GalleryServiceServicer):
         archive = archive_calls.export(
             self._recognizer.gallery,
             conversions.collection_id(request.collection),
-            caller=certified_name(context) or "",
+            caller=caller_name(),
         )
         async with aclosing(archive) as chunks:
             async for chunk in chunks:
@@ -50,7 +50,7 @@ class ArchiveServicer(gallery_pb2_grpc.GalleryServiceServicer):
         imported = await archive_calls.restore(
             self._recognizer,
             until_stopping(request_iterator, self._stopping),
-            caller=certified_name(context) or "",
+            caller=caller_name(),
         )
         return gallery_pb2.ImportResponse(
             subjects=imported.subjects, faces=imported.faces, collection=imported.collection_id

@@ -9,7 +9,7 @@ from compactface.v1 import gallery_pb2
 from recognizer_service.api import conversions, gallery_conversions
 from recognizer_service.api.archive_servicer import ArchiveServicer
 from recognizer_service.api.bulk_enrollment import enroll_all
-from recognizer_service.api.identity import certified_name
+from recognizer_service.api.identity import caller_name
 from recognizer_service.core.changeover import Changeover
 from recognizer_service.core.recognizer import Recognizer
 from shared.errors import InvalidInput
@@ -44,7 +44,7 @@ class GalleryServicer(ArchiveServicer):
             created = await self._recognizer.in_writer(
                 self._gallery.collections.create,
                 request.collection.collection_id,
-                caller=_caller(context),
+                caller=caller_name(),
                 **gallery_conversions.new_settings(request.collection),
             )
         return gallery_pb2.CreateCollectionResponse(
@@ -84,7 +84,7 @@ class GalleryServicer(ArchiveServicer):
             changed = await self._recognizer.in_writer(
                 self._gallery.collections.update,
                 request.collection.collection_id,
-                caller=_caller(context),
+                caller=caller_name(),
                 **gallery_conversions.changed_settings(request),
             )
         return gallery_pb2.UpdateCollectionResponse(
@@ -100,7 +100,7 @@ class GalleryServicer(ArchiveServicer):
             self._gallery.collections.delete,
             request.collection,
             force=request.force,
-            caller=_caller(context),
+            caller=caller_name(),
         )
         return gallery_pb2.DeleteCollectionResponse(
             faces_deleted=deletion.faces_deleted,
@@ -114,7 +114,7 @@ class GalleryServicer(ArchiveServicer):
         """Add faces to a subject."""
         answer = await self._recognizer.enroller.enroll(
             conversions.collection_id(request.collection),
-            gallery_conversions.enrol_request(request, caller=_caller(context)),
+            gallery_conversions.enrol_request(request, caller=caller_name()),
         )
         return gallery_conversions.enroll_response(answer)
 
@@ -123,7 +123,7 @@ class GalleryServicer(ArchiveServicer):
     ) -> AsyncIterator[gallery_pb2.BulkEnrollResponse]:
         """Enroll many, with a result for each."""
         requests = until_stopping(request_iterator, self._stopping)
-        answers = enroll_all(self._recognizer.enroller, requests, caller=_caller(context))
+        answers = enroll_all(self._recognizer.enroller, requests, caller=caller_name())
         async with aclosing(answers):
             async for answer in answers:
                 yield answer
@@ -167,7 +167,7 @@ class GalleryServicer(ArchiveServicer):
             conversions.collection_id(request.collection),
             request.subject_id,
             revision=request.revision or None,
-            caller=_caller(context),
+            caller=caller_name(),
             **gallery_conversions.subject_changes(request),
         )
         return gallery_pb2.UpdateSubjectResponse(
@@ -183,7 +183,7 @@ class GalleryServicer(ArchiveServicer):
             self._gallery.subjects.delete,
             conversions.collection_id(request.collection),
             request.subject_id,
-            caller=_caller(context),
+            caller=caller_name(),
         )
         return gallery_pb2.DeleteSubjectResponse(
             faces_deleted=deletion.faces_deleted,
@@ -222,7 +222,7 @@ class GalleryServicer(ArchiveServicer):
             self._gallery.subjects.delete_face,
             conversions.collection_id(request.collection),
             request.face_id,
-            caller=_caller(context),
+            caller=caller_name(),
         )
         return gallery_pb2.DeleteFaceResponse(
             erased=await self._erased(deletion.erasure, wait_s), erasure=deletion.erasure
@@ -280,11 +280,6 @@ class GalleryServicer(ArchiveServicer):
             events=map(gallery_conversions.audit_message, page.items),
             next_page_token=page.next_page_token,
         )
-
-
-def _caller(context: Context) -> str:
-    """Who asks, as far as is known."""
-    return certified_name(context) or ""
 
 
 @contextmanager

@@ -1,18 +1,13 @@
-"""Who calls, as far as a certificate says so."""
+"""Who calls, as the gallery writes it down."""
 
 from recognizer_service.gallery.texts import unwanted
-from shared.serving.interceptor import Context
-
-_MAX_NAME_CHARACTERS = 128
+from shared.serving.authorization import current_caller
 
 
-def certified_name(context: Context) -> str | None:
-    """The common name in the client's certificate; None without mutual TLS.
+def caller_name() -> str:
+    """The name of the caller's token or certificate; "" where nothing tells.
 
-    Names are cut to 128 characters, and what no name holds is replaced.
+    What no name may hold is replaced.
     """
-    names = list(context.auth_context().get("x509_common_name", []))
-    if not names:
-        return None
-    name = names[0].decode(errors="replace")[:_MAX_NAME_CHARACTERS]
+    name = current_caller().name
     return "".join("\ufffd" if unwanted(character) else character for character in name)

@@ -10,7 +10,7 @@ import structlog
 from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service.api import conversions
 from recognizer_service.api.batch_identification import identify_all
-from recognizer_service.api.identity import certified_name
+from recognizer_service.api.identity import caller_name
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.limits import (
     MAX_FACES_PER_SUBJECT,
@@ -21,6 +21,7 @@ from recognizer_service.settings import RecognizerSettings
 from shared.codec.png_reader import MAX_PNG_BYTES
 from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unavailable
 from shared.faces.display import encode_png
+from shared.serving.authorization import check_collection, current_caller
 from shared.serving.error_interceptor import INTERNAL, to_status
 from shared.serving.interceptor import Context
 from shared.serving.request_id import logged_as
@@ -92,7 +93,8 @@ class RecognizerServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self, request_iterator: AsyncIterator[recognizer_pb2.StreamMapsRequest], context: Context
     ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]:
         """Take maps from a camera, acknowledging each once it is durable."""
-        camera_id = certified_name(context) or _ANONYMOUS_CAMERA
+        check_collection(current_caller(), self._settings.stream_collection)
+        camera_id = caller_name() or _ANONYMOUS_CAMERA
         async for request in until_stopping(request_iterator, self._stopping):
             yield await self._accept(request, camera_id)
 

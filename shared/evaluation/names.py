@@ -14,3 +14,6 @@ OURS = "compactface"
 
 NO_CODEC = "none"
 """The codec of uncompressed crops."""
+
+TEMPLATE = "template"
+"""The codec of embeddings that a camera computes and sends in few bits."""

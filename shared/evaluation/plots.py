@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from shared.evaluation import paper
-from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE, UNSEEN
+from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE, TEMPLATE, UNSEEN
 from shared.evaluation.rows import Results, Row
 from shared.model_directory import UNCOMPRESSED
 
@@ -72,7 +72,7 @@ def _draw_judge(axes: Axes, rows: Sequence[Row], judge: str) -> None:
         if row.judge == judge and row.bytes_mean is not None:
             lines[row.codec, row.measure].append((row.bytes_mean, 100 * row.accuracy))
     for (codec, measure), points in lines.items():
-        name = codec if codec == OURS else f"{codec}, {measure}"
+        name = codec if codec in {OURS, TEMPLATE} else f"{codec}, {measure}"
         style = _style(colours.get(codec), measure)
         axes.plot(*zip(*sorted(points), strict=True), label=name, **style)
     for row in rows:

@@ -17,6 +17,7 @@ from shared.evaluation.tables import (
     rivals_table,
     table_1,
     table_2,
+    templates_table,
 )
 
 _JUDGES = {
@@ -100,6 +101,15 @@ def _sections(results: Results) -> Iterator[tuple[str, ...]]:
         "Conventional codecs",
         "Given for each photograph as many bytes as our maps take in the mean.",
         rivals_table(results),
+    )
+    yield (
+        "Templates",
+        (
+            "What a camera would send that runs the extractor itself: embeddings of uncompressed "
+            "crops, in few bits. Nobody can look at a template, no later extractor can embed it "
+            "anew, and every camera has to run the extractor that the gallery is searched with."
+        ),
+        templates_table(results),
     )
     yield (
         "Differences",

@@ -33,6 +33,7 @@ from shared.evaluation.trials import (
     differences,
     model_trials,
     rival_trials,
+    template_trials,
     unquantized_trial,
 )
 from shared.evaluation.unquantized import UnquantizedPipeline
@@ -135,7 +136,15 @@ def _measure_model(
         faces = files.batches(lfw.names)
         vectors = unquantized.embed(faces, total=len(lfw.names), progress=progress)
     unrounded = unquantized_trial(model, default, vectors, lfw, origin)
-    return result, lfw, [*model_trials(model, lfw, origin), unrounded]
+    return (
+        result,
+        lfw,
+        [
+            *model_trials(model, lfw, origin),
+            *template_trials(model, lfw, origin),
+            unrounded,
+        ],
+    )
 
 
 def _measure_rivals(

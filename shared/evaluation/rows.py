@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from shared.errors import InvalidInput
-from shared.evaluation.names import NO_CODEC, OURS, REFERENCE
+from shared.evaluation.names import NO_CODEC, OURS, REFERENCE, TEMPLATE
 from shared.model_directory import UNCOMPRESSED
 from shared.record import Record
 
@@ -22,9 +22,10 @@ class Row(Record):
     Attributes:
         dataset: "lfw".
         protocol: how pairs were drawn and thresholds chosen.
-        codec: "compactface", "none" (uncompressed crops), or the name of a conventional codec.
-        operating_point: of compactface; for a conventional codec, the one whose mean size was
-            its target; "" without a codec.
+        codec: "compactface", "none" (uncompressed crops), "template", or the name of a conventional
+            codec.
+        operating_point: of compactface; the template's name; for a conventional codec, the point
+            whose mean size was its target; "" without a codec.
         model: `<family>/<version>`, of the extractor too.
         quantized: false where RecNet was fed CompNet's output without rounding.
         measure: what counts as size: the whole "file", or its "payload" without the container.
@@ -67,7 +68,7 @@ class Row(Record):
             return "A, uncompressed" if self.judge == REFERENCE else UNCOMPRESSED
         if self.codec == OURS:
             return self.operating_point if self.quantized else f"{self.operating_point}, unrounded"
-        return f"{self.codec}, {self.measure}"
+        return self.operating_point if self.codec == TEMPLATE else f"{self.codec}, {self.measure}"
 
 
 class JudgeRow(Record):

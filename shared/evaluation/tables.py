@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from shared.evaluation import paper
-from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE
+from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE, TEMPLATE
 from shared.evaluation.rows import DifferenceRow, OpenSetRow, Results, Row
 
 
@@ -93,7 +93,7 @@ def rivals_table(results: Results) -> str:
     found = {
         (row.operating_point, row.label, row.judge): row
         for row in results.rows
-        if row.codec not in {OURS, NO_CODEC}
+        if row.codec not in {OURS, NO_CODEC, TEMPLATE}
     }
     lines = []
     for point, label in dict.fromkeys((point, label) for point, label, _ in found):
@@ -103,6 +103,24 @@ def rivals_table(results: Results) -> str:
         lines.append((point, label, _bytes(row), f"{100 * row.on_target:.1f}", *accuracies))
     columns = ("size of", "codec, bytes counted", ">bytes a face", ">reached by, %")
     return table((*columns, *(f">{judge}, %" for judge in judges)), lines)
+
+
+def templates_table(results: Results) -> str:
+    """Embeddings that a camera sends in few bits."""
+    return table(
+        ("model", "template", ">bytes a face", ">accuracy, %", ">TAR at FAR 1e-3, %"),
+        [
+            (
+                row.model,
+                row.label,
+                _bytes(row),
+                f"{_percent(row.accuracy)} ± {_percent(row.std)}",
+                _percent(row.tar_at_far_1e3),
+            )
+            for row in results.rows
+            if row.codec == TEMPLATE
+        ],
+    )
 
 
 def differences_table(results: Results) -> str:

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from shared.evaluation.bootstrap import accuracy_difference
 from shared.evaluation.lfw import Lfw
-from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE
+from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE, TEMPLATE
 from shared.evaluation.pipeline import Vectors
 from shared.evaluation.protocol import FAR, Pairs, cosines, decide, tar_at_far
 from shared.evaluation.rivals import JudgedRival, Rival
 from shared.evaluation.rows import DifferenceRow, Row
+from shared.evaluation.templates import TEMPLATES
 from shared.evaluation.weights import model_name, weights_sha256
 from shared.model_directory import UNCOMPRESSED, ModelDirectory
 
@@ -62,6 +63,26 @@ def model_trials(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Trial]
         )
         for judge, forms in lfw.embedded.vectors.items()
         for form in forms
+    ]
+
+
+def template_trials(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Trial]:
+    """The own extractor's embeddings of uncompressed crops, sent as templates."""
+    vectors = lfw.embedded.own[UNCOMPRESSED]
+    return [
+        _trial(
+            template.decoded(vectors),
+            lfw.pairs,
+            origin,
+            judge=OWN,
+            codec=TEMPLATE,
+            operating_point=template.name,
+            model=model_name(model),
+            weights_sha256=weights_sha256(model, None),
+            bytes_mean=float(template.bytes(vectors.shape[1])),
+            images=len(lfw.names),
+        )
+        for template in TEMPLATES
     ]
 
 

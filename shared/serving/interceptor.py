@@ -14,17 +14,20 @@ a single asynchronous context manager::
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import grpc
+from google.protobuf.message import Message
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Around: TypeAlias = Callable[[Context], AbstractAsyncContextManager[None]]
+Received: TypeAlias = Callable[..., None]
+"""`received(message, first=...)`."""
 _Behavior: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 
 # (request streams, response streams) -> attribute of the handler, grpc_type in metrics
@@ -73,10 +76,19 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] #
         if handler is None:
             return handler
         method = _method(handler_call_details.method, handler)
-        return wrap_handler(handler, partial(self.around, method))
+        received = partial(self.received, method) if isinstance(self, RequestInterceptor) else None
+        return wrap_handler(handler, partial(self.around, method), received)
 
 
-def wrap_handler(handler: Handler, around: Around) -> Handler:
+class RequestInterceptor(AroundInterceptor):
+    """Also sees the messages of requests. It has to be the innermost: others see bytes."""
+
+    @abstractmethod
+    def received(self, method: Method, message: Message, *, first: bool) -> None:
+        """Called with each message before the handler gets it; an exception ends the call."""
+
+
+def wrap_handler(handler: Handler, around: Around, received: Received | None = None) -> Handler:
     """The same handler with `around(context)` entered before it and left after it.
 
     Generators are driven here to their end, so a cancelled call leaves `around` at once and
@@ -93,6 +105,10 @@ def wrap_handler(handler: Handler, around: Around) -> Handler:
     async def call(request: Any, context: Context) -> Any:
         async with around(context):
             message = decode_here(request) if decode_here else request
+            if received and handler.request_streaming:
+                message = _seen(message, received)
+            elif received:
+                received(message, first=True)
             response = await behavior(message, context)
             return encode_here(response) if encode_here else response
 
@@ -102,6 +118,14 @@ def wrap_handler(handler: Handler, around: Around) -> Handler:
         decode if handler.request_streaming else None,
         encode if handler.response_streaming else None,
     )
+
+
+async def _seen(messages: AsyncIterator[Any], received: Received) -> AsyncIterator[Any]:
+    first = True
+    async for message in messages:
+        received(message, first=first)
+        first = False
+        yield message
 
 
 def _as_coroutine(behavior: Callable[[Any, Context], Any]) -> _Behavior:

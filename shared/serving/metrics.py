@@ -4,6 +4,7 @@ Source: https://github.com/grpc-ecosystem/go-grpc-middleware (provider prometheu
 """
 
 import socket
+import ssl
 import sys
 import threading
 from contextlib import AbstractAsyncContextManager
@@ -15,12 +16,16 @@ import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import MetricsHandler
 
+from shared.errors import Unauthenticated
+from shared.serving.access_file import Access, identify
 from shared.serving.background import Background
 from shared.serving.call_observer import observe
 from shared.serving.interceptor import AroundInterceptor, Context, Method
+from shared.serving.tls import HttpsFiles
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _TASK = "metrics"
+_PATIENCE_S = 10.0  # with a reader who says nothing
 _PAUSE_S = 1.0  # after a failure of the thread
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -59,19 +64,66 @@ class MetricsInterceptor(AroundInterceptor):
 
 class _HttpServer(ThreadingHTTPServer):
     background: Background
+    access: Access | None
+    tls: HttpsFiles | None
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Log it as everything else is; the library would write a bare traceback."""
-        if not isinstance(sys.exception(), ConnectionError):  # else the reader hung up
-            self.background.failed(_TASK)
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError | TimeoutError):
+            self.background.failed(_TASK)  # else the reader hung up, or speaks no TLS
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; the handshake is left to the thread that will answer it."""
+        connection, address = super().get_request()
+        connection.settimeout(_PATIENCE_S)
+        if self.tls is not None:
+            connection = self.tls.wrap(connection)
+        return connection, address
 
 
 class _HttpServer6(_HttpServer):
     address_family = socket.AF_INET6
 
 
+class _Handler(MetricsHandler):
+    """Answers those whom the access file knows; everybody, where there is none."""
+
+    server: _HttpServer
+
+    def do_GET(self) -> None:  # noqa: N802 - the library's name
+        """The metrics, or 401 and 403 without a word of them."""
+        if self.server.access is not None:
+            try:
+                header = {"authorization": self.headers.get("Authorization", "")}
+                caller = identify(self.server.access.current(), header, None)
+            except Unauthenticated as error:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", "Bearer")
+                self._finish(error.message)
+                return
+            if not caller.role.grants("metrics"):
+                self.send_response(403)
+                self._finish("the role does not include the scope metrics")
+                return
+        super().do_GET()
+
+    def _finish(self, message: str) -> None:
+        body = f"{message}\n".encode()
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 class MetricsServer:
     """Serves a registry at `http://host:port/metrics` from a thread until closed.
+
+    Args:
+        registry: what to serve.
+        host: address to bind.
+        port: 0 takes a free one.
+        background: records failures.
+        access: who may read: bearer tokens with the scope `metrics`; None: everybody.
+        tls: for https; None: http.
 
     Attributes:
         port: the port bound, also where 0 was asked for.
@@ -81,10 +133,19 @@ class MetricsServer:
     """
 
     def __init__(
-        self, registry: CollectorRegistry, *, host: str, port: int, background: Background
+        self,
+        registry: CollectorRegistry,
+        *,
+        host: str,
+        port: int,
+        background: Background,
+        access: Access | None = None,
+        tls: HttpsFiles | None = None,
     ) -> None:
         kind = _HttpServer6 if ":" in host else _HttpServer
-        self._server = kind((host, port), MetricsHandler.factory(registry))
+        handler = type("Handler", (_Handler,), {"registry": registry})
+        self._server = kind((host, port), handler)
+        self._server.access, self._server.tls = access, tls
         self._server.background = background
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=_TASK, daemon=True)

@@ -24,15 +24,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from shared.serving.access_file import Access
 from shared.serving.admission import AdmissionInterceptor
+from shared.serving.authorization import AuthorizationInterceptor
 from shared.serving.background import Background
 from shared.serving.call_observer import AccessLogInterceptor
 from shared.serving.error_interceptor import ErrorInterceptor
 from shared.serving.metrics import MetricsInterceptor, MetricsServer
 from shared.serving.request_id import RequestIdInterceptor
-from shared.serving.settings import ServiceSettings
+from shared.serving.settings import ServiceSettings, is_loopback
 from shared.serving.settings_loader import SettingsError
-from shared.serving.tls import server_credentials
+from shared.serving.tls import HttpsFiles, server_credentials
 
 _EXEMPT = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
 
@@ -45,14 +47,17 @@ _log = structlog.get_logger(__name__)
 class ServiceHost:
     """A grpc.aio server with everything around the servicers.
 
-    Interceptors, outermost first: metrics, request id, access log, errors, admission; so a
-    refusal is an error like any other, and every answer is logged and counted.
+    Interceptors, outermost first: metrics, request id, access log, errors, admission,
+    authorization; so a refusal is an error like any other, and every answer is logged and counted.
 
     Args:
         settings: where to listen, limits and certificates.
         service_names: full names of the services it will carry, for health and reflection.
         registry: where the metrics of calls are registered and served from.
         background: records failures outside calls.
+
+    Raises:
+        SettingsError: the access file cannot be used.
 
     Attributes:
         server: add servicers to it before `listen`.
@@ -86,6 +91,7 @@ class ServiceHost:
             exempt=_EXEMPT,
         )
         self._resources = ExitStack()
+        self._access = Access(settings.access) if settings.access else None
 
     async def __aenter__(self) -> Self:
         """Build the server; nothing listens yet."""
@@ -96,6 +102,7 @@ class ServiceHost:
                 AccessLogInterceptor(quiet=_EXEMPT),
                 ErrorInterceptor(),
                 self._admission,
+                AuthorizationInterceptor(self._access, exempt=_EXEMPT, registry=self._registry),
             ),
             options=_channel_options(self._settings),
             maximum_concurrent_rpcs=_backstop(self._settings),
@@ -194,11 +201,27 @@ class ServiceHost:
             raise SettingsError([f"{address}: cannot be bound; is the port taken?"]) from None
 
     def _serve_metrics(self) -> MetricsServer:
-        host, port = self._settings.metrics_host, self._settings.metrics_port
+        settings = self._settings
+        host, port = settings.metrics_host, settings.metrics_port
+        # What only this machine can read needs neither tokens nor secrecy.
+        public = not is_loopback(host)
         try:
-            return MetricsServer(self._registry, host=host, port=port, background=self._background)
+            return MetricsServer(
+                self._registry,
+                host=host,
+                port=port,
+                background=self._background,
+                access=self._access if public else None,
+                tls=_https(settings) if public else None,
+            )
         except OSError as error:
             raise SettingsError([f"metrics at {_address(host, port)}: {error}"]) from None
+
+
+def _https(settings: ServiceSettings) -> HttpsFiles | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return HttpsFiles(settings.tls_certificate, settings.tls_key)
 
 
 def _address(host: str, port: int) -> str:

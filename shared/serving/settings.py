@@ -29,8 +29,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class ServiceSettings(BaseSettings):
     """What both services share. Constructed directly it takes exactly the values given.
 
-    A bind that other machines can reach is refused without mutual TLS (certificate, key and
-    client CA), unless `insecure` says that this is meant.
+    A bind that other machines can reach is refused without TLS and an access file, unless
+    `insecure` says that this is meant.
     """
 
     model_config = SettingsConfigDict(
@@ -52,7 +52,10 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     reflection: bool = Field(False, description="answer gRPC server reflection")
-    insecure: bool = Field(False, description="allow a non-loopback bind without mutual TLS")
+    insecure: bool = Field(False, description="allow a non-loopback bind without TLS and access")
+    access: Path | None = Field(
+        None, description="TOML file of roles, certificates and tokens: who may do what"
+    )
     tls_certificate: Path | None = Field(None, description="PEM chain; needs tls_key")
     tls_key: Path | None = Field(None, description="PEM private key of tls_certificate")
     tls_client_ca: Path | None = Field(None, description="PEM roots that client certificates need")
@@ -79,10 +82,17 @@ class ServiceSettings(BaseSettings):
             raise ValueError("tls_certificate and tls_key go together; only one is set")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
-        if not (is_loopback(self.host) or self.mutual_tls or self.insecure):
+        if self.insecure:
+            return self
+        if not is_loopback(self.host) and not (self.tls_certificate and self.access):
             raise ValueError(
                 f"host {self.host!r} is reachable from other machines: set tls_certificate, "
-                "tls_key and tls_client_ca, or insecure if the network in between is trusted"
+                "tls_key and access, or insecure if the network in between is trusted"
+            )
+        if not (is_loopback(self.metrics_host) or self.access):
+            raise ValueError(
+                f"metrics_host {self.metrics_host!r} is reachable from other machines: set "
+                "access, or insecure if the network in between is trusted"
             )
         return self
 

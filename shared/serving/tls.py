@@ -1,6 +1,8 @@
 """TLS and mutual TLS with certificates that are read again from disk when they change."""
 
+import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,6 +36,31 @@ def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | No
     )
 
 
+class HttpsFiles:
+    """TLS for an HTTP server, with certificates that are read again when they change."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Read the files.
+
+        Raises:
+            SettingsError: one cannot be read, or they do not belong together.
+        """
+        self._files = _CertificateFiles(certificate, key, None)
+        try:
+            self._context = self._files.context()
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError([f"TLS files {self._files.names}: {error}"]) from None
+
+    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
+        """An accepted connection with TLS; the handshake comes with the first read."""
+        with suppress(OSError, ssl.SSLError):  # in the middle of a rotation the old ones serve
+            if self._files.stale:
+                self._context = self._files.context()
+        return self._context.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        )
+
+
 class _CertificateFiles:
     """The PEM files of one server and when they last changed."""
 
@@ -48,16 +75,28 @@ class _CertificateFiles:
     def read(self) -> grpc.ServerCertificateConfiguration:
         """Read all files, checked: gRPC itself would only fail later, in each handshake."""
         stamp = self._stamp()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._certificate, self._key)
-        if self._client_ca:
-            context.load_verify_locations(self._client_ca)
+        self.context()
         configuration = grpc.ssl_server_certificate_configuration(
             [(self._key.read_bytes(), self._certificate.read_bytes())],
             root_certificates=self._client_ca.read_bytes() if self._client_ca else None,
         )
         self._seen = stamp
         return configuration
+
+    def context(self) -> ssl.SSLContext:
+        """A context of the standard library with the same files, as they are now."""
+        stamp = self._stamp()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._certificate, self._key)
+        if self._client_ca:
+            context.load_verify_locations(self._client_ca)
+        self._seen = stamp
+        return context
+
+    @property
+    def stale(self) -> bool:
+        """Whether the files changed since they were read."""
+        return self._stamp() != self._seen
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Asked at every handshake: new certificates, or None to keep the present ones.
@@ -66,7 +105,7 @@ class _CertificateFiles:
         the next handshake.
         """
         try:
-            return None if self._stamp() == self._seen else self.read()
+            return self.read() if self.stale else None
         except (OSError, ssl.SSLError) as error:
             _log.warning("certificates not reloaded", files=self.names, error=str(error))
             return None

@@ -36,7 +36,13 @@ from shared.training.optimizers import Group
 from shared.training.rate import entropy_bytes
 from shared.training.run_folder import averaged_weights, begin, read_run
 from shared.training.split import split_faces
-from shared.training.student import Student, load_student
+from shared.training.student import (
+    AnyStudent,
+    ImportedExtractor,
+    Student,
+    load_student,
+    make_student,
+)
 from shared.training.teacher_file import TeacherFile
 from shared.training.teacher_module import TeacherModule
 from shared.training.views import Views
@@ -52,17 +58,17 @@ class CodecTraining(nn.Module):
     """
 
     def __init__(
-        self, recipe: CodecRecipe, student: Student, teachers: Sequence[TeacherModule] = ()
+        self, recipe: CodecRecipe, student: AnyStudent, teachers: Sequence[TeacherModule] = ()
     ) -> None:
         super().__init__()
         self._recipe = recipe
         # In a tuple, so that they are neither trained nor kept: they are not ours.
         self.judges = tuple(teachers)
         self.compnet, self.recnet = recipe.networks.make()
-        size, answers = recipe.networks.channels * PLACES, student.to_teacher.out_features
+        size, answers = recipe.networks.channels * PLACES, student.teacher_size
         self.readers = nn.ModuleDict({name: nn.Linear(size, answers) for name in recipe.points})
         self.student = student
-        if isinstance(self.compnet, FaceCompNet):
+        if isinstance(self.compnet, FaceCompNet) and isinstance(student, Student):
             _take_over(self.compnet.identity, student)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -218,9 +224,9 @@ class CodecStage:
         return [group for group in self._groups if group.pace > 0]
 
     def heavy(self) -> Sequence[nn.Module]:
-        """Our networks; the teacher's thin layers are faster as they are."""
+        """Our networks."""
         network = self.network
-        return [network.compnet, network.recnet, network.student.extractor]
+        return [network.compnet, network.recnet, *network.student.heavy()]
 
 
 def _parts(compnet: AnyCompNet) -> tuple[list[nn.Module], list[nn.Module]]:
@@ -237,7 +243,7 @@ def train_codec(
     recipe: CodecRecipe,
     out: Path,
     *,
-    extractor: Path,
+    extractor: Path | TeacherFile,
     teachers: Sequence[TeacherFile] = (),
     start: Path | None = None,
 ) -> None:
@@ -248,18 +254,24 @@ def train_codec(
         views: mixtures of them; none are needed where the recipe's share of them is 0.
         recipe: what to do.
         out: folder of the run.
-        extractor: folder of the run of stage 0 (or 2).
+        extractor: folder of the run of stage 0 (or 2), or a network of others, which stays as it
+            is. It then has to be the one that taught the faces.
         teachers: those that a recipe with `teacher_weight` asks about reconstructions.
         start: folder of an earlier run of stage 1 or 3, or of a model's version, whose networks
             are the first guess.
 
     Raises:
         InvalidTraining: `out` was begun with another recipe, a folder holds no such run, or
-            the recipe needs a teacher.
+            the recipe needs a teacher, or others taught the faces than the extractor.
     """
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
-    student = load_student(extractor)
+    student: AnyStudent
+    if isinstance(extractor, TeacherFile):
+        student = ImportedExtractor(extractor, teacher_size=faces.teacher.shape[2])
+        student.check_it_taught(faces)
+    else:
+        student = load_student(extractor)
     if recipe.asks_teacher and not teachers:
         raise InvalidTraining(
             "NO_TEACHER", "the recipe asks about reconstructions; name the file by --teacher"
@@ -271,6 +283,8 @@ def train_codec(
         weights, shape["start"] = _first_guess(start)
         begin_with(network, weights)
     begin(out, recipe, shape)
+    if isinstance(student, ImportedExtractor):
+        student.put_into(out)
     lessons = Lessons(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
     train(CodecStage(lessons, network, recipe), recipe.schedule, out)
 
@@ -306,6 +320,6 @@ def load_codecs(run: Path) -> tuple[CodecRecipe, CodecTraining]:
     """The averaged networks of a run of stage 1 or 3, and its recipe."""
     told = read_run(run)
     recipe = CodecRecipe.model_validate(told["recipe"])
-    network = CodecTraining(recipe, Student(**told["shape"]["student"]))
+    network = CodecTraining(recipe, make_student(told["shape"]["student"], run))
     network.load_state_dict(averaged_weights(run))
     return recipe, network.eval()

@@ -23,6 +23,7 @@ from shared.model_directory import (
     CodecConfig,
     ModelDescription,
     ModelDirectory,
+    OnnxConfig,
     Sphere20Config,
     codec_file,
     write_model_directory,
@@ -53,7 +54,7 @@ def export_model(
     models: Path,
     *,
     description: ModelDescription,
-    extractor: Sphere20,
+    extractor: Sphere20 | bytes,
     codecs: Mapping[str, TrainedCodec],
     carried: Mapping[str, tuple[ModelDirectory, str]] | None = None,
     storage: Storage = "int8",
@@ -66,7 +67,7 @@ def export_model(
     Args:
         models: folder of model families.
         description: its codecs have the names and sizes of `codecs` and `carried`.
-        extractor: trained sphere20.
+        extractor: trained sphere20, or the file of a network of others.
         codecs: trained networks by operating point, of those that have networks of their own.
         carried: operating points of other models, likewise, whose files, and so codec ids, stay
             as they are.
@@ -76,12 +77,7 @@ def export_model(
         AlreadyExists: the version is there.
         InvalidModel: networks and description disagree, or ONNX and torch do.
     """
-    config = description.extractor
-    if not isinstance(config, Sphere20Config):
-        raise InvalidModel("UNKNOWN_EXTRACTOR", f"{config.architecture!r} is no sphere20")
-    weights = weights_to_bytes(extractor, storage=storage)
-    load_weights(Sphere20(width=config.width, embedding_size=config.embedding_size), weights)
-    files = {config.file: weights}
+    files = {description.extractor.file: _extractor_file(extractor, description, storage)}
     for point, codec in codecs.items():
         if point not in description.codecs:
             raise InvalidModel("UNKNOWN_OPERATING_POINT", f"{point!r} is not in the description")
@@ -91,6 +87,20 @@ def export_model(
         for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE):
             files[codec_file(point, name)] = model.codec_path(as_point, name).read_bytes()
     return write_model_directory(models, description=description, files=files)
+
+
+def _extractor_file(
+    extractor: Sphere20 | bytes, description: ModelDescription, storage: Storage
+) -> bytes:
+    config = description.extractor
+    if isinstance(extractor, bytes) != isinstance(config, OnnxConfig):
+        raise InvalidModel("UNKNOWN_EXTRACTOR", f"the extractor is no {config.architecture!r}")
+    if isinstance(extractor, bytes):
+        return extractor
+    assert isinstance(config, Sphere20Config)
+    weights = weights_to_bytes(extractor, storage=storage)
+    load_weights(Sphere20(width=config.width, embedding_size=config.embedding_size), weights)
+    return weights
 
 
 def _codec_files(codec: TrainedCodec, config: CodecConfig, storage: Storage) -> dict[str, bytes]:

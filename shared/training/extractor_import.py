@@ -7,23 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
-from shared.errors import InvalidInput, InvalidModel, InvalidTraining
+from shared.errors import InvalidTraining
 from shared.evaluation.pipeline import BATCH, Pipeline, Progress, no_progress
 from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs
 from shared.inference.onnx_embedder import network_of_any_batch
-from shared.inference.onnx_extractor import OnnxExtractor, first_line
 from shared.model_directory import (
-    InputNormalisation,
     ModelDirectory,
-    OnnxConfig,
     publish_results,
     write_model_directory,
 )
@@ -35,26 +30,13 @@ from shared.training.faces import (
     UNLABELLED,
     Faces,
 )
+from shared.training.network_input import NetworkInput, describe
 from shared.training.publish import calibration_of
 from shared.training.split import split_faces
 
 # More of one person tell little more, and of more people than that a bootstrap takes gigabytes.
 _PHOTOGRAPHS_EACH = 10
 _MOST_PEOPLE = 1000
-# Two batch sizes add in different orders; a network that mixes pictures up is off by far more.
-_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkInput:
-    """What a face network is fed; see `OnnxConfig`."""
-
-    height: int
-    width: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    colour: Literal["RGB", "BGR"] = "RGB"
-    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +142,7 @@ def import_extractor(
         AlreadyExists: the version is there.
     """
     network = network_of_any_batch(path)
-    config = _described(network, fed)
+    config = describe(network, fed)
     manifest = base.manifest
     files = {name: (base.path / name).read_bytes() for name in manifest.files}
     del files[manifest.extractor.file]
@@ -202,34 +184,3 @@ def import_extractor(
             calibration=calibration_of(model, embedded, people.identities),
             measured={"calibration": asdict(result)},
         )
-
-
-def _described(network: bytes, fed: NetworkInput) -> OnnxConfig:
-    """The manifest's words for a network, once it has shown that it embeds crops one by one."""
-    try:
-        extractor = OnnxExtractor(
-            network,
-            OnnxConfig(**asdict(fed), embedding_size=1),
-            InputNormalisation(),
-            torch.device("cpu"),
-        )
-    except ValidationError as error:
-        problems = "; ".join(problem["msg"] for problem in error.errors())
-        raise InvalidInput("EXTRACTOR_INPUT", f"the extractor's input: {problems}") from error
-    crops = torch.rand(3, 3, 112, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    try:
-        together = extractor.embed(crops)
-        alone = np.concatenate([extractor.embed(crop[None]) for crop in crops])
-    except Exception as error:  # ONNX Runtime's errors have no class in common
-        raise InvalidModel(
-            "EXTRACTOR_UNUSABLE",
-            f"the network does not embed three {fed.height}x{fed.width} pictures, together and one "
-            f"by one ({first_line(error)}); export it for this size and any number of pictures",
-        ) from error
-    if together.shape != alone.shape or not np.allclose(together, alone, atol=_TOLERANCE):
-        raise InvalidModel(
-            "EXTRACTOR_UNUSABLE",
-            "the network embeds a picture differently when others are beside it; export it for any "
-            "number of pictures, in evaluation mode",
-        )
-    return OnnxConfig(**asdict(fed), embedding_size=cast("int", together.shape[1]))

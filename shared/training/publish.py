@@ -16,6 +16,7 @@ from shared.errors import InvalidTraining
 from shared.evaluation.pipeline import Embedded
 from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs, embed_validation
+from shared.inference.onnx_embedder import network_of_any_batch
 from shared.model_directory import (
     COSFACE_112X96,
     UNCOMPRESSED,
@@ -23,14 +24,19 @@ from shared.model_directory import (
     InputNormalisation,
     ModelDescription,
     ModelDirectory,
+    OnnxConfig,
     Sphere20Config,
     publish_results,
 )
+from shared.models.sphere20 import Sphere20
 from shared.training.codec import load_codecs
 from shared.training.export import TrainedCodec, export_model
-from shared.training.faces import Faces
+from shared.training.faces import SIZE, Faces
+from shared.training.network_input import NetworkInput, describe
 from shared.training.run_folder import read_run
 from shared.training.split import Split, split_faces
+from shared.training.student import AnyStudent, Student
+from shared.training.teacher_file import NORMALISATIONS
 
 
 def publish(
@@ -134,11 +140,12 @@ def store(
         )
         for name, point in recipe.points.items()
     }
+    config, extractor = _extractor(network.student)
     others = dict(_carried_codecs(carried))
     description = ModelDescription(
         family=family,
         version=version,
-        extractor=Sphere20Config(width=network.student.shape["width"], mirrored=True),
+        extractor=config,
         alignment=COSFACE_112X96,
         codecs=codecs | {name: _renamed(*other) for name, other in others.items()},
         default_point=default_point,
@@ -152,10 +159,27 @@ def store(
     return export_model(
         models,
         description=description,
-        extractor=network.student.extractor,
+        extractor=extractor,
         codecs={owner: TrainedCodec(network.compnet, network.recnet)},
         carried={n: o for n, o in others.items() if _renamed(*o).networks is None},
     )
+
+
+def _extractor(student: AnyStudent) -> tuple[Sphere20Config | OnnxConfig, Sphere20 | bytes]:
+    """An extractor and how the manifest describes it."""
+    if isinstance(student, Student):
+        config = Sphere20Config(width=student.shape["width"], mirrored=True)
+        return config, student.extractor
+    mean, std = NORMALISATIONS[student.file.normalisation]
+    fed = NetworkInput(
+        height=SIZE,
+        width=SIZE,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        mirrored=True,
+    )
+    network = network_of_any_batch(student.file.path)
+    return describe(network, fed), network
 
 
 def _carried_codecs(

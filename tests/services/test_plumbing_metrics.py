@@ -1,12 +1,14 @@
 import asyncio
 import http.client
 import re
+import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import closing
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import grpc
 import pytest
@@ -14,6 +16,8 @@ from prometheus_client import CollectorRegistry, Metric
 from structlog.testing import capture_logs
 
 from shared.serving.metrics import MetricsServer
+from tests.services.access import AccessFolder
+from tests.services.authority import Authority
 from tests.services.plumbing_host import Running, metrics_server, running, until
 from tests.services.plumbing_service import NAME, call
 
@@ -159,3 +163,35 @@ async def test_a_running_service_exposes_its_calls(capfd: pytest.CaptureFixture[
 
         text = await asyncio.to_thread(read)
     assert 'grpc_server_handled_total{grpc_code="OK",grpc_method="Unary"' in text
+
+
+async def test_metrics_that_others_can_reach_are_read_with_tls_and_a_token(tmp_path: Path) -> None:
+    access = AccessFolder(tmp_path / "access.toml")
+    reader, other = access.token("metrics"), access.token("admin")
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.issue("server")
+    tls = {"tls_certificate": certificate, "tls_key": key}
+    client = ssl.create_default_context(cafile=str(authority.certificate))
+
+    def read(address: str, token: str | None) -> int:
+        request = urllib.request.Request(f"https://{address}/metrics")
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            answer = urllib.request.urlopen(request, timeout=5, context=client)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            assert (b"grpc_server_started" in answer.read()) == (
+                answer.status == http.HTTPStatus.OK
+            )
+            return int(answer.status)
+
+    with capture_logs() as logs:
+        async with running(metrics_host="0.0.0.0", access=access.path, **tls):  # noqa: S104
+            (address,) = (line["metrics_address"] for line in logs if "metrics_address" in line)
+            address = f"localhost:{address.rpartition(':')[2]}"
+            codes = [await asyncio.to_thread(read, address, t) for t in (None, "x", other, reader)]
+            assert codes == [401, 401, 403, 200]
+            access.revoke(reader)
+            assert await asyncio.to_thread(read, address, reader) == 401

@@ -102,14 +102,26 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "camera.example"])  # noqa: S104
-def test_a_reachable_bind_needs_mutual_tls_or_insecure(host: str) -> None:
+def test_a_reachable_bind_needs_tls_and_an_access_file_or_insecure(host: str) -> None:
     (problem,) = problems(host=host)
     assert host in problem
     assert "insecure" in problem
     assert load_settings(PlumbingSettings, host=host, insecure=True).host == host
     tls = {"tls_certificate": Path("c"), "tls_key": Path("k")}
     assert host in problems(host=host, **tls)[0]
-    assert load_settings(PlumbingSettings, host=host, tls_client_ca=Path("ca"), **tls).mutual_tls
+    assert host in problems(host=host, tls_client_ca=Path("ca"), **tls)[0]
+    assert host in problems(host=host, access=Path("a"))[0]
+    assert load_settings(PlumbingSettings, host=host, access=Path("a"), **tls).host == host
+
+
+def test_reachable_metrics_need_an_access_file_or_insecure() -> None:
+    host = "192.168.1.4"
+    (problem,) = problems(metrics_host=host)
+    assert host in problem
+    assert "access" in problem
+    assert load_settings(PlumbingSettings, metrics_host=host, insecure=True).metrics_host == host
+    told = load_settings(PlumbingSettings, metrics_host=host, access=Path("a"))
+    assert told.metrics_host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -21,9 +21,9 @@ def invented_face(person: int, number: int) -> Image.Image:
     return Image.fromarray(pixels).resize((112, 112), Image.Resampling.BICUBIC)
 
 
-def write_teacher(path: Path) -> Path:
+def write_teacher(path: Path, *, seed: int = 0) -> Path:
     """A linear network on an 8x8 thumbnail: near pictures have near embeddings."""
-    coarse = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    coarse = np.random.default_rng(seed).normal(size=(16, 3, 8, 8)).astype(np.float32)
     weights = coarse.repeat(14, axis=2).repeat(14, axis=3) / 14**2
     shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 16])
     nodes = [

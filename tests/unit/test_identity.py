@@ -1,18 +1,11 @@
-"""Who calls, by the certificate."""
+"""Who calls, as the gallery writes it down."""
 
 import pytest
 
-from recognizer_service.api.identity import certified_name
+from recognizer_service.api import identity
+from shared.serving.access_file import Caller, Role
 
-
-class Caller:
-    """What a call tells of its certificate."""
-
-    def __init__(self, *names: bytes) -> None:
-        self._names = names
-
-    def auth_context(self) -> dict[str, tuple[bytes, ...]]:
-        return {"x509_common_name": self._names} if self._names else {}
+NOTHING = Role(scopes=frozenset(), collections=frozenset())
 
 
 @pytest.mark.parametrize(
@@ -22,12 +15,10 @@ class Caller:
         ("山田\u3000太郎", "山田\u3000太郎"),
         ("gate\n\x00", "gate\ufffd\ufffd"),
         ("a\u202eb", "a\ufffdb"),  # turns the direction of the text
-        ("x" * 200, "x" * 128),
     ],
 )
-def test_a_certificates_name_keeps_what_names_need(name: str, expected: str) -> None:
-    assert certified_name(Caller(name.encode())) == expected
-
-
-def test_without_a_certificate_there_is_no_name() -> None:
-    assert certified_name(Caller()) is None
+def test_a_callers_name_keeps_what_names_need(
+    monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    monkeypatch.setattr(identity, "current_caller", lambda: Caller(name, NOTHING))
+    assert identity.caller_name() == expected

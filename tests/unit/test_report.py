@@ -60,7 +60,7 @@ def results(report: Path) -> Results:
 
 def test_rows_say_what_was_measured(results: Results) -> None:
     rows = {(row.judge, row.label, row.operating_point): row for row in results.rows}
-    assert len(rows) == len(results.rows) == 2 * 3 + 1 + 6 * 2 * 2
+    assert len(rows) == len(results.rows) == 2 * 3 + 3 + 1 + 6 * 2 * 2
     assert rows["own", "uncompressed", ""].bytes_mean is None
     assert rows["own", "standard", "standard"].images == 27
     assert rows["own", "standard", "standard"].samples == 12
@@ -72,6 +72,14 @@ def test_rows_say_what_was_measured(results: Results) -> None:
         0 < (reached.bytes_mean or 0) <= round(rows["own", "standard", "standard"].bytes_mean or 0)
     )
     assert not rows["own", "standard, unrounded", "standard"].quantized
+
+
+def test_templates_cost_what_the_embedding_has_numbers(results: Results) -> None:
+    rows = [row for row in results.rows if row.codec == "template"]
+    assert [row.bytes_mean for row in rows] == [64, 128, 512]
+    (uncompressed,) = (row for row in results.rows if row.codec == "none" and row.judge == "own")
+    assert rows[-1].accuracy == pytest.approx(uncompressed.accuracy, abs=0.1)
+    assert f"| {rows[0].label} | 64.0 |" in markdown(results)
 
 
 def test_the_same_extractor_makes_the_same_matrix(results: Results) -> None:

@@ -22,75 +22,92 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from compactface.v1 import authorization_pb2 as compactface_dot_v1_dot_authorization__pb2
 from compactface.v1 import compact_map_pb2 as compactface_dot_v1_dot_compact__map__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ompactface/v1/recognizer.proto\x12\x0e\x63ompactface.v1\x1a compactface/v1/compact_map.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"S\n\x05Probe\x12)\n\x03map\x18\x01 \x01(\x0b\x32\x1a.compactface.v1.CompactMapH\x00\x12\x15\n\x0bsighting_id\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"N\n\x11IdentifyThreshold\x12\x12\n\x08max_fpir\x18\x01 \x01(\x01H\x00\x12\x18\n\x0emin_similarity\x18\x02 \x01(\x02H\x00\x42\x0b\n\tcriterion\"K\n\x0fVerifyThreshold\x12\x11\n\x07max_fmr\x18\x01 \x01(\x01H\x00\x12\x18\n\x0emin_similarity\x18\x02 \x01(\x02H\x00\x42\x0b\n\tcriterion\"\x84\x02\n\x10\x41ppliedThreshold\x12\x12\n\nsimilarity\x18\x01 \x01(\x02\x12\x0b\n\x03\x66mr\x18\x02 \x01(\x01\x12\r\n\x05\x66\x61\x63\x65s\x18\x03 \x01(\r\x12\x37\n\x06method\x18\x04 \x01(\x0e\x32\'.compactface.v1.AppliedThreshold.Method\x12\x14\n\x0c\x65xtrapolated\x18\x05 \x01(\x08\x12\x11\n\tallowance\x18\x06 \x01(\x02\x12\r\n\x05\x61like\x18\x07 \x03(\t\"O\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_SIMILARITY\x10\x01\x12\x16\n\x12METHOD_CALIBRATION\x10\x02\"\xa8\x01\n\x0fIdentifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x05probe\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Probe\x12\x34\n\tthreshold\x18\x03 \x01(\x0b\x32!.compactface.v1.IdentifyThreshold\x12\x14\n\x0cmax_subjects\x18\x04 \x01(\r\x12\x0f\n\x07picture\x18\x05 \x01(\t\"\xb9\x02\n\x10IdentifyResponse\x12\x32\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32 .compactface.v1.IdentifyDecision\x12-\n\ncandidates\x18\x02 \x03(\x0b\x32\x19.compactface.v1.Candidate\x12\x33\n\tthreshold\x18\x03 \x01(\x0b\x32 .compactface.v1.AppliedThreshold\x12\x17\n\x0fquality_checked\x18\x04 \x01(\x08\x12\x31\n\x07timings\x18\x05 \x01(\x0b\x32 .compactface.v1.RecognizeTimings\x12\x15\n\rprobe_quality\x18\x06 \x01(\x02\x12*\n\x0bprobe_flaws\x18\x07 \x01(\x0b\x32\x15.compactface.v1.Flaws\"\x8d\x01\n\tCandidate\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x61\x63\x65_id\x18\x03 \x01(\t\x12\x12\n\nsimilarity\x18\x04 \x01(\x02\x12\x0f\n\x07matched\x18\x05 \x01(\x08\x12\x11\n\tthreshold\x18\x06 \x01(\x02\x12\r\n\x05taken\x18\x07 \x01(\x08\"I\n\x10RecognizeTimings\x12\x11\n\tunpack_ms\x18\x01 \x01(\x02\x12\x10\n\x08\x65mbed_ms\x18\x02 \x01(\x02\x12\x10\n\x08match_ms\x18\x03 \x01(\x02\"I\n\x14\x42\x61tchIdentifyRequest\x12\x31\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.compactface.v1.IdentifyRequest\"M\n\x15\x42\x61tchIdentifyResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.compactface.v1.BatchIdentifyResult\"z\n\x13\x42\x61tchIdentifyResult\x12\x34\n\x08response\x18\x01 \x01(\x0b\x32 .compactface.v1.IdentifyResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xcb\x01\n\rVerifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x05probe\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Probe\x12)\n\x03map\x18\x03 \x01(\x0b\x32\x1a.compactface.v1.CompactMapH\x00\x12\x14\n\nsubject_id\x18\x04 \x01(\tH\x00\x12\x32\n\tthreshold\x18\x05 \x01(\x0b\x32\x1f.compactface.v1.VerifyThresholdB\x0b\n\treference\"\xe2\x02\n\x0eVerifyResponse\x12\x30\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x1e.compactface.v1.VerifyDecision\x12\x12\n\nsimilarity\x18\x02 \x01(\x02\x12\x15\n\restimated_fmr\x18\x03 \x01(\x01\x12\x1d\n\x15\x65stimate_extrapolated\x18\x04 \x01(\x08\x12\x33\n\tthreshold\x18\x05 \x01(\x0b\x32 .compactface.v1.AppliedThreshold\x12\x0f\n\x07\x66\x61\x63\x65_id\x18\x06 \x01(\t\x12\x17\n\x0fquality_checked\x18\x07 \x01(\x08\x12\x31\n\x07timings\x18\x08 \x01(\x0b\x32 .compactface.v1.RecognizeTimings\x12\x16\n\x0elowest_quality\x18\t \x01(\x02\x12*\n\x0bprobe_flaws\x18\n \x01(\x0b\x32\x15.compactface.v1.Flaws\"e\n\x11StreamMapsRequest\x12\x13\n\x0bsighting_id\x18\x01 \x01(\t\x12\'\n\x03map\x18\x02 \x01(\x0b\x32\x1a.compactface.v1.CompactMap\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xef\x01\n\x12StreamMapsResponse\x12\x13\n\x0bsighting_id\x18\x01 \x01(\t\x12;\n\x07outcome\x18\x02 \x01(\x0e\x32*.compactface.v1.StreamMapsResponse.Outcome\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"d\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_STORED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x15\n\x11OUTCOME_DISCARDED\x10\x03\"F\n\x15WatchSightingsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x19\n\x11\x61\x66ter_sighting_id\x18\x02 \x01(\t\"\xac\x01\n\x16WatchSightingsResponse\x12\x13\n\x0bsighting_id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x0eidentification\x18\x04 \x01(\x0b\x32 .compactface.v1.IdentifyResponse\"7\n\x0c\x45mbedRequest\x12\'\n\x03map\x18\x01 \x01(\x0b\x32\x1a.compactface.v1.CompactMap\";\n\rEmbedResponse\x12\x11\n\tembedding\x18\x01 \x03(\x02\x12\x17\n\x0f\x65mbedding_space\x18\x02 \x01(\t\"N\n\x12ReconstructRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x05probe\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Probe\"\"\n\x13ReconstructResponse\x12\x0b\n\x03png\x18\x01 \x01(\x0c\"\x1a\n\x18GetRecognizerInfoRequest\"\xeb\x02\n\x19GetRecognizerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cmodel_family\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x17\n\x0f\x65mbedding_space\x18\x04 \x01(\t\x12%\n\x06\x63odecs\x18\x05 \x03(\x0b\x32\x15.compactface.v1.Codec\x12\x11\n\tmax_batch\x18\x06 \x01(\r\x12\x14\n\x0cmax_subjects\x18\x07 \x01(\r\x12\x15\n\rmax_map_bytes\x18\x08 \x01(\r\x12\x13\n\x0bmin_quality\x18\t \x01(\x02\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x12\x31\n\x0emax_batch_wait\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11max_message_bytes\x18\x0c \x01(\r\x12\x1d\n\x15max_faces_per_subject\x18\r \x01(\r\"t\n\x05\x43odec\x12\x10\n\x08\x63odec_id\x18\x01 \x01(\t\x12\x17\n\x0foperating_point\x18\x02 \x01(\t\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x0e\n\x06levels\x18\x04 \x01(\r\x12\x0e\n\x06layout\x18\x05 \x01(\t\x12\x0e\n\x06spared\x18\x06 \x01(\r*\xba\x01\n\x10IdentifyDecision\x12!\n\x1dIDENTIFY_DECISION_UNSPECIFIED\x10\x00\x12\x1b\n\x17IDENTIFY_DECISION_MATCH\x10\x01\x12\x1e\n\x1aIDENTIFY_DECISION_NO_MATCH\x10\x02\x12!\n\x1dIDENTIFY_DECISION_LOW_QUALITY\x10\x03\x12#\n\x1fIDENTIFY_DECISION_EMPTY_GALLERY\x10\x04*\x8b\x01\n\x0eVerifyDecision\x12\x1f\n\x1bVERIFY_DECISION_UNSPECIFIED\x10\x00\x12\x19\n\x15VERIFY_DECISION_MATCH\x10\x01\x12\x1c\n\x18VERIFY_DECISION_NO_MATCH\x10\x02\x12\x1f\n\x1bVERIFY_DECISION_LOW_QUALITY\x10\x03\x32\xcd\x05\n\x11RecognizerService\x12M\n\x08Identify\x12\x1f.compactface.v1.IdentifyRequest\x1a .compactface.v1.IdentifyResponse\x12\\\n\rBatchIdentify\x12$.compactface.v1.BatchIdentifyRequest\x1a%.compactface.v1.BatchIdentifyResponse\x12G\n\x06Verify\x12\x1d.compactface.v1.VerifyRequest\x1a\x1e.compactface.v1.VerifyResponse\x12W\n\nStreamMaps\x12!.compactface.v1.StreamMapsRequest\x1a\".compactface.v1.StreamMapsResponse(\x01\x30\x01\x12\x61\n\x0eWatchSightings\x12%.compactface.v1.WatchSightingsRequest\x1a&.compactface.v1.WatchSightingsResponse0\x01\x12\x44\n\x05\x45mbed\x12\x1c.compactface.v1.EmbedRequest\x1a\x1d.compactface.v1.EmbedResponse\x12V\n\x0bReconstruct\x12\".compactface.v1.ReconstructRequest\x1a#.compactface.v1.ReconstructResponse\x12h\n\x11GetRecognizerInfo\x12(.compactface.v1.GetRecognizerInfoRequest\x1a).compactface.v1.GetRecognizerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ompactface/v1/recognizer.proto\x12\x0e\x63ompactface.v1\x1a\"compactface/v1/authorization.proto\x1a compactface/v1/compact_map.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"S\n\x05Probe\x12)\n\x03map\x18\x01 \x01(\x0b\x32\x1a.compactface.v1.CompactMapH\x00\x12\x15\n\x0bsighting_id\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"N\n\x11IdentifyThreshold\x12\x12\n\x08max_fpir\x18\x01 \x01(\x01H\x00\x12\x18\n\x0emin_similarity\x18\x02 \x01(\x02H\x00\x42\x0b\n\tcriterion\"K\n\x0fVerifyThreshold\x12\x11\n\x07max_fmr\x18\x01 \x01(\x01H\x00\x12\x18\n\x0emin_similarity\x18\x02 \x01(\x02H\x00\x42\x0b\n\tcriterion\"\x84\x02\n\x10\x41ppliedThreshold\x12\x12\n\nsimilarity\x18\x01 \x01(\x02\x12\x0b\n\x03\x66mr\x18\x02 \x01(\x01\x12\r\n\x05\x66\x61\x63\x65s\x18\x03 \x01(\r\x12\x37\n\x06method\x18\x04 \x01(\x0e\x32\'.compactface.v1.AppliedThreshold.Method\x12\x14\n\x0c\x65xtrapolated\x18\x05 \x01(\x08\x12\x11\n\tallowance\x18\x06 \x01(\x02\x12\r\n\x05\x61like\x18\x07 \x03(\t\"O\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_SIMILARITY\x10\x01\x12\x16\n\x12METHOD_CALIBRATION\x10\x02\"\xa8\x01\n\x0fIdentifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x05probe\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Probe\x12\x34\n\tthreshold\x18\x03 \x01(\x0b\x32!.compactface.v1.IdentifyThreshold\x12\x14\n\x0cmax_subjects\x18\x04 \x01(\r\x12\x0f\n\x07picture\x18\x05 \x01(\t\"\xb9\x02\n\x10IdentifyResponse\x12\x32\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32 .compactface.v1.IdentifyDecision\x12-\n\ncandidates\x18\x02 \x03(\x0b\x32\x19.compactface.v1.Candidate\x12\x33\n\tthreshold\x18\x03 \x01(\x0b\x32 .compactface.v1.AppliedThreshold\x12\x17\n\x0fquality_checked\x18\x04 \x01(\x08\x12\x31\n\x07timings\x18\x05 \x01(\x0b\x32 .compactface.v1.RecognizeTimings\x12\x15\n\rprobe_quality\x18\x06 \x01(\x02\x12*\n\x0bprobe_flaws\x18\x07 \x01(\x0b\x32\x15.compactface.v1.Flaws\"\x8d\x01\n\tCandidate\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x61\x63\x65_id\x18\x03 \x01(\t\x12\x12\n\nsimilarity\x18\x04 \x01(\x02\x12\x0f\n\x07matched\x18\x05 \x01(\x08\x12\x11\n\tthreshold\x18\x06 \x01(\x02\x12\r\n\x05taken\x18\x07 \x01(\x08\"I\n\x10RecognizeTimings\x12\x11\n\tunpack_ms\x18\x01 \x01(\x02\x12\x10\n\x08\x65mbed_ms\x18\x02 \x01(\x02\x12\x10\n\x08match_ms\x18\x03 \x01(\x02\"I\n\x14\x42\x61tchIdentifyRequest\x12\x31\n\x08requests\x18\x01 \x03(\x0b\x32\x1f.compactface.v1.IdentifyRequest\"M\n\x15\x42\x61tchIdentifyResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.compactface.v1.BatchIdentifyResult\"z\n\x13\x42\x61tchIdentifyResult\x12\x34\n\x08response\x18\x01 \x01(\x0b\x32 .compactface.v1.IdentifyResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xcb\x01\n\rVerifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x05probe\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Probe\x12)\n\x03map\x18\x03 \x01(\x0b\x32\x1a.compactface.v1.CompactMapH\x00\x12\x14\n\nsubject_id\x18\x04 \x01(\tH\x00\x12\x32\n\tthreshold\x18\x05 \x01(\x0b\x32\x1f.compactface.v1.VerifyThresholdB\x0b\n\treference\"\xe2\x02\n\x0eVerifyResponse\x12\x30\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x1e.compactface.v1.VerifyDecision\x12\x12\n\nsimilarity\x18\x02 \x01(\x02\x12\x15\n\restimated_fmr\x18\x03 \x01(\x01\x12\x1d\n\x15\x65stimate_extrapolated\x18\x04 \x01(\x08\x12\x33\n\tthreshold\x18\x05 \x01(\x0b\x32 .compactface.v1.AppliedThreshold\x12\x0f\n\x07\x66\x61\x63\x65_id\x18\x06 \x01(\t\x12\x17\n\x0fquality_checked\x18\x07 \x01(\x08\x12\x31\n\x07timings\x18\x08 \x01(\x0b\x32 .compactface.v1.RecognizeTimings\x12\x16\n\x0elowest_quality\x18\t \x01(\x02\x12*\n\x0bprobe_flaws\x18\n \x01(\x0b\x32\x15.compactface.v1.Flaws\"e\n\x11StreamMapsRequest\x12\x13\n\x0bsighting_id\x18\x01 \x01(\t\x12\'\n\x03map\x18\x02 \x01(\x0b\x32\x1a.compactface.v1.CompactMap\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xef\x01\n\x12StreamMapsResponse\x12\x13\n\x0bsighting_id\x18\x01 \x01(\t\x12;\n\x07outcome\x18\x02 \x01(\x0e\x32*.compactface.v1.StreamMapsResponse.Outcome\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"d\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_STORED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x15\n\x11OUTCOME_DISCARDED\x10\x03\"F\n\x15WatchSightingsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x19\n\x11\x61\x66ter_sighting_id\x18\x02 \x01(\t\"\xac\x01\n\x16WatchSightingsResponse\x12\x13\n\x0bsighting_id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x0eidentification\x18\x04 \x01(\x0b\x32 .compactface.v1.IdentifyResponse\"7\n\x0c\x45mbedRequest\x12\'\n\x03map\x18\x01 \x01(\x0b\x32\x1a.compactface.v1.CompactMap\";\n\rEmbedResponse\x12\x11\n\tembedding\x18\x01 \x03(\x02\x12\x17\n\x0f\x65mbedding_space\x18\x02 \x01(\t\"N\n\x12ReconstructRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x05probe\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Probe\"\"\n\x13ReconstructResponse\x12\x0b\n\x03png\x18\x01 \x01(\x0c\"\x1a\n\x18GetRecognizerInfoRequest\"\xeb\x02\n\x19GetRecognizerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cmodel_family\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x17\n\x0f\x65mbedding_space\x18\x04 \x01(\t\x12%\n\x06\x63odecs\x18\x05 \x03(\x0b\x32\x15.compactface.v1.Codec\x12\x11\n\tmax_batch\x18\x06 \x01(\r\x12\x14\n\x0cmax_subjects\x18\x07 \x01(\r\x12\x15\n\rmax_map_bytes\x18\x08 \x01(\r\x12\x13\n\x0bmin_quality\x18\t \x01(\x02\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x12\x31\n\x0emax_batch_wait\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11max_message_bytes\x18\x0c \x01(\r\x12\x1d\n\x15max_faces_per_subject\x18\r \x01(\r\"t\n\x05\x43odec\x12\x10\n\x08\x63odec_id\x18\x01 \x01(\t\x12\x17\n\x0foperating_point\x18\x02 \x01(\t\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x0e\n\x06levels\x18\x04 \x01(\r\x12\x0e\n\x06layout\x18\x05 \x01(\t\x12\x0e\n\x06spared\x18\x06 \x01(\r*\xba\x01\n\x10IdentifyDecision\x12!\n\x1dIDENTIFY_DECISION_UNSPECIFIED\x10\x00\x12\x1b\n\x17IDENTIFY_DECISION_MATCH\x10\x01\x12\x1e\n\x1aIDENTIFY_DECISION_NO_MATCH\x10\x02\x12!\n\x1dIDENTIFY_DECISION_LOW_QUALITY\x10\x03\x12#\n\x1fIDENTIFY_DECISION_EMPTY_GALLERY\x10\x04*\x8b\x01\n\x0eVerifyDecision\x12\x1f\n\x1bVERIFY_DECISION_UNSPECIFIED\x10\x00\x12\x19\n\x15VERIFY_DECISION_MATCH\x10\x01\x12\x1c\n\x18VERIFY_DECISION_NO_MATCH\x10\x02\x12\x1f\n\x1bVERIFY_DECISION_LOW_QUALITY\x10\x03\x32\xfd\x05\n\x11RecognizerService\x12S\n\x08Identify\x12\x1f.compactface.v1.IdentifyRequest\x1a .compactface.v1.IdentifyResponse\"\x04\xe8\xc8\x18\x04\x12\x62\n\rBatchIdentify\x12$.compactface.v1.BatchIdentifyRequest\x1a%.compactface.v1.BatchIdentifyResponse\"\x04\xe8\xc8\x18\x04\x12M\n\x06Verify\x12\x1d.compactface.v1.VerifyRequest\x1a\x1e.compactface.v1.VerifyResponse\"\x04\xe8\xc8\x18\x05\x12]\n\nStreamMaps\x12!.compactface.v1.StreamMapsRequest\x1a\".compactface.v1.StreamMapsResponse\"\x04\xe8\xc8\x18\x03(\x01\x30\x01\x12g\n\x0eWatchSightings\x12%.compactface.v1.WatchSightingsRequest\x1a&.compactface.v1.WatchSightingsResponse\"\x04\xe8\xc8\x18\x07\x30\x01\x12J\n\x05\x45mbed\x12\x1c.compactface.v1.EmbedRequest\x1a\x1d.compactface.v1.EmbedResponse\"\x04\xe8\xc8\x18\t\x12\\\n\x0bReconstruct\x12\".compactface.v1.ReconstructRequest\x1a#.compactface.v1.ReconstructResponse\"\x04\xe8\xc8\x18\x08\x12n\n\x11GetRecognizerInfo\x12(.compactface.v1.GetRecognizerInfoRequest\x1a).compactface.v1.GetRecognizerInfoResponse\"\x04\xe8\xc8\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'compactface.v1.recognizer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IDENTIFYDECISION']._serialized_start=3566
-  _globals['_IDENTIFYDECISION']._serialized_end=3752
-  _globals['_VERIFYDECISION']._serialized_start=3755
-  _globals['_VERIFYDECISION']._serialized_end=3894
-  _globals['_PROBE']._serialized_start=175
-  _globals['_PROBE']._serialized_end=258
-  _globals['_IDENTIFYTHRESHOLD']._serialized_start=260
-  _globals['_IDENTIFYTHRESHOLD']._serialized_end=338
-  _globals['_VERIFYTHRESHOLD']._serialized_start=340
-  _globals['_VERIFYTHRESHOLD']._serialized_end=415
-  _globals['_APPLIEDTHRESHOLD']._serialized_start=418
-  _globals['_APPLIEDTHRESHOLD']._serialized_end=678
-  _globals['_APPLIEDTHRESHOLD_METHOD']._serialized_start=599
-  _globals['_APPLIEDTHRESHOLD_METHOD']._serialized_end=678
-  _globals['_IDENTIFYREQUEST']._serialized_start=681
-  _globals['_IDENTIFYREQUEST']._serialized_end=849
-  _globals['_IDENTIFYRESPONSE']._serialized_start=852
-  _globals['_IDENTIFYRESPONSE']._serialized_end=1165
-  _globals['_CANDIDATE']._serialized_start=1168
-  _globals['_CANDIDATE']._serialized_end=1309
-  _globals['_RECOGNIZETIMINGS']._serialized_start=1311
-  _globals['_RECOGNIZETIMINGS']._serialized_end=1384
-  _globals['_BATCHIDENTIFYREQUEST']._serialized_start=1386
-  _globals['_BATCHIDENTIFYREQUEST']._serialized_end=1459
-  _globals['_BATCHIDENTIFYRESPONSE']._serialized_start=1461
-  _globals['_BATCHIDENTIFYRESPONSE']._serialized_end=1538
-  _globals['_BATCHIDENTIFYRESULT']._serialized_start=1540
-  _globals['_BATCHIDENTIFYRESULT']._serialized_end=1662
-  _globals['_VERIFYREQUEST']._serialized_start=1665
-  _globals['_VERIFYREQUEST']._serialized_end=1868
-  _globals['_VERIFYRESPONSE']._serialized_start=1871
-  _globals['_VERIFYRESPONSE']._serialized_end=2225
-  _globals['_STREAMMAPSREQUEST']._serialized_start=2227
-  _globals['_STREAMMAPSREQUEST']._serialized_end=2328
-  _globals['_STREAMMAPSRESPONSE']._serialized_start=2331
-  _globals['_STREAMMAPSRESPONSE']._serialized_end=2570
-  _globals['_STREAMMAPSRESPONSE_OUTCOME']._serialized_start=2470
-  _globals['_STREAMMAPSRESPONSE_OUTCOME']._serialized_end=2570
-  _globals['_WATCHSIGHTINGSREQUEST']._serialized_start=2572
-  _globals['_WATCHSIGHTINGSREQUEST']._serialized_end=2642
-  _globals['_WATCHSIGHTINGSRESPONSE']._serialized_start=2645
-  _globals['_WATCHSIGHTINGSRESPONSE']._serialized_end=2817
-  _globals['_EMBEDREQUEST']._serialized_start=2819
-  _globals['_EMBEDREQUEST']._serialized_end=2874
-  _globals['_EMBEDRESPONSE']._serialized_start=2876
-  _globals['_EMBEDRESPONSE']._serialized_end=2935
-  _globals['_RECONSTRUCTREQUEST']._serialized_start=2937
-  _globals['_RECONSTRUCTREQUEST']._serialized_end=3015
-  _globals['_RECONSTRUCTRESPONSE']._serialized_start=3017
-  _globals['_RECONSTRUCTRESPONSE']._serialized_end=3051
-  _globals['_GETRECOGNIZERINFOREQUEST']._serialized_start=3053
-  _globals['_GETRECOGNIZERINFOREQUEST']._serialized_end=3079
-  _globals['_GETRECOGNIZERINFORESPONSE']._serialized_start=3082
-  _globals['_GETRECOGNIZERINFORESPONSE']._serialized_end=3445
-  _globals['_CODEC']._serialized_start=3447
-  _globals['_CODEC']._serialized_end=3563
-  _globals['_RECOGNIZERSERVICE']._serialized_start=3897
-  _globals['_RECOGNIZERSERVICE']._serialized_end=4614
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Identify']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Identify']._serialized_options = b'\350\310\030\004'
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['BatchIdentify']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['BatchIdentify']._serialized_options = b'\350\310\030\004'
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Verify']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Verify']._serialized_options = b'\350\310\030\005'
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['StreamMaps']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['StreamMaps']._serialized_options = b'\350\310\030\003'
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['WatchSightings']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['WatchSightings']._serialized_options = b'\350\310\030\007'
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Embed']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Embed']._serialized_options = b'\350\310\030\t'
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Reconstruct']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['Reconstruct']._serialized_options = b'\350\310\030\010'
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['GetRecognizerInfo']._loaded_options = None
+  _globals['_RECOGNIZERSERVICE'].methods_by_name['GetRecognizerInfo']._serialized_options = b'\350\310\030\001'
+  _globals['_IDENTIFYDECISION']._serialized_start=3602
+  _globals['_IDENTIFYDECISION']._serialized_end=3788
+  _globals['_VERIFYDECISION']._serialized_start=3791
+  _globals['_VERIFYDECISION']._serialized_end=3930
+  _globals['_PROBE']._serialized_start=211
+  _globals['_PROBE']._serialized_end=294
+  _globals['_IDENTIFYTHRESHOLD']._serialized_start=296
+  _globals['_IDENTIFYTHRESHOLD']._serialized_end=374
+  _globals['_VERIFYTHRESHOLD']._serialized_start=376
+  _globals['_VERIFYTHRESHOLD']._serialized_end=451
+  _globals['_APPLIEDTHRESHOLD']._serialized_start=454
+  _globals['_APPLIEDTHRESHOLD']._serialized_end=714
+  _globals['_APPLIEDTHRESHOLD_METHOD']._serialized_start=635
+  _globals['_APPLIEDTHRESHOLD_METHOD']._serialized_end=714
+  _globals['_IDENTIFYREQUEST']._serialized_start=717
+  _globals['_IDENTIFYREQUEST']._serialized_end=885
+  _globals['_IDENTIFYRESPONSE']._serialized_start=888
+  _globals['_IDENTIFYRESPONSE']._serialized_end=1201
+  _globals['_CANDIDATE']._serialized_start=1204
+  _globals['_CANDIDATE']._serialized_end=1345
+  _globals['_RECOGNIZETIMINGS']._serialized_start=1347
+  _globals['_RECOGNIZETIMINGS']._serialized_end=1420
+  _globals['_BATCHIDENTIFYREQUEST']._serialized_start=1422
+  _globals['_BATCHIDENTIFYREQUEST']._serialized_end=1495
+  _globals['_BATCHIDENTIFYRESPONSE']._serialized_start=1497
+  _globals['_BATCHIDENTIFYRESPONSE']._serialized_end=1574
+  _globals['_BATCHIDENTIFYRESULT']._serialized_start=1576
+  _globals['_BATCHIDENTIFYRESULT']._serialized_end=1698
+  _globals['_VERIFYREQUEST']._serialized_start=1701
+  _globals['_VERIFYREQUEST']._serialized_end=1904
+  _globals['_VERIFYRESPONSE']._serialized_start=1907
+  _globals['_VERIFYRESPONSE']._serialized_end=2261
+  _globals['_STREAMMAPSREQUEST']._serialized_start=2263
+  _globals['_STREAMMAPSREQUEST']._serialized_end=2364
+  _globals['_STREAMMAPSRESPONSE']._serialized_start=2367
+  _globals['_STREAMMAPSRESPONSE']._serialized_end=2606
+  _globals['_STREAMMAPSRESPONSE_OUTCOME']._serialized_start=2506
+  _globals['_STREAMMAPSRESPONSE_OUTCOME']._serialized_end=2606
+  _globals['_WATCHSIGHTINGSREQUEST']._serialized_start=2608
+  _globals['_WATCHSIGHTINGSREQUEST']._serialized_end=2678
+  _globals['_WATCHSIGHTINGSRESPONSE']._serialized_start=2681
+  _globals['_WATCHSIGHTINGSRESPONSE']._serialized_end=2853
+  _globals['_EMBEDREQUEST']._serialized_start=2855
+  _globals['_EMBEDREQUEST']._serialized_end=2910
+  _globals['_EMBEDRESPONSE']._serialized_start=2912
+  _globals['_EMBEDRESPONSE']._serialized_end=2971
+  _globals['_RECONSTRUCTREQUEST']._serialized_start=2973
+  _globals['_RECONSTRUCTREQUEST']._serialized_end=3051
+  _globals['_RECONSTRUCTRESPONSE']._serialized_start=3053
+  _globals['_RECONSTRUCTRESPONSE']._serialized_end=3087
+  _globals['_GETRECOGNIZERINFOREQUEST']._serialized_start=3089
+  _globals['_GETRECOGNIZERINFOREQUEST']._serialized_end=3115
+  _globals['_GETRECOGNIZERINFORESPONSE']._serialized_start=3118
+  _globals['_GETRECOGNIZERINFORESPONSE']._serialized_end=3481
+  _globals['_CODEC']._serialized_start=3483
+  _globals['_CODEC']._serialized_end=3599
+  _globals['_RECOGNIZERSERVICE']._serialized_start=3933
+  _globals['_RECOGNIZERSERVICE']._serialized_end=4698
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 import datetime
 
+from compactface.v1 import authorization_pb2 as _authorization_pb2
 from compactface.v1 import compact_map_pb2 as _compact_map_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2

@@ -1,0 +1,177 @@
+"""Who may call what: decided here, for every method of every service, before its handler runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+import structlog
+from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry, Counter
+
+from shared.errors import CompactfaceError, PermissionDenied, Unauthenticated
+from shared.serving.access_file import ALL_COLLECTIONS, Access, Caller, Role, identify
+from shared.serving.interceptor import Context, Method, RequestInterceptor
+from shared.serving.rights import collections_in, need, scopes_of_fields
+
+_ANYBODY_KNOWN = "any"
+_EVERYTHING = Role(
+    scopes=frozenset({"admin", "watch", "reconstruct", "embed", "export", "metrics"}),
+    collections=frozenset({ALL_COLLECTIONS}),
+)
+_MAX_NAME_CHARACTERS = 128
+_CHECK_STREAMS_EVERY_S = 5.0
+
+_log = structlog.get_logger(__name__)
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def current_caller() -> Caller:
+    """Who made the call that this task serves."""
+    return _caller.get()
+
+
+def check_collection(caller: Caller, collection: str) -> None:
+    """Whether a caller's role extends to a collection.
+
+    Raises:
+        PermissionDenied: it does not. Nothing is said of whether the collection exists.
+    """
+    if not caller.role.includes(collection):
+        which = "all collections" if collection == ALL_COLLECTIONS else repr(collection)[:80]
+        raise PermissionDenied(
+            "COLLECTION_FORBIDDEN",
+            f"the role of {caller.name!r} does not extend to {which}",
+            field="collection",
+        )
+
+
+class AuthorizationInterceptor(RequestInterceptor):
+    """Refuses callers who are not known, and calls that their role does not include.
+
+    It stands next to the handlers, so that it sees each message of a request as the handler will.
+
+    Args:
+        access: who may do what; None: everybody may do everything, and is known by the name in
+            the client's certificate if there is one.
+        exempt: full names of services that answer anybody: a probe of health has no credentials.
+        registry: where refusals are counted.
+    """
+
+    def __init__(
+        self, access: Access | None, *, exempt: Collection[str], registry: CollectorRegistry
+    ) -> None:
+        self._access = access
+        self._exempt = frozenset(exempt)
+        self._problem = ""
+        self._denied = Counter(
+            "compactface_denied_calls",
+            "Calls refused for want of rights",
+            ["method", "reason"],
+            registry=registry,
+        )
+
+    @asynccontextmanager
+    async def around(self, method: Method, context: Context) -> AsyncIterator[None]:
+        """Identify the caller and ask for the method's scope.
+
+        Raises:
+            Unauthenticated: nobody who is known.
+            PermissionDenied: the role lacks the scope.
+        """
+        if method.service in self._exempt:
+            yield
+            return
+        try:
+            caller = self._identify(context)
+            structlog.contextvars.bind_contextvars(caller=caller.name)
+            _caller.set(caller)
+            scope = need(method.service, method.name).scope
+            if self._access is not None:
+                _check_scope(caller, scope)
+            if self._access is None or not method.streams:
+                yield
+                return
+            async with _while_it_holds(lambda: _check_scope(self._identify(context), scope)):
+                yield
+        except (Unauthenticated, PermissionDenied) as error:
+            self._denied.labels(method.name, error.reason).inc()
+            raise
+
+    def received(self, method: Method, message: Message, *, first: bool) -> None:
+        """Ask for the collections that a message is about, and the scopes of its fields."""
+        if self._access is None or method.service in self._exempt:
+            return
+        caller, needs = current_caller(), need(method.service, method.name)
+        if first or not needs.spans_collections:
+            for collection in collections_in(message, needs):
+                check_collection(caller, collection)
+        for scope in scopes_of_fields(message):
+            _check_scope(caller, scope)
+
+    def _identify(self, context: Context) -> Caller:
+        certificate = _certified_name(context)
+        if self._access is None:
+            return Caller(certificate or "", _EVERYTHING)
+        file = self._access.current()
+        if self._access.problem != self._problem:
+            self._problem = self._access.problem
+            if self._problem:
+                _log.error("access_file_not_reloaded", problem=self._problem)
+            else:
+                _log.info("access_file_reloaded")
+        metadata = {
+            key: value
+            for key, value in context.invocation_metadata() or ()
+            if isinstance(value, str)
+        }
+        return identify(file, metadata, certificate)
+
+
+@asynccontextmanager
+async def _while_it_holds(check: Callable[[], None]) -> AsyncIterator[None]:
+    """Cut the body when `check`, asked every few seconds, raises; raise the same then.
+
+    A stream may last for weeks, and a token be revoked meanwhile.
+    """
+    body = asyncio.current_task()
+    assert body is not None
+    refusal: CompactfaceError | None = None
+
+    async def watch() -> None:
+        nonlocal refusal
+        while refusal is None:
+            await asyncio.sleep(_CHECK_STREAMS_EVERY_S)
+            try:
+                check()
+            except CompactfaceError as error:
+                refusal = error
+                body.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if refusal is None:
+            raise
+        body.uncancel()
+        raise refusal from None
+    finally:
+        watcher.cancel()
+
+
+def _check_scope(caller: Caller, scope: str | None) -> None:
+    if scope == _ANYBODY_KNOWN:
+        return
+    if scope is None or not caller.role.grants(scope):
+        raise PermissionDenied(
+            "SCOPE_MISSING",
+            f"the role of {caller.name!r} does not include the scope {scope or 'of this method'}",
+            metadata={"scope": scope or ""},
+        )
+
+
+def _certified_name(context: Context) -> str | None:
+    """The common name in the client's certificate, cut to 128 characters; None without one."""
+    names = list(context.auth_context().get("x509_common_name", []))
+    return names[0].decode(errors="replace")[:_MAX_NAME_CHARACTERS] if names else None

@@ -1,0 +1,67 @@
+"""What a face network of others takes, and whether it is usable as an extractor."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from shared.errors import InvalidInput, InvalidModel
+from shared.inference.onnx_extractor import OnnxExtractor, first_line
+from shared.model_directory import InputNormalisation, OnnxConfig
+
+# Two batch sizes add in different orders; a network that mixes pictures up is off by far more.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInput:
+    """What a face network is fed; see `OnnxConfig`."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    colour: Literal["RGB", "BGR"] = "RGB"
+    mirrored: bool = False
+
+
+def describe(network: bytes, fed: NetworkInput) -> OnnxConfig:
+    """The manifest's words for a network, once it has shown that it embeds crops one by one.
+
+    Args:
+        network: content of an ONNX file: N pictures in, N embeddings out.
+        fed: what it takes.
+
+    Raises:
+        InvalidModel: it is no such network (EXTRACTOR_UNUSABLE).
+        InvalidInput: `fed` is impossible (EXTRACTOR_INPUT).
+    """
+    try:
+        extractor = OnnxExtractor(
+            network,
+            OnnxConfig(**asdict(fed), embedding_size=1),
+            InputNormalisation(),
+            torch.device("cpu"),
+        )
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors())
+        raise InvalidInput("EXTRACTOR_INPUT", f"the extractor's input: {problems}") from error
+    crops = torch.rand(3, 3, 112, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    try:
+        together = extractor.embed(crops)
+        alone = np.concatenate([extractor.embed(crop[None]) for crop in crops])
+    except Exception as error:  # ONNX Runtime's errors have no class in common
+        raise InvalidModel(
+            "EXTRACTOR_UNUSABLE",
+            f"the network does not embed three {fed.height}x{fed.width} pictures, together and one "
+            f"by one ({first_line(error)}); export it for this size and any number of pictures",
+        ) from error
+    if together.shape != alone.shape or not np.allclose(together, alone, atol=_TOLERANCE):
+        raise InvalidModel(
+            "EXTRACTOR_UNUSABLE",
+            "the network embeds a picture differently when others are beside it; export it for any "
+            "number of pictures, in evaluation mode",
+        )
+    return OnnxConfig(**asdict(fed), embedding_size=cast("int", together.shape[1]))
