@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from shared.calibration import CalibrationTable, identification_fmr
 from shared.errors import FailedPrecondition
 from shared.evaluation.coded import Coded, Coder
 from shared.evaluation.lfw_files import LfwFiles
@@ -35,6 +36,7 @@ UNSPOILT, TEXTURES = "unspoilt", "textures"
 YAW_BINS = (0, 15, 30, 45, 60, 90)
 DISCARDED = tuple(i / 20 for i in range(11))
 _DRAWS = 200
+_FPIR = 1e-2
 _SEED = 21
 _PHOTOS = 2
 _TEXTURES = "textures/bsds.zip"
@@ -68,6 +70,28 @@ class TrustRow(Record):
     faces: int
 
 
+class SearchRow(Record):
+    """What a promise is worth in a search, by unspoilt photographs.
+
+    Attributes:
+        fpir_asked: share of strangers' probes that may match anybody.
+        fpir_measured: share of those that do.
+        low: lower end of its 95 % interval, bootstrapped over probes.
+        high: upper end of it.
+        fnir: share of enrolled people's probes that do not match their subject first.
+        enrolled: faces searched, one a person.
+        strangers: probes of people who are not enrolled.
+    """
+
+    fpir_asked: float
+    fpir_measured: float
+    low: float
+    high: float
+    fnir: float
+    enrolled: int
+    strangers: int
+
+
 class DiscardCurve(Record):
     """FNMR at FMR 1e-3 once the worst pairs are discarded.
 
@@ -93,6 +117,7 @@ class Trust(Record):
         command: what was typed.
         commit: of the software.
         rows: conditions, then ranges of yaw.
+        search: one person enrolled, the next a stranger, and so on; None: too few faces are left.
         curves: error versus discard.
     """
 
@@ -103,6 +128,7 @@ class Trust(Record):
     command: str
     commit: str
     rows: tuple[TrustRow, ...]
+    search: SearchRow | None
     curves: tuple[DiscardCurve, ...]
 
 
@@ -191,6 +217,7 @@ def evaluate_trust(
         command=command,
         commit=software_commit(),
         rows=tuple(rows),
+        search=_search(seen[UNSPOILT], table, min_quality=min_quality),
         curves=tuple(_curves(list(seen.values()), thresholds[RATES[0]], learned=head is not None)),
     )
 
@@ -352,6 +379,36 @@ def _interval(
     rates = ((weights @ hits) * weights).sum(1)[among > 0] / among[among > 0]
     low, high = np.percentile(rates, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _search(seen: Seen, table: CalibrationTable, *, min_quality: float) -> SearchRow | None:
+    """Everyone's second photograph is a probe; the first of every other person is enrolled."""
+    fit = seen.judged.quality >= min_quality
+    first = np.nonzero(fit & (np.arange(len(fit)) % _PHOTOS == 0))[0]
+    probes = np.nonzero(fit & (np.arange(len(fit)) % _PHOTOS == 1))[0]
+    gallery = first[first // _PHOTOS % 2 == 0]
+    strange = probes // _PHOTOS % 2 == 1
+    if not len(gallery) or not strange.any() or strange.all():
+        return None
+    vectors, judged = seen.coded.vectors, seen.judged
+    similarity = vectors[probes] @ vectors[gallery].T
+    excess = similarity - judged[probes].allowance(judged[gallery])
+    threshold = table.threshold(identification_fmr(_FPIR, len(gallery))).similarity
+    best = excess.argmax(1)
+    matched = excess.max(1) >= threshold
+    alarms = matched[strange]
+    draws = np.random.default_rng(_SEED).binomial(len(alarms), alarms.mean(), _DRAWS)
+    low, high = np.percentile(draws / len(alarms), [2.5, 97.5])
+    right = matched & (seen.people[gallery][best] == seen.people[probes])
+    return SearchRow(
+        fpir_asked=_FPIR,
+        fpir_measured=float(alarms.mean()),
+        low=float(low),
+        high=float(high),
+        fnir=float(1 - right[~strange].mean()),
+        enrolled=len(gallery),
+        strangers=len(alarms),
+    )
 
 
 def _by_yaw(

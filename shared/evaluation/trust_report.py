@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shared.evaluation.trust import UNSPOILT, Trust, TrustRow
+from shared.evaluation.trust import UNSPOILT, SearchRow, Trust, TrustRow
 
 _INK, _OURS, _FAINT = "#1f2328", "#b3261e", "#64748b"
 _COLOURS = (_OURS, "#1f4e8c", "#64748b")
@@ -50,6 +50,7 @@ def _markdown(trust: Trust, before: Trust | None) -> str:
         + (f" Before: {before.model}, commit {before.commit}." if before else ""),
         *(part for rate in _rates(trust) for part in _section(trust, before, rate)),
         "![FMR asked against FMR measured](trust_reliability.png)",
+        *(_searched(trust.search, before) if trust.search else ()),
         "## Errors that quality foresees",
         "FNMR of the genuine pairs of all conditions, where FMR 1e-3 is asked, once the worst go.",
         "\n".join(_curves(trust)),
@@ -81,6 +82,17 @@ def _section(trust: Trust, before: Trust | None, rate: float) -> Iterator[str]:
                 cells += [_ratio(known), _percent(known.low_quality_share if known else None)]
             lines.append("| " + " | ".join(cells) + " |")
     yield "\n".join(lines)
+
+
+def _searched(search: SearchRow, before: Trust | None) -> Iterator[str]:
+    yield "## Searches"
+    then = f" Before: {before.search.fpir_measured:.4f}." if before and before.search else ""
+    yield (
+        f"Unspoilt, {search.enrolled:,} faces enrolled, {search.strangers:,} probes of strangers: "
+        f"FPIR {search.fpir_asked:g} asked, {search.fpir_measured:.4f} measured "
+        f"(95 %: {search.low:.4f} to {search.high:.4f}, over probes), "
+        f"FNIR {100 * search.fnir:.1f} %.{then}"
+    )
 
 
 def _cells(row: TrustRow) -> list[str]:

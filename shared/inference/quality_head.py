@@ -61,9 +61,8 @@ class Judged:
         Args:
             others: M faces; None takes the same ones.
         """
-        allowed: Floats = (self.traits * self.spread) @ (others or self).traits.T
-        allowed += np.float32(self.resembling)
-        return allowed
+        alike = (self.traits * self.spread) @ (others or self).traits.T
+        return np.asarray(alike + self.resembling, np.float32)
 
 
 class QualityHead:

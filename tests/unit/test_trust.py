@@ -82,6 +82,8 @@ def test_every_condition_has_a_row_for_each_rate(
         row for row in trust.rows if row.condition == "unspoilt" and row.fmr_asked == 1e-3
     )
     assert (unspoilt.faces, unspoilt.genuine_pairs, unspoilt.pairs) == (12, 6, 60)
+    assert trust.search is not None
+    assert (trust.search.enrolled, trust.search.strangers) == (3, 3)
     text = (tmp_path / "report" / "trust.md").read_text()
     assert "| dark glasses |" in text
     assert (tmp_path / "report" / "trust_reliability.png").stat().st_size > 1000
