@@ -43,10 +43,12 @@ class Spoiling:
     Attributes:
         parts: what it spoils, of `PARTS`.
         draw: spoils one face; all chance comes from the generator.
+        grainy: whether most of that chance is grain, which no two photographs share.
     """
 
     parts: tuple[str, ...]
     draw: Draw
+    grainy: bool = False
 
 
 def gaussian(face: Face, sigma: float) -> Face:
@@ -272,12 +274,14 @@ RANDOM: Mapping[str, Spoiling] = {
     "roll": Spoiling(
         ("rolled",), lambda face, r: turned(face, r.choice([180, r.uniform(30, 330)]))
     ),
-    "low light": Spoiling(("dark",), lambda face, r: low_light(face, r.uniform(0.04, 0.3), r)),
+    "low light": Spoiling(
+        ("dark",), lambda face, r: low_light(face, r.uniform(0.04, 0.3), r), True
+    ),
     "backlight": Spoiling(("uneven_light",), lambda face, r: backlight(face, r.uniform(0.1, 0.5))),
     "infrared": Spoiling(("odd_colours",), lambda face, _: infrared(face)),
     "jpeg": Spoiling(("noise",), lambda face, r: jpeg(face, int(r.integers(4, 25)))),
-    "noise": Spoiling(("noise",), lambda face, r: noise(face, r.uniform(8, 60), r)),
-    "no face": Spoiling(("not_a_face",), _no_face),
+    "noise": Spoiling(("noise",), lambda face, r: noise(face, r.uniform(8, 60), r), grainy=True),
+    "no face": Spoiling(("not_a_face",), _no_face, grainy=True),
 }
 """What quality heads are fitted on: the same, at random strengths."""
 

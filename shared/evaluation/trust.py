@@ -6,7 +6,7 @@ over people, since pairs of one person are not independent.
 """
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import Field
 
 from shared.calibration import CalibrationTable, identification_fmr
 from shared.errors import FailedPrecondition
+from shared.evaluation.bootstrap import rate_interval
 from shared.evaluation.coded import Coded, Coder
 from shared.evaluation.lfw_files import LfwFiles
 from shared.evaluation.pipeline import BATCH, Faces, Progress, crops_of, no_progress
@@ -218,7 +219,7 @@ def evaluate_trust(
         commit=software_commit(),
         rows=tuple(rows),
         search=_search(seen[UNSPOILT], table, min_quality=min_quality),
-        curves=tuple(_curves(list(seen.values()), thresholds[RATES[0]], learned=head is not None)),
+        curves=tuple(_curves(seen, thresholds[RATES[0]], learned=head is not None)),
     )
 
 
@@ -344,7 +345,7 @@ def _rows(
     for rate, threshold in thresholds.items():
         reached = excess >= threshold
         measured = float(reached[strangers].mean()) if pairs else None
-        low, high = _interval(reached & strangers, strangers, people) if pairs else (None, None)
+        low, high = rate_interval(reached & strangers, strangers, people) if pairs else (None, None)
         yield TrustRow(
             condition=condition,
             fmr_asked=rate,
@@ -357,28 +358,6 @@ def _rows(
             genuine_pairs=int(mates.sum()),
             faces=len(fit),
         )
-
-
-def _interval(
-    matches: NDArray[np.bool_], pairs: NDArray[np.bool_], people: NDArray[np.int64]
-) -> tuple[float, float]:
-    """95 %, people drawn with replacement; without any match, 3 in the number of people's pairs."""
-    count = int(people.max()) + 1
-
-    def by_person(marked: NDArray[np.bool_]) -> NDArray[np.float64]:
-        one, other = np.nonzero(marked)
-        flat = np.bincount(people[one] * count + people[other], minlength=count * count)
-        return flat.reshape(count, count).astype(np.float64)
-
-    hits, compared = by_person(matches), by_person(pairs)
-    if not hits.any():
-        return 0.0, min(1.0, 3 / np.count_nonzero(compared))
-    draws = np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), _DRAWS)
-    weights = draws.astype(np.float64)
-    among = ((weights @ compared) * weights).sum(1)
-    rates = ((weights @ hits) * weights).sum(1)[among > 0] / among[among > 0]
-    low, high = np.percentile(rates, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _search(seen: Seen, table: CalibrationTable, *, min_quality: float) -> SearchRow | None:
@@ -424,8 +403,8 @@ def _by_yaw(
             yield from _rows(name, seen, thresholds, min_quality=min_quality, wanted=wanted)
 
 
-def _curves(seen: list[Seen], threshold: float, *, learned: bool) -> Iterator[DiscardCurve]:
-    """Of all conditions' genuine pairs together."""
+def _curves(seen: Mapping[str, Seen], threshold: float, *, learned: bool) -> Iterator[DiscardCurve]:
+    """Of all conditions together: a spoilt probe against the person's other photograph as it is."""
     measures: dict[str, Callable[[Seen], NDArray[np.float32]]] = {
         "measured quality": lambda each: each.before,
         "detector score": lambda each: each.score,
@@ -434,13 +413,17 @@ def _curves(seen: list[Seen], threshold: float, *, learned: bool) -> Iterator[Di
         measures = {"learned quality": lambda each: each.judged.quality} | measures
     missed: list[NDArray[np.bool_]] = []
     worse: dict[str, list[NDArray[np.float32]]] = {name: [] for name in measures}
-    for each in seen:
-        excess = each.coded.vectors @ each.coded.vectors.T - each.judged.allowance()
-        one, other = np.nonzero(np.triu(each.people[:, None] == each.people[None], 1))
-        missed.append(excess[one, other] < threshold)
+    unspoilt = seen[UNSPOILT]
+    for condition, each in seen.items():
+        if condition == TEXTURES or "not_a_face" in CONDITIONS[condition].parts:
+            continue
+        probes = np.arange(len(each.people))
+        mates = probes ^ 1  # photographs stand in pairs
+        excess = each.coded.vectors @ unspoilt.coded.vectors[: len(probes)].T
+        excess -= each.judged.allowance(unspoilt.judged[: len(probes)])
+        missed.append(excess[probes, mates] < threshold)
         for name, measure in measures.items():
-            values = measure(each)
-            worse[name].append(np.minimum(values[one], values[other]))
+            worse[name].append(np.minimum(measure(each), measure(unspoilt)[mates]))
     failed = np.concatenate(missed)
     for name, parts in worse.items():
         ranked = failed[np.argsort(np.concatenate(parts), kind="stable")]

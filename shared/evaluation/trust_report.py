@@ -10,6 +10,9 @@ from shared.evaluation.trust import UNSPOILT, SearchRow, Trust, TrustRow
 
 _INK, _OURS, _FAINT = "#1f2328", "#b3261e", "#64748b"
 _COLOURS = (_OURS, "#1f4e8c", "#64748b")
+_ERC = """\
+FNMR of photographs of all conditions, each compared with the person's other photograph as it is,
+where FMR 1e-3 is asked, once the pairs go that look worst."""
 _LIMITS = """\
 - FMR and FNMR are those of pairs in which neither face is called LOW_QUALITY. Both faces of a pair
   are spoilt in the same way, each by its own draw. "-": no such pair is left.
@@ -52,7 +55,7 @@ def _markdown(trust: Trust, before: Trust | None) -> str:
         "![FMR asked against FMR measured](trust_reliability.png)",
         *(_searched(trust.search, before) if trust.search else ()),
         "## Errors that quality foresees",
-        "FNMR of the genuine pairs of all conditions, where FMR 1e-3 is asked, once the worst go.",
+        _ERC,
         "\n".join(_curves(trust)),
         "![Error versus discard](trust_discard.png)",
         "## How to read this",

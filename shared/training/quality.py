@@ -20,11 +20,14 @@ from torch.nn import functional
 from shared.codec.compact_map import MapFormat, dequantize
 from shared.errors import InvalidTraining
 from shared.evaluation.coded import Coded, Coder, joined
-from shared.evaluation.pipeline import BATCH, Progress, no_progress
+from shared.evaluation.pipeline import BATCH, Progress, crops_of, no_progress
 from shared.evaluation.spoilings import PARTS, RANDOM
 from shared.training.faces import UNLABELLED, Faces
 
+_OUTSIDE = PARTS.index("outside")
+_MUCH_OUTSIDE = 0.25
 _DRAWS = 2
+_ALIKE, _ALIKE_DRAWS = 32, 2
 _HIDDEN = 96
 _NEAREST = 0.01
 _EPOCHS = 60
@@ -41,21 +44,27 @@ class Sample:
         people: (N,) who each shows.
         photos: (N,) which photograph it was made of.
         kinds: (N,) how it was spoilt, as a number in `RANDOM`.
+        alike: (N,) faces of one number are spoilt alike.
+        hidden: (N,) share of the crop that was drawn black, in [0, 1].
         coded: through codec and extractor.
     """
 
     people: NDArray[np.int64]
     photos: NDArray[np.int64]
     kinds: NDArray[np.int64]
+    alike: NDArray[np.int64]
+    hidden: NDArray[np.float32]
     coded: Coded
 
     @property
     def spoilt(self) -> NDArray[np.float32]:
-        """(N, K) which of `PARTS` are spoilt: 0 or 1."""
+        """(N, K) how far each of `PARTS` is spoilt: 0 or 1, but by its share what is outside."""
         table = np.array(
             [[part in spoiling.parts for part in PARTS] for spoiling in RANDOM.values()], np.float32
         )
-        return table[self.kinds]
+        spoilt = table[self.kinds]
+        spoilt[:, _OUTSIDE] *= np.minimum(1, self.hidden / _MUCH_OUTSIDE)
+        return spoilt
 
 
 def two_each(
@@ -100,21 +109,83 @@ def draw_sample(
         progress: called for every batch.
     """
     draws = list(RANDOM.values())
-    coded, photos, kinds = [], [], []
-    for batch, (start, kind) in enumerate(_drawn(len(rows), len(draws), seed)):
-        own = np.arange(start, start + len(kind))
+    parts: list[Sample] = []
+    for batch, (start, kinds) in enumerate(_drawn(len(rows), len(draws), seed)):
+        own = np.arange(start, start + len(kinds))
         pictures = [
-            draws[k].draw(
+            draws[kind].draw(
                 faces.pixels[rows[photo]], np.random.default_rng([seed, batch, int(photo)])
             )
-            for k, photo in zip(kind, own, strict=True)
+            for kind, photo in zip(kinds, own, strict=True)
         ]
-        coded.append(coder.code([np.stack(pictures)]))
-        photos.append(own)
-        kinds.append(kind)
-        progress(sum(map(len, kinds)), len(rows) * (1 + _DRAWS))
-    which = np.concatenate(photos)
-    return Sample(which // 2, which, np.concatenate(kinds), joined(coded))
+        parts.append(_coded(coder, np.stack(pictures), own, kinds, kinds))
+        progress(sum(len(part.kinds) for part in parts), len(rows) * (1 + _DRAWS))
+    return together(parts)
+
+
+def draw_alike(
+    coder: Coder,
+    faces: Faces,
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+    progress: Progress = no_progress,
+) -> Sample:
+    """Faces spoilt alike, some at a time: by one camera's fault, of one strength and direction.
+
+    What two faces have in common drives them together, and of faces spoilt each by its own draw
+    few have much in common. Arguments as of `draw_sample`.
+    """
+    draws = list(RANDOM.values())
+    parts: list[Sample] = []
+    starts = range(0, len(rows), _ALIKE)
+    kind = UNSPOILT
+    for start in starts:
+        own = np.arange(start, min(start + _ALIKE, len(rows)))
+        for _ in range(_ALIKE_DRAWS):
+            kind = kind % (len(draws) - 1) + 1
+            number = len(draws) + len(parts)
+            key = [seed, number]
+            pictures = [
+                draws[kind].draw(
+                    faces.pixels[rows[photo]],
+                    np.random.default_rng([*key, int(photo)] if draws[kind].grainy else key),
+                )
+                for photo in own
+            ]
+            kinds, alike = np.full(len(own), kind), np.full(len(own), number)
+            parts.append(_coded(coder, np.stack(pictures), own, kinds, alike))
+            progress(len(parts), len(starts) * _ALIKE_DRAWS)
+    return together(parts)
+
+
+def _coded(
+    coder: Coder,
+    pictures: NDArray[np.uint8],
+    photos: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    alike: NDArray[np.int64],
+) -> Sample:
+    return Sample(
+        people=photos // 2,
+        photos=photos,
+        kinds=kinds,
+        alike=alike,
+        hidden=(crops_of(pictures) == 0).all(3).mean((1, 2), dtype=np.float32),
+        coded=coder.code([pictures]),
+    )
+
+
+def together(parts: Sequence[Sample]) -> Sample:
+    """One after the other; of the same people and photographs."""
+    return Sample(
+        people=np.concatenate([part.people for part in parts]),
+        photos=np.concatenate([part.photos for part in parts]),
+        kinds=np.concatenate([part.kinds for part in parts]),
+        alike=np.concatenate([part.alike for part in parts]),
+        hidden=np.concatenate([part.hidden for part in parts]),
+        coded=joined([part.coded for part in parts]),
+    )
 
 
 def _drawn(count: int, kinds: int, seed: int) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -18,7 +18,7 @@ from shared.evaluation.cache import NO_CACHE, Cache
 from shared.evaluation.coded import Coder
 from shared.evaluation.pipeline import Progress, no_progress
 from shared.evaluation.spoilings import PARTS, RANDOM
-from shared.inference.quality_head import QualityHead
+from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import (
     QUALITY_FILE,
     ModelDirectory,
@@ -27,11 +27,19 @@ from shared.model_directory import (
     write_model_directory,
 )
 from shared.training.faces import Faces
-from shared.training.quality import UNSPOILT, Sample, draw_sample, train_head, two_each
+from shared.training.quality import (
+    UNSPOILT,
+    Sample,
+    draw_alike,
+    draw_sample,
+    together,
+    train_head,
+    two_each,
+)
 from shared.training.split import split_faces
 
 QUALITIES = (0.15, 0.5, 1.0)
-SHARES = (0.01, 0.2, 0.95)
+SHARES = (0.02, 0.2, 0.95)
 """Of unspoilt held-out faces, these lie below those qualities."""
 
 _DECIDED_FROM = QUALITIES[0]
@@ -39,7 +47,7 @@ _RATE = 1e-3
 _PAIRS = 12_000
 _STEPS = 300
 _ROUNDS = 4
-_GROUPS = 4
+_GROUPS = 3
 _ITERATIONS = 30
 _TEACHING_SEED, _HELD_OUT_SEED = 1, 2
 
@@ -93,10 +101,11 @@ def add_quality(
             draw_sample(coder, faces, rows, seed=seed, progress=progress)
             for rows, seed in ((teaching, _TEACHING_SEED), (others, _HELD_OUT_SEED))
         ]
+        alike = draw_alike(coder, faces, others, seed=_HELD_OUT_SEED, progress=progress)
         formats = [manifest.codecs[name].map_format for name in points]
         fmt = manifest.codecs[coder.point].map_format
         configs[owner], files[codec_file(owner, QUALITY_FILE)] = fit_quality(
-            *samples, formats=formats, fmt=fmt
+            samples[0], together([samples[1], alike]), formats=formats, fmt=fmt
         )
     description = manifest.model_copy(
         update={
@@ -169,9 +178,7 @@ def fit_spread(
     base, resembling = _resembling(unspoilt, sample.people[sample.kinds == UNSPOILT])
     random = np.random.default_rng(seed)
     kinds = [
-        found
-        for kind in range(len(RANDOM))
-        if (found := _strangers(sample, judged.quality, judged.traits, kind, random))
+        found for kind in range(len(RANDOM)) if (found := _strangers(sample, judged, kind, random))
     ]
     over = torch.from_numpy(
         np.concatenate([kind.similarity for kind in kinds]) - np.float32(base + resembling)
@@ -193,21 +200,20 @@ def fit_spread(
 
 
 def _strangers(
-    sample: Sample,
-    quality: NDArray[np.float32],
-    traits: NDArray[np.float32],
-    kind: int,
-    random: np.random.Generator,
+    sample: Sample, judged: Judged, kind: int, random: np.random.Generator
 ) -> _Strangers | None:
-    rows = np.nonzero((sample.kinds == kind) & (quality >= _DECIDED_FROM))[0]
-    one, other = np.triu_indices(len(rows), 1)
-    one, other = rows[one], rows[other]
-    strangers = np.nonzero(sample.people[one] != sample.people[other])[0]
-    if not len(strangers):
+    """Strangers of one kind who are spoilt alike; None: there are none."""
+    found: list[NDArray[np.int64]] = []
+    fit = (sample.kinds == kind) & (judged.quality >= _DECIDED_FROM)
+    for number in np.unique(sample.alike[fit]):
+        rows = np.nonzero(fit & (sample.alike == number))[0]
+        pairs = rows[np.stack(np.triu_indices(len(rows), 1))]
+        strangers = sample.people[pairs[0]] != sample.people[pairs[1]]
+        found.append(random.permutation(pairs[:, strangers], axis=1)[:, :_PAIRS])
+    one, other = np.concatenate(found, axis=1) if found else np.empty((2, 0), np.int64)
+    if not len(one):
         return None
-    chosen = random.permutation(strangers)[:_PAIRS]
-    one, other = one[chosen], other[chosen]
-    vectors = sample.coded.vectors
+    vectors, traits = sample.coded.vectors, judged.traits
     return _Strangers(
         np.einsum("nd,nd->n", vectors[one], vectors[other]), traits[one] * traits[other]
     )
@@ -221,21 +227,23 @@ def _regress(
     optimizer = torch.optim.Adam([spread], lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
     for _ in range(_STEPS):
-        left = over - common @ spread.clamp(min=0)
+        left = over - common @ spread
         loss = (torch.maximum((1 - _RATE) * left, -_RATE * left) * weights).sum()
         optimizer.zero_grad()
         (1 / _RATE * loss).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    found: NDArray[np.float32] = spread.detach().clamp(0, 2).numpy()
+        with torch.no_grad():
+            spread.clamp_(0, 2)
+    found: NDArray[np.float32] = spread.detach().numpy()
     return found
 
 
 def _resembling(vectors: NDArray[np.float32], people: NDArray[np.int64]) -> tuple[float, float]:
     """What one in 1,000 strangers at large reaches, and how much more those of one group reach.
 
-    Groups are found by k-means among the embeddings; of four, each is roughly one of a sex and of
-    an origin, which is what a gallery often is.
+    Groups are found by k-means among the embeddings: two would be little more than the sexes, with
+    each further one they are more alike, in origin and in age, and thresholds stricter.
     """
     group = _groups(vectors)
     one, other = np.triu_indices(len(vectors), 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -59,6 +60,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "teacher.npy", np.stack([teacher, teacher], axis=1))
     np.save(folder / "yaw.npy", np.zeros(len(names), np.float32))
     return folder
+
+
+def _nothing(count: int) -> NDArray[np.float32]:
+    return np.zeros(count, np.float32)
 
 
 def measured(models: Path, data: Path, report: Path, *options: str) -> Trust:
@@ -185,7 +190,7 @@ def test_what_is_foreseen_is_the_distance_to_strangers_spoilt_alike() -> None:
     symbols = np.zeros((6, 1, 14, 12), np.uint8)
     people, photos = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 2, 3, 0, 2])
     kinds = np.array([0, 0, 0, 0, 1, 1])
-    sample = Sample(people, photos, kinds, Coded(symbols, vectors))
+    sample = Sample(people, photos, kinds, kinds, _nothing(6), Coded(symbols, vectors))
     assert foreseen(sample) == pytest.approx([1, 1, 1, 1, 0, 0])
 
 
@@ -205,6 +210,8 @@ def test_strangers_spoilt_alike_are_allowed_for_and_unspoilt_ones_are_not(
         np.tile(np.arange(count), 2),
         np.tile(np.arange(count), 2),
         np.repeat([0, 1], count),
+        np.repeat([0, 1], count),
+        _nothing(2 * count),
         Coded(symbols.astype(np.uint8), np.concatenate([unspoilt, alike])),
     )
     config = HEAD.model_copy(update={"spread": (0.0, 0.0)})
@@ -255,7 +262,9 @@ def test_a_head_is_fitted_for_all_points_of_its_networks(tiny_model: ModelDirect
     people = np.repeat(np.arange(40), 2)
     vectors = random.normal(size=(80, 16)).astype(np.float32)
     symbols = random.integers(0, 4, (80, *fmt.shape)).astype(np.uint8)
-    sample = Sample(people, np.arange(80), np.zeros(80, np.int64), Coded(symbols, vectors))
+    coded = Coded(symbols, vectors)
+    kinds = np.zeros(80, np.int64)
+    sample = Sample(people, np.arange(80), kinds, kinds, _nothing(80), coded)
     short = replace(fmt, spared=500)
     config, weights = fit_quality(sample, sample, formats=[fmt, short], fmt=fmt)
     head = QualityHead(config, weights)
