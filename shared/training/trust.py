@@ -42,10 +42,12 @@ QUALITIES = (0.15, 0.5, 1.0)
 SHARES = (0.02, 0.2, 0.95)
 """Of unspoilt held-out faces, these lie below those qualities."""
 
-_DECIDED_FROM = QUALITIES[0]
+# Few pairs are left above what is decided by; those a little below are more alike.
+_FITTED_FROM = 0.05
 _RATE = 1e-3
+_SPOILT_RATE = 5e-4
 _PAIRS = 12_000
-_STEPS = 300
+_STEPS = 600
 _ROUNDS = 4
 _GROUPS = 3
 _ITERATIONS = 30
@@ -158,7 +160,7 @@ def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Strangers:
-    """Pairs of one kind, neither face too poor to decide by: similarities, what both have."""
+    """Pairs of one kind: similarities, what both have."""
 
     similarity: NDArray[np.float32]
     common: NDArray[np.float32]
@@ -169,7 +171,7 @@ def fit_spread(
 ) -> QualityConfig:
     """How much more similar strangers are who are spoilt alike, on people held out.
 
-    The similarity that one in 1,000 strangers reaches is fitted, by quantile regression, as that
+    The similarity that one in 2,000 strangers reaches is fitted, by quantile regression, as that
     of unspoilt ones and a sum over what both faces have in common, none of it negative. The kind
     of spoiling whose rate is exceeded most counts more in every further round.
     """
@@ -192,7 +194,7 @@ def fit_spread(
         spread = _regress(over, common, torch.from_numpy((weights / counts)[which]), spread)
         missed = np.bincount(which, over.numpy() > common.numpy() @ spread)
         surely = missed - np.sqrt(missed)  # less what chance alone may do
-        weights *= np.clip(surely / counts / _RATE, 1, 2)
+        weights *= np.clip(surely / counts / _SPOILT_RATE, 1, 2)
     *parts, poor = spread.tolist()
     return head.config.model_copy(
         update={"spread": tuple(parts), "poor_spread": poor, "resembling": resembling}
@@ -204,7 +206,7 @@ def _strangers(
 ) -> _Strangers | None:
     """Strangers of one kind who are spoilt alike; None: there are none."""
     found: list[NDArray[np.int64]] = []
-    fit = (sample.kinds == kind) & (judged.quality >= _DECIDED_FROM)
+    fit = (sample.kinds == kind) & (judged.quality >= _FITTED_FROM)
     for number in np.unique(sample.alike[fit]):
         rows = np.nonzero(fit & (sample.alike == number))[0]
         pairs = rows[np.stack(np.triu_indices(len(rows), 1))]
@@ -222,15 +224,15 @@ def _strangers(
 def _regress(
     over: torch.Tensor, common: torch.Tensor, weights: torch.Tensor, start: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Coefficients, none negative, of the quantile of `over` at 1 - `_RATE`."""
+    """Coefficients, none negative, of the quantile of `over` at 1 - `_SPOILT_RATE`."""
     spread = torch.from_numpy(np.maximum(start, 0.05)).requires_grad_()
     optimizer = torch.optim.Adam([spread], lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
     for _ in range(_STEPS):
         left = over - common @ spread
-        loss = (torch.maximum((1 - _RATE) * left, -_RATE * left) * weights).sum()
+        loss = (torch.maximum((1 - _SPOILT_RATE) * left, -_SPOILT_RATE * left) * weights).sum()
         optimizer.zero_grad()
-        (1 / _RATE * loss).backward()  # type: ignore[no-untyped-call]
+        (1 / _SPOILT_RATE * loss).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         with torch.no_grad():
