@@ -10,7 +10,7 @@ PROTOS := $(wildcard protos/compactface/v1/*.proto)
 STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format protos protos-check lock bench clean
+.PHONY: help setup demo test mutants lint format protos protos-check lock bench clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,8 +25,18 @@ setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
 demo: setup  ## the main job on the sample photographs, with both services as real processes
 	$(BIN)/compactface demo
 
-test: setup  ## all tests
-	$(BIN)/pytest
+test: setup  ## all tests, and the share of the services' lines that they run
+	rm -rf build/coverage
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines of services, program and client"
+
+mutants: setup  ## whether tests notice wrong signs in the modules that decide; MODULES=... for some
+	$(BIN)/mutmut run $(MODULES)
+	@$(BIN)/mutmut export-cicd-stats
+	@$(BIN)/python -c 'import json; found = json.load(open("mutants/mutmut-cicd-stats.json")); \
+		noticed = found["killed"] + found["timeout"]; \
+		print("mutants:", noticed, "of", noticed + found["survived"] + found["no_tests"], "noticed")'
 
 lint: setup protos-check  ## style, types, import directions, protocol
 	$(BIN)/ruff check
@@ -67,4 +77,4 @@ bench: setup  ## latencies and ratios, measured side by side
 	$(BIN)/python tests/benchmarks/bench_latency.py
 
 clean:  ## remove what was built, but for the virtual environment
-	rm -rf build
+	rm -rf build mutants

@@ -55,7 +55,7 @@ def enroll(
         taken = [take_one_face(opened, photo, most_prominent=largest) for photo in photos]
     tell_of_others(*taken)
     with open_recognizer(recognizer, local, encoder, tls, without_gallery="make") as client:
-        answer = client.enroll(
+        answer = client.subjects.enroll(
             [one.face.map for one in taken],
             subject_id=subject,
             display_name=name,

@@ -37,7 +37,7 @@ FaceId = Annotated[str, typer.Argument(help="Id of the face, as `show` lists it.
 def collections(*, to_json: Json = False, recognizer: RecognizerOptions, tls: TlsOptions) -> None:
     """List the collections."""
     with recognizer.connect(tls) as client:
-        found = [item for page in pages(client.list_collections) for item in page.collections]
+        found = [item for page in pages(client.collections.list) for item in page.collections]
     if to_json:
         show_json([as_json(item) for item in found])
         return
@@ -75,7 +75,7 @@ def subjects(
         found = [
             item
             for page in pages(
-                client.list_subjects,
+                client.subjects.list,
                 collection=collection,
                 id_prefix=prefix,
                 name_contains=name,
@@ -112,7 +112,7 @@ def show(
 ) -> None:
     """Show a subject with its labels, metadata and faces."""
     with recognizer.connect(tls) as client:
-        answer = client.get_subject(subject, collection=collection)
+        answer = client.subjects.get(subject, collection=collection)
     if to_json:
         show_json(as_json(answer))
         return
@@ -146,7 +146,7 @@ def delete_subject(
 ) -> None:
     """Delete a subject with its faces."""
     with recognizer.connect(tls) as client:
-        answer = client.delete_subject(
+        answer = client.subjects.delete(
             subject, collection=collection, erasure_wait=timedelta(seconds=wait)
         )
     _report_deletion(f"{subject} with {answer.faces_deleted} faces", erased=answer.erased)
@@ -164,7 +164,7 @@ def delete_face(
 ) -> None:
     """Delete one face."""
     with recognizer.connect(tls) as client:
-        answer = client.delete_face(
+        answer = client.faces.delete(
             face, collection=collection, erasure_wait=timedelta(seconds=wait)
         )
     _report_deletion(f"face {face}", erased=answer.erased)
@@ -182,7 +182,7 @@ def delete_collection(
 ) -> None:
     """Delete a collection with all it holds."""
     with recognizer.connect(tls) as client:
-        answer = client.delete_collection(
+        answer = client.collections.delete(
             collection, force=force, erasure_wait=timedelta(seconds=wait)
         )
     _report_deletion(f"{collection} with {answer.faces_deleted} faces", erased=answer.erased)

@@ -50,7 +50,7 @@ def export(
     The file holds faces. Who is deleted from the gallery later stays in it.
     """
     with recognizer.connect(tls) as client, _written_whole(file) as target:
-        for chunk in client.export(collection):
+        for chunk in client.collections.export(collection):
             target.write(chunk)
         size = target.tell()
     typer.echo(f"exported {collection} to {file}: {size:,} bytes")
@@ -84,7 +84,7 @@ def restore(
                 yield chunk
                 progress(source.tell(), size)
 
-        answer = client.restore(chunks(), collection=collection)
+        answer = client.collections.restore(chunks(), collection=collection)
     typer.echo(
         f"restored {answer.subjects} subjects with {answer.faces} faces to {answer.collection}"
     )

@@ -40,7 +40,7 @@ def audit(
         events = [
             event
             for page in pages(
-                client.list_audit_events,
+                client.audit_events.list,
                 collection_id=collection,
                 subject_id=subject,
                 since=since.replace(tzinfo=UTC) if since else None,

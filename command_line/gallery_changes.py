@@ -49,7 +49,7 @@ def create(
 ) -> None:
     """Create a collection."""
     with recognizer.connect(tls) as client:
-        client.create_collection(
+        client.collections.create(
             collection,
             max_fpir=max_fpir or 0,
             max_fmr=max_fmr or 0,
@@ -81,7 +81,7 @@ def update(
     A quota below what it holds deletes nothing; a shorter time counts for what is there, too.
     """
     with recognizer.connect(tls) as client:
-        client.update_collection(
+        client.collections.update(
             collection,
             max_fpir=max_fpir,
             max_fmr=max_fmr,
@@ -119,7 +119,7 @@ def update_subject(
     if name is None and not (label or no_labels or metadata or expires):
         raise typer.BadParameter("nothing to change; see --help")
     with recognizer.connect(tls) as client:
-        changed = client.update_subject(
+        changed = client.subjects.update(
             subject,
             collection=collection,
             display_name=name,

@@ -166,7 +166,7 @@ def _enrolled(
     judge = MapJudge(model)
     formats = {codec.codec_id: codec.map_format for codec in model.manifest.codecs.values()}
     reader, size, subject_id = RecordReader(), 0, ""
-    for chunk in client.export(collection):
+    for chunk in client.collections.export(collection):
         for record in reader.feed(chunk):
             if record.kind is Kind.HEADER:
                 header = parse_header(record)

@@ -78,7 +78,7 @@ def identify(
             min_similarity=min_similarity,
             max_subjects=subjects,
         )
-        most = client.get_recognizer_info().max_batch
+        most = client.info().max_batch
         answers = [answer for faces in faces_of_photos for answer in _answers(ask, faces, most)]
     faces = list(chain.from_iterable(faces_of_photos))
     if to_json:

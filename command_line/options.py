@@ -114,7 +114,7 @@ _Pem = Path | None
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """How to connect to the services: certificates, and a proxy if there must be one."""
+    """How to connect to the services: certificates or a token, and a proxy if there must be one."""
 
     ca: Annotated[
         _Pem,
@@ -148,6 +148,15 @@ class TlsOptions:
         typer.Option(
             metavar="URL",
             help="HTTP proxy to the services; what the environment names is not used.",
+        ),
+    ] = ""
+
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="COMPACTFACE_TOKEN",
+            metavar="TOKEN",
+            help="Bearer token for the services; other processes can read what is typed here.",
         ),
     ] = ""
 
@@ -197,7 +206,9 @@ class RecognizerOptions:
         """A client of it, to be closed."""
         from compactface.client import RecognizerClient
 
-        return RecognizerClient(self.recognizer or _RECOGNIZER, tls=tls.load(), proxy=tls.proxy)
+        return RecognizerClient(
+            self.recognizer or _RECOGNIZER, tls=tls.load(), token=tls.token, proxy=tls.proxy
+        )
 
 
 @dataclass(frozen=True, slots=True)

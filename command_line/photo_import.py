@@ -82,9 +82,9 @@ class PhotoImport:
         Raises:
             RequestFailed: the recognizer cannot be reached any more, or no such collection.
         """
-        self._client.get_collection(self._collection)  # before the first photo is looked at
+        self._client.collections.get(self._collection)  # before the first photo is looked at
         sent: list[tuple[SubjectPhoto, TakenFace]] = []
-        for answer in self._client.bulk_enroll(self._enrolments(photos, sent)):
+        for answer in self._client.subjects.bulk_enroll(self._enrolments(photos, sent)):
             self._done(_result(*sent[answer.index], answer))
 
     def _enrolments(

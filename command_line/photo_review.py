@@ -74,7 +74,7 @@ def doubtful_pairs(
     pairs: dict[frozenset[str], DoubtfulPair] = {}
     for subject in sorted({result.photo.subject_id for result in results if result.taken}):
         try:
-            doubts = client.review_subject(subject, collection=collection).doubts
+            doubts = client.subjects.review(subject, collection=collection).doubts
         except RequestFailed as error:
             if error.reason != "SUBJECT_NOT_FOUND":  # deleted since it was enrolled
                 raise

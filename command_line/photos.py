@@ -48,7 +48,7 @@ def open_encoder(
         return
     from compactface.client import EncoderClient
 
-    with EncoderClient(options.encoder, tls=tls.load(), proxy=tls.proxy) as client:
+    with EncoderClient(options.encoder, tls=tls.load(), token=tls.token, proxy=tls.proxy) as client:
         yield client
 
 
@@ -68,7 +68,7 @@ class LocalEncoder:
         """
         from encoder_service.core.encoder import Encoder
         from encoder_service.settings import EncoderSettings
-        from shared.faces.detect import MtcnnDetector
+        from shared.faces.detectors import open_detector
         from shared.inference.crop_encoder import OnnxCropEncoder
         from shared.inference.quality_head import QualityHead
         from shared.model_directory import ModelDirectory
@@ -78,7 +78,7 @@ class LocalEncoder:
         fine = enrolling and _ENROLMENT_POINT in model.manifest.codecs
         settings = load_settings(EncoderSettings, models=models, family=family)
         self._encoder = Encoder(
-            detector=MtcnnDetector(min_face_size=settings.min_face_size),
+            detector=open_detector(settings.detector_options),
             crop_encoder=OnnxCropEncoder(model, _ENROLMENT_POINT if fine else None),
             limits=replace(
                 settings.picture_limits,

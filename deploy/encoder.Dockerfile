@@ -15,7 +15,9 @@ COPY pyproject.toml requirements.lock ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-        print(*project["dependencies"], *project["optional-dependencies"]["encoder"], sep="\n")' \
+        extras = project["optional-dependencies"]; \
+        needed = sum((extras[name] for name in ("cli", "services", "encoder")), project["dependencies"]); \
+        print(*(each for each in needed if not each.startswith("compactface[")), sep="\n")' \
         > requirements.txt \
     && /opt/compactface/bin/pip install -c requirements.lock -r requirements.txt
 # The wheel would carry the default model; in an image the mounted folder decides.

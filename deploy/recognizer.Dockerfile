@@ -27,7 +27,9 @@ ARG TORCH_INDEX=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-        print(*project["dependencies"], *project["optional-dependencies"]["recognizer"], sep="\n")' \
+        extras = project["optional-dependencies"]; \
+        needed = sum((extras[name] for name in ("cli", "services", "recognizer")), project["dependencies"]); \
+        print(*(each for each in needed if not each.startswith("compactface[")), sep="\n")' \
         > requirements.txt \
     && /opt/compactface/bin/pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
         -c requirements.lock -r requirements.txt

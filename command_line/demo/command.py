@@ -72,7 +72,7 @@ def _perform(
         RecognizerClient(services.recognizer) as recognizer,
     ):
         performance = perform(encoder, recognizer, photos)
-        report.write_json(output / "result.json", performance, encoder.get_encoder_info())
+        report.write_json(output / "result.json", performance, encoder.info())
         return performance
 
 

@@ -126,7 +126,7 @@ def perform(encoder: EncoderClient, recognizer: RecognizerClient, photos: Path) 
         InvalidInput: a photo has no face.
         Unavailable: the recognizer did not acknowledge a streamed map in time.
     """
-    recognizer.create_collection(COLLECTION, sighting_retention=timedelta(hours=1))
+    recognizer.collections.create(COLLECTION, sighting_retention=timedelta(hours=1))
     stage = _Stage(encoder, recognizer, photos)
     for enrolment in ENROLMENTS:
         stage.enroll(enrolment)
@@ -145,7 +145,7 @@ class _Stage:
         self._photos = photos
 
     def enroll(self, who: Enrolment) -> None:
-        self._recognizer.enroll(
+        self._recognizer.subjects.enroll(
             [self._see(who.photo).face.map],
             subject_id=who.subject_id,
             display_name=who.display_name,
@@ -198,7 +198,7 @@ class _Stage:
 
     def _wait_until_acknowledged(self) -> None:
         deadline = time.monotonic() + _ACKNOWLEDGED_WITHIN_S
-        while depth := self._encoder.get_encoder_info().uplink_depth:
+        while depth := self._encoder.info().uplink_depth:
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "UPLINK_SILENT",
@@ -208,8 +208,8 @@ class _Stage:
 
 
 def _map_format(encoder: EncoderClient, recognizer: RecognizerClient) -> MapFormat:
-    codec_id = encoder.get_encoder_info().codec_id
-    codecs = recognizer.get_recognizer_info().codecs
+    codec_id = encoder.info().codec_id
+    codecs = recognizer.info().codecs
     codec = next(codec for codec in codecs if codec.codec_id == codec_id)
     layout: Layout = "rgb8" if codec.layout == "rgb8" else "row"
     return MapFormat(codec.channels, _MAP_ROWS, _MAP_COLUMNS, codec.levels, layout, codec.spared)

@@ -15,7 +15,7 @@ from recognizer_service.gallery.collection_settings import (
     SubjectScore,
 )
 from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.types import Face, Subject, SubjectChanges, SubjectFilter
+from recognizer_service.gallery.types import Enrolment, Face, Subject, SubjectChanges, SubjectFilter
 from shared.errors import InvalidInput
 from shared.serving.timestamps import moment, timestamp
 
@@ -40,18 +40,21 @@ def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRe
             face_map(message, field=f"maps[{position}]")
             for position, message in enumerate(request.maps)
         ],
-        subject_id=request.subject_id,
-        display_name=request.display_name,
-        create_only=request.create_only,
+        enrolment=Enrolment(
+            faces=(),
+            subject_id=request.subject_id or None,
+            display_name=request.display_name,
+            create_only=request.create_only,
+            metadata=dict(request.metadata),
+            labels=tuple(request.labels),
+            expires_at=moment(request.expire_time, field="expire_time")
+            if request.HasField("expire_time")
+            else None,
+        ),
         allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
         allow_low_quality=request.allow_low_quality,
         request_id=request.request_id,
         caller=caller,
-        metadata=dict(request.metadata),
-        labels=tuple(request.labels),
-        expires_at=moment(request.expire_time, field="expire_time")
-        if request.HasField("expire_time")
-        else None,
     )
 
 

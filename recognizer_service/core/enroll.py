@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ParamSpec, Protocol, TypeVar
 
 from recognizer_service.core.networks import ModelInUse, Networks
@@ -116,19 +116,11 @@ class Enroller:
 
 
 def _enrolment(prepared: PreparedEnrolment) -> Enrolment:
-    request = prepared.request
-    return Enrolment(
-        faces=tuple(
-            NewFace(face.codec_id, face.png, embedding, face.quality, face.capture_time)
-            for face, embedding in zip(request.maps, prepared.embeddings, strict=True)
-        ),
-        subject_id=request.subject_id or None,
-        display_name=request.display_name,
-        create_only=request.create_only,
-        metadata=request.metadata,
-        labels=tuple(request.labels),
-        expires_at=request.expires_at,
+    faces = tuple(
+        NewFace(face.codec_id, face.png, embedding, face.quality, face.capture_time)
+        for face, embedding in zip(prepared.request.maps, prepared.embeddings, strict=True)
     )
+    return replace(prepared.request.enrolment, faces=faces)
 
 
 def _check_face_count(count: int) -> None:

@@ -1,12 +1,12 @@
 """What the recognizer is asked and what it answers: the domain's own words, no protobuf."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.types import Enrolled, SubjectHit
+from recognizer_service.gallery.types import Enrolled, Enrolment, SubjectHit
 from shared.inference.quality_head import Judged
 from shared.timings import StageTimings
 
@@ -49,28 +49,18 @@ class EnrolRequest:
 
     Attributes:
         maps: the faces.
-        subject_id: the subject, new or known; "": an id is made.
-        display_name: for people.
-        create_only: refuse a known subject.
+        enrolment: the subject, without faces yet.
         allow_duplicates: enrol even if another subject looks the same.
         allow_low_quality: enrol faces of too low a quality, too.
         request_id: makes the call safe to repeat; "": it is not.
         caller: who asks, and whose request ids these are.
-        metadata: facts to keep with the subject; none keeps what a known subject has.
-        labels: words to list the subject by; none keeps those of a known subject.
-        expires_at: when to delete the subject; None keeps that of a known subject.
     """
 
     maps: Sequence[FaceMap]
-    subject_id: str
-    display_name: str = dataclasses.field(repr=False)
-    create_only: bool
+    enrolment: Enrolment
     allow_duplicates: bool
     request_id: str
     caller: str
-    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    labels: Sequence[str] = dataclasses.field(default=(), repr=False)
-    expires_at: datetime | None = None
     allow_low_quality: bool = False
 
 

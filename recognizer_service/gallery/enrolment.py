@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -34,7 +35,6 @@ from recognizer_service.gallery.types import (
     Enrolment,
     NewFace,
     Resemblance,
-    SubjectChanges,
     SubjectHit,
 )
 from shared.errors import AlreadyExists, FailedPrecondition
@@ -196,23 +196,9 @@ def _take_subject(
             "SUBJECT_EXISTS", f"subject {shown(subject_id)} exists", field="subject_id"
         )
     check_room(connection, key, subject_id, len(enrolment.faces))
-    if changes := _changes(enrolment):
+    if changes := enrolment.about():
         change_subject(connection, key, changes)
     return key
-
-
-def _changes(enrolment: Enrolment) -> SubjectChanges:
-    """What the enrolment says of the subject besides the faces."""
-    changes = SubjectChanges()
-    if enrolment.display_name:
-        changes["display_name"] = enrolment.display_name
-    if enrolment.metadata:
-        changes["metadata"] = enrolment.metadata
-    if enrolment.labels:
-        changes["labels"] = enrolment.labels
-    if enrolment.expires_at:
-        changes["expires_at"] = enrolment.expires_at
-    return changes
 
 
 def _create_subject(
@@ -225,17 +211,12 @@ def _create_subject(
     owner = collection_key(connection, collection_id)
     check_quotas(connection, owner, new_subjects=1)
     count(connection, owner, new_subjects=1)
+    columns: dict[str, Any] = {"display_name": "", **enrolment.about()}
+    names = columns.pop("labels", ())
     key = _insert(
-        connection,
-        subjects,
-        collection_key=owner,
-        id=subject_id,
-        display_name=enrolment.display_name,
-        created_at=now,
-        metadata=dict(enrolment.metadata),
-        expires_at=enrolment.expires_at,
+        connection, subjects, collection_key=owner, id=subject_id, created_at=now, **columns
     )
-    insert_labels(connection, key, enrolment.labels)
+    insert_labels(connection, key, names)
     return key
 
 

@@ -171,14 +171,7 @@ def check_enrolment(enrolment: Enrolment, size: int) -> None:
     """
     if enrolment.subject_id is not None:
         checked_id(enrolment.subject_id, "subject_id")
-    check_changes(
-        {
-            "display_name": enrolment.display_name,
-            "metadata": enrolment.metadata,
-            "labels": enrolment.labels,
-            "expires_at": enrolment.expires_at,
-        }
-    )
+    check_changes(enrolment.about())
     if not 1 <= len(enrolment.faces) <= MAX_FACES_PER_SUBJECT:
         raise InvalidInput(
             "INVALID_FACE_COUNT",

@@ -138,6 +138,19 @@ class Enrolment:
     labels: tuple[str, ...] = field(default=(), repr=False)
     expires_at: datetime | None = None
 
+    def about(self) -> SubjectChanges:
+        """What it says of the subject besides the faces; what is empty is not said."""
+        about = SubjectChanges()
+        if self.display_name:
+            about["display_name"] = self.display_name
+        if self.metadata:
+            about["metadata"] = self.metadata
+        if self.labels:
+            about["labels"] = self.labels
+        if self.expires_at:
+            about["expires_at"] = self.expires_at
+        return about
+
 
 @dataclass(frozen=True, slots=True)
 class Resemblance:

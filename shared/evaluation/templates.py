@@ -47,7 +47,8 @@ def _two_bits(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _eight_bits(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     scaled = 127 * vectors / np.abs(vectors).max(axis=1, keepdims=True)
-    return np.round(scaled).astype(np.float32)
+    rounded: NDArray[np.float32] = np.round(scaled).astype(np.float32)
+    return rounded
 
 
 TEMPLATES = (

@@ -24,10 +24,10 @@ from shared.evaluation.pipeline import BATCH, Faces, Progress, crops_of, no_prog
 from shared.evaluation.runs import software_commit
 from shared.evaluation.spoilings import CONDITIONS, spoil, texture
 from shared.faces.detect import Landmarks
-from shared.faces.mtcnn import Cascade
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.pose import yaw_degrees
 from shared.faces.quality import quality as measured_quality
+from shared.faces.refine import Refiner
 from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import ModelDirectory
 from shared.record import Record
@@ -281,13 +281,13 @@ class _Looker:
         self._coder = coder
         self._head = head
         self._format = model.codec(coder.point).map_format
-        self._cascade = Cascade(thresholds=(0, 0, 0), threads=1)
+        self._refiner = Refiner(threads=1)
 
     def look(self, batches: Iterator[Faces], people: NDArray[np.int64]) -> Seen:
         coded, points, scores, before = [], [], [], []
         for faces in batches:
             coded.append(self._coder.code([faces]))
-            landmarks, score = self._cascade.locate_scored(faces)
+            landmarks, score = self._refiner.scored_within(faces)
             points.append(landmarks)
             scores.append(score)
             before.append(_measured(faces, landmarks))

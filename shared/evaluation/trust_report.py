@@ -18,6 +18,7 @@ _LIMITS = """\
   are spoilt in the same way, each by its own draw. "-": no such pair is left.
 - Intervals (95 %) are bootstrapped over people. Where no pair of strangers matches, the upper end
   is 3 divided by the number of pairs of people.
+- In the plot no match at all is drawn as half a one, which says little where few pairs are left.
 - Spoilings are drawn on aligned crops. In a photograph the detector would miss some such faces and
   place the landmarks of others wrongly.
 - LFW shows public figures of the years around 2000, most of them men. Its labels name neither age,

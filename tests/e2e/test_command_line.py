@@ -152,8 +152,8 @@ def test_an_enrolled_face_was_captured_when_its_photo_says_or_nobody_knows(
         f"enroll collins --allow-duplicate --collection {collection}", tmp_path / "dated.jpg"
     )
     with RecognizerClient(services.recognizer) as client:
-        (dated,) = client.get_subject("collins", collection=collection).faces
-        (undated,) = client.get_subject("obama", collection=collection).faces
+        (dated,) = client.subjects.get("collins", collection=collection).faces
+        (undated,) = client.subjects.get("obama", collection=collection).faces
     assert dated.capture_time.ToJsonString() == "2012-12-06T19:30:00Z"
     assert not undated.HasField("capture_time")
 

@@ -37,7 +37,7 @@ def collection(services: Services, request: pytest.FixtureRequest) -> str:
     """A collection of the test's own."""
     name = request.node.name.removeprefix("test_")[:60]
     with RecognizerClient(services.recognizer) as client:
-        client.create_collection(name, max_fpir=1e-6)  # the tests' networks see much alike
+        client.collections.create(name, max_fpir=1e-6)  # the tests' networks see much alike
     return name
 
 
@@ -68,7 +68,7 @@ def run(
 def faces(services: Services, collection: str) -> dict[str, int]:
     """How many faces each subject has."""
     with RecognizerClient(services.recognizer) as client:
-        page = client.list_subjects(collection=collection)
+        page = client.subjects.list(collection=collection)
     return {subject.subject_id: subject.face_count for subject in page.subjects}
 
 
@@ -216,7 +216,7 @@ def test_a_photo_of_somebody_else_is_enrolled_and_doubted(
 ) -> None:
     shutil.copy(COLLINS, folder / "obama")
     with RecognizerClient(services.recognizer) as client:
-        client.update_collection(collection, max_fmr=1e-6)
+        client.collections.update(collection, max_fmr=1e-6)
     expected = {(f"obama/{OBAMA.name}", "UNLIKE_ITS_OWN", f"obama/{COLLINS.name}")}
     result = run("--largest", "--allow-duplicate")
     assert result.exit_code == 0
@@ -271,7 +271,7 @@ def test_the_deeds_are_in_the_audit_log(
     assert shown.count(" enroll ") == 2
     assert "create collection" in shown
     with RecognizerClient(services.recognizer) as client:
-        events = client.list_audit_events(collection_id=collection, subject_id="obama").events
+        events = client.audit_events.list(collection_id=collection, subject_id="obama").events
     assert [AuditOperation.Name(event.operation) for event in events] == ["AUDIT_OPERATION_ENROLL"]
 
 
@@ -295,9 +295,9 @@ def test_collections_and_subjects_are_changed(
     assert "2099-01-01" in listed
     assert "collins" not in listed
     with RecognizerClient(services.recognizer) as client:
-        subject = client.get_subject("obama", collection=collection).subject
+        subject = client.subjects.get("obama", collection=collection).subject
         assert (subject.metadata, subject.revision) == ({"a": "b"}, 3)
-        kept = client.update_subject("obama", collection=collection, expire_time="never").subject
+        kept = client.subjects.update("obama", collection=collection, expire_time="never").subject
         assert not kept.HasField("expire_time")
         with pytest.raises(ValueError, match="nothing to change"):
-            client.update_subject("obama", collection=collection)
+            client.subjects.update("obama", collection=collection)

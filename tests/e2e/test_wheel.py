@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,12 @@ def test_photographs_are_encoded_from_any_folder(installed: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)
     assert len(answer["faces"]) == 1
+
+
+def test_the_wheel_alone_needs_grpc_and_protobuf_and_nothing_else(installed: Path) -> None:
+    (metadata,) = installed.glob("compactface-*.dist-info/METADATA")
+    headers = message_from_string(metadata.read_text())
+    needed = [each for each in headers.get_all("Requires-Dist") if "extra ==" not in each]
+    assert {each.split(">=")[0] for each in needed} == {
+        *("googleapis-common-protos", "grpcio", "protobuf"),
+    }

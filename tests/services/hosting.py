@@ -91,9 +91,8 @@ async def failure(call: Awaitable[object]) -> RequestFailed:
     """What a call that must fail ends with."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
-    status = rpc_status.from_call(caught.value)
-    assert status is not None, caught.value
-    return RequestFailed.from_status(status)
+    assert rpc_status.from_call(caught.value) is not None, caught.value
+    return RequestFailed.from_call(caught.value)
 
 
 def fields_of(error: RequestFailed) -> list[str]:

@@ -44,8 +44,8 @@ async def test_a_collection_moves_through_the_client(
 
     def move() -> tuple[int, int, str]:
         with RecognizerClient(recognizer.address) as client:
-            file.write_bytes(b"".join(client.export(collection)))
-            answer = client.restore(iter([file.read_bytes()]), collection=copy)
+            file.write_bytes(b"".join(client.collections.export(collection)))
+            answer = client.collections.restore(iter([file.read_bytes()]), collection=copy)
             return answer.subjects, answer.faces, answer.collection
 
     assert await asyncio.to_thread(move) == (2, 3, copy)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 
 from compactface.client import EncoderClient, RecognizerClient
-from compactface.client.client import Client
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, running_recognizer, until
 from tests.services.processes import process
@@ -36,26 +35,24 @@ async def recognizer_service(tiny_models: Path, tmp_path: Path) -> AsyncIterator
 
 
 async def stays_connected(
-    client_of: Callable[..., Client], call: Callable[[Client], object], service: Service
+    client_of: type[EncoderClient | RecognizerClient], service: Service
 ) -> None:
     """A client that pings every second, says nothing for a while, and then calls again."""
     async with listening(Relay(service.host.port)) as relay:
         with client_of(f"127.0.0.1:{relay.port}", keepalive_s=1) as client:
-            await asyncio.to_thread(call, client)
+            await asyncio.to_thread(client.info)
             before = relay.packets
             await until(lambda: relay.packets >= before + PINGS, seconds=60)
-            await asyncio.to_thread(call, client)
+            await asyncio.to_thread(client.info)
         assert relay.connections == 1
 
 
 async def test_an_idle_encoder_client_stays_connected(encoder_service: Service) -> None:
-    await stays_connected(EncoderClient, EncoderClient.get_encoder_info, encoder_service)
+    await stays_connected(EncoderClient, encoder_service)
 
 
 async def test_an_idle_recognizer_client_stays_connected(recognizer_service: Service) -> None:
-    await stays_connected(
-        RecognizerClient, RecognizerClient.get_recognizer_info, recognizer_service
-    )
+    await stays_connected(RecognizerClient, recognizer_service)
 
 
 async def test_an_idle_uplink_stays_connected(
@@ -84,9 +81,7 @@ async def test_whoever_pings_more_often_than_is_allowed_is_cut_off(
     async with running_recognizer(tiny_models, tmp_path / "gallery.sqlite") as strict:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(15):
-                await stays_connected(
-                    RecognizerClient, RecognizerClient.get_recognizer_info, strict
-                )
+                await stays_connected(RecognizerClient, strict)
 
 
 async def test_what_grpc_itself_has_to_say_does_not_stand_between_the_lines_of_json(
@@ -141,8 +136,8 @@ async def test_no_client_goes_through_a_proxy_that_the_environment_names(
     encoder: Service, recognizer: Service
 ) -> None:
     with both(encoder, recognizer) as (first, second):
-        await asyncio.to_thread(first.get_encoder_info)
-        await asyncio.to_thread(second.get_recognizer_info)
+        await asyncio.to_thread(first.info)
+        await asyncio.to_thread(second.info)
 
 
 @pytest.mark.usefixtures("proxied")
@@ -164,8 +159,8 @@ async def test_clients_go_through_the_proxy_that_they_are_given(
 ) -> None:
     async with listening(Proxy(0)) as proxy:
         with both(encoder, recognizer, proxy=f"http://127.0.0.1:{proxy.port}") as (first, second):
-            await asyncio.to_thread(first.get_encoder_info)
-            await asyncio.to_thread(second.get_recognizer_info)
+            await asyncio.to_thread(first.info)
+            await asyncio.to_thread(second.info)
         assert proxy.connections == 2
 
 

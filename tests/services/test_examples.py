@@ -70,8 +70,16 @@ async def test_python_with_stubs_of_its_own(
         *(f"--python_out={stubs}", f"--grpc_python_out={stubs}"),
         *protos.glob("compactface/v1/*.proto"),
     )
-    client = (sys.executable, EXAMPLES / "python" / "client.py", PHOTO)
+    client = (sys.executable, EXAMPLES / "python" / "stubs.py", PHOTO)
     said = await run(tmp_path, *client, encoder.address, recognizer.address, PYTHONPATH=str(stubs))
+    assert re.fullmatch(ANSWERS, said)
+
+
+async def test_python_with_the_client(
+    encoder: Service, recognizer: Service, tmp_path: Path
+) -> None:
+    client = (sys.executable, EXAMPLES / "python" / "client.py", PHOTO)
+    said = await run(tmp_path, *client, encoder.address, recognizer.address)
     assert re.fullmatch(ANSWERS, said)
 
 

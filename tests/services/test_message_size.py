@@ -165,7 +165,7 @@ async def test_the_recognizer_client_refuses_what_grpc_would(
                 enrollment([face], subject_id=f"person-{n}")
                 for n, face in enumerate([people[0], large, people[1]])
             ]
-            answers = list(client.bulk_enroll(enrolments))
+            answers = list(client.subjects.bulk_enroll(enrolments))
             assert reasons(answers) == ["", "MESSAGE_TOO_LARGE", ""]
             assert [answer.index for answer in answers] == [0, 1, 2]
 
@@ -182,11 +182,11 @@ async def test_an_archive_in_one_piece_is_restored(narrow: tuple[Service, Servic
 
     def restore() -> None:
         with RecognizerClient(narrow[1].address) as client:
-            archive = b"".join(client.export())
-            restored = client.restore([archive], collection="restored")
+            archive = b"".join(client.collections.export())
+            restored = client.collections.restore([archive], collection="restored")
             assert restored.collection == "restored"
             with pytest.raises(RequestFailed) as caught:
-                client.restore([archive + LARGE], collection="damaged")
+                client.collections.restore([archive + LARGE], collection="damaged")
             assert caught.value.reason.startswith("ARCHIVE_")
 
     await asyncio.to_thread(restore)

@@ -44,8 +44,8 @@ async def test_both_services_log_the_id_that_the_caller_gave(
             RecognizerClient(recognizer.address) as brain,
             request_id("door-7/42"),
         ):
-            eyes.get_encoder_info()
-            brain.get_recognizer_info()
+            eyes.info()
+            brain.info()
             list(brain.stream_maps([]))
 
     with logged() as logs:
@@ -60,7 +60,7 @@ async def test_each_call_has_an_id_of_its_own_which_a_failure_tells(recognizer: 
         with RecognizerClient(recognizer.address) as brain:
             for _ in range(2):
                 with pytest.raises(RequestFailed) as caught:
-                    brain.get_subject("nobody")
+                    brain.subjects.get("nobody")
                 ids.append(caught.value.request_id)
         return ids
 

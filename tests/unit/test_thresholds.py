@@ -113,3 +113,22 @@ def test_an_uncalibrated_pair_needs_a_similarity(thresholds: Thresholds) -> None
     )
     assert (applied.similarity, applied.fmr, applied.extrapolated) == (0.5, None, False)
     assert thresholds.fmr_at(0.5, STRANGE) == (None, False)
+
+
+def test_a_given_similarity_holds_for_every_codec(
+    thresholds: Thresholds, codecs: tuple[str, str]
+) -> None:
+    found = thresholds.by_codec(
+        Criterion(min_similarity=0.4), default_rate=0.01, faces=7, probe_codec=codecs[0]
+    )
+    assert (found.of_codec, found.others) == ({}, 0.4)
+
+
+def test_a_rate_asks_each_codec_for_its_own_similarity(
+    thresholds: Thresholds, codecs: tuple[str, str]
+) -> None:
+    asked = {"default_rate": 0.01, "faces": 7}
+    found = thresholds.by_codec(Criterion(max_rate=0.02), probe_codec=codecs[0], **asked)
+    applied = thresholds.applied(Criterion(max_rate=0.02), codecs=codecs, **asked)
+    assert found.of_codec[codecs[1]] == applied.similarity
+    assert found.others is None

@@ -27,7 +27,7 @@ from recognizer_service.gallery.storage.schema import (
     subjects,
 )
 from recognizer_service.gallery.texts import canonical
-from recognizer_service.gallery.types import Embedding
+from recognizer_service.gallery.types import Embedding, SubjectChanges
 from shared.errors import InvalidInput
 
 P = ParamSpec("P")
@@ -111,16 +111,10 @@ def parse_subject(record: Record) -> ArchivedSubject:
     if not isinstance(values["metadata"], dict):
         raise record.damaged("metadata are no JSON object")
     _texts(record, list(values["metadata"].values()), "metadata", different=False)
-    _within(
-        record,
-        check_changes,
-        {
-            "display_name": values["display_name"],
-            "metadata": values["metadata"],
-            "labels": labels,
-            "expires_at": values["expires_at"],
-        },
-    )
+    about: Any = {
+        name: values[name] for name in SubjectChanges.__annotations__ if name in values
+    } | {"labels": labels}
+    _within(record, check_changes, about)
     return ArchivedSubject(record, values, labels)
 
 

@@ -3,13 +3,34 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import grpc
 
-_RETRY = {
+_REPEATABLE = {
+    "EncoderService": ["GetEncoderInfo"],
+    "RecognizerService": [
+        *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct", "GetRecognizerInfo"),
+    ],
+    "GalleryService": [
+        *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
+        *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents"),
+        "Enroll",  # `subjects.enroll` sends no request without an id, which makes it safe
+    ],
+}
+"""What may reach a service twice: it changes nothing, or nothing more.
+
+Encode is not among them: with `forward` the uplink would get the faces twice.
+"""
+
+_SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": [{}],
+            "name": [
+                {"service": f"compactface.v1.{service}", "method": method}
+                for service, methods in _REPEATABLE.items()
+                for method in methods
+            ],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",
@@ -52,6 +73,26 @@ class Tls:
         )
 
 
+class Options(TypedDict, total=False):
+    """How a client connects and waits; all are keyword arguments of clients.
+
+    Attributes:
+        tls: certificates; None: plain text.
+        token: bearer token to show with every call, as `compactface token create` makes it; "":
+            none. Without `tls` whoever listens can read it.
+        timeout_s: deadline of each call in seconds, repetitions included; 10. Streams have none.
+        proxy: URL of an HTTP proxy to go through; "": none, whatever the environment says.
+        keepalive_s: silence before a ping, in seconds; 30. The services accept a ping every 20 s
+            unless they are set to less.
+    """
+
+    tls: Tls | None
+    token: str
+    timeout_s: float
+    proxy: str
+    keepalive_s: float
+
+
 def open_channel(
     target: str, *, tls: Tls | None = None, proxy: str = "", keepalive_s: float = KEEPALIVE_S
 ) -> grpc.Channel:
@@ -81,7 +122,7 @@ def open_async_channel(
 
 def _options(proxy: str, keepalive_s: float) -> list[tuple[str, str | int]]:
     return [
-        ("grpc.service_config", json.dumps(_RETRY)),
+        ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
         # After a long outage gRPC would wait two minutes between tries to connect.
         ("grpc.max_reconnect_backoff_ms", 10_000),
         # A silent camera must not be forgotten by the NAT between: ping, open call or not. Without

@@ -1,13 +1,16 @@
-"""Client of GalleryService, first part: collections and the audit log."""
+"""GalleryService: collections, their archives, erasure, and the audit log."""
 
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from compactface.client.client import Client
-from compactface.v1 import gallery_pb2, gallery_pb2_grpc
+from compactface.client.asynchronous import Asyncio
+from compactface.client.blocking import Blocking
+from compactface.client.call import Call
+from compactface.client.methods import Group, T, unary
+from compactface.v1 import gallery_pb2
 
 SubjectScore = Literal["best-face", "mean-template"]
 """How similar a subject is to a probe: as the nearest of its faces, or as their mean."""
@@ -21,17 +24,14 @@ AT_ONCE = timedelta(0)
 """Wait for nothing."""
 
 
-class CollectionsClient(Client):
-    """The part of `RecognizerClient` that sets up collections and reads the audit log.
+_CHUNK_BYTES = 1 << 19  # with the rest of the message below what every service accepts
 
-    Everywhere `collection` "" is "default".
-    """
 
-    @cached_property
-    def _gallery(self) -> Any:
-        return gallery_pb2_grpc.GalleryServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+class Collections(Group[T]):
+    """Isolated galleries of one service; everywhere `collection` "" is "default"."""
 
-    def create_collection(
+    @unary
+    def create(
         self,
         collection_id: str,
         *,
@@ -42,7 +42,7 @@ class CollectionsClient(Client):
         max_faces: int = 0,
         subject_retention: timedelta = timedelta(0),
         subject_score: SubjectScore = "best-face",
-    ) -> gallery_pb2.CreateCollectionResponse:
+    ) -> Call[gallery_pb2.CreateCollectionResponse]:
         """Create an isolated gallery.
 
         Args:
@@ -66,25 +66,24 @@ class CollectionsClient(Client):
             subject_score=_SCORES[subject_score],
         )
         request = gallery_pb2.CreateCollectionRequest(collection=collection)
-        return self._call(
-            self._gallery.CreateCollection, request, gallery_pb2.CreateCollectionResponse
-        )
+        return Call(self._stub.CreateCollection, request, gallery_pb2.CreateCollectionResponse)
 
-    def get_collection(self, collection: str = "") -> gallery_pb2.GetCollectionResponse:
+    @unary
+    def get(self, collection: str = "") -> Call[gallery_pb2.GetCollectionResponse]:
         """One collection."""
         request = gallery_pb2.GetCollectionRequest(collection=collection)
-        return self._call(self._gallery.GetCollection, request, gallery_pb2.GetCollectionResponse)
+        return Call(self._stub.GetCollection, request, gallery_pb2.GetCollectionResponse)
 
-    def list_collections(
+    @unary
+    def list(
         self, *, page_size: int = 100, page_token: str = ""
-    ) -> gallery_pb2.ListCollectionsResponse:
+    ) -> Call[gallery_pb2.ListCollectionsResponse]:
         """One page of all collections, by id; the answer holds the token of the next."""
         request = gallery_pb2.ListCollectionsRequest(page_size=page_size, page_token=page_token)
-        return self._call(
-            self._gallery.ListCollections, request, gallery_pb2.ListCollectionsResponse
-        )
+        return Call(self._stub.ListCollections, request, gallery_pb2.ListCollectionsResponse)
 
-    def update_collection(
+    @unary
+    def update(
         self,
         collection_id: str,
         *,
@@ -95,10 +94,10 @@ class CollectionsClient(Client):
         max_faces: int | None = None,
         subject_retention: timedelta | None = None,
         subject_score: SubjectScore | None = None,
-    ) -> gallery_pb2.UpdateCollectionResponse:
+    ) -> Call[gallery_pb2.UpdateCollectionResponse]:
         """Change what is given of a collection; None leaves it as it is.
 
-        Arguments as in `create_collection`. A quota below what it holds deletes nothing; a
+        Arguments as in `create`. A quota below what it holds deletes nothing; a
         shorter retention counts for what is there, too.
         """
         changes: dict[str, Any] = {
@@ -115,28 +114,80 @@ class CollectionsClient(Client):
             collection=gallery_pb2.Collection(collection_id=collection_id, **given),
             update_mask=FieldMask(paths=given),
         )
-        return self._call(
-            self._gallery.UpdateCollection, request, gallery_pb2.UpdateCollectionResponse
-        )
+        return Call(self._stub.UpdateCollection, request, gallery_pb2.UpdateCollectionResponse)
 
-    def delete_collection(
+    @unary
+    def delete(
         self, collection: str, *, force: bool = False, erasure_wait: timedelta = AT_ONCE
-    ) -> gallery_pb2.DeleteCollectionResponse:
+    ) -> Call[gallery_pb2.DeleteCollectionResponse]:
         """Delete a collection; with `force` even if it holds subjects.
 
-        Its bytes leave the disk in the background, as in `GalleryClient.delete_subject`.
+        Its bytes leave the disk in the background, as in `Subjects.delete`.
         """
         request = gallery_pb2.DeleteCollectionRequest(
             collection=collection, force=force, erasure_wait=erasure_wait
         )
-        return self._call(
-            self._gallery.DeleteCollection,
+        return Call(
+            self._stub.DeleteCollection,
             request,
             gallery_pb2.DeleteCollectionResponse,
             more_s=erasure_wait.total_seconds(),
         )
 
-    def erased(self, erasure: int, *, wait: timedelta = AT_ONCE) -> bool:
+    @overload
+    def export(self: "Collections[Blocking]", collection: str = "") -> Iterator[bytes]: ...
+
+    @overload
+    def export(self: "Collections[Asyncio]", collection: str = "") -> AsyncIterator[bytes]: ...
+
+    def export(self, collection: str = "") -> Any:
+        """The archive of a collection, piece by piece; without a deadline.
+
+        It is complete only if the iteration ends without an error.
+        """
+        request = gallery_pb2.ExportRequest(collection=collection)
+        call = Call(self._stub.Export, request, gallery_pb2.ExportResponse)
+        return self._transport.download(call, lambda answer: answer.chunk)
+
+    @overload
+    def restore(
+        self: "Collections[Blocking]", chunks: Iterable[bytes], *, collection: str = ""
+    ) -> gallery_pb2.ImportResponse: ...
+
+    @overload
+    def restore(
+        self: "Collections[Asyncio]",
+        chunks: Iterable[bytes] | AsyncIterable[bytes],
+        *,
+        collection: str = "",
+    ) -> Coroutine[Any, Any, gallery_pb2.ImportResponse]: ...
+
+    def restore(self, chunks: Any, *, collection: str = "") -> Any:
+        """Restore an archive, all or nothing; without a deadline.
+
+        Args:
+            chunks: the archive in pieces of any size. What they raise ends the call, and is raised
+                here.
+            collection: where to, new or empty; "": the name it had.
+        """
+
+        def requests(chunk: bytes) -> Iterator[gallery_pb2.ImportRequest]:
+            for begin in range(0, len(chunk), _CHUNK_BYTES):
+                part = chunk[begin : begin + _CHUNK_BYTES]
+                yield gallery_pb2.ImportRequest(collection=collection, chunk=part)
+
+        return self._transport.upload(
+            self._stub.Import, chunks, requests, gallery_pb2.ImportResponse
+        )
+
+
+class Erasures(Group[T]):
+    """Whether deleted bytes have left the disk."""
+
+    @unary
+    def get(
+        self, erasure: int, *, wait: timedelta = AT_ONCE
+    ) -> Call[gallery_pb2.GetErasureResponse]:
         """Whether the bytes of a deletion have left the disk.
 
         Args:
@@ -144,15 +195,19 @@ class CollectionsClient(Client):
             wait: how long to wait for it, up to a minute.
         """
         request = gallery_pb2.GetErasureRequest(erasure=erasure, erasure_wait=wait)
-        answer = self._call(
-            self._gallery.GetErasure,
+        return Call(
+            self._stub.GetErasure,
             request,
             gallery_pb2.GetErasureResponse,
             more_s=wait.total_seconds(),
         )
-        return answer.erased
 
-    def list_audit_events(
+
+class AuditEvents(Group[T]):
+    """Who did what to whom."""
+
+    @unary
+    def list(
         self,
         *,
         collection_id: str = "",
@@ -160,7 +215,7 @@ class CollectionsClient(Client):
         since: datetime | None = None,
         page_size: int = 100,
         page_token: str = "",
-    ) -> gallery_pb2.ListAuditEventsResponse:
+    ) -> Call[gallery_pb2.ListAuditEventsResponse]:
         """One page of who did what to whom, oldest first; the answer holds the next's token.
 
         Args:
@@ -177,6 +232,4 @@ class CollectionsClient(Client):
             page_size=page_size,
             page_token=page_token,
         )
-        return self._call(
-            self._gallery.ListAuditEvents, request, gallery_pb2.ListAuditEventsResponse
-        )
+        return Call(self._stub.ListAuditEvents, request, gallery_pb2.ListAuditEventsResponse)

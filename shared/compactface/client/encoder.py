@@ -1,15 +1,17 @@
-"""Client of the encoder service: from photographs to compact maps."""
+"""EncoderService: from photographs to compact maps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from google.protobuf.message import Message
 
-from compactface.client.client import Client
-from compactface.client.errors import FieldViolation, RequestFailed
+from compactface.client.asynchronous import Asyncio
+from compactface.client.blocking import Blocking
+from compactface.client.call import Call, CallOfEach, Service, message_too_large
+from compactface.client.errors import FieldViolation, InvalidArgument, RequestFailed
+from compactface.client.methods import Group, T, unary
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 
 Kind = Literal["photo", "crop"]
@@ -19,8 +21,6 @@ _KINDS = {
     "photo": encoder_pb2.PICTURE_KIND_PHOTO,
     "crop": encoder_pb2.PICTURE_KIND_CROP,
 }
-
-
 _MAX_FRAME_ID_CHARACTERS = 128
 
 
@@ -39,31 +39,20 @@ class Frame:
     capture_time: datetime | None = None
 
 
-class EncoderClient(Client):
-    """Blocking client of EncoderService; every method raises `RequestFailed`."""
+class Encoder(Group[T]):
+    """What can be asked of an encoder; every method raises `RequestFailed`."""
 
-    _service_name = "encoder"
+    def __init__(self, transport: T) -> None:
+        super().__init__(transport, _stub(transport.channel))
 
-    @cached_property
-    def _service(self) -> Any:
-        return encoder_pb2_grpc.EncoderServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+    def with_timeout(self, timeout_s: float) -> "Encoder[T]":
+        """The same client with a deadline of `timeout_s` seconds for each call.
 
-    def _info(self) -> encoder_pb2.GetEncoderInfoResponse:
-        return self.get_encoder_info()
+        It shares the connection, and needs not be closed.
+        """
+        return Encoder(self._within(timeout_s))
 
-    def _refusal_by(self, limits: Any, request: Message, size: int) -> RequestFailed | None:
-        """As the service answers, for pictures; else as `Client`."""
-        path, picture = _picture(request)
-        if len(picture) <= limits.max_image_bytes:
-            return super()._refusal_by(limits, request, size)
-        message = f"picture is {len(picture)} bytes; at most {limits.max_image_bytes} are accepted"
-        return RequestFailed(
-            "INVALID_ARGUMENT",
-            "IMAGE_TOO_LARGE",
-            message,
-            field_violations=(FieldViolation(path, message),),
-        )
-
+    @unary
     def encode(
         self,
         image: bytes,
@@ -73,7 +62,7 @@ class EncoderClient(Client):
         forward: bool = False,
         max_faces: int = 0,
         include_crops: bool = False,
-    ) -> encoder_pb2.EncodeResponse:
+    ) -> Call[encoder_pb2.EncodeResponse]:
         """Every face of a picture as a compact map, the most prominent first; no face is no error.
 
         Args:
@@ -92,31 +81,55 @@ class EncoderClient(Client):
             max_faces=max_faces,
             include_crops=include_crops,
         )
-        return self._call(self._service.Encode, request, encoder_pb2.EncodeResponse)
+        return Call(self._stub.Encode, request, encoder_pb2.EncodeResponse)
 
+    @overload
     def encode_stream(
-        self,
+        self: "Encoder[Blocking]",
         frames: Iterable[Frame],
         *,
         kind: Kind = "photo",
         forward: bool = False,
         max_faces: int = 0,
         include_crops: bool = False,
-    ) -> Iterator[encoder_pb2.EncodeStreamResponse]:
+    ) -> Iterator[encoder_pb2.EncodeStreamResponse]: ...
+
+    @overload
+    def encode_stream(
+        self: "Encoder[Asyncio]",
+        frames: Iterable[Frame] | AsyncIterable[Frame],
+        *,
+        kind: Kind = "photo",
+        forward: bool = False,
+        max_faces: int = 0,
+        include_crops: bool = False,
+    ) -> AsyncIterator[encoder_pb2.EncodeStreamResponse]: ...
+
+    def encode_stream(
+        self,
+        frames: Any,
+        *,
+        kind: Kind = "photo",
+        forward: bool = False,
+        max_faces: int = 0,
+        include_crops: bool = False,
+    ) -> Any:
         """One answer for each frame, in order, while the frames are still coming.
 
         A picture that cannot be encoded ends nothing: its answer has `error` set, which
-        `RequestFailed.from_status` decodes. Options as in `encode`.
+        `RequestFailed.from_status` decodes. Options as in `encode`; there is no deadline.
 
         Args:
-            frames: read in another thread, a little ahead of the answers.
+            frames: read in another thread or task, a little ahead of the answers. What they raise
+                ends the stream, and is raised here.
             kind: what every frame shows.
             forward: whether to hand the maps to the encoder's uplink, too.
             max_faces: at most this many of each frame; 0: all.
             include_crops: whether to return the aligned faces as PNG, for display.
         """
-        requests = (
-            encoder_pb2.EncodeStreamRequest(
+
+        def request(frame: Frame) -> encoder_pb2.EncodeStreamRequest:
+            return encoder_pb2.EncodeStreamRequest(
                 frame_id=frame.frame_id,
                 request=encoder_pb2.EncodeRequest(
                     image=frame.image,
@@ -127,24 +140,43 @@ class EncoderClient(Client):
                     include_crops=include_crops,
                 ),
             )
-            for frame in frames
-        )
-        return self._stream_each(
-            self._service.EncodeStream,
-            requests,
-            encoder_pb2.EncodeStreamResponse,
-            stand_in=lambda frame: encoder_pb2.EncodeStreamRequest(
-                frame_id=frame.frame_id[:_MAX_FRAME_ID_CHARACTERS]
-            ),
-        )
 
-    def get_encoder_info(self) -> encoder_pb2.GetEncoderInfoResponse:
-        """Model, limits and the state of the uplink."""
-        return self._call(
-            self._service.GetEncoderInfo,
-            encoder_pb2.GetEncoderInfoRequest(),
-            encoder_pb2.GetEncoderInfoResponse,
+        call = CallOfEach(
+            self._stub.EncodeStream, request, encoder_pb2.EncodeStreamResponse, stand_in=_stand_in
         )
+        return self._transport.each(call, frames)
+
+    @unary
+    def info(self) -> Call[encoder_pb2.GetEncoderInfoResponse]:
+        """Model, limits and the state of the uplink."""
+        return _info(self._transport.channel)
+
+
+def _stub(channel: Any) -> Any:
+    return encoder_pb2_grpc.EncoderServiceStub(channel)  # type: ignore[no-untyped-call] # generated
+
+
+def _info(channel: Any) -> Call[encoder_pb2.GetEncoderInfoResponse]:
+    return Call(
+        _stub(channel).GetEncoderInfo,
+        encoder_pb2.GetEncoderInfoRequest(),
+        encoder_pb2.GetEncoderInfoResponse,
+    )
+
+
+def _stand_in(frame: encoder_pb2.EncodeStreamRequest) -> encoder_pb2.EncodeStreamRequest:
+    return encoder_pb2.EncodeStreamRequest(frame_id=frame.frame_id[:_MAX_FRAME_ID_CHARACTERS])
+
+
+def _refusal(request: Message, size: int, limits: Any) -> RequestFailed | None:
+    """As the service answers, for pictures; else as every service."""
+    path, picture = _picture(request)
+    if len(picture) <= limits.max_image_bytes:
+        return message_too_large(request, size, limits)
+    message = f"picture is {len(picture)} bytes; at most {limits.max_image_bytes} are accepted"
+    return InvalidArgument(
+        "IMAGE_TOO_LARGE", message, field_violations=(FieldViolation(path, message),)
+    )
 
 
 def _picture(request: Message) -> tuple[str, bytes]:
@@ -154,3 +186,6 @@ def _picture(request: Message) -> tuple[str, bytes]:
     if isinstance(request, encoder_pb2.EncodeRequest):
         return "image", request.image
     return "", b""
+
+
+ENCODER = Service("encoder", _info, _refusal)

@@ -1,11 +1,15 @@
-"""Client of the recognizer: who compact maps show, and who is to be known."""
+"""RecognizerService: who compact maps show."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, overload
 
-from compactface.client.archive import ArchiveClient
-from compactface.v1 import recognizer_pb2, recognizer_pb2_grpc
+from compactface.client.asynchronous import Asyncio
+from compactface.client.blocking import Blocking
+from compactface.client.call import Call, CallOfEach, Service, message_too_large
+from compactface.client.collections import AuditEvents, Collections, Erasures
+from compactface.client.methods import Group, T, unary
+from compactface.client.subjects import Faces, Subjects
+from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
 from compactface.v1.compact_map_pb2 import CompactMap
 
 _MAX_ID_CHARACTERS = 128
@@ -14,18 +18,38 @@ Probe = CompactMap | str
 """What is being asked about: a compact map, or the id of a sighting of the collection."""
 
 
-class RecognizerClient(ArchiveClient):
-    """Blocking client of RecognizerService and GalleryService; methods raise `RequestFailed`."""
+Sighting = tuple[str, CompactMap]
+"""The id of a sighting (a UUID, the same on every try) and its map."""
 
-    _service_name = "recognizer"
 
-    @cached_property
-    def _service(self) -> Any:
-        return recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated
+class Recognizer(Group[T]):
+    """What can be asked of a recognizer; every method raises `RequestFailed`.
 
-    def _info(self) -> recognizer_pb2.GetRecognizerInfoResponse:
-        return self.get_recognizer_info()
+    Attributes:
+        subjects: who is known.
+        faces: the enrolled faces of subjects.
+        collections: isolated galleries.
+        erasures: whether deleted bytes have left the disk.
+        audit_events: who did what to whom.
+    """
 
+    def __init__(self, transport: T) -> None:
+        super().__init__(transport, _stub(transport.channel))
+        self._gallery: Any = gallery_pb2_grpc.GalleryServiceStub(transport.channel)  # type: ignore[no-untyped-call] # generated
+        self.subjects = Subjects(transport, self._gallery)
+        self.faces = Faces(transport, self._gallery)
+        self.collections = Collections(transport, self._gallery)
+        self.erasures = Erasures(transport, self._gallery)
+        self.audit_events = AuditEvents(transport, self._gallery)
+
+    def with_timeout(self, timeout_s: float) -> "Recognizer[T]":
+        """The same client with a deadline of `timeout_s` seconds for each call.
+
+        It shares the connection, and needs not be closed.
+        """
+        return Recognizer(self._within(timeout_s))
+
+    @unary
     def identify(
         self,
         probe: Probe,
@@ -34,7 +58,7 @@ class RecognizerClient(ArchiveClient):
         max_fpir: float | None = None,
         min_similarity: float | None = None,
         max_subjects: int = 1,
-    ) -> recognizer_pb2.IdentifyResponse:
+    ) -> Call[recognizer_pb2.IdentifyResponse]:
         """Who is this? No match is a normal answer.
 
         Args:
@@ -49,8 +73,9 @@ class RecognizerClient(ArchiveClient):
             ValueError: both thresholds are given.
         """
         request = _identify_request(probe, collection, max_fpir, min_similarity, max_subjects)
-        return self._call(self._service.Identify, request, recognizer_pb2.IdentifyResponse)
+        return Call(self._stub.Identify, request, recognizer_pb2.IdentifyResponse)
 
+    @unary
     def batch_identify(
         self,
         probes: Sequence[Probe],
@@ -60,14 +85,14 @@ class RecognizerClient(ArchiveClient):
         min_similarity: float | None = None,
         max_subjects: int = 1,
         pictures: Sequence[str] | None = None,
-    ) -> recognizer_pb2.BatchIdentifyResponse:
+    ) -> Call[recognizer_pb2.BatchIdentifyResponse]:
         """Who are these? One result for each probe, in order; further options as in `identify`.
 
         A bad probe spoils no other: its result has `error` set, which
         `RequestFailed.from_status` decodes.
 
         Args:
-            probes: at most `max_batch` of `get_recognizer_info`.
+            probes: at most `max_batch` of `info`.
             collection: whom to search; "" is "default".
             max_fpir: as in `identify`.
             min_similarity: as in `identify`.
@@ -87,10 +112,9 @@ class RecognizerClient(ArchiveClient):
             for asked, picture in zip(requests, pictures, strict=True):
                 asked.picture = picture
         request = recognizer_pb2.BatchIdentifyRequest(requests=requests)
-        return self._call(
-            self._service.BatchIdentify, request, recognizer_pb2.BatchIdentifyResponse
-        )
+        return Call(self._stub.BatchIdentify, request, recognizer_pb2.BatchIdentifyResponse)
 
+    @unary
     def verify(
         self,
         probe: Probe,
@@ -99,7 +123,7 @@ class RecognizerClient(ArchiveClient):
         collection: str = "",
         max_fmr: float | None = None,
         min_similarity: float | None = None,
-    ) -> recognizer_pb2.VerifyResponse:
+    ) -> Call[recognizer_pb2.VerifyResponse]:
         """Is this the same person?
 
         Args:
@@ -123,48 +147,81 @@ class RecognizerClient(ArchiveClient):
                 max_fmr=max_fmr, min_similarity=min_similarity
             ),
         )
-        return self._call(self._service.Verify, request, recognizer_pb2.VerifyResponse)
+        return Call(self._stub.Verify, request, recognizer_pb2.VerifyResponse)
 
+    @overload
     def stream_maps(
-        self, sightings: Iterable[tuple[str, CompactMap]]
-    ) -> Iterator[recognizer_pb2.StreamMapsResponse]:
+        self: "Recognizer[Blocking]", sightings: Iterable[Sighting]
+    ) -> Iterator[recognizer_pb2.StreamMapsResponse]: ...
+
+    @overload
+    def stream_maps(
+        self: "Recognizer[Asyncio]", sightings: Iterable[Sighting] | AsyncIterable[Sighting]
+    ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]: ...
+
+    def stream_maps(self, sightings: Any) -> Any:
         """Hand over maps as an encoder's uplink does; one acknowledgement for each, in order.
 
+        There is no deadline.
+
         Args:
-            sightings: ids (UUIDs, the same on every try) and maps; read in another thread.
+            sightings: ids (UUIDs, the same on every try) and maps; read in another thread or
+                task. What they raise ends the stream, and is raised here.
         """
-        requests = (
-            recognizer_pb2.StreamMapsRequest(sighting_id=sighting_id, map=map_)
-            for sighting_id, map_ in sightings
+        call = CallOfEach(
+            self._stub.StreamMaps, _sighting, recognizer_pb2.StreamMapsResponse, stand_in=_stand_in
         )
-        return self._stream_each(
-            self._service.StreamMaps,
-            requests,
-            recognizer_pb2.StreamMapsResponse,
-            stand_in=lambda request: recognizer_pb2.StreamMapsRequest(
-                sighting_id=request.sighting_id[:_MAX_ID_CHARACTERS]
-            ),
-        )
+        return self._transport.each(call, sightings)
 
-    def embed(self, map_: CompactMap) -> recognizer_pb2.EmbedResponse:
+    @unary
+    def embed(self, map_: CompactMap) -> Call[recognizer_pb2.EmbedResponse]:
         """The embedding of a map, of unit length, and the space that it may be compared in."""
-        return self._call(
-            self._service.Embed, recognizer_pb2.EmbedRequest(map=map_), recognizer_pb2.EmbedResponse
+        return Call(
+            self._stub.Embed, recognizer_pb2.EmbedRequest(map=map_), recognizer_pb2.EmbedResponse
         )
 
+    @unary
     def reconstruct(
         self, probe: Probe, *, collection: str = ""
-    ) -> recognizer_pb2.ReconstructResponse:
+    ) -> Call[recognizer_pb2.ReconstructResponse]:
         """The picture that a map holds, as a PNG of 112 rows by 96 columns."""
         request = recognizer_pb2.ReconstructRequest(collection=collection, probe=_probe(probe))
-        return self._call(self._service.Reconstruct, request, recognizer_pb2.ReconstructResponse)
+        return Call(self._stub.Reconstruct, request, recognizer_pb2.ReconstructResponse)
 
-    def get_recognizer_info(self) -> recognizer_pb2.GetRecognizerInfoResponse:
+    @unary
+    def reembed(self) -> Call[gallery_pb2.ReembedResponse]:
+        """Begin to change the gallery over to the current model, or say how far that is.
+
+        Call it again until the answer says `done`; meanwhile the model before serves.
+        """
+        request = gallery_pb2.ReembedRequest()
+        return Call(self._gallery.Reembed, request, gallery_pb2.ReembedResponse)
+
+    @unary
+    def info(self) -> Call[recognizer_pb2.GetRecognizerInfoResponse]:
         """Model, codecs that can be decoded, and limits."""
-        request = recognizer_pb2.GetRecognizerInfoRequest()
-        return self._call(
-            self._service.GetRecognizerInfo, request, recognizer_pb2.GetRecognizerInfoResponse
-        )
+        return _info(self._transport.channel)
+
+
+def _stub(channel: Any) -> Any:
+    return recognizer_pb2_grpc.RecognizerServiceStub(channel)  # type: ignore[no-untyped-call] # generated
+
+
+def _info(channel: Any) -> Call[recognizer_pb2.GetRecognizerInfoResponse]:
+    return Call(
+        _stub(channel).GetRecognizerInfo,
+        recognizer_pb2.GetRecognizerInfoRequest(),
+        recognizer_pb2.GetRecognizerInfoResponse,
+    )
+
+
+def _sighting(sighting: Sighting) -> recognizer_pb2.StreamMapsRequest:
+    sighting_id, map_ = sighting
+    return recognizer_pb2.StreamMapsRequest(sighting_id=sighting_id, map=map_)
+
+
+def _stand_in(request: recognizer_pb2.StreamMapsRequest) -> recognizer_pb2.StreamMapsRequest:
+    return recognizer_pb2.StreamMapsRequest(sighting_id=request.sighting_id[:_MAX_ID_CHARACTERS])
 
 
 def _identify_request(
@@ -196,3 +253,6 @@ def _refuse_both(name: str, rate: float | None, min_similarity: float | None) ->
         raise ValueError(
             f"both {name} ({rate}) and min_similarity ({min_similarity}) are given; give one"
         )
+
+
+RECOGNIZER = Service("recognizer", _info, message_too_large)

@@ -1,4 +1,4 @@
-"""Request ids: under which name the services log a call."""
+"""What goes along with a call: under which id the services log it, and who calls."""
 
 import re
 import uuid
@@ -9,6 +9,7 @@ from contextvars import ContextVar
 REQUEST_ID = "x-request-id"
 """Metadata key, in requests and in the trailing metadata of answers."""
 
+_AUTHORIZATION = "authorization"
 _ACCEPTED = re.compile(r"[!-~]{1,128}")
 _current: ContextVar[str] = ContextVar("compactface_request_id")
 
@@ -48,6 +49,7 @@ def request_id(value: str) -> Iterator[None]:
         _current.reset(token)
 
 
-def call_metadata() -> tuple[tuple[str, str], ...]:
-    """What a call that begins now sends along."""
-    return ((REQUEST_ID, _current.get(None) or uuid.uuid4().hex),)
+def call_metadata(token: str = "") -> tuple[tuple[str, str], ...]:
+    """What a call that begins now sends along: its id, and the caller's bearer token."""
+    credential = ((_AUTHORIZATION, f"Bearer {token}"),) if token else ()
+    return ((REQUEST_ID, _current.get(None) or uuid.uuid4().hex), *credential)

@@ -1,13 +1,17 @@
-"""Client of GalleryService, second part: subjects and their faces."""
+"""GalleryService: subjects and their faces."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from compactface.client.collections import AT_ONCE, CollectionsClient
+from compactface.client.asynchronous import Asyncio
+from compactface.client.blocking import Blocking
+from compactface.client.call import Call, CallOfEach
+from compactface.client.collections import AT_ONCE
+from compactface.client.methods import Group, T, unary
 from compactface.v1 import gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 
@@ -28,13 +32,13 @@ def enrollment(
     collection: str = "",
     on_duplicate: OnDuplicate = "reject",
     create_only: bool = False,
-    request_id: str | None = None,
+    request_id: str = "",
     metadata: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
     expire_time: datetime | None = None,
     allow_low_quality: bool = False,
 ) -> gallery_pb2.EnrollRequest:
-    """Whom to enroll, for `GalleryClient.bulk_enroll`; arguments as in `GalleryClient.enroll`."""
+    """Whom to enroll, for `Subjects.bulk_enroll`; arguments as in `Subjects.enroll`."""
     return gallery_pb2.EnrollRequest(
         collection=collection,
         subject_id=subject_id,
@@ -42,7 +46,7 @@ def enrollment(
         maps=maps,
         on_duplicate=_ON_DUPLICATE[on_duplicate],
         allow_low_quality=allow_low_quality,
-        request_id=str(uuid.uuid4()) if request_id is None else request_id,
+        request_id=request_id or str(uuid.uuid4()),
         create_only=create_only,
         metadata=metadata,
         labels=labels,
@@ -50,12 +54,14 @@ def enrollment(
     )
 
 
-class GalleryClient(CollectionsClient):
-    """The part of `RecognizerClient` that changes and reads the gallery.
+def _bulk_request(enroll: gallery_pb2.EnrollRequest) -> gallery_pb2.BulkEnrollRequest:
+    return gallery_pb2.BulkEnrollRequest(enroll=enroll)
 
-    Everywhere `collection` "" is "default".
-    """
 
+class Subjects(Group[T]):
+    """Who is known; everywhere `collection` "" is "default"."""
+
+    @unary
     def enroll(
         self,
         maps: Sequence[CompactMap],
@@ -65,12 +71,12 @@ class GalleryClient(CollectionsClient):
         collection: str = "",
         on_duplicate: OnDuplicate = "reject",
         create_only: bool = False,
-        request_id: str | None = None,
+        request_id: str = "",
         metadata: Mapping[str, str] | None = None,
         labels: Sequence[str] = (),
         expire_time: datetime | None = None,
         allow_low_quality: bool = False,
-    ) -> gallery_pb2.EnrollResponse:
+    ) -> Call[gallery_pb2.EnrollResponse]:
         """Add faces to a subject, all or none; on return they survive a crash of the server.
 
         Args:
@@ -80,8 +86,8 @@ class GalleryClient(CollectionsClient):
             collection: where to.
             on_duplicate: what to do when another subject looks the same.
             create_only: whether to refuse a known subject.
-            request_id: the same id and body, within 7 days, answer as the first time; None: one
-                is made, since the channel itself repeats calls whose connection broke.
+            request_id: the same id and body, within 7 days, answer as the first time; "": one
+                is made, since the channel repeats an enrollment whose connection broke.
             metadata: facts to keep with the subject; none keeps what a known subject has.
             labels: words to list the subject by; none keeps those of a known subject.
             expire_time: when to delete the subject; None keeps what a known subject has.
@@ -100,44 +106,54 @@ class GalleryClient(CollectionsClient):
             expire_time=expire_time,
             allow_low_quality=allow_low_quality,
         )
-        return self._call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
+        return Call(self._stub.Enroll, request, gallery_pb2.EnrollResponse)
 
+    @overload
     def bulk_enroll(
-        self, enrollments: Iterable[gallery_pb2.EnrollRequest]
-    ) -> Iterator[gallery_pb2.BulkEnrollResponse]:
+        self: "Subjects[Blocking]", enrollments: Iterable[gallery_pb2.EnrollRequest]
+    ) -> Iterator[gallery_pb2.BulkEnrollResponse]: ...
+
+    @overload
+    def bulk_enroll(
+        self: "Subjects[Asyncio]",
+        enrollments: Iterable[gallery_pb2.EnrollRequest] | AsyncIterable[gallery_pb2.EnrollRequest],
+    ) -> AsyncIterator[gallery_pb2.BulkEnrollResponse]: ...
+
+    def bulk_enroll(self, enrollments: Any) -> Any:
         """Enroll many; one answer for each, in order, while they are still coming.
 
         One that fails ends nothing: its answer has `error` set, which
         `RequestFailed.from_status` decodes. After a broken stream send again what was not
-        answered, or all of it: what has a request id is enrolled once.
+        answered, or all of it: what has a request id is enrolled once. There is no deadline.
 
         Args:
-            enrollments: made by `enrollment`; read in another thread, a little ahead of the
-                answers. An exception in there ends the stream with the reason UNKNOWN.
+            enrollments: made by `enrollment`; read in another thread or task, a little ahead of
+                the answers. What they raise ends the stream, and is raised here.
         """
-        requests = (gallery_pb2.BulkEnrollRequest(enroll=each) for each in enrollments)
-        return self._stream_each(
-            self._gallery.BulkEnroll,
-            requests,
+        call = CallOfEach(
+            self._stub.BulkEnroll,
+            _bulk_request,
             gallery_pb2.BulkEnrollResponse,
             stand_in=lambda _: gallery_pb2.BulkEnrollRequest(),
         )
+        return self._transport.each(call, enrollments)
 
-    def get_subject(
-        self, subject_id: str, *, collection: str = ""
-    ) -> gallery_pb2.GetSubjectResponse:
+    @unary
+    def get(self, subject_id: str, *, collection: str = "") -> Call[gallery_pb2.GetSubjectResponse]:
         """One subject with its faces."""
         request = gallery_pb2.GetSubjectRequest(collection=collection, subject_id=subject_id)
-        return self._call(self._gallery.GetSubject, request, gallery_pb2.GetSubjectResponse)
+        return Call(self._stub.GetSubject, request, gallery_pb2.GetSubjectResponse)
 
-    def review_subject(
+    @unary
+    def review(
         self, subject_id: str, *, collection: str = ""
-    ) -> gallery_pb2.ReviewSubjectResponse:
+    ) -> Call[gallery_pb2.ReviewSubjectResponse]:
         """The subject's faces that look like another subject, or unlike its others."""
         request = gallery_pb2.ReviewSubjectRequest(collection=collection, subject_id=subject_id)
-        return self._call(self._gallery.ReviewSubject, request, gallery_pb2.ReviewSubjectResponse)
+        return Call(self._stub.ReviewSubject, request, gallery_pb2.ReviewSubjectResponse)
 
-    def list_subjects(
+    @unary
+    def list(
         self,
         *,
         collection: str = "",
@@ -146,7 +162,7 @@ class GalleryClient(CollectionsClient):
         labels: Sequence[str] = (),
         page_size: int = 100,
         page_token: str = "",
-    ) -> gallery_pb2.ListSubjectsResponse:
+    ) -> Call[gallery_pb2.ListSubjectsResponse]:
         """One page of the subjects, by id; the answer holds the token of the next.
 
         Args:
@@ -165,9 +181,10 @@ class GalleryClient(CollectionsClient):
             page_size=page_size,
             page_token=page_token,
         )
-        return self._call(self._gallery.ListSubjects, request, gallery_pb2.ListSubjectsResponse)
+        return Call(self._stub.ListSubjects, request, gallery_pb2.ListSubjectsResponse)
 
-    def update_subject(
+    @unary
+    def update(
         self,
         subject_id: str,
         *,
@@ -177,7 +194,7 @@ class GalleryClient(CollectionsClient):
         labels: Sequence[str] | None = None,
         expire_time: datetime | Literal["never"] | None = None,
         revision: int = 0,
-    ) -> gallery_pb2.UpdateSubjectResponse:
+    ) -> Call[gallery_pb2.UpdateSubjectResponse]:
         """Change what is given of a subject; None leaves it as it is.
 
         Args:
@@ -212,15 +229,16 @@ class GalleryClient(CollectionsClient):
             revision=revision,
             **given,
         )
-        return self._call(self._gallery.UpdateSubject, request, gallery_pb2.UpdateSubjectResponse)
+        return Call(self._stub.UpdateSubject, request, gallery_pb2.UpdateSubjectResponse)
 
-    def delete_subject(
+    @unary
+    def delete(
         self, subject_id: str, *, collection: str = "", erasure_wait: timedelta = AT_ONCE
-    ) -> gallery_pb2.DeleteSubjectResponse:
+    ) -> Call[gallery_pb2.DeleteSubjectResponse]:
         """Delete a subject with its faces.
 
         The bytes leave the disk in the background. The answer's `erased` says whether they have,
-        and `erased` can be asked later with its `erasure`.
+        and `Erasures.get` does so later, by the answer's `erasure`.
 
         Args:
             subject_id: whom.
@@ -230,32 +248,39 @@ class GalleryClient(CollectionsClient):
         request = gallery_pb2.DeleteSubjectRequest(
             collection=collection, subject_id=subject_id, erasure_wait=erasure_wait
         )
-        return self._call(
-            self._gallery.DeleteSubject,
+        return Call(
+            self._stub.DeleteSubject,
             request,
             gallery_pb2.DeleteSubjectResponse,
             more_s=erasure_wait.total_seconds(),
         )
 
-    def get_face(self, face_id: str, *, collection: str = "") -> gallery_pb2.GetFaceResponse:
+
+class Faces(Group[T]):
+    """The enrolled faces of subjects; everywhere `collection` "" is "default"."""
+
+    @unary
+    def get(self, face_id: str, *, collection: str = "") -> Call[gallery_pb2.GetFaceResponse]:
         """One enrolled face."""
         request = gallery_pb2.GetFaceRequest(collection=collection, face_id=face_id)
-        return self._call(self._gallery.GetFace, request, gallery_pb2.GetFaceResponse)
+        return Call(self._stub.GetFace, request, gallery_pb2.GetFaceResponse)
 
-    def list_faces(self, subject_id: str, *, collection: str = "") -> gallery_pb2.ListFacesResponse:
+    @unary
+    def list(self, subject_id: str, *, collection: str = "") -> Call[gallery_pb2.ListFacesResponse]:
         """The faces of a subject, oldest first."""
         request = gallery_pb2.ListFacesRequest(collection=collection, subject_id=subject_id)
-        return self._call(self._gallery.ListFaces, request, gallery_pb2.ListFacesResponse)
+        return Call(self._stub.ListFaces, request, gallery_pb2.ListFacesResponse)
 
-    def delete_face(
+    @unary
+    def delete(
         self, face_id: str, *, collection: str = "", erasure_wait: timedelta = AT_ONCE
-    ) -> gallery_pb2.DeleteFaceResponse:
-        """Delete one face; arguments and bytes as in `delete_subject`."""
+    ) -> Call[gallery_pb2.DeleteFaceResponse]:
+        """Delete one face; arguments and bytes as in `Subjects.delete`."""
         request = gallery_pb2.DeleteFaceRequest(
             collection=collection, face_id=face_id, erasure_wait=erasure_wait
         )
-        return self._call(
-            self._gallery.DeleteFace,
+        return Call(
+            self._stub.DeleteFace,
             request,
             gallery_pb2.DeleteFaceResponse,
             more_s=erasure_wait.total_seconds(),

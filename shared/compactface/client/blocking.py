@@ -1,0 +1,155 @@
+"""Calls that block, over one channel that threads may share."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from compactface.client.call import (
+    ALWAYS_ACCEPTED_BYTES,
+    Call,
+    CallOfEach,
+    Item,
+    Request,
+    Response,
+    Service,
+)
+from compactface.client.channel import KEEPALIVE_S, Tls, open_channel
+from compactface.client.errors import Peer, RequestFailed
+from compactface.client.request_ids import call_metadata
+
+
+class Blocking:
+    """Makes the calls of blocking clients; `asynchronous.Asyncio` is its twin."""
+
+    def __init__(
+        self,
+        service: Service,
+        target: str,
+        *,
+        tls: Tls | None = None,
+        token: str = "",
+        timeout_s: float = 10.0,
+        proxy: str = "",
+        keepalive_s: float = KEEPALIVE_S,
+    ) -> None:
+        self.channel = open_channel(target, tls=tls, proxy=proxy, keepalive_s=keepalive_s)
+        self._service = service
+        self._peer = Peer(service.name, target, tls, proxy)
+        self.timeout_s = timeout_s
+        self._token = token
+        self._limits: Any = None
+
+    def unary(self, call: Call[Response]) -> Response:
+        """The answer to one request."""
+        if refusal := self._refusal(call.request):
+            raise refusal
+        return self._send(call)
+
+    def upload(
+        self,
+        method: Callable[..., Any],
+        items: Iterable[Item],
+        requests: Callable[[Item], Iterable[Message]],
+        answer: type[Response],
+    ) -> Response:
+        """The one answer to the requests of all items; without a deadline."""
+        sending = _Sending(request for item in items for request in requests(item))
+        try:
+            response = method(sending, metadata=call_metadata(self._token))
+        except grpc.RpcError as error:
+            raise sending.error or RequestFailed.from_call(error, self._peer) from None
+        assert isinstance(response, answer)
+        return response
+
+    def download(self, call: Call[Response], part: Callable[[Response], Item]) -> Iterator[Item]:
+        """A part of each answer to one request; without a deadline."""
+        responses = call.method(call.request, metadata=call_metadata(self._token))
+        try:
+            for response in responses:
+                assert isinstance(response, call.answer)
+                yield part(response)
+        except grpc.RpcError as error:
+            raise RequestFailed.from_call(error, self._peer) from None
+        finally:
+            responses.cancel()
+
+    def each(
+        self, call: CallOfEach[Item, Request, Response], items: Iterable[Item]
+    ) -> Iterator[Response]:
+        """One answer for each item, without a deadline.
+
+        What is too large fails alone, and is not sent.
+
+        Args:
+            call: what to do with the items.
+            items: read in another thread, a little ahead of the answers.
+        """
+        refused: dict[int, status_pb2.Status] = {}
+
+        def requests() -> Iterator[Request]:
+            for position, item in enumerate(items):
+                request = call.request(item)
+                if refusal := self._refusal(request):
+                    refused[position] = refusal.to_status()
+                    request = call.stand_in(request)
+                yield request
+
+        sending = _Sending(requests())
+        responses = call.method(sending, metadata=call_metadata(self._token))
+        try:
+            for position, response in enumerate(responses):
+                assert isinstance(response, call.answer)
+                if position in refused:
+                    response.error.CopyFrom(refused.pop(position))  # type: ignore[attr-defined]
+                yield response
+        except grpc.RpcError as error:
+            raise sending.error or RequestFailed.from_call(error, self._peer) from None
+        finally:
+            responses.cancel()
+
+    def _send(self, call: Call[Response]) -> Response:
+        timeout_s = self.timeout_s + call.more_s
+        try:
+            response = call.method(
+                call.request, timeout=timeout_s, metadata=call_metadata(self._token)
+            )
+        except grpc.RpcError as error:
+            raise RequestFailed.from_call(error, self._peer) from None
+        assert isinstance(response, call.answer)
+        return response
+
+    def _refusal(self, request: Message) -> RequestFailed | None:
+        """Why the service would not take a request; None: it may, or its limits are not known."""
+        size = request.ByteSize()
+        if size <= ALWAYS_ACCEPTED_BYTES:
+            return None
+        if self._limits is None:
+            try:
+                self._limits = self._send(self._service.info(self.channel))
+            except RequestFailed:
+                return None  # the call itself will tell
+        return self._service.refusal(request, size, self._limits)
+
+
+class _Sending(Iterator[Message]):
+    """Requests on their way, read in a thread of gRPC's, which would swallow an error of theirs.
+
+    Attributes:
+        error: what the caller's iterator raised; None: nothing.
+    """
+
+    def __init__(self, requests: Iterable[Message]) -> None:
+        self.error: Exception | None = None
+        self._requests = iter(requests)
+
+    def __next__(self) -> Message:
+        try:
+            return next(self._requests)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise

@@ -1,0 +1,64 @@
+"""Methods that are written once for blocking clients and those of asyncio.
+
+A method builds the `Call` that it makes, and `unary` hands it to the client's transport::
+
+    class Faces(Group[T]):
+        @unary
+        def get(self, face_id: str) -> Call[GetFaceResponse]: ...
+
+`Faces[Blocking].get` then returns a `GetFaceResponse`, and `Faces[Asyncio].get` a coroutine that
+does, with the same parameters.
+"""
+
+from collections.abc import Callable, Coroutine
+from copy import copy
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from google.protobuf.message import Message
+
+from compactface.client.asynchronous import Asyncio
+from compactface.client.blocking import Blocking
+from compactface.client.call import Call
+
+T = TypeVar("T", bound=Blocking | Asyncio)
+G = TypeVar("G", bound="Group[Any]")
+P = ParamSpec("P")
+R = TypeVar("R", bound=Message)
+R_co = TypeVar("R_co", bound=Message, covariant=True)
+
+
+class Group(Generic[T]):
+    """Methods that belong together, over one transport."""
+
+    def __init__(self, transport: T, stub: Any) -> None:
+        self._transport = transport
+        self._stub = stub
+
+    def _within(self, timeout_s: float) -> T:
+        """The same transport, with another deadline for each call."""
+        transport = copy(self._transport)
+        transport.timeout_s = timeout_s
+        return transport
+
+
+class Method(Protocol[P, R_co]):
+    """How type checkers see a method under `unary`."""
+
+    @overload
+    def __get__(self, group: Group[Blocking], owner: object = None) -> Callable[P, R_co]: ...
+
+    @overload
+    def __get__(
+        self, group: Group[Asyncio], owner: object = None
+    ) -> Callable[P, Coroutine[Any, Any, R_co]]: ...
+
+
+def unary(build: Callable[Concatenate[G, P], Call[R]]) -> Method[P, R]:
+    """Make the call that `build` describes; its deadline is the client's `timeout_s`."""
+
+    @wraps(build)
+    def method(group: G, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return group._transport.unary(build(group, *args, **kwargs))  # noqa: SLF001
+
+    return cast("Method[P, R]", method)
