@@ -80,6 +80,15 @@ async def test_a_crop_that_is_no_face_is_refused(camera: Service) -> None:
     assert error.reason == "NOT_A_FACE"
 
 
+async def test_an_encoder_starts_whose_model_takes_grey_for_no_face(
+    tiny_model: ModelDirectory, tmp_path: Path
+) -> None:
+    write_judging_model(tiny_model, tmp_path, white_from=0.8)
+    async with running_encoder(tmp_path) as camera:
+        request = EncodeRequest(image=crop(1, 0.5), kind=PICTURE_KIND_CROP)
+        assert (await failure(camera.encoder.Encode(request))).reason == "NOT_A_FACE"
+
+
 async def test_the_lower_of_claim_and_map_counts(camera: Service, judging: Service) -> None:
     dark, light = await claimed(camera, 1, 0.0, 1.0), await claimed(camera, 1, 0.5, 1.0)
     assert (await verify(judging, "", dark, light)).decision == VERIFY_DECISION_LOW_QUALITY
