@@ -7,6 +7,7 @@ import numpy as np
 
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
 from encoder_service.core.encoder import EncodedFace, EncodeTimings, PictureKind
+from encoder_service.uplink.uplink import Fate
 from shared.errors import InvalidInput
 from shared.faces.detect import Box, Landmarks, Point
 from shared.faces.display import encode_png
@@ -14,6 +15,10 @@ from shared.faces.pose import yaw_degrees
 from shared.serving.timestamps import moment, timestamp
 
 _MAX_FRAME_ID_CHARACTERS = 128
+_OUTCOMES = {
+    Fate.SPOOLED: encoder_pb2.FORWARD_OUTCOME_SPOOLED,
+    Fate.DISCARDED: encoder_pb2.FORWARD_OUTCOME_DISCARDED,
+}
 
 
 def picture_kind(kind: "encoder_pb2.PictureKind") -> PictureKind:
@@ -55,7 +60,7 @@ def cut_frame_id(frame_id: str) -> str:
 
 
 def face_message(
-    face: EncodedFace, *, codec_id: str, taken: datetime, forwarded: bool, with_crop: bool
+    face: EncodedFace, *, codec_id: str, taken: datetime, with_crop: bool
 ) -> encoder_pb2.Face:
     """One face as it is answered."""
     return encoder_pb2.Face(
@@ -67,10 +72,10 @@ def face_message(
         detection_score=face.score,
         quality=face.quality,
         size_bytes=len(face.png),
-        sighting_id=face.sighting_id if forwarded else "",
         crop_png=encode_png(face.crop) if with_crop else b"",
         flaws=_flaws(face.flaws),
-        **(_pose_and_size(face.landmarks) if face.landmarks else {}),
+        yaw_degrees=_yaw(face.landmarks) if face.landmarks else None,
+        eye_distance=_eye_distance(face.landmarks) if face.landmarks else None,
     )
 
 
@@ -82,19 +87,25 @@ def _flaws(found: Mapping[str, float]) -> compact_map_pb2.Flaws | None:
     )
 
 
-def _pose_and_size(landmarks: Landmarks) -> dict[str, float]:
-    points = landmarks.as_array()
-    return {
-        "yaw_degrees": float(yaw_degrees(points[np.newaxis])[0]),
-        "eye_distance": float(np.linalg.norm(points[1] - points[0])),
-    }
+def _yaw(landmarks: Landmarks) -> float:
+    return float(yaw_degrees(landmarks.as_array()[np.newaxis])[0])
 
 
-def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamMapsRequest:
+def _eye_distance(landmarks: Landmarks) -> float:
+    left, right = landmarks.as_array()[:2]
+    return float(np.linalg.norm(right - left))
+
+
+def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamedMap:
     """One face as it is streamed; `request_id` of the call that it came with."""
-    return recognizer_pb2.StreamMapsRequest(
+    return recognizer_pb2.StreamedMap(
         sighting_id=face.sighting_id, map=face.map, request_id=request_id
     )
+
+
+def forward_outcome(fate: Fate) -> "encoder_pb2.ForwardOutcome":
+    """What became of a map that was to be forwarded."""
+    return _OUTCOMES[fate]
 
 
 def timings_message(timings: EncodeTimings) -> encoder_pb2.EncodeTimings:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.types import Enrolled, Enrolment, SubjectHit
+from recognizer_service.gallery.types import Enrolled, Enrolment, SeenFace, SubjectHit
 from shared.inference.quality_head import Judged
 from shared.timings import StageTimings
 
@@ -43,12 +43,19 @@ class SightingId:
 Probe = FaceMap | SightingId
 
 
+def map_of(seen: SeenFace) -> FaceMap:
+    """The map of a sighting."""
+    kept = seen.sighting
+    return FaceMap(kept.codec_id, kept.png, kept.quality, kept.captured_at, field="sighting_id")
+
+
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
     """Whom to enrol; the faces still as maps.
 
     Attributes:
         maps: the faces.
+        sighting_ids: sightings of the collection whose maps are enrolled, too, after `maps`.
         enrolment: the subject, without faces yet.
         allow_duplicates: enrol even if another subject looks the same.
         allow_low_quality: enrol faces of too low a quality, too.
@@ -62,6 +69,7 @@ class EnrolRequest:
     request_id: str
     caller: str
     allow_low_quality: bool = False
+    sighting_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
