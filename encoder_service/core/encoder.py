@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.codec.compact_map import quantize
 from shared.errors import InvalidImage
-from shared.faces.align import align, fit_crop
+from shared.faces.align import align, fit_crop, outside_share
 from shared.faces.detect import Box, Detection, Detector, Landmarks
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.faces.quality import quality
@@ -80,11 +80,18 @@ class EncodedPicture:
     timings: EncodeTimings = field(default_factory=EncodeTimings)
 
 
+_CUT_FROM = 0.25
+"""Share of a crop beyond the picture from which on nothing should be concluded: strangers whose
+faces are cut at one side are taken for each other, and a map tells that less surely than we do."""
+_CUT_QUALITY = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class _AlignedFace:
     crop: Picture
     quality: float
     detection: Detection | None
+    outside: float = 0.0
 
 
 class Encoder:
@@ -169,7 +176,12 @@ class Encoder:
             for detection in detections:
                 crop = align(photo.pixels, detection.landmarks, template=self._detector.template)
                 fitness = quality(crop, detection.landmarks)
-                faces.append(_AlignedFace(crop, fitness, detection.magnified(photo.reduction)))
+                height, width = photo.pixels.shape[:2]
+                outside = outside_share(
+                    height, width, detection.landmarks, template=self._detector.template
+                )
+                placed = detection.magnified(photo.reduction)
+                faces.append(_AlignedFace(crop, fitness, placed, outside))
         return faces
 
     def _to_maps(
@@ -199,13 +211,21 @@ class Encoder:
     def _judge(
         self, latents: NDArray[np.float32], faces: Sequence[_AlignedFace]
     ) -> tuple[list[float], list[dict[str, float]]]:
-        """Quality and flaws of each face, as whoever has its map would find them."""
+        """Quality and flaws of each face, as whoever has its map would find them.
+
+        But for what lies beyond the picture, which is known here.
+        """
         if self._head is None:
             return [face.quality for face in faces], [{} for _ in faces]
         fmt = self.crop_encoder.map_format
         judged = self._head.judge(np.stack([quantize(each, fmt.levels) for each in latents]), fmt)
         flaws = [dict(zip(judged.names, parts, strict=True)) for parts in judged.parts.tolist()]
-        return judged.quality.tolist(), flaws
+        qualities = judged.quality.tolist()
+        for position, face in enumerate(faces):
+            if face.outside >= _CUT_FROM:
+                qualities[position] = min(qualities[position], _CUT_QUALITY)
+                flaws[position]["outside"] = 1.0
+        return qualities, flaws
 
 
 def _is_no_face(face: EncodedFace) -> bool:

@@ -30,6 +30,8 @@ from tests.services.hosting import (
 )
 from tests.tiny_quality import write_judging_model
 
+SAMPLES = Path(__file__).parents[1] / "data"
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -78,6 +80,24 @@ async def test_a_crop_that_is_no_face_is_refused(camera: Service) -> None:
     request = EncodeRequest(image=crop(1, 1.0), kind=PICTURE_KIND_CROP)
     error = await failure(camera.encoder.Encode(request))
     assert error.reason == "NOT_A_FACE"
+
+
+async def test_a_face_cut_by_the_edge_is_poor_whatever_its_map_says(camera: Service) -> None:
+    with Image.open(SAMPLES / "barack_obama_portrait_2012.jpg") as opened:
+        whole = opened.convert("RGB")
+    (face,) = (await camera.encoder.Encode(EncodeRequest(image=_jpeg(whole)))).faces
+    assert face.flaws.outside == 0
+    mouth = round(face.landmarks.mouth_left.y)
+    cut = whole.crop((0, 0, whole.width, mouth - round(face.eye_distance / 4)))
+    (partial,) = (await camera.encoder.Encode(EncodeRequest(image=_jpeg(cut)))).faces
+    assert partial.flaws.outside == 1
+    assert partial.quality <= 0.11 < face.quality
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=95)
+    return file.getvalue()
 
 
 async def test_an_encoder_starts_whose_model_takes_grey_for_no_face(
