@@ -68,7 +68,7 @@ class LocalEncoder:
         """
         from encoder_service.core.encoder import Encoder
         from encoder_service.settings import EncoderSettings
-        from shared.faces.detect import MtcnnDetector
+        from shared.faces.detectors import open_detector
         from shared.inference.crop_encoder import OnnxCropEncoder
         from shared.model_directory import ModelDirectory
         from shared.serving.settings_loader import load_settings
@@ -77,7 +77,7 @@ class LocalEncoder:
         fine = enrolling and _ENROLMENT_POINT in model.manifest.codecs
         settings = load_settings(EncoderSettings, models=models, family=family)
         self._encoder = Encoder(
-            detector=MtcnnDetector(min_face_size=settings.min_face_size),
+            detector=open_detector(settings.detector_options),
             crop_encoder=OnnxCropEncoder(model, _ENROLMENT_POINT if fine else None),
             limits=replace(
                 settings.picture_limits,

@@ -17,7 +17,7 @@ from encoder_service.metrics import EncoderMetrics, UplinkMetrics
 from encoder_service.settings import EncoderSettings
 from encoder_service.uplink.uplink import MemoryUplink
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
-from shared.faces.detect import MtcnnDetector
+from shared.faces.detectors import open_detector
 from shared.faces.display import encode_png
 from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
 from shared.model_directory import ModelDirectory
@@ -46,7 +46,7 @@ async def listening(
     cv2.setNumThreads(1)  # the executor's threads are the parallelism
     model = ModelDirectory.load(settings.models, settings.family)
     encoder = Encoder(
-        detector=MtcnnDetector(min_face_size=settings.min_face_size),
+        detector=open_detector(settings.detector_options),
         crop_encoder=_crop_encoder(settings, model),
         limits=settings.picture_limits,
         max_faces=settings.max_faces,

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from compactface.client.channel import KEEPALIVE_S, Tls
+from shared.faces.detect import DetectorName, DetectorOptions, Region
 from shared.faces.picture import PictureLimits
 from shared.serving.settings import Port, ServiceSettings
 
@@ -30,7 +31,14 @@ class EncoderSettings(ServiceSettings):
         _LIMITS.max_memory, ge=1 << 20, description="memory to decode a picture, for each thread"
     )
     max_faces: int = Field(64, ge=1, le=1024, description="most faces of one picture")
+    detector: DetectorName = Field("fast", description="what finds faces: fast or mtcnn")
     min_face_size: int = Field(24, ge=12, le=1024, description="smallest face sought, in pixels")
+    region_of_interest: str = Field(
+        "", description="left,top,right,bottom as fractions of the picture; empty: all of it"
+    )
+    turned_faces: bool = Field(
+        default=False, description="find faces lying and upside down, too; takes four times as long"
+    )
     max_stream_in_flight: int = Field(8, ge=1, le=256, description="waiting pictures per stream")
     uplink_target: str = Field("", description="host:port of the recognizer; empty: no uplink")
     uplink_ca: Path | None = Field(None, description="PEM roots of the recognizer's certificate")
@@ -54,11 +62,28 @@ class EncoderSettings(ServiceSettings):
         )
 
     @property
+    def detector_options(self) -> DetectorOptions:
+        """What finds faces, and which."""
+        return DetectorOptions(
+            name=self.detector,
+            min_face_size=self.min_face_size,
+            region=Region.parse(self.region_of_interest) if self.region_of_interest else None,
+            turned_faces=self.turned_faces,
+        )
+
+    @property
     def uplink_tls(self) -> Tls | None:
         """The uplink's certificates; None: no TLS."""
         if self.uplink_ca is None:
             return None
         return Tls(self.uplink_ca, self.uplink_certificate, self.uplink_key)
+
+    @field_validator("region_of_interest")
+    @classmethod
+    def _check_region(cls, text: str) -> str:
+        if text:
+            Region.parse(text)
+        return text
 
     @model_validator(mode="after")
     def _check_uplink(self) -> Self:

@@ -146,7 +146,7 @@ class Encoder:
         faces = []
         with timings.measure("align_ms"):
             for detection in detections:
-                crop = align(photo.pixels, detection.landmarks)
+                crop = align(photo.pixels, detection.landmarks, template=self._detector.template)
                 fitness = quality(crop, detection.landmarks)
                 faces.append(_AlignedFace(crop, fitness, detection.magnified(photo.reduction)))
         return faces

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from shared.errors import FailedPrecondition
 from shared.evaluation.conventional import CODECS, compress_to
 from shared.faces.align import align
-from shared.faces.detect import MtcnnDetector
+from shared.faces.detect import DetectorOptions
+from shared.faces.detectors import open_detector
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
@@ -37,11 +38,14 @@ def find_faces(photos: Path) -> NDArray[np.uint8]:
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING; there is no photograph with a face.
     """
-    detector = MtcnnDetector()
+    detector = open_detector(DetectorOptions("mtcnn"))
     crops = []
     for file in sorted(photos.glob("*.jpg")):
         photo = decode_picture(file.read_bytes(), PictureLimits())
-        crops += [align(photo, found.landmarks) for found in detector.detect(photo)[:1]]
+        crops += [
+            align(photo, found.landmarks, template=detector.template)
+            for found in detector.detect(photo)[:1]
+        ]
     if not crops:
         raise FailedPrecondition(
             "EVALUATION_DATA_MISSING", f"{photos} holds no photographs (*.jpg) with a face"

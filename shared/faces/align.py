@@ -25,13 +25,6 @@ TEMPLATE = np.array(
 The template of SphereFace and CosFace; shifted by 8 pixels it is ArcFace's for 112x112.
 """
 
-# The training faces were aligned with OpenCV's reading of MTCNN, whose landmarks lie too far right
-# and down (see `shared.faces.mtcnn`). Our detector finds the landmarks of 299 training crops at
-# TEMPLATE less 1.5 pixels across and 1.7 down in the mean. Faces must lie where the networks
-# learned to look, so crops are cut that way too: on 60 photographs of CelebA the embedding of our
-# crop came from cosine 0.937 to 0.966 of that of a crop cut as for training.
-_TRAINING_SHIFT = np.float32(1.6)
-
 _PROPORTION_TOLERANCE = 0.01
 _MAX_OVERSAMPLING = 16  # of faces beyond 16 times the crop's size not every pixel is read
 
@@ -66,9 +59,13 @@ def similarity_transform(
 
 
 def align(
-    picture: NDArray[np.uint8], landmarks: Landmarks, *, margin: int = 0
+    picture: NDArray[np.uint8],
+    landmarks: Landmarks,
+    *,
+    template: NDArray[np.float32],
+    margin: int = 0,
 ) -> NDArray[np.uint8]:
-    """The face upright, its landmarks 1.6 pixels up and left of TEMPLATE, where training had them.
+    """The face upright, where the networks learned to look.
 
     Beyond the picture's edge it is black.
 
@@ -78,6 +75,7 @@ def align(
     Args:
         picture: (H, W, 3) RGB.
         landmarks: in pixels of the picture.
+        template: (5, 2), where they are to lie in the crop; `Detector.template` of who found them.
         margin: columns to show on either side of the crop; training takes 8.
 
     Returns:
@@ -86,8 +84,8 @@ def align(
     Raises:
         ValueError: the landmarks coincide or are not finite.
     """
-    template = TEMPLATE - _TRAINING_SHIFT + np.array([margin, 0], np.float32)
-    matrix = similarity_transform(landmarks.as_array(), template)
+    target = template + np.array([margin, 0], np.float32)
+    matrix = similarity_transform(landmarks.as_array(), target)
     shrinking = 1 / np.hypot(matrix[0, 0], matrix[1, 0])
     times = int(np.clip(round(shrinking), 1, _MAX_OVERSAMPLING))
     # Whole numbers are centres of pixels, so edges and not centres are what is multiplied.

@@ -1,13 +1,14 @@
-"""Faces in a picture: where they are, and the five landmarks that alignment needs."""
+"""The seam for detectors: what a face in a picture is, and what whoever finds them promises.
+
+`shared.faces.detectors` builds those there are.
+"""
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from shared.faces.mtcnn import Cascade
 
 Point = tuple[float, float]
 """(x, y) in pixels of the picture; whole numbers are centres of pixels."""
@@ -60,6 +61,15 @@ class Detection:
     landmarks: Landmarks
     score: float
 
+    @classmethod
+    def of(
+        cls, box: NDArray[np.float32], score: np.float32, points: NDArray[np.float32]
+    ) -> "Detection":
+        """From a row (left, top, right, bottom), its score and (5, 2) points."""
+        left, top, right, bottom = box.tolist()
+        landmarks = Landmarks(*((x, y) for x, y in points.tolist()))
+        return cls(Box(left, top, right - left, bottom - top), landmarks, float(score))
+
     def magnified(self, factor: int) -> "Detection":
         """The same face in the picture of which this one was made at 1/`factor` of the size."""
 
@@ -98,62 +108,83 @@ def prominence(box: Box, width: int, height: int) -> float:
     return box.width * box.height * math.exp(-_CENTRALITY * towards_corner**2)
 
 
+def most_prominent_first(
+    detections: list[Detection], picture: NDArray[np.uint8]
+) -> list[Detection]:
+    """The faces of a picture (H, W, 3) by `prominence`."""
+    height, width = picture.shape[:2]
+    return sorted(detections, key=lambda found: -prominence(found.box, width, height))
+
+
 class Detector(Protocol):
     """Whatever finds faces. Implementations may be called from several threads at once."""
+
+    @property
+    def template(self) -> NDArray[np.float32]:
+        """(5, 2): where this detector's landmarks lie in the crops the networks were trained on.
+
+        Detectors disagree by pixels on where an eye is. A crop is cut so that the landmarks
+        come to lie here (`shared.faces.align.align`).
+        """
+        ...
 
     def detect(self, picture: NDArray[np.uint8]) -> list[Detection]:
         """Faces of a picture (H, W, 3) RGB of any size, the most prominent first; often none."""
         ...
 
 
-class MtcnnDetector:
-    """MTCNN on ONNX Runtime (`shared.faces.mtcnn`).
+DetectorName = Literal["fast", "mtcnn"]
 
-    Args:
-        min_face_size: side of the smallest face to find, in pixels, at least 12. Halving it
-            makes detection up to four times as slow.
-        max_side: photos whose longer side is larger are scanned for faces at this size, which
-            leaves out faces smaller than 1/80 of it; the faces found are looked at in full.
-        thresholds: what P-Net, R-Net and O-Net must each be sure of, in [0, 1].
-        threads: cores that one call may use.
 
-    Raises:
-        ValueError: `min_face_size` is below 12.
-        ModuleNotFoundError: the extra `encoder` is not installed.
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of every picture, whatever its size: edges as fractions of width and height.
+
+    Attributes:
+        left: in [0, 1).
+        top: in [0, 1).
+        right: above `left`, at most 1.
+        bottom: above `top`, at most 1.
     """
 
-    def __init__(
-        self,
-        *,
-        min_face_size: float = 20,
-        max_side: int = 1280,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.95),
-        threads: int = 1,
-    ) -> None:
-        if min_face_size < 12:  # noqa: PLR2004 - P-Net's own size; below it pictures would grow
-            raise ValueError(f"min_face_size is {min_face_size}; at least 12 pixels are needed")
-        self._min_face_size = min_face_size
-        self._max_side = max_side
-        self._cascade = Cascade(thresholds=thresholds, threads=threads)
+    left: float
+    top: float
+    right: float
+    bottom: float
 
-    def detect(self, picture: NDArray[np.uint8]) -> list[Detection]:
-        """Faces of a picture (H, W, 3) RGB of any size, the most prominent first; often none."""
-        faces = self._cascade.find(
-            picture, min_face_size=self._min_face_size, max_side=self._max_side
-        )
-        detections = [
-            _detection(*face) for face in zip(faces.boxes, faces.scores, faces.points, strict=True)
-        ]
-        height, width = picture.shape[:2]
-        return sorted(detections, key=lambda found: -prominence(found.box, width, height))
+    def __post_init__(self) -> None:
+        """Refuse a region that holds nothing; raises ValueError."""
+        if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
+            raise ValueError(
+                f"region {self.left},{self.top},{self.right},{self.bottom} is not left,top,right,"
+                "bottom with 0 <= left < right <= 1 and 0 <= top < bottom <= 1"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "Region":
+        """From "left,top,right,bottom"; raises ValueError."""
+        try:
+            left, top, right, bottom = (float(part) for part in text.split(","))
+        except ValueError:
+            raise ValueError(
+                f"region {text!r} is not four numbers: left,top,right,bottom"
+            ) from None
+        return cls(left, top, right, bottom)
 
 
-def _detection(
-    box: NDArray[np.float32], score: np.float32, points: NDArray[np.float32]
-) -> Detection:
-    left, top, right, bottom = box.tolist()
-    return Detection(
-        Box(left, top, right - left, bottom - top),
-        Landmarks(*((x, y) for x, y in points.tolist())),
-        float(score),
-    )
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """What an operator decides about detection; `shared.faces.detectors` builds it.
+
+    Attributes:
+        name: "fast" (BlazeFace, then R-Net and O-Net of MTCNN) or "mtcnn".
+        min_face_size: side of the smallest face to find, in pixels, at least 12.
+        region: where faces are sought; None: in the whole picture.
+        turned_faces: find faces turned by about 90, 180 and 270 degrees, too, at four times the
+            time; otherwise only those whose roll is within about 45 degrees.
+    """
+
+    name: DetectorName
+    min_face_size: float = 20
+    region: Region | None = None
+    turned_faces: bool = False

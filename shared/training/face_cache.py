@@ -11,10 +11,11 @@ from rich.progress import track
 
 from shared.errors import InvalidImage, InvalidTraining
 from shared.faces.align import align
-from shared.faces.detect import Detector, MtcnnDetector
-from shared.faces.mtcnn import Cascade
+from shared.faces.detect import Detector, DetectorOptions
+from shared.faces.detectors import open_detector
 from shared.faces.picture import PictureLimits, decode_picture, require_photo_size
 from shared.faces.pose import yaw_degrees
+from shared.faces.refine import Refiner
 from shared.training.faces import MARGIN, NAMES_FILE, PIXELS_FILE, SIZE, YAW_FILE, image_files
 
 _BATCH = 256
@@ -37,7 +38,7 @@ def cache_faces(source: Path, cache: Path) -> list[str]:
         InvalidTraining: no picture below `source` shows a face.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    detector = MtcnnDetector()
+    detector = open_detector(DetectorOptions("mtcnn"))
     names, left_out = [], []
     with tempfile.TemporaryFile(dir=cache) as raw:
         for name, read in track(image_files(source), description="faces"):
@@ -59,9 +60,9 @@ def cache_faces(source: Path, cache: Path) -> list[str]:
 def cache_yaw(cache: Path) -> None:
     """Estimate how far every cached face is turned, into `cache/yaw.npy`."""
     faces = np.load(cache / PIXELS_FILE, mmap_mode="r")
-    cascade = Cascade(thresholds=(0, 0, 0), threads=1)
+    refiner = Refiner(threads=1)
     batches = [faces[start : start + _BATCH] for start in range(0, len(faces), _BATCH)]
-    yaw = [yaw_degrees(cascade.locate(batch)) for batch in track(batches, description="yaw")]
+    yaw = [yaw_degrees(refiner.points_within(batch)) for batch in track(batches, description="yaw")]
     np.save(cache / YAW_FILE, np.concatenate(yaw))
 
 
@@ -74,7 +75,9 @@ def _aligned(data: bytes, detector: Detector) -> npt.NDArray[np.uint8] | None:
     except InvalidImage:
         return None
     found = detector.detect(picture)
-    return align(picture, found[0].landmarks, margin=MARGIN) if found else None
+    if not found:
+        return None
+    return align(picture, found[0].landmarks, template=detector.template, margin=MARGIN)
 
 
 def _write_pixels(raw: BinaryIO, path: Path, *, count: int) -> None:

@@ -35,7 +35,8 @@ from recognizer_service.core.types import Criterion, FaceMap
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
 from recognizer_service.metrics import RecognizerMetrics
-from shared.faces.detect import MtcnnDetector
+from shared.faces.detect import DetectorOptions
+from shared.faces.detectors import open_detector
 from shared.faces.picture import PictureLimits
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import CodedMap, MapDecoder
@@ -75,7 +76,7 @@ def main(
 def bench_photos(model: ModelDirectory, repeats: int, console: Console) -> list[EncodedFace]:
     """Photo file to compact maps, stage by stage; returns the faces of all photos."""
     encoder = Encoder(
-        detector=MtcnnDetector(),
+        detector=open_detector(DetectorOptions("fast", min_face_size=24)),
         crop_encoder=OnnxCropEncoder(model),
         limits=PictureLimits(),
         max_faces=64,

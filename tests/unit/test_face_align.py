@@ -12,8 +12,11 @@ from PIL import Image
 
 from shared.errors import InvalidImage
 from shared.faces.align import TEMPLATE, align, fit_crop, similarity_transform
-from shared.faces.detect import Detection, Landmarks, MtcnnDetector
+from shared.faces.detect import Detection, DetectorName, DetectorOptions, Landmarks
+from shared.faces.detectors import open_detector
+from shared.faces.mtcnn import MtcnnDetector
 from shared.faces.picture import PictureLimits, decode_picture
+from shared.faces.refine import ONET_TEMPLATE
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "eileen_collins_portrait.jpg"
 DATA = os.environ.get("COMPACTFACE_DATA")
@@ -31,11 +34,6 @@ def applied(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def landmarks_of(points: np.ndarray) -> Landmarks:
     return Landmarks(*((float(x), float(y)) for x, y in points))
-
-
-def crop_of_points(points: np.ndarray) -> np.ndarray:
-    """Where `align` is meant to put landmarks: the template less the training data's shift."""
-    return points - 1.6
 
 
 @pytest.mark.parametrize("scale", [0.1, 1, 7.5])
@@ -83,22 +81,27 @@ def dots(matrix: np.ndarray, size: tuple[int, int], radius: float) -> np.ndarray
     return np.repeat(gray[..., None], 3, axis=2)
 
 
+@pytest.mark.parametrize("shift", [0, -1.6])
 @pytest.mark.parametrize(
     ("scale", "degrees"), [(0.5, 10), (1, 0), (1.4, -25), (2, 0), (3, 45), (6.5, -10), (20, 5)]
 )
-def test_landmarks_land_on_their_place_at_every_scale(scale: float, degrees: float) -> None:
+def test_landmarks_land_on_the_template_at_every_scale(
+    scale: float, degrees: float, shift: float
+) -> None:
     """Centres of mass of dots drawn on the landmarks, to a tenth of a pixel."""
+    template = TEMPLATE + np.float32(shift)
     size = int(220 * scale)
     matrix = similarity(scale, degrees, (0, 0))
     matrix[:, 2] = size / 2 - matrix[:, :2] @ (48, 72)
     crop = align(
         dots(matrix, (size, size), radius=4 * scale),
         landmarks_of(applied(matrix, TEMPLATE.astype(np.float64))),
+        template=template,
     )
     assert crop.shape == (112, 96, 3)
     assert crop.dtype == np.uint8
     y, x = np.indices((112, 96))
-    for px, py in crop_of_points(TEMPLATE):
+    for px, py in template:
         weight = np.where(np.hypot(x - px, y - py) < 8, crop[..., 0].astype(float), 0)
         centre = (weight * x).sum() / weight.sum(), (weight * y).sum() / weight.sum()
         assert np.abs(np.subtract(centre, (px, py))).max() < 0.1
@@ -113,13 +116,13 @@ def test_fine_stripes_turn_gray_and_not_into_false_patterns(scale: float) -> Non
     matrix = similarity(scale, 3, (30 * scale, 30 * scale))
     points = applied(matrix, TEMPLATE.astype(np.float64))
     picked = cv2.warpAffine(picture, similarity_transform(points, TEMPLATE), (96, 112))
-    crop = align(picture, landmarks_of(points))
+    crop = align(picture, landmarks_of(points), template=TEMPLATE)
     assert crop[10:-10, 10:-10].std() < picked[10:-10, 10:-10].std() / 2
 
 
 def test_beyond_the_edge_it_is_black() -> None:
     picture = np.full((112, 96, 3), 200, np.uint8)
-    crop = align(picture, landmarks_of(TEMPLATE + np.array([30, 0])))
+    crop = align(picture, landmarks_of(TEMPLATE + np.array([30, 0])), template=ONET_TEMPLATE)
     assert (crop[:100, -15:] == 0).all()
     assert (crop[:100, :50] == 200).all()
 
@@ -131,7 +134,8 @@ def test_a_turned_photograph_gives_the_same_crop() -> None:
     turn = cv2.getRotationMatrix2D(centre, 20, 1)
     turned = cv2.warpAffine(picture, turn, picture.shape[1::-1], flags=cv2.INTER_CUBIC)
     points = applied(turn, found.landmarks.as_array().astype(np.float64))
-    crop, turned_crop = align(picture, found.landmarks), align(turned, landmarks_of(points))
+    crop = align(picture, found.landmarks, template=TEMPLATE)
+    turned_crop = align(turned, landmarks_of(points), template=TEMPLATE)
     assert np.abs(crop.astype(int) - turned_crop).mean() < 4
 
 
@@ -202,17 +206,18 @@ def test_faces_are_found_in_nearly_all_raw_lfw_photographs() -> None:
 
 
 @pytest.mark.skipif(not DATA, reason="COMPACTFACE_DATA does not name the data folder")
-def test_crops_agree_with_those_the_networks_are_judged_on() -> None:
+@pytest.mark.parametrize("name", ["fast", "mtcnn"])
+def test_crops_agree_with_those_the_networks_are_judged_on(name: DetectorName) -> None:
     """Over 25 photographs the shift between our crop and the data's has a median near none."""
     assert DATA
-    detector = MtcnnDetector()
+    detector = open_detector(DetectorOptions(name))
     shifts = []
     with zipfile.ZipFile(Path(DATA) / "lfw112" / "lfw.zip") as faces:
         by_name = {Path(name).name: name for name in faces.namelist()}
-        for name, picture in lfw_frames()[:25]:
+        for file, picture in lfw_frames()[:25]:
             found = central(detector.detect(picture), side=250)
-            ours = align(picture, found.landmarks)
-            with Image.open(io.BytesIO(faces.read(by_name[name]))) as image:
+            ours = align(picture, found.landmarks, template=detector.template)
+            with Image.open(io.BytesIO(faces.read(by_name[file]))) as image:
                 theirs = np.asarray(image)[:, 8:104]
             grays = [
                 cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[16:-16, 16:-16].astype(np.float32)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from shared.faces.align import align
-from shared.faces.detect import Landmarks, MtcnnDetector
+from shared.faces.detect import Landmarks
+from shared.faces.mtcnn import MtcnnDetector
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.quality import quality
+from shared.faces.refine import ONET_TEMPLATE
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "eileen_collins_portrait.jpg"
 
@@ -28,7 +30,7 @@ def landmarks(picture: np.ndarray) -> Landmarks:
 
 @pytest.fixture(scope="module")
 def crop(picture: np.ndarray, landmarks: Landmarks) -> np.ndarray:
-    return align(picture, landmarks)
+    return align(picture, landmarks, template=ONET_TEMPLATE)
 
 
 def landmarks_of(points: np.ndarray) -> Landmarks:
@@ -55,7 +57,7 @@ def test_a_smaller_face_lowers_it(picture: np.ndarray) -> None:
     for size in (512, 300, 200, 140):
         small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
         landmarks = detector.detect(small)[0].landmarks
-        scores.append(quality(align(small, landmarks), landmarks))
+        scores.append(quality(align(small, landmarks, template=ONET_TEMPLATE), landmarks))
     assert strictly_falling(scores)
 
 

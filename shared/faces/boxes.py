@@ -1,0 +1,66 @@
+"""Arithmetic of boxes: rows (left, top, right, bottom), half open, in pixels of the picture."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+MAX_CANDIDATES = 1000  # per level and stage, the best; far more than faces, fewer than noise gives
+
+
+def cut_out(picture: Pixels, boxes: Floats, side: int) -> Pixels:
+    """(N, side, side, 3): the boxes of whole pixels, black beyond the picture's edge."""
+    height, width = picture.shape[:2]
+    cuts = np.zeros((len(boxes), side, side, 3), np.uint8)
+    for cut, (left, top, right, bottom) in zip(cuts, boxes.astype(int), strict=True):
+        inside = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        if inside.size:
+            edges = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+            whole = cv2.copyMakeBorder(inside, *edges, cv2.BORDER_CONSTANT)
+            cut[:] = cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA)
+    return cuts
+
+
+def moved(boxes: Floats, corrections: Floats) -> Floats:
+    """Boxes with each side moved by a fraction of the box's width or height."""
+    result: Floats = boxes + corrections * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    return result
+
+
+def squares(boxes: Floats) -> Floats:
+    """The squares of whole pixels around the boxes' centres that hold the boxes."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    side = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True, initial=0), 1)
+    corner = np.trunc(centres - side / 2)
+    return np.concatenate([corner, corner + np.ceil(side)], axis=1).astype(np.float32)
+
+
+def distinct(
+    boxes: Floats, scores: Floats, *, overlap: float, of_smaller: bool = False
+) -> NDArray[np.intp]:
+    """Indices of the boxes that no better one covers, best first (non-maximum suppression).
+
+    Args:
+        boxes: (N, 4).
+        scores: (N,).
+        overlap: how much of two boxes may be common, in [0, 1].
+        of_smaller: measured by the smaller box, not by the union of both.
+    """
+    left, top, right, bottom = boxes.T
+    areas = (right - left) * (bottom - top)
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+    kept = []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        common_width = np.minimum(right[best], right[rest]) - np.maximum(left[best], left[rest])
+        common_height = np.minimum(bottom[best], bottom[rest]) - np.maximum(top[best], top[rest])
+        common = np.maximum(common_width, 0) * np.maximum(common_height, 0)
+        if of_smaller:
+            whole = np.minimum(areas[best], areas[rest])
+        else:
+            whole = areas[best] + areas[rest] - common
+        order = rest[common <= overlap * whole]
+    return np.array(kept, np.intp)
