@@ -31,7 +31,7 @@ class EncoderSettings(ServiceSettings):
         _LIMITS.max_memory, ge=1 << 20, description="memory to decode a picture, for each thread"
     )
     max_faces: int = Field(64, ge=1, le=1024, description="most faces of one picture")
-    detector: DetectorName = Field("fast", description="what finds faces: fast or mtcnn")
+    detector: DetectorName = Field("mtcnn", description="what finds faces: mtcnn or fast")
     min_face_size: int = Field(24, ge=12, le=1024, description="smallest face sought, in pixels")
     region_of_interest: str = Field(
         "", description="left,top,right,bottom as fractions of the picture; empty: all of it"
