@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import BlockingIOError as AgainError
-from av.error import FFmpegError, InvalidDataError
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from camera_gateway.sources import Frame, Pixels, SourceUnavailable
@@ -20,6 +20,7 @@ _CAUGHT_UP_S = 0.3
 _DRIFT = 1e-3  # clocks of cameras are as wrong as that, in seconds a second
 _LONGEST_STEP_S = 60.0  # between frames of a recording; more is a fault of its time stamps
 _USUAL_STEP_S = 0.04
+_MOST_BROKEN = 250  # frames; some cameras never send one that refers to no other
 
 av.logging.set_level(av.logging.PANIC)  # what matters comes as exceptions; the rest fills disks
 
@@ -146,7 +147,12 @@ def _decoded(
     container: InputContainer, address: str, failed: Callable[[], None]
 ) -> Iterator[VideoFrame]:
     """Whole frames; of broken packets only the count is left."""
-    packets = container.demux(container.streams.video[0])
+    stream = container.streams.video[0]
+    codec = stream.codec_context
+    codec.options = {"err_detect": "explode"}  # else FFmpeg invents what is missing
+    codec.thread_count = 1  # and with several it does so all the same
+    packets = container.demux(stream)
+    broken = 0
     while True:
         try:
             packet = next(packets)
@@ -158,13 +164,21 @@ def _decoded(
             images = packet.decode()
         except AgainError:
             continue
-        except (InvalidDataError, FFmpegError):
+        except FFmpegError:
             failed()
+            broken = max(1, broken)
             continue
         for image in images:
-            if not isinstance(image, VideoFrame) or image.is_corrupt:
+            # What refers to a broken frame is broken, too, up to the next that refers to none.
+            if (
+                not isinstance(image, VideoFrame)
+                or image.is_corrupt
+                or (broken and not image.key_frame and broken < _MOST_BROKEN)
+            ):
                 failed()
+                broken += 1
             else:
+                broken = 0
                 yield image
 
 
