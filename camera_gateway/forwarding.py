@@ -15,6 +15,8 @@ from shared.faces.display import encode_png
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
+_FAULTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}  # may be this face's doing
+_MOST_FAULTS = 5  # of one face, which then makes way
 
 _log = structlog.get_logger(__name__)
 
@@ -22,9 +24,9 @@ _log = structlog.get_logger(__name__)
 class Forwarder:
     """A bounded line of faces before one encoder, the oldest of which give way.
 
-    What the encoder answers to is over: it has taken the face, or refuses it for good. What it
-    does not answer to is sent again, so that a face may arrive twice, but none is lost while there
-    is room.
+    What the encoder answers to is over: it has taken the face, refuses it for good, or has failed
+    at it five times. What it does not answer to is sent again, so that a face may arrive twice,
+    but none is lost while there is room.
 
     Args:
         encoder: where they go.
@@ -49,6 +51,7 @@ class Forwarder:
         self._changed = threading.Condition()
         self._closing = False
         self._deadline = float("inf")
+        self._faults = 0
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
 
     def start(self) -> None:
@@ -127,13 +130,16 @@ class Forwarder:
             answer = self._encoder.with_timeout(timeout_s).encode(
                 encode_png(shot.crop), kind="crop", capture_time=shot.taken, forward=True
             )
-        except InvalidArgument as error:
-            _log.error("shot_refused", camera=shot.camera, reason=error.reason, error=error.message)
-            camera.refused.inc()
-            return True
         except RequestFailed as error:
+            self._faults += error.code in _FAULTS
+            if isinstance(error, InvalidArgument) or self._faults == _MOST_FAULTS:
+                _log.error("shot_refused", camera=shot.camera, code=error.code, error=error.message)
+                camera.refused.inc()
+                self._faults = 0
+                return True
             _log.warning("encoder_away", code=error.code, error=error.message)
             return False
+        self._faults = 0
         camera.sightings.inc()
         _log.info(
             "sighting",

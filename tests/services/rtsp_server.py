@@ -27,7 +27,10 @@ def main(film: str, port: str) -> None:
         "config-interval=1 )"
     )
     server.get_mount_points().add_factory("/camera", factory)
-    server.attach(None)
+    if not server.attach(None):
+        sys.exit("the port is taken")
+    sys.stdout.write("listening\n")
+    sys.stdout.flush()
     GLib.MainLoop().run()
 
 
