@@ -75,7 +75,7 @@ lock: setup  ## choose new versions of all dependencies, for images and continuo
 
 bench: setup  ## latencies and ratios, measured side by side
 	$(BIN)/python tests/benchmarks/bench_latency.py
-	$(BIN)/python tests/benchmarks/bench_camera.py
+	$(BIN)/python -m tests.benchmarks.bench_camera
 
 clean:  ## remove what was built, but for the virtual environment
 	rm -rf build mutants
