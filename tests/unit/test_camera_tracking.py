@@ -69,10 +69,11 @@ def test_a_face_much_larger_is_somebody_else() -> None:
     assert numbers(tracker, [look(1, 80, 74, width=2 * WIDTH)], 0.1) == [2]
 
 
-def test_a_face_far_away_is_somebody_else_however_alike() -> None:
+@pytest.mark.parametrize(("widths", "after"), [(1.5, 0.05), (10, 0.5), (6, 1.9)])
+def test_a_face_far_away_is_somebody_else_however_alike(widths: float, after: float) -> None:
     tracker = Tracker(lost_s=2)
     assert numbers(tracker, [look(1, 0)], 0.0) == [1]
-    assert numbers(tracker, [look(1, 10 * WIDTH)], 0.5) == [2]
+    assert numbers(tracker, [look(1, widths * WIDTH)], after) == [2]
 
 
 def test_two_faces_never_share_a_track() -> None:
