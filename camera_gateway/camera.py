@@ -78,6 +78,11 @@ class Camera:
             thread.start()
 
     @property
+    def missing(self) -> bool:
+        """Whether the source was not there from the start."""
+        return self.error is not None and not self._came
+
+    @property
     def finished(self) -> bool:
         """Whether all frames were looked at, and none will come."""
         return not any(thread.is_alive() for thread in self._threads)
@@ -115,9 +120,16 @@ class Camera:
                     return
             except SourceUnavailable as unavailable:
                 error = unavailable
+            if self._stopping.is_set():
+                return
+            if source is not None:
+                self._count_damaged(source)
             # A file that is damaged will be so next time.
-            if not (self._live and (self._came or self._settings.retry)):
+            comes_back = self._live or self._settings.interval_seconds > 0
+            if not (comes_back and (self._came or self._settings.retry)):
                 self.error = error
+                if self._came:  # else the program ends with it
+                    _log.error("source_failed", camera=self._settings.name, error=error.message)
                 return
             self._metrics.reconnects.inc()
             _log.warning("source_lost", camera=self._settings.name, error=error.message)
@@ -129,10 +141,13 @@ class Camera:
         every = self._settings.every or (_EVERY_OF_VIDEO if self._video else 1)
         for number, frame in enumerate(source.frames()):
             self._metrics.frame_came()
-            self._metrics.damaged.inc(source.damaged - self._damaged)
-            self._damaged = source.damaged
+            self._count_damaged(source)
             if number % every == 0:
                 yield frame
+
+    def _count_damaged(self, source: Source) -> None:
+        self._metrics.damaged.inc(source.damaged - self._damaged)
+        self._damaged = source.damaged
 
     def _look(self) -> None:
         watcher: Watcher | None = None

@@ -64,12 +64,13 @@ class Gateway:
 
     @property
     def finished(self) -> bool:
-        """Whether all sources have ended, or one of them in a way that needs a person."""
-        return self.error is not None or all(camera.finished for camera in self._cameras)
+        """Whether all sources have ended, or one of them was not there from the start."""
+        cameras = self._cameras
+        return any(one.missing for one in cameras) or all(one.finished for one in cameras)
 
     @property
     def error(self) -> CompactfaceError | None:
-        """Why it cannot go on."""
+        """Why a source ended before its time; None: none did."""
         return next((camera.error for camera in self._cameras if camera.error), None)
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ from pathlib import Path
 from camera_gateway.pictures import Folder, Still
 from camera_gateway.settings import CameraSettings
 from camera_gateway.sources import PICTURE_SUFFIXES, Source, SourceUnavailable
-from camera_gateway.video import Stream, VideoFile
+from camera_gateway.video import Video
 
 
 def open_source(settings: CameraSettings) -> Source:
@@ -22,11 +22,11 @@ def open_source(settings: CameraSettings) -> Source:
         source = f"/dev/video{source}"
     path = Path(source.removeprefix("file://"))
     if ("://" in source and not source.startswith("file://")) or source.startswith("/dev/"):
-        return Stream(source, stall_s=settings.stall_seconds, interval_s=interval_s)
+        return Video(source, stall_s=settings.stall_seconds, interval_s=interval_s)
     if path.is_dir():
         return Folder(path, interval_s=interval_s)
     if not path.exists():
         raise SourceUnavailable(source, "no such file, folder or device")
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return Still(path, interval_s=interval_s)
-    return VideoFile(path)
+    return Video(str(path), stall_s=settings.stall_seconds)

@@ -25,17 +25,17 @@ _MOST_BROKEN = 250  # frames; some cameras never send one that refers to no othe
 av.logging.set_level(av.logging.PANIC)  # what matters comes as exceptions; the rest fills disks
 
 
-class Stream:
-    """A camera on the network or at a USB port; frames are as old as they arrive.
+class Video:
+    """A camera on the network or at a USB port, or a recording.
 
     Args:
-        address: URL or device.
+        address: URL, device or file.
         stall_s: without data, after which it counts as lost, in seconds.
         interval_s: open it anew for one frame, every so many seconds; 0: read on.
     """
 
     def __init__(self, address: str, *, stall_s: float, interval_s: float = 0) -> None:
-        self.live = True
+        self.live = _is_stream(address) or address.startswith("/dev/")
         self.damaged = 0
         self._address = address
         self._stall_s = stall_s
@@ -45,10 +45,13 @@ class Stream:
         """See `Source`."""
         while True:
             with _opened(self._address, self._stall_s) as container:
-                # A recording behind a web server ends; a camera does not.
-                web = self._address.startswith(("http://", "https://"))
-                self.live = bool(self._interval_s) or not (web and container.duration)
-                for image in self._read(container):
+                if self._address.startswith(("http://", "https://")):
+                    # What has a length is a recording, on a web server, too.
+                    self.live = bool(self._interval_s) or not container.duration
+                if not self.live:
+                    yield from self._recorded(container)
+                    return
+                for image in self._arriving(container):
                     yield Frame(time.monotonic(), datetime.now(UTC), _pixels_of(image))
                     if self._interval_s:
                         break
@@ -56,11 +59,11 @@ class Stream:
                 return
             time.sleep(self._interval_s)
 
-    def _read(self, container: InputContainer) -> Iterator[VideoFrame]:
+    def _arriving(self, container: InputContainer) -> Iterator[VideoFrame]:
         lag = _Lag()
         codec = container.streams.video[0].codec_context
-        for image in _decoded(container, self._address, self._failed):
-            if image.time is not None and self.live:
+        for image in self._decoded(container):
+            if image.time is not None:
                 behind_s = lag.behind_s(image.time, time.monotonic())
                 if behind_s > _MAX_LAG_S:
                     codec.skip_frame = "NONKEY"
@@ -68,32 +71,18 @@ class Stream:
                     codec.skip_frame = "DEFAULT"
             yield image
 
-    def _failed(self) -> None:
-        self.damaged += 1
-
-
-class VideoFile:
-    """A recording; its frames have the times of the recording."""
-
-    def __init__(self, path: Path) -> None:
-        self.live = False
-        self.damaged = 0
-        self._path = path
-
-    def frames(self) -> Iterator[Frame]:
-        """See `Source`."""
-        with _opened(str(self._path), stall_s=60) as container:
-            began = self._began(container)
-            at, last = 0.0, None
-            for image in _decoded(container, str(self._path), self._failed):
-                step = _USUAL_STEP_S
-                if image.time is not None and last is not None:
-                    step = image.time - last
-                if last is not None:
-                    # Recordings that were pieced together jump, and go back.
-                    at += step if 0 <= step <= _LONGEST_STEP_S else _USUAL_STEP_S
-                last = image.time if image.time is not None else (last or 0.0) + _USUAL_STEP_S
-                yield Frame(at, began + timedelta(seconds=at), _pixels_of(image))
+    def _recorded(self, container: InputContainer) -> Iterator[Frame]:
+        """With the times of the recording."""
+        began = self._began(container)
+        at, last = 0.0, None
+        for image in self._decoded(container):
+            stamp = image.time
+            if last is not None:
+                step = _USUAL_STEP_S if stamp is None else stamp - last
+                # Recordings that were pieced together jump, and go back.
+                at += step if 0 <= step <= _LONGEST_STEP_S else _USUAL_STEP_S
+            last = stamp if stamp is not None else (last or 0.0) + _USUAL_STEP_S
+            yield Frame(at, began + timedelta(seconds=at), _pixels_of(image))
 
     def _began(self, container: InputContainer) -> datetime:
         """What the recorder wrote; else the file is taken to have been written as it went on."""
@@ -101,11 +90,43 @@ class VideoFile:
             text = container.metadata["creation_time"].replace("Z", "+00:00")
             began = datetime.fromisoformat(text)
             return began if began.tzinfo else began.replace(tzinfo=UTC)
-        length = (container.duration or 0) / av.time_base
-        return datetime.fromtimestamp(self._path.stat().st_mtime - length, UTC)
+        ended = time.time() if _is_stream(self._address) else Path(self._address).stat().st_mtime
+        return datetime.fromtimestamp(ended - (container.duration or 0) / av.time_base, UTC)
 
-    def _failed(self) -> None:
-        self.damaged += 1
+    def _decoded(self, container: InputContainer) -> Iterator[VideoFrame]:
+        """Whole frames; of others only the count is left."""
+        stream = container.streams.video[0]
+        codec = stream.codec_context
+        codec.options = {"err_detect": "explode"}  # else FFmpeg invents what is missing
+        codec.thread_count = 1  # and with several it does so all the same
+        packets = container.demux(stream)
+        broken, whole_at = 0, time.monotonic()
+        while True:
+            if broken and self.live and time.monotonic() - whole_at > self._stall_s:
+                raise SourceUnavailable(self._address, "no whole frame came in time")
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (FFmpegError, OSError) as error:
+                raise SourceUnavailable(self._address, _why(error)) from None
+            try:
+                images = packet.decode()
+            except AgainError:
+                continue
+            except FFmpegError:
+                self.damaged += 1
+                broken = max(1, broken)
+                continue
+            for image in images:
+                # What refers to a broken frame is broken, too, up to the next that refers to none.
+                refers = broken and not image.key_frame and broken < _MOST_BROKEN
+                if refers or image.is_corrupt:
+                    self.damaged += 1
+                    broken += 1
+                else:
+                    broken, whole_at = 0, time.monotonic()
+                    yield image
 
 
 class _Lag:
@@ -126,6 +147,10 @@ class _Lag:
         return delay - self._least
 
 
+def _is_stream(address: str) -> bool:
+    return "://" in address
+
+
 def _opened(address: str, stall_s: float) -> InputContainer:
     form, options = None, {}
     if address.startswith("/dev/"):
@@ -141,45 +166,6 @@ def _opened(address: str, stall_s: float) -> InputContainer:
         container.close()
         raise SourceUnavailable(address, "it has no video")
     return container
-
-
-def _decoded(
-    container: InputContainer, address: str, failed: Callable[[], None]
-) -> Iterator[VideoFrame]:
-    """Whole frames; of broken packets only the count is left."""
-    stream = container.streams.video[0]
-    codec = stream.codec_context
-    codec.options = {"err_detect": "explode"}  # else FFmpeg invents what is missing
-    codec.thread_count = 1  # and with several it does so all the same
-    packets = container.demux(stream)
-    broken = 0
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except (FFmpegError, OSError) as error:
-            raise SourceUnavailable(address, _why(error)) from None
-        try:
-            images = packet.decode()
-        except AgainError:
-            continue
-        except FFmpegError:
-            failed()
-            broken = max(1, broken)
-            continue
-        for image in images:
-            # What refers to a broken frame is broken, too, up to the next that refers to none.
-            if (
-                not isinstance(image, VideoFrame)
-                or image.is_corrupt
-                or (broken and not image.key_frame and broken < _MOST_BROKEN)
-            ):
-                failed()
-                broken += 1
-            else:
-                broken = 0
-                yield image
 
 
 def _pixels_of(image: VideoFrame) -> Callable[[], Pixels]:

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 import camera_gateway.video
 from camera_gateway.gateway import Gateway
 from camera_gateway.settings import GatewaySettings, load_settings
-from camera_gateway.video import Stream
+from camera_gateway.video import Video
 from shared.faces.align import align
 from shared.faces.detect import DetectorOptions
 from shared.faces.detectors import open_detector
@@ -163,6 +163,26 @@ def test_frames_of_noise_and_another_size_break_nothing(tmp_path: Path) -> None:
     assert registry.get_sample_value("compactface_background_failures_total") is None
 
 
+def test_a_source_that_fails_later_takes_no_other_along(tmp_path: Path) -> None:
+    for name in ("going", "staying"):
+        (tmp_path / name).mkdir()
+        shutil.copy(PHOTOS / f"{COLLINS}.jpg", tmp_path / name / "1.jpg")
+    registry, peer = CollectorRegistry(), Peer()
+    with serving(peer) as address:
+        folders = tmp_path / "going", tmp_path / "staying"
+        given = settings(address, *folders, interval_seconds=0.1)
+        with Gateway(given, registry) as gateway:
+            until(lambda: len(peer.received) == 2)
+            shutil.rmtree(folders[0])
+            until(lambda: count(registry, "reconnects_total", "camera1") > 0)
+            shutil.copy(PHOTOS / f"{OBAMA}.jpg", folders[1] / "2.jpg")
+            until(lambda: len(peer.received) == 3)
+            folders[0].mkdir()
+            shutil.copy(PHOTOS / f"{BIDEN}.jpg", folders[0] / "2.jpg")
+            until(lambda: len(peer.received) == 4)
+            assert not gateway.finished
+
+
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
     """Two people, one after the other."""
@@ -244,7 +264,7 @@ def test_who_cannot_keep_up_decodes_less_and_does_not_fall_behind(
 ) -> None:
     film = write_clip(tmp_path / "film.mkv", [], seconds=6, rate=25, size=(64, 48))
     with rtsp(film, free_port):
-        stream = Stream(f"rtsp://127.0.0.1:{free_port}/camera", stall_s=20)
+        stream = Video(f"rtsp://127.0.0.1:{free_port}/camera", stall_s=20)
         came = 0
         for _ in stream.frames():
             came += 1

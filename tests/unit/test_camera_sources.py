@@ -3,7 +3,11 @@
 import os
 import shutil
 import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +143,37 @@ def test_a_picture_comes_once_or_again_and_again(tmp_path: Path) -> None:
         next(frames)
 
 
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server that has the files of `tmp_path`."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_picture_of_a_web_server_comes_again_and_again(tmp_path: Path, web: str) -> None:
+    shutil.copy(PHOTOS / "eileen_collins_portrait.jpg", tmp_path / "now.jpg")
+    source = opened(f"{web}/now.jpg", interval_seconds=0.01)
+    frames = source.frames()
+    first, second = next(frames), next(frames)
+    assert second.at > first.at
+    assert second.pixels().shape == (512, 512, 3)
+    assert source.live
+
+
+def test_a_film_of_a_web_server_has_an_end(tmp_path: Path, web: str) -> None:
+    write_clip(tmp_path / "film.mkv", WALK, seconds=1)
+    source = opened(f"{web}/film.mkv")
+    assert [round(frame.at, 3) for frame in source.frames()] == [k / 10 for k in range(10)]
+    assert not source.live
+
+
 def frame(number: int) -> Frame:
     taken = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
     return Frame(float(number), taken, lambda: np.zeros((1, 1, 3), np.uint8))
@@ -156,12 +191,17 @@ def test_of_a_live_source_the_newest_frame_is_looked_at() -> None:
 def test_of_a_recording_every_frame_is_looked_at() -> None:
     handover = Handover(threading.Event())
 
+    given = []
+
     def give_all() -> None:
         for k in range(20):
             handover.give(frame(k), live=False)
+            given.append(k)
         handover.end()
 
     threading.Thread(target=give_all, daemon=True).start()
+    time.sleep(0.2)
+    assert len(given) <= 2  # the film is not read into memory
     found = []
     while not handover.over:
         if (taken := handover.take(5)) is not None:
