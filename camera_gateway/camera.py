@@ -65,6 +65,7 @@ class Camera:
         self._handover = Handover(stopping)
         self._video = self._live = True
         self._came = False
+        self._waits = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         self._damaged = 0
         # Inside FFmpeg a thread cannot be woken up: the process must be able to end without it.
         self._threads = [
@@ -102,38 +103,51 @@ class Camera:
 
     def _read_on(self) -> None:
         source: Source | None = None
-        waits = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         while not self._stopping.is_set():
             error = SourceUnavailable(self._settings.source, "the stream has ended")
             try:
                 source = source or open_source(self._settings)
-                for number, frame in enumerate(self._counted(source)):
-                    if number == 0:
-                        _log.info("source_open", camera=self._settings.name)
-                        waits = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
-                    self._live, self._came = source.live, True
-                    self._metrics.skipped.inc(self._handover.give(frame, live=source.live))
-                    if self._stopping.is_set():
-                        return
-                self._live = source.live
-                if not self._live:
+                self._read_through(source)
+                if not source.live:
                     return
             except SourceUnavailable as unavailable:
                 error = unavailable
-            if self._stopping.is_set():
+            if not self._wait_for_another_try(error):
                 return
-            if source is not None:
-                self._count_damaged(source)
-            # A file that is damaged will be so next time.
-            comes_back = self._live or self._settings.interval_seconds > 0
-            if not (comes_back and (self._came or self._settings.retry)):
-                self.error = error
-                if self._came:  # else the program ends with it
-                    _log.error("source_failed", camera=self._settings.name, error=error.message)
-                return
-            self._metrics.reconnects.inc()
-            _log.warning("source_lost", camera=self._settings.name, error=error.message)
-            self._stopping.wait(next(waits))
+
+    def _read_through(self, source: Source) -> None:
+        """Hand over its frames, until it ends or somebody stops it."""
+        try:
+            for number, frame in enumerate(self._counted(source)):
+                if number == 0:
+                    _log.info("source_open", camera=self._settings.name)
+                    self._waits = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+                self._came = True
+                self._live = source.live
+                self._metrics.skipped.inc(self._handover.give(frame, live=source.live))
+                if self._stopping.is_set():
+                    return
+        finally:
+            self._live = source.live
+            self._count_damaged(source)
+        if not (source.live or self._came):
+            raise SourceUnavailable(self._settings.source, "no frame in it")
+
+    def _wait_for_another_try(self, error: SourceUnavailable) -> bool:
+        """After a source was lost; False: there is no use."""
+        if self._stopping.is_set():
+            return False
+        # A file that is damaged will be so next time.
+        comes_back = self._live or self._settings.interval_seconds > 0
+        if not (comes_back and (self._came or self._settings.retry)):
+            self.error = error
+            if self._came:  # else the program ends with it
+                _log.error("source_failed", camera=self._settings.name, error=error.message)
+            return False
+        self._metrics.reconnects.inc()
+        _log.warning("source_lost", camera=self._settings.name, error=error.message)
+        self._stopping.wait(next(self._waits))
+        return True
 
     def _counted(self, source: Source) -> Iterator[Frame]:
         """Those frames that are to be looked at."""

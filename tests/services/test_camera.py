@@ -116,6 +116,27 @@ def test_who_stays_is_one_sighting_until_it_is_time_again(tmp_path: Path) -> Non
     assert (len(once.received), len(again.received)) == (1, 3)
 
 
+@pytest.mark.parametrize(("every", "looks"), [(1, 12), (5, 3), (0, 4)])
+def test_faces_are_sought_in_every_nth_frame(tmp_path: Path, every: int, looks: int) -> None:
+    film = write_clip(tmp_path / "film.mkv", [Walk(OBAMA, 0, 2, x=(0.4, 0.6))], seconds=1.2)
+    peer = Peer()
+    with serving(peer) as address:
+        registry = watch(address, film, every=every)
+    assert count(registry, "faces_total") == looks
+    assert count(registry, "frames_read_total") == 12
+    assert len(peer.received) == 1
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"no picture")
+    registry = CollectorRegistry()
+    with serving(Peer()) as address, Gateway(settings(address, tmp_path), registry) as gateway:
+        until(lambda: gateway.finished)
+    assert gateway.error is not None
+    assert gateway.error.message == f"{tmp_path}: no frame in it"
+    assert count(registry, "frames_damaged_total") == 1
+
+
 def test_what_lies_outside_the_region_or_is_too_small_is_not_seen(tmp_path: Path) -> None:
     walks = [Walk(OBAMA, 0, 1.5, x=(0.2, 0.25)), Walk(COLLINS, 0, 1.5, x=(0.8, 0.75))]
     film = write_clip(tmp_path / "film.mkv", walks, seconds=1.5)
