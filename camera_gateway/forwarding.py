@@ -10,6 +10,7 @@ from camera_gateway.metrics import CameraMetrics, GatewayMetrics
 from camera_gateway.pauses import pauses
 from camera_gateway.shots import Shot
 from compactface.client import EncoderClient, InvalidArgument, RequestFailed
+from compactface.v1.encoder_pb2 import FORWARD_OUTCOME_DISCARDED
 from shared.errors import FailedPrecondition
 from shared.faces.display import encode_png
 
@@ -140,12 +141,17 @@ class Forwarder:
             _log.warning("encoder_away", code=error.code, error=error.message)
             return False
         self._faults = 0
+        face = answer.faces[0]
+        if face.forward_outcome == FORWARD_OUTCOME_DISCARDED:
+            _log.warning("sightings_not_kept", camera=shot.camera, visit=shot.visit)
+            camera.discarded.inc()
+            return True
         camera.sightings.inc()
         _log.info(
             "sighting",
             camera=shot.camera,
             visit=shot.visit,
-            sighting_id=answer.faces[0].sighting_id,
+            sighting_id=face.sighting_id,
             quality=round(shot.quality, 3),
             taken=shot.taken.isoformat(),
         )

@@ -18,6 +18,7 @@ class CameraMetrics:
         tracks: begun; a person before the camera is one, and some errors of the detector are.
         sightings: accepted by the encoder.
         dropped: shots that had no room to wait.
+        discarded: shots of which the recognizer keeps no sightings.
         refused: shots that the encoder will never take.
         reconnects: after the source was lost.
     """
@@ -30,6 +31,7 @@ class CameraMetrics:
         self.tracks = metrics.tracks.labels(camera)
         self.sightings = metrics.sightings.labels(camera)
         self.dropped = metrics.dropped.labels(camera)
+        self.discarded = metrics.discarded.labels(camera)
         self.refused = metrics.refused.labels(camera)
         self.reconnects = metrics.reconnects.labels(camera)
         self._last_frame_at = time.monotonic()
@@ -58,6 +60,7 @@ class GatewayMetrics:
         self.tracks = counter("tracks", "Tracks begun.")
         self.sightings = counter("sightings", "Faces accepted by the encoder for forwarding.")
         self.dropped = counter("shots_dropped", "Faces that had no room to wait for the encoder.")
+        self.discarded = counter("shots_discarded", "Faces of which no sighting is kept.")
         self.refused = counter("shots_refused", "Faces that the encoder refused for good.")
         self.reconnects = counter("reconnects", "Attempts to open a source again.")
         self.age = Gauge(

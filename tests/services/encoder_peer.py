@@ -18,12 +18,14 @@ class Peer(encoder_pb2_grpc.EncoderServiceServicer):
         received: requests that were accepted, in order.
         script: codes to refuse the next faces with.
         uplink: whether it claims to have one.
+        outcome: what it says of every face.
     """
 
     def __init__(self, *, uplink: bool = True) -> None:
         self.received: list[encoder_pb2.EncodeRequest] = []
         self.script: list[grpc.StatusCode] = []
         self.uplink = uplink
+        self.outcome = encoder_pb2.FORWARD_OUTCOME_SPOOLED
 
     def Encode(
         self, request: encoder_pb2.EncodeRequest, context: grpc.ServicerContext
@@ -32,7 +34,8 @@ class Peer(encoder_pb2_grpc.EncoderServiceServicer):
         if self.script:
             context.abort(self.script.pop(0), "refused by the script")
         self.received.append(request)
-        face = encoder_pb2.Face(sighting_id=f"sighting-{len(self.received)}")
+        number = len(self.received)
+        face = encoder_pb2.Face(sighting_id=f"sighting-{number}", forward_outcome=self.outcome)
         return encoder_pb2.EncodeResponse(faces=[face])
 
     def GetEncoderInfo(

@@ -1,6 +1,6 @@
 """The gateway on films, and on a camera in the network that fails in every way."""
 
-import os
+import asyncio
 import shutil
 import signal
 import subprocess
@@ -9,7 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,13 @@ import camera_gateway.video
 from camera_gateway.gateway import Gateway
 from camera_gateway.settings import GatewaySettings, load_settings
 from camera_gateway.video import Video
+from compactface.v1.recognizer_pb2 import ListSightingsRequest
 from shared.faces.align import align
 from shared.faces.detect import DetectorOptions
 from shared.faces.detectors import open_detector
 from tests.camera_clip import BIDEN, COLLINS, FACES, OBAMA, PHOTOS, Walk, write_clip
 from tests.services.encoder_peer import Peer, serving
+from tests.services.hosting import running_encoder, running_recognizer
 
 ROOT = Path(__file__).parents[2]
 GSTREAMER = "/usr/bin/python3"  # whose bindings Debian's packages bring
@@ -293,38 +295,34 @@ def test_who_cannot_keep_up_decodes_less_and_does_not_fall_behind(
     assert 5 <= came < 60
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """The program."""
+@contextmanager
+def program(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command, killed at the end if it still runs."""
     command = [sys.executable, "-m", "command_line", "camera", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=os.environ.copy(), stderr=subprocess.PIPE, text=True
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code, and what was said."""
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_sigterm_sends_what_was_seen_and_ends_well(tmp_path: Path) -> None:
     picture = tmp_path / "now.jpg"
     shutil.copy(PHOTOS / f"{COLLINS}.jpg", picture)
     peer = Peer()
-    with serving(peer) as address:
-        # Neither good enough to be sent at once nor there for long enough.
-        waiting = ("--good-quality", 1, "--settle-seconds", 3000, "--metrics-port", 0)
-        process = start(picture, "--interval-seconds", 0.2, "--encoder", address, *waiting)
+    # Neither good enough to be sent at once nor there for long enough.
+    waiting = ("--good-quality", 1, "--settle-seconds", 3000, "--metrics-port", 0)
+    with (
+        serving(peer) as address,
+        program(picture, "--interval-seconds", 0.2, "--encoder", address, *waiting) as process,
+    ):
         assert process.stderr is not None
-        lines: list[str] = []
-        while "source_open" not in "".join(lines):
-            lines.append(process.stderr.readline())
-            assert lines[-1]
+        assert any("source_open" in line for line in process.stderr)
         time.sleep(2)
         assert peer.received == []
         process.send_signal(signal.SIGTERM)
-        code, said = ended(process)
-    assert code == 0, said
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
     assert len(peer.received) == 1
 
 
@@ -340,8 +338,9 @@ def test_a_source_that_is_not_there_ends_it(
     arguments: Sequence[str], said: str, free_port: int
 ) -> None:
     away = ("--encoder", f"127.0.0.1:{free_port}", "--metrics-port", 0, "--log-level", "error")
-    code, line = ended(start(*arguments, *away))
-    assert code == 1
+    with program(*arguments, *away) as process:
+        _, line = process.communicate(timeout=60)
+    assert process.returncode == 1
     assert line.startswith(said)
     assert line.count("\n") == 1
 
@@ -358,3 +357,23 @@ def test_metrics_are_there_for_prometheus(tmp_path: Path) -> None:
     for name in ("frames_read", "frames_skipped", "faces", "tracks", "sightings", "reconnects"):
         assert f'compactface_camera_{name}_total{{camera="camera1"}} ' in text
     assert 'compactface_camera_last_frame_age_seconds{camera="camera1"} ' in text
+
+
+async def test_who_passes_is_read_at_the_recognizer(tiny_models: Path, tmp_path: Path) -> None:
+    made = {"creation_time": "2026-11-20T08:00:00.000000Z"}
+    film = write_clip(tmp_path / "film.mkv", [Walk(OBAMA, 0, 2)], seconds=2, metadata=made)
+    async with (
+        running_recognizer(tiny_models, tmp_path / "gallery.sqlite") as recognizer,
+        running_encoder(
+            tiny_models, uplink_target=recognizer.address, uplink_spool=tmp_path / "spool"
+        ) as encoder,
+    ):
+        await asyncio.to_thread(watch, encoder.address, film)
+        for _ in range(300):
+            listed = await recognizer.recognizer.ListSightings(ListSightingsRequest())
+            if listed.sightings:
+                break
+            await asyncio.sleep(0.1)
+    (sighting,) = listed.sightings
+    taken = sighting.capture_time.ToDatetime(UTC) - datetime(2026, 11, 20, 8, tzinfo=UTC)
+    assert 0 < taken.total_seconds() < 2

@@ -15,6 +15,7 @@ from camera_gateway.forwarding import Forwarder
 from camera_gateway.metrics import CameraMetrics, GatewayMetrics
 from camera_gateway.shots import Shot
 from compactface.client import EncoderClient
+from compactface.v1.encoder_pb2 import FORWARD_OUTCOME_DISCARDED
 from shared.errors import FailedPrecondition
 from tests.services.encoder_peer import Peer, serving
 
@@ -146,6 +147,18 @@ def test_what_is_refused_for_good_holds_up_nobody(
         until(lambda: len(peer.received) == 1)
     assert visits(peer) == [2]
     assert count(registry, "shots_refused_total") == 1
+
+
+def test_faces_that_nobody_keeps_are_no_sightings(make: Make, registry: CollectorRegistry) -> None:
+    peer = Peer()
+    peer.outcome = FORWARD_OUTCOME_DISCARDED
+    with serving(peer) as address:
+        forwarder = make(address)
+        forwarder.start()
+        forwarder.offer(shot(1))
+        assert forwarder.close(flush_s=30) == 0
+    assert count(registry, "sightings_total") == 0
+    assert count(registry, "shots_discarded_total") == 1
 
 
 def test_what_waits_at_the_end_is_counted(make: Make, free_port: int) -> None:
