@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +28,7 @@ from web_gateway.transcoding import (
     build_request,
     from_query,
     parse,
+    path_value,
     to_json,
 )
 from web_gateway.uploads import Limits, read_json, read_photographs
@@ -131,7 +131,7 @@ class Api:
         enrollment = parse(
             {
                 **from_query(given.only(ENROLLMENT), ENROLLMENT_FIELDS),
-                **{name: unquote(value) for name, value in request.path_params.items()},
+                **{name: path_value(value) for name, value in request.path_params.items()},
             },
             gallery_pb2.EnrollRequest,
         )

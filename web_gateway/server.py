@@ -92,7 +92,7 @@ class WebHost:
                 access_log=False,  # has paths, which hold names
                 server_header=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=round(settings.drain_seconds),
+                timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
                 ssl_context_factory=(lambda *_: tls.context) if tls else None,
             )
         )

@@ -29,7 +29,8 @@ class Mapped:
 
     Attributes:
         verb: of HTTP.
-        path: with the JSON names of the fields that it holds in braces.
+        path: with the JSON names of the fields that it holds in braces; of a field that is a
+            message it holds the id.
         method: of the protocol.
         summary: one sentence for people.
         body: field that the body stands for; "*": the whole request; "": there is no body.
@@ -55,7 +56,7 @@ MAPPED: Final = (
     Mapped("GET", _COLLECTION, "GetCollection", "One collection."),
     Mapped(
         "PATCH",
-        "/v1/collections/{collection.collectionId}",
+        _COLLECTION,
         "UpdateCollection",
         "Change what the body names of a collection.",
         "collection",
@@ -89,8 +90,22 @@ def request_type(mapped: Mapped) -> Descriptor:
 
 
 def path_names(path: str) -> list[str]:
-    """The names in braces of a path, which may have dots."""
+    """The names in braces of a path."""
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+
+
+def path_value(text: str) -> str:
+    """What a part of a path stands for.
+
+    Raises:
+        Problem: it is no UTF-8.
+    """
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "MALFORMED_REQUEST", f"the path holds {text!r:.80}: no UTF-8"
+        ) from None
 
 
 def query_fields(mapped: Mapped) -> list[FieldDescriptor]:
@@ -126,7 +141,7 @@ def build_request(
     for name, value in from_query(query, query_fields(mapped)).items():
         document[name] = value
     for name, value in path.items():
-        _put(document, name.split("."), unquote(value))
+        _put(document, descriptor.fields_by_camelcase_name[name], path_value(value))
     return parse(document, GetMessageClass(descriptor))
 
 
@@ -196,22 +211,20 @@ def _masked(mapped: Mapped, document: dict[str, Any]) -> dict[str, Any]:
     return {**content, "updateMask": mask}
 
 
-def _put(document: dict[str, Any], names: list[str], value: str) -> None:
-    """Set what the path says; the body must not say otherwise."""
-    *outer, last = names
-    for name in outer:
-        inner = document.setdefault(name, {})
-        if not isinstance(inner, dict):
-            return  # `parse` will tell
-        document = inner
-    if document.get(last, value) != value:
+def _put(document: dict[str, Any], field: FieldDescriptor, value: str) -> None:
+    """Set what the path says, which of a message is its id; the body must not say otherwise."""
+    name = field.json_name
+    if field.message_type is not None:
+        document = document.setdefault(name, {})
+        name = f"{name}Id"
+    if document.get(name, value) != value:
         raise Problem(
             HTTPStatus.BAD_REQUEST,
             "PATH_CONTRADICTED",
-            f"{last} is {json.dumps(document[last]):.80} in the body and {value!r:.80} in the path",
-            field=last,
+            f"{name} is {json.dumps(document[name]):.80} in the body and {value!r:.80} in the path",
+            field=name,
         )
-    document[last] = value
+    document[name] = value
 
 
 def _boolean(value: str) -> object:

@@ -82,6 +82,7 @@ async def read_form(request: Request, limits: Limits) -> Form:
         for name, value in (await parser.parse()).multi_items():
             if isinstance(value, UploadFile):
                 form.files[name] = await value.read()
+                await value.close()
             else:
                 form.fields[name] = value
     except (MultiPartException, KeyError) as error:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 from google.protobuf.message import DecodeError
@@ -25,6 +25,7 @@ from web_gateway.console.words import FILTERS
 from web_gateway.problems import Problem
 from web_gateway.services import Caller, Services
 from web_gateway.surroundings import current_request_id
+from web_gateway.transcoding import path_value
 from web_gateway.uploads import Form, Limits, read_form
 
 _HERE: Final = Path(__file__).parent
@@ -410,7 +411,7 @@ def _collection(request: Request) -> str:
 
 
 def _part(request: Request, name: str) -> str:
-    return unquote(request.path_params[name])
+    return path_value(request.path_params[name])
 
 
 def _person_url(subject: str, collection: str, *more: str) -> str:
