@@ -138,7 +138,7 @@ def _operation(mapped: Mapped, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses("200", schemas.reference(method.output_type)),
     }
     if mapped.body:
-        body = request_type(mapped)
+        body: Any = request_type(mapped)
         if mapped.body != "*":
             body = body.fields_by_name[mapped.body].message_type
         content = {"application/json": {"schema": schemas.reference(body)}}

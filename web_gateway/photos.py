@@ -141,7 +141,7 @@ def chosen_face(encoded: encoder_pb2.EncodeResponse, face: int | None, *, parame
     Raises:
         Problem: as `enroll`.
     """
-    faces = {"faces": faces_json(encoded), "facesFound": encoded.faces_found}
+    faces: dict[str, Any] = {"faces": faces_json(encoded), "facesFound": encoded.faces_found}
     if not encoded.faces:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY, "NO_FACE", "no face was found in the photograph"

@@ -126,12 +126,12 @@ async def running_web(
         **LOCAL,
         **settings,
     }
-    async with web_server.listening(
-        WebSettings.model_validate(given), CollectorRegistry()
-    ) as host:
+    async with web_server.listening(WebSettings.model_validate(given), CollectorRegistry()) as host:
         serving = asyncio.create_task(host.serve())
         address = f"http://127.0.0.1:{host.port}"
-        async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
-            yield client
-        host.stopping.set()
-        await serving
+        try:
+            async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+                yield client
+        finally:
+            host.stopping.set()
+            await serving

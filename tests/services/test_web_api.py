@@ -232,9 +232,7 @@ async def test_looks_at_no_more_faces_than_a_batch_holds(
     assert (len(answer["faces"]), answer["facesFound"]) == (4, 5)
 
 
-async def test_mirrors_the_protocol(
-    web: httpx.AsyncClient, photos: dict[str, bytes], maps: dict[str, CompactMap]
-) -> None:
+async def test_mirrors_the_protocol(web: httpx.AsyncClient, maps: dict[str, CompactMap]) -> None:
     name = f"rest-{uuid.uuid4()}"
     created = await web.post(
         "/v1/collections", json={"collectionId": name, "sightingRetention": "60s"}
@@ -293,9 +291,7 @@ async def test_mirrors_the_protocol(
 async def test_bad_json_is_the_callers_fault(web: httpx.AsyncClient, collection: str) -> None:
     async def asked(content: bytes | str, kind: str = "application/json") -> tuple[int, str]:
         return problem(
-            await web.post(
-                "/v1/maps/identify", content=content, headers={"content-type": kind}
-            )
+            await web.post("/v1/maps/identify", content=content, headers={"content-type": kind})
         )
 
     for bad in (
@@ -367,9 +363,10 @@ async def test_rights_are_those_of_the_services(
         answer = await trusted.post("/v1/identify", content=image, headers=without_encode)
         assert answer.status_code == 200, answer.text
         assert problem(await trusted.post("/v1/identify", content=image)) == (401, "NO_CREDENTIAL")
-        assert problem(
-            await trusted.post("/v1/encode", content=image, headers=without_encode)
-        ) == (403, "SCOPE_MISSING")
+        assert problem(await trusted.post("/v1/encode", content=image, headers=without_encode)) == (
+            403,
+            "SCOPE_MISSING",
+        )
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -383,9 +380,7 @@ async def test_a_service_that_does_not_answer(
     async with running_web(encoder, recognizer, timeout_seconds=0.000_1) as web:
         assert problem(await web.post("/v1/identify", content=image)) == (504, "DEADLINE_EXCEEDED")
     nowhere = f"127.0.0.1:{free_port}"
-    async with running_web(
-        encoder, recognizer, encoder_target=nowhere, timeout_seconds=2
-    ) as web:
+    async with running_web(encoder, recognizer, encoder_target=nowhere, timeout_seconds=2) as web:
         away = await web.post("/v1/identify", content=image)
         assert problem(away) == (503, "UNAVAILABLE")
         assert str(free_port) not in away.text  # no addresses from within

@@ -4,6 +4,7 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _MOST = 1000
@@ -31,14 +32,15 @@ class Session:
 class Sessions:
     """Sessions of one process; its end signs everybody out. Of too many the oldest go."""
 
-    def __init__(self, *, seconds: float) -> None:
+    def __init__(self, *, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
+        self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def open(self, token: str) -> str:
         """Begin a session; gives the key for the browser's cookie."""
         key = secrets.token_urlsafe(32)
-        self._sessions[key] = Session(token, time.monotonic() + self.seconds)
+        self._sessions[key] = Session(token, self._clock() + self.seconds)
         while len(self._sessions) > _MOST:
             self._sessions.popitem(last=False)
         return key
@@ -46,7 +48,7 @@ class Sessions:
     def find(self, key: str) -> Session | None:
         """The session of a cookie, unless it has ended."""
         session = self._sessions.get(key)
-        if session is not None and time.monotonic() > session.ends:
+        if session is not None and self._clock() > session.ends:
             self.close(key)
             return None
         return session

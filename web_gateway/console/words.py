@@ -72,7 +72,7 @@ def packed(map_: CompactMap) -> str:
 
 def operation(value: int) -> str:
     """What happened to a gallery."""
-    name: str = gallery_pb2.AuditOperation.Name(value)  # type: ignore[arg-type] # of the stubs
+    name: str = gallery_pb2.AuditOperation.Name(value)
     return name.removeprefix("AUDIT_OPERATION_").replace("_", " ").lower()
 
 
