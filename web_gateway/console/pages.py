@@ -312,22 +312,33 @@ class Console:
     # --- ask ---
 
     async def _ask_page(self, request: Request, session: Session) -> Response:
-        return self._render(request, "ask.html", session, found=None, faces_found=0)
+        return self._render(request, "ask.html", session, found=None, faces_found=0, pictures=[])
 
     async def _ask(self, request: Request, session: Session, form: Form) -> Response:
         image = form.files.get("image", b"")
         if not image:
             raise Problem(HTTPStatus.BAD_REQUEST, "IMAGE_MISSING", "choose a photograph")
+        caller = self._caller(session)
         found, faces_found = await photos.identify(
-            self._caller(session),
+            caller,
             image,
             collection=form.fields.get("collection", ""),
             threshold=photos.Threshold(),
             max_subjects=_CANDIDATES,
             include_crops=True,
         )
+        pictures = await asyncio.gather(
+            *(_or_problem(caller.recognizer.reconstruct(each.face.map)) for each in found)
+        )
         return self._render(
-            request, "ask.html", session, form=form, found=found, faces_found=faces_found
+            request,
+            "ask.html",
+            session,
+            form=form,
+            found=found,
+            faces_found=faces_found,
+            # Tokens without the scope `reconstruct` see none.
+            pictures=[b"" if isinstance(each, Problem) else each.png for each in pictures],
         )
 
     # --- system ---

@@ -111,7 +111,7 @@ class Blocking:
             responses.cancel()
 
     def _send(self, call: Call[Response]) -> Response:
-        timeout_s = self.timeout_s + call.more_s
+        timeout_s = self.timeout_s + max(0.0, call.more_s)  # the service refuses a negative wait
         try:
             response = call.method(
                 call.request, timeout=timeout_s, metadata=call_metadata(self.token)
