@@ -1,5 +1,7 @@
 """REST: the mirrored methods of the protocol, and the calls that take photographs."""
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +24,7 @@ from web_gateway.photo_parameters import (
 )
 from web_gateway.problems import Problem
 from web_gateway.services import METHODS, Caller, Services
+from web_gateway.sightings import watch, watch_request
 from web_gateway.transcoding import (
     MAPPED,
     Mapped,
@@ -39,9 +42,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Api:
     """The endpoints under /v1, over the two services."""
 
-    def __init__(self, services: Services, limits: Limits) -> None:
+    def __init__(self, services: Services, limits: Limits, stopping: asyncio.Event) -> None:
         self._services = services
         self._limits = limits
+        self._stopping = stopping
         self._document = document()
 
     def routes(self) -> list[Route]:
@@ -57,6 +61,7 @@ class Api:
                 self._enroll,
                 methods=["POST"],
             ),
+            Route("/v1/collections/{collection}/sightings:watch", self._watch, methods=["GET"]),
             *(Route(each.path, self._mapped(each), methods=[each.verb]) for each in MAPPED),
         ]
 
@@ -148,6 +153,15 @@ class Api:
         }
         return JSONResponse({**to_json(answer), "photograph": photograph}, HTTPStatus.CREATED)
 
+    async def _watch(self, request: Request) -> Response:
+        asked = watch_request(request, request.path_params["collection"])
+        return await watch(
+            self._caller(request),
+            asked,
+            stopping=self._stopping,
+            show=lambda answer: json.dumps(to_json(answer)),
+        )
+
     def _mapped(self, mapped: Mapped) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             caller = self._caller(request)
@@ -166,9 +180,10 @@ class Api:
         return self._services.caller(bearer_token(request))
 
 
-ENROLLMENT_FIELDS = [
-    METHODS["Enroll"].input_type.fields_by_camelcase_name[each.name] for each in ENROLLMENT
-]
+ENROLLMENT_FIELDS = {
+    each.name: METHODS["Enroll"].input_type.fields_by_camelcase_name[each.name]
+    for each in ENROLLMENT
+}
 
 
 def bearer_token(request: Request) -> str:

@@ -1,5 +1,6 @@
 """The gateway as an ASGI application: the routes, and how their errors are shown."""
 
+import asyncio
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -18,11 +19,19 @@ from web_gateway.surroundings import Surroundings, internal
 from web_gateway.uploads import Limits
 
 
-def make_app(settings: WebSettings, services: Services, metrics: WebMetrics) -> Surroundings:
-    """Everything that answers over HTTP."""
+def make_app(
+    settings: WebSettings, services: Services, metrics: WebMetrics, stopping: asyncio.Event
+) -> Surroundings:
+    """Everything that answers over HTTP; `stopping` ends what would last."""
     limits = Limits(settings.max_upload_bytes, settings.upload_seconds)
     secure = settings.tls_certificate is not None
-    console = Console(services, limits, session_s=3600 * settings.session_hours, secure=secure)
+    console = Console(
+        services,
+        limits,
+        session_s=3600 * settings.session_hours,
+        secure=secure,
+        stopping=stopping,
+    )
 
     async def show(request: Request, error: Exception) -> Response:
         problem = _problem(error)
@@ -31,7 +40,7 @@ def make_app(settings: WebSettings, services: Services, metrics: WebMetrics) -> 
         return console.show_problem(request, problem)
 
     app = Starlette(
-        routes=[*Api(services, limits).routes(), *console.routes()],
+        routes=[*Api(services, limits, stopping).routes(), *console.routes()],
         exception_handlers=dict.fromkeys((Problem, RequestFailed, HTTPException, Exception), show),
     )
     app.router.redirect_slashes = False
@@ -39,6 +48,7 @@ def make_app(settings: WebSettings, services: Services, metrics: WebMetrics) -> 
         app,
         names=settings.known_names,
         max_in_flight=settings.max_in_flight,
+        max_watchers=settings.max_watchers,
         secure=secure,
         metrics=metrics,
     )

@@ -16,7 +16,8 @@ from web_gateway.photo_parameters import (
     Parameter,
 )
 from web_gateway.services import METHODS
-from web_gateway.transcoding import MAPPED, Mapped, path_names, query_fields, request_type
+from web_gateway.sightings import WATCH_FIELDS
+from web_gateway.transcoding import MAPPED, Mapped, parameters_of, path_names, request_type
 
 _WELL_KNOWN: Final[dict[str, dict[str, Any]]] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
@@ -127,8 +128,8 @@ def _operation(mapped: Mapped, schemas: _Schemas) -> dict[str, Any]:
     method = METHODS[mapped.method]
     parameters = [_path_parameter(name) for name in path_names(mapped.path)]
     parameters += [
-        {"name": field.json_name, "in": "query", "schema": schemas.field(field)}
-        for field in query_fields(mapped)
+        {"name": name, "in": "query", "schema": schemas.field(field)}
+        for name, field in parameters_of(mapped).items()
     ]
     operation: dict[str, Any] = {
         "operationId": mapped.method,
@@ -168,6 +169,29 @@ def _photograph_paths(schemas: _Schemas) -> dict[str, Any]:
                 "responses": {
                     code: {"description": what, "content": _json(_object())}
                     for code, what in (("200", "Both serve."), ("503", "One does not."))
+                },
+            }
+        },
+        "/v1/collections/{collection}/sightings:watch": {
+            "get": {
+                "operationId": "WatchSightings",
+                "summary": "Sightings as they are identified, as server-sent events.",
+                "description": f"Scope: {_scope('WatchSightings')}. Each event has the resume "
+                "token as its id, and WatchSightingsResponse as its data; Last-Event-ID goes on "
+                "after it. An event `problem` ends the stream.",
+                "parameters": [
+                    _path_parameter("collection"),
+                    *(
+                        {"name": name, "in": "query", "schema": schemas.field(field)}
+                        for name, field in WATCH_FIELDS.items()
+                    ),
+                ],
+                "responses": {
+                    "200": {
+                        "description": "Events.",
+                        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                    },
+                    "default": _responses("200", {})["default"],
                 },
             }
         },

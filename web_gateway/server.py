@@ -45,12 +45,20 @@ async def listening(settings: WebSettings, registry: CollectorRegistry) -> Async
     except OSError as error:
         raise SettingsError([f"certificates of the services: {error}"]) from None
     async with services:
-        app = make_app(settings, services, WebMetrics(registry))
+        stopping = asyncio.Event()
+        app = make_app(settings, services, WebMetrics(registry), stopping)
         with (
             closing(_bind(settings)) as listener,
             closing(_serve_metrics(settings, registry, background)) as metrics,
         ):
-            host = WebHost(settings, app, listener, tls, background)
+            host = WebHost(
+                settings,
+                app=app,
+                listener=listener,
+                tls=tls,
+                background=background,
+                stopping=stopping,
+            )
             _log.info(
                 "listening",
                 address=f"{_bracketed(settings.host)}:{host.port}",
@@ -71,13 +79,15 @@ class WebHost:
     def __init__(
         self,
         settings: WebSettings,
+        *,
         app: object,
         listener: socket.socket,
         tls: HttpsFiles | None,
         background: Background,
+        stopping: asyncio.Event,
     ) -> None:
         self.port: int = listener.getsockname()[1]
-        self.stopping = asyncio.Event()
+        self.stopping = stopping
         self._listener = listener
         self._tls = tls
         self._background = background

@@ -22,6 +22,7 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 _VERBS: Final = _SAFE | {"POST", "PATCH", "DELETE"}
 _UNKNOWN_ROUTE: Final = "(unknown)"
 _RETRY_AFTER_S: Final = 1.0
+_LASTING: Final = (":watch", "/live/events")
 
 _HEADERS: Final = {
     "content-security-policy": (
@@ -43,6 +44,7 @@ class Surroundings:
         app: answers the requests.
         names: host names that this gateway may be called by; empty: all.
         max_in_flight: requests at once; more are refused.
+        max_watchers: of those requests that last, how many at once.
         secure: whether it speaks https.
         metrics: of the gateway.
     """
@@ -53,13 +55,14 @@ class Surroundings:
         *,
         names: frozenset[str],
         max_in_flight: int,
+        max_watchers: int,
         secure: bool,
         metrics: WebMetrics,
     ) -> None:
         self._app = app
         self._names = names
-        self._max_in_flight = max_in_flight
-        self._in_flight = 0
+        self._requests = _Places("requests", max_in_flight)
+        self._watchers = _Places("watchers", max_watchers)
         self._metrics = metrics
         self._headers = dict(_HEADERS)
         if secure:
@@ -74,11 +77,13 @@ class Surroundings:
         # Ids of subjects may hold a slash; the server has decoded it in `path`.
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         answer = _Answer(send, {**self._headers, REQUEST_ID: identity})
-        self._in_flight += 1
+        places = self._watchers if scope["path"].endswith(_LASTING) else self._requests
+        places.taken += 1
         self._metrics.in_flight.inc()
         with request_id(identity), structlog.contextvars.bound_contextvars(request_id=identity):
             try:
                 self._admit(scope["method"], headers)
+                places.check()
                 await self._app(scope, receive, answer)
             except Problem as problem:
                 await problem.response()(scope, receive, answer)
@@ -87,7 +92,7 @@ class Surroundings:
                 if not answer.status:
                     await internal().response()(scope, receive, answer)
             finally:
-                self._in_flight -= 1
+                places.taken -= 1
                 self._metrics.in_flight.dec()
                 self._record(scope, answer.status, time.perf_counter() - started)
 
@@ -112,14 +117,6 @@ class Surroundings:
             raise Problem(
                 HTTPStatus.FORBIDDEN, "CROSS_ORIGIN", "pages of other sites may not call this"
             )
-        if self._in_flight > self._max_in_flight:
-            raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "TOO_MANY_REQUESTS",
-                f"{self._in_flight - 1} requests are in flight; at most {self._max_in_flight} are "
-                "accepted",
-                retry_after_s=_RETRY_AFTER_S,
-            )
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _VERBS else "other"
@@ -130,6 +127,27 @@ class Surroundings:
         log = _log.debug if quiet else _log.info
         # The template only: paths and queries hold names.
         log("request", method=method, route=route, status=status, ms=round(1000 * seconds, 1))
+
+
+class _Places:
+    """How much of one kind may be in flight.
+
+    Attributes:
+        taken: how much is, with what is about to be refused.
+    """
+
+    def __init__(self, what: str, most: int) -> None:
+        self.taken = 0
+        self._what, self._most = what, most
+
+    def check(self) -> None:
+        if self.taken > self._most:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"TOO_MANY_{self._what.upper()}",
+                f"{self.taken - 1} {self._what} are in flight; at most {self._most} are accepted",
+                retry_after_s=_RETRY_AFTER_S,
+            )
 
 
 class _Answer:

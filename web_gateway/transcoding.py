@@ -71,6 +71,9 @@ MAPPED: Final = (
     Mapped("GET", f"{_SUBJECT}/review", "ReviewSubject", "The doubtful faces of a subject."),
     Mapped("GET", f"{_COLLECTION}/faces/{{faceId}}", "GetFace", "One face."),
     Mapped("DELETE", f"{_COLLECTION}/faces/{{faceId}}", "DeleteFace", "Delete one face."),
+    Mapped("GET", f"{_COLLECTION}/sightings", "ListSightings", "What cameras saw, last first."),
+    Mapped("GET", f"{_COLLECTION}/sightings/{{sightingId}}", "GetSighting", "One sighting."),
+    Mapped("DELETE", f"{_COLLECTION}/sightings", "DeleteSightings", "Delete sightings."),
     Mapped(
         "GET", "/v1/erasures/{erasure}", "GetErasure", "Whether deleted bytes have left the disk."
     ),
@@ -108,16 +111,27 @@ def path_value(text: str) -> str:
         ) from None
 
 
-def query_fields(mapped: Mapped) -> list[FieldDescriptor]:
-    """The fields that the query may give: all simple ones, where there is no body."""
+def query_fields(descriptor: Descriptor, without: Iterable[str] = ()) -> dict[str, FieldDescriptor]:
+    """What the query may give of a message, by its name there: "pageSize", "filter.cameraId"."""
+    taken = set(without)
+    fields: dict[str, FieldDescriptor] = {}
+    for field in descriptor.fields:
+        inner = field.message_type
+        if field.json_name in taken or field.GetOptions().deprecated:
+            continue
+        if inner is None or inner.file.package == "google.protobuf":
+            fields[field.json_name] = field
+        else:
+            inner_fields = query_fields(inner).items()
+            fields |= {f"{field.json_name}.{name}": each for name, each in inner_fields}
+    return fields
+
+
+def parameters_of(mapped: Mapped) -> dict[str, FieldDescriptor]:
+    """The query parameters of a method; none, where there is a body."""
     if mapped.body:
-        return []
-    taken = set(path_names(mapped.path))
-    return [
-        field
-        for field in request_type(mapped).fields
-        if field.json_name not in taken and not field.GetOptions().deprecated
-    ]
+        return {}
+    return query_fields(request_type(mapped), path_names(mapped.path))
 
 
 def build_request(
@@ -138,29 +152,31 @@ def build_request(
         document = _masked(mapped, document)
     elif mapped.body not in {"", "*"}:
         document = {mapped.body: document}
-    for name, value in from_query(query, query_fields(mapped)).items():
-        document[name] = value
+    document |= from_query(query, parameters_of(mapped))
     for name, value in path.items():
         _put(document, descriptor.fields_by_camelcase_name[name], path_value(value))
     return parse(document, GetMessageClass(descriptor))
 
 
 def from_query(
-    query: Iterable[tuple[str, str]], known: Iterable[FieldDescriptor]
+    query: Iterable[tuple[str, str]], fields: Mapping[str, FieldDescriptor]
 ) -> dict[str, Any]:
     """Query parameters as JSON for the fields of a message.
 
     Raises:
         Problem: one is not known, or given twice.
     """
-    fields = {field.json_name: field for field in known}
     found: dict[str, Any] = {}
     for name, value in query:
         if name not in fields:
             raise unknown_parameter(name, fields)
+        *outer, last = name.split(".")
+        place = found
+        for each in outer:
+            place = place.setdefault(each, {})
         if fields[name].is_repeated:
-            found.setdefault(name, []).append(value)
-        elif name in found:
+            place.setdefault(last, []).append(value)
+        elif last in place:
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
                 "PARAMETER_REPEATED",
@@ -168,7 +184,7 @@ def from_query(
                 field=name,
             )
         else:
-            found[name] = _boolean(value) if fields[name].type == fields[name].TYPE_BOOL else value
+            place[last] = _boolean(value) if fields[name].type == fields[name].TYPE_BOOL else value
     return found
 
 

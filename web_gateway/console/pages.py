@@ -17,13 +17,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from compactface.client import RequestFailed
-from compactface.v1 import gallery_pb2
+from compactface.v1 import gallery_pb2, recognizer_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 from web_gateway import photos
 from web_gateway.console.sessions import Session, Sessions
 from web_gateway.console.words import FILTERS
 from web_gateway.problems import Problem
 from web_gateway.services import Caller, Services
+from web_gateway.sightings import watch
 from web_gateway.surroundings import current_request_id
 from web_gateway.transcoding import path_value
 from web_gateway.uploads import Form, Limits, read_form
@@ -32,6 +33,14 @@ _HERE: Final = Path(__file__).parent
 _CANDIDATES: Final = 5
 _PAGE: Final = 50
 _ERASURE_WAIT: Final = timedelta(seconds=5)
+
+_SHOWN: Final = {
+    "known": (recognizer_pb2.IDENTIFY_DECISION_MATCH,),
+    "unknown": (
+        recognizer_pb2.IDENTIFY_DECISION_NO_MATCH,
+        recognizer_pb2.IDENTIFY_DECISION_EMPTY_GALLERY,
+    ),
+}
 
 Page = Callable[[Request, Session], Awaitable[Response]]
 Submit = Callable[[Request, Session, Form], Awaitable[Response]]
@@ -45,14 +54,22 @@ class Console:
         limits: of uploads.
         session_s: seconds after which the token is asked for again.
         secure: whether browsers reach it by https alone.
+        stopping: set when the gateway stops.
     """
 
     def __init__(
-        self, services: Services, limits: Limits, *, session_s: float, secure: bool
+        self,
+        services: Services,
+        limits: Limits,
+        *,
+        session_s: float,
+        secure: bool,
+        stopping: asyncio.Event,
     ) -> None:
         self._services = services
         self._limits = limits
         self._secure = secure
+        self._stopping = stopping
         # With the prefix a browser takes it from this very host alone, and by https.
         self._cookie = "__Host-compactface" if secure else "compactface"
         self._sessions = Sessions(seconds=session_s)
@@ -82,6 +99,12 @@ class Console:
                 self._submit(self._delete_face),
                 methods=["POST"],
             ),
+            Route(
+                "/people/{subject}/faces/{face}/picture", self._page(self._face), methods=["GET"]
+            ),
+            Route("/live", self._page(self._live), methods=["GET"]),
+            Route("/live/events", self._page(self._events), methods=["GET"]),
+            Route("/live/{sighting}/picture", self._page(self._sighting), methods=["GET"]),
             Route("/erasures/{erasure}", self._page(self._erasure), methods=["GET"]),
             Route("/ask", self._page(self._ask_page), methods=["GET"]),
             Route("/ask", self._submit(self._ask), methods=["POST"]),
@@ -179,18 +202,12 @@ class Console:
             page_size=_PAGE,
             page_token=query.get("page_token", ""),
         )
-        following = urlencode(
-            [
-                *((key, value) for key, value in query.multi_items() if key != "page_token"),
-                ("page_token", answer.next_page_token),
-            ]
-        )
         return self._render(
             request,
             "people.html",
             session,
             subjects=answer.subjects,
-            following=following if answer.next_page_token else "",
+            following=_following(request, answer.next_page_token),
             name=query.get("name", ""),
             label=label,
         )
@@ -213,7 +230,7 @@ class Console:
         )
 
     async def _enroll(self, request: Request, session: Session, form: Form) -> Response:
-        """From a photograph, or from the map of a face that was asked about."""
+        """From a photograph, a sighting, or the map of a face that was asked about."""
         fields = form.fields
         collection = fields.get("collection", "")
         enrollment = gallery_pb2.EnrollRequest(
@@ -228,8 +245,11 @@ class Console:
             ),
         )
         caller = self._caller(session)
-        if "map" in fields:
-            enrollment.maps.append(_map(fields["map"]))
+        if "map" in fields or "sighting_id" in fields:
+            if "map" in fields:
+                enrollment.maps.append(_map(fields["map"]))
+            else:
+                enrollment.sighting_ids.append(fields["sighting_id"])
             answer = await caller.call("Enroll", enrollment)
             assert isinstance(answer, gallery_pb2.EnrollResponse)
         else:
@@ -341,6 +361,65 @@ class Console:
             pictures=[b"" if isinstance(each, Problem) else each.png for each in pictures],
         )
 
+    # --- live ---
+
+    async def _live(self, request: Request, session: Session) -> Response:
+        only = _filter(request)
+        answer = await self._caller(session).recognizer.sightings.list(
+            collection=_collection(request),
+            only=only,
+            page_size=_PAGE,
+            page_token=request.query_params.get("page_token", ""),
+        )
+        return self._render(
+            request,
+            "live.html",
+            session,
+            sightings=answer.sightings,
+            following=_following(request, answer.next_page_token),
+            only=only,
+            shown=request.query_params.get("shown", ""),
+            query=urlencode(request.query_params.multi_items()),
+        )
+
+    async def _events(self, request: Request, session: Session) -> Response:
+        """Rows for the page, as sightings come."""
+        template = self._templates.get_template("sighting.html")
+        collection = _collection(request)
+        return await watch(
+            self._caller(session),
+            recognizer_pb2.WatchSightingsRequest(
+                collection=collection,
+                filter=_filter(request),
+                resume_token=request.headers.get("last-event-id", ""),
+            ),
+            stopping=self._stopping,
+            show=lambda answer: template.render(
+                sighting=answer.sighting,
+                session=session,
+                collection=collection,
+                person_url=_person_url,
+            ),
+        )
+
+    async def _sighting(self, request: Request, session: Session) -> Response:
+        answer = await self._caller(session).recognizer.sightings.get(
+            _part(request, "sighting"), collection=_collection(request), include_picture=True
+        )
+        return Response(answer.picture_png, media_type="image/png")
+
+    async def _face(self, request: Request, session: Session) -> Response:
+        answer = await self._caller(session).call(
+            "GetFace",
+            gallery_pb2.GetFaceRequest(
+                collection=_collection(request),
+                face_id=_part(request, "face"),
+                include_picture=True,
+            ),
+        )
+        assert isinstance(answer, gallery_pb2.GetFaceResponse)
+        return Response(answer.picture_png, media_type="image/png")
+
     # --- system ---
 
     async def _system(self, request: Request, session: Session) -> Response:
@@ -419,6 +498,23 @@ def _to(path: str) -> RedirectResponse:
 
 def _collection(request: Request) -> str:
     return request.query_params.get("collection", "")
+
+
+def _filter(request: Request) -> recognizer_pb2.SightingFilter:
+    """Which sightings the page is to show."""
+    query = request.query_params
+    return recognizer_pb2.SightingFilter(
+        camera_id=query.get("camera", "").strip(),
+        decisions=_SHOWN.get(query.get("shown", ""), ()),
+    )
+
+
+def _following(request: Request, page_token: str) -> str:
+    """The query of the next page; "": there is none."""
+    if not page_token:
+        return ""
+    kept = [pair for pair in request.query_params.multi_items() if pair[0] != "page_token"]
+    return urlencode([*kept, ("page_token", page_token)])
 
 
 def _part(request: Request, name: str) -> str:

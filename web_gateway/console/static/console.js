@@ -3,6 +3,8 @@
 
 "use strict";
 
+const MOST_ROWS = 200;
+
 for (const form of document.querySelectorAll("form[data-confirm]")) {
   form.addEventListener("submit", (event) => {
     if (!confirm(form.dataset.confirm)) event.preventDefault();
@@ -27,6 +29,27 @@ if (ask) {
     if (!event.dataTransfer.files.length) return;
     input.files = event.dataTransfer.files;
     answer(ask, input.files[0]);
+  });
+}
+
+const live = document.getElementById("live");
+if (live) {
+  const rows = document.getElementById("sightings");
+  const events = new EventSource(live.dataset.events);
+  events.onopen = () => { live.textContent = "Live."; };
+  events.onerror = () => { live.textContent = "Not connected; trying again."; };
+  events.onmessage = (event) => {
+    const row = new DOMParser().parseFromString(event.data, "text/html").body.firstElementChild;
+    const before = document.getElementById(row.id);
+    // A row that somebody is filling in stays as it is.
+    if (before && before.contains(document.activeElement)) return;
+    if (before) before.remove();
+    rows.prepend(row);
+    while (rows.children.length > MOST_ROWS) rows.lastElementChild.remove();
+  };
+  events.addEventListener("problem", (event) => {
+    events.close();
+    live.textContent = `Ended: ${JSON.parse(event.data).detail}. Load the page again.`;
   });
 }
 
