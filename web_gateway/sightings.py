@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -90,8 +90,9 @@ async def _events(
         yield ": watching\n\n"
         while not stop.done():
             coming = coming or asyncio.ensure_future(anext(answers))
+            either: set[asyncio.Future[Any]] = {coming, stop}
             done, _ = await asyncio.wait(
-                {coming, stop}, timeout=_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
+                either, timeout=_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
             )
             if coming in done:
                 answer, coming = coming.result(), None

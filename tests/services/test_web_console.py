@@ -13,9 +13,12 @@ import pytest_asyncio
 from tests.services.access import AccessFolder
 from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
 from tests.services.test_web_api import side_by_side
+from web_gateway.console import pages
 from web_gateway.console.sessions import Sessions
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+STATIC = Path(pages.__file__).parent / "static"
 
 
 @pytest.fixture(scope="module")
@@ -238,3 +241,29 @@ async def test_pages_need_nothing_from_elsewhere(browser: Browser, access: Acces
         assert answer.status_code == 200
         assert "public" in answer.headers["cache-control"]
     assert (await browser.client.get("/static/../sessions.py")).status_code == 404
+
+
+async def test_colours_are_told_apart() -> None:
+    """WCAG AA: 4.5 to 1 for text, light and dark."""
+    css = (STATIC / "console.css").read_text(encoding="utf-8")
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    for scheme in (light, dark):
+        colours = dict(re.findall(r"--([\w-]+): (#\w{6})", scheme))
+        grounds = [colours["paper"], colours["card"]]
+        texts = [colours[name] for name in ("ink", "faint", "link", "danger", "good")]
+        buttons = [colours["link"], colours["danger"]]
+        pairs = [(text, ground) for text in texts for ground in grounds]
+        pairs += [(colours["button-ink"], button) for button in buttons]
+        for pair in pairs:
+            assert contrast(*pair) >= 4.5, pair
+
+
+def contrast(first: str, second: str) -> float:
+    dark, light = sorted((luminance(first), luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
