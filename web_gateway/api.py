@@ -77,6 +77,7 @@ class Api:
     async def _encode(self, request: Request) -> Response:
         given = Parameters(request, CROPS)
         caller = self._caller(request)
+        await caller.encoder.info()  # tells strangers so before their photograph is read
         image = (await read_photographs(request, self._limits))["image"]
         answer = await caller.encoder.encode(image, include_crops=given.flag("includeCrops"))
         return JSONResponse(to_json(answer))
@@ -84,7 +85,7 @@ class Api:
     async def _identify(self, request: Request) -> Response:
         given = Parameters(request, COLLECTION, IDENTIFY, CROPS)
         caller = self._caller(request)
-        image = (await read_photographs(request, self._limits))["image"]
+        image = (await self._photographs(request, caller))["image"]
         found, faces_found = await photos.identify(
             caller,
             image,
@@ -98,7 +99,7 @@ class Api:
     async def _verify(self, request: Request) -> Response:
         given = Parameters(request, COLLECTION, VERIFY)
         caller = self._caller(request)
-        files = await read_photographs(request, self._limits)
+        files = await self._photographs(request, caller)
         subject = given.text("subjectId")
         if bool(subject) == ("reference" in files):
             raise Problem(
@@ -142,7 +143,7 @@ class Api:
         )
         assert isinstance(enrollment, gallery_pb2.EnrollRequest)
         caller = self._caller(request)
-        image = (await read_photographs(request, self._limits))["image"]
+        image = (await self._photographs(request, caller))["image"]
         answer, encoded, index = await photos.enroll(
             caller, image, enrollment, face=given.whole("face")
         )
@@ -175,6 +176,11 @@ class Api:
             return JSONResponse(to_json(await caller.call(mapped.method, message)))
 
         return endpoint
+
+    async def _photographs(self, request: Request, caller: Caller) -> dict[str, bytes]:
+        """Those of whom the recognizer knows; of strangers nothing is read."""
+        await caller.known()
+        return await read_photographs(request, self._limits)
 
     def _caller(self, request: Request) -> Caller:
         return self._services.caller(bearer_token(request))

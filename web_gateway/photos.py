@@ -56,7 +56,7 @@ async def identify(
     A subject matches at most one of them. More than the recognizer takes in one batch are not
     looked at: the most prominent come first.
     """
-    most = (await caller.recognizer.info()).max_batch
+    most = (await caller.known()).max_batch
     encoded = await caller.encode(image, max_faces=most, include_crops=include_crops)
     if not encoded.faces:
         return [], 0

@@ -2,7 +2,6 @@
 
 import uuid
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
@@ -86,13 +85,16 @@ class Services:
         }
 
 
-@dataclass(frozen=True, slots=True)
 class Caller:
     """Both services with the rights of one caller; every method raises `RequestFailed`."""
 
-    _encoder: Asyncio
-    _recognizer: Asyncio
-    _gateway_encoder: Asyncio | None
+    def __init__(
+        self, encoder: Asyncio, recognizer: Asyncio, gateway_encoder: Asyncio | None
+    ) -> None:
+        self._encoder = encoder
+        self._recognizer = recognizer
+        self._gateway_encoder = gateway_encoder
+        self._info: recognizer_pb2.GetRecognizerInfoResponse | None = None
 
     @property
     def recognizer(self) -> Recognizer[Asyncio]:
@@ -104,6 +106,12 @@ class Caller:
         """The encoder's client, with the rights of the caller alone."""
         return Encoder(self._encoder)
 
+    async def known(self) -> recognizer_pb2.GetRecognizerInfoResponse:
+        """What the recognizer says of itself, to those whom it knows; asked once."""
+        if self._info is None:
+            self._info = await self.recognizer.info()
+        return self._info
+
     async def encode(
         self, image: bytes, *, max_faces: int = 0, include_crops: bool = False
     ) -> encoder_pb2.EncodeResponse:
@@ -114,7 +122,7 @@ class Caller:
         """
         encoder = self.encoder
         if self._gateway_encoder is not None:
-            await self.recognizer.info()
+            await self.known()
             encoder = Encoder(self._gateway_encoder)
         return await encoder.encode(image, max_faces=max_faces, include_crops=include_crops)
 

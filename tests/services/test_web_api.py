@@ -1,8 +1,10 @@
 """REST over the real encoder and the real recognizer, through a real server."""
 
+import asyncio
 import base64
 import io
 import json
+import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -360,6 +362,9 @@ async def test_rights_are_those_of_the_services(
             "SCOPE_MISSING",
         )
         # The gateway's own token is for photographs of those whom the recognizer knows.
+        # Nothing of a stranger's photograph is waited for.
+        for path in ("/v1/identify", "/v1/encode", "/v1/verify"):
+            assert await head_alone(trusted, path) == 401
         answer = await trusted.post("/v1/identify", content=image, headers=without_encode)
         assert answer.status_code == 200, answer.text
         assert problem(await trusted.post("/v1/identify", content=image)) == (401, "NO_CREDENTIAL")
@@ -367,6 +372,31 @@ async def test_rights_are_those_of_the_services(
             403,
             "SCOPE_MISSING",
         )
+
+
+async def head_alone(web: httpx.AsyncClient, path: str) -> int:
+    """The status of the answer to a request whose body never comes."""
+    assert web.base_url.port is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.base_url.port)
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\n".encode())
+    writer.write(b"Content-Length: 100000\r\n\r\n")
+    async with asyncio.timeout(20):
+        status = (await reader.readline()).split()[1]
+    writer.close()
+    return int(status)
+
+
+async def test_no_photograph_touches_the_disk(
+    encoder: Service, recognizer: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        pytest.fail("a file was made")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    async with running_web(encoder, recognizer) as web:
+        answer = await web.post("/v1/identify", files={"image": bytes(3 << 20)})
+        assert problem(answer)[0] == 400
+        assert answer.json()["service"] == "encoder"
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -390,8 +420,6 @@ async def test_a_service_that_does_not_answer(
 
 
 async def test_a_body_that_does_not_arrive(encoder: Service, recognizer: Service) -> None:
-    import asyncio  # noqa: PLC0415
-
     async with running_web(encoder, recognizer, upload_seconds=0.2) as web:
 
         async def slow() -> AsyncIterator[bytes]:

@@ -32,6 +32,7 @@ from web_gateway.uploads import Form, Limits, read_form
 _HERE: Final = Path(__file__).parent
 _CANDIDATES: Final = 5
 _PAGE: Final = 50
+_SIGN_IN_BYTES: Final = 1 << 14
 _ERASURE_WAIT: Final = timedelta(seconds=5)
 
 _SHOWN: Final = {
@@ -160,7 +161,8 @@ class Console:
         return self._render(request, "sign_in.html", None, refusal="")
 
     async def _sign_in(self, request: Request) -> Response:
-        token = (await read_form(request, self._limits)).fields.get("token", "").strip()
+        form = await read_form(request, Limits(_SIGN_IN_BYTES, self._limits.seconds))
+        token = form.fields.get("token", "").strip()
         if not ((token.isascii() and token.isprintable()) or not token):
             refusal = "this is no token"
         else:
