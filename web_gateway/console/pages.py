@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,8 @@ from web_gateway.uploads import Form, Limits, read_form
 _HERE: Final = Path(__file__).parent
 _CANDIDATES: Final = 5
 _PAGE: Final = 50
+_AUDITED: Final = timedelta(days=1)
+_MOST_EVENTS: Final = 1000
 _SIGN_IN_BYTES: Final = 1 << 14
 _ERASURE_WAIT: Final = timedelta(seconds=5)
 
@@ -433,7 +435,11 @@ class Console:
             _or_problem(caller.recognizer.info()),
             _or_problem(caller.recognizer.collections.list(page_size=_PAGE)),
             _or_problem(caller.recognizer.collections.get(collections[0])),
-            _or_problem(caller.recognizer.audit_events.list(page_size=_PAGE)),
+            _or_problem(
+                caller.recognizer.audit_events.list(
+                    since=datetime.now(UTC) - _AUDITED, page_size=_MOST_EVENTS
+                )
+            ),
         )
         # Who may see one collection only is told about that one.
         if isinstance(listed, Problem) and not isinstance(one, Problem):
@@ -447,6 +453,7 @@ class Console:
             recognizer=recognizer,
             collections=listed,
             audit=audit,
+            events=[] if isinstance(audit, Problem) else list(reversed(audit.events)),
         )
 
     # --- all of them ---
