@@ -17,7 +17,7 @@ help:  ## what can be made
 
 $(INSTALLED): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,cluster,train,evaluate,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,train,evaluate,dev]'
 	touch $@
 
 setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
