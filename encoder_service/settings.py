@@ -9,7 +9,8 @@ from pydantic_settings import SettingsConfigDict
 from compactface.client.channel import KEEPALIVE_S, Tls
 from shared.faces.detect import DetectorName, DetectorOptions, Region
 from shared.faces.picture import PictureLimits
-from shared.serving.settings import Port, ServiceSettings
+from shared.serving.process_settings import Port
+from shared.serving.settings import ServiceSettings
 
 _LIMITS = PictureLimits()
 
@@ -44,6 +45,9 @@ class EncoderSettings(ServiceSettings):
     uplink_ca: Path | None = Field(None, description="PEM roots of the recognizer's certificate")
     uplink_certificate: Path | None = Field(None, description="PEM chain shown to the recognizer")
     uplink_key: Path | None = Field(None, description="PEM private key of uplink_certificate")
+    uplink_token_file: Path | None = Field(
+        None, description="file of the bearer token shown to the recognizer"
+    )
     uplink_proxy: str = Field("", description="URL of an HTTP proxy on the way; empty: none")
     uplink_keepalive_seconds: float = Field(
         KEEPALIVE_S, ge=0.1, le=3600, description="silence after which the uplink sends a ping"

@@ -23,6 +23,7 @@ from recognizer_service.api.alert_servicer import AlertServicer
 from recognizer_service.api.gallery_servicer import GalleryServicer
 from recognizer_service.api.recognizer_servicer import RecognizerServicer
 from recognizer_service.core.alert_delivery import AlertDesk
+from recognizer_service.core.attempts import Allowance, Attempts
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.changeover import Changeover, model_of_space
 from recognizer_service.core.mqtt import Broker
@@ -108,6 +109,13 @@ async def listening(
                 readers=readers,
                 writers=writers,
                 metrics=metrics,
+                attempts=Attempts(
+                    on_subject=Allowance(
+                        settings.failed_verifications, settings.failed_verification_seconds
+                    ),
+                    near_misses=Allowance(settings.near_misses, settings.near_miss_seconds),
+                    observer=metrics,
+                ),
             )
             changeover = Changeover(
                 recognizer,
