@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import ssl
 import time
 from pathlib import Path
@@ -17,6 +18,9 @@ from recognizer_service.core.alert_events import Event, NotTaken, as_json
 from recognizer_service.gallery.alert_outbox import Target
 from recognizer_service.gallery.alert_rules import SECRET_PREFIX
 from shared.errors import FailedPrecondition
+
+for _chatty in ("httpx", "httpcore"):  # they log addresses and headers, which hold secrets
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 _NO_LIMITS = httpx.Limits(max_connections=None)
 """Targets that hang hold connections; nobody is to wait for one."""

@@ -15,13 +15,17 @@ from typing import Any
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
+DRIP = -1
+
+
 @dataclass
 class Receiver:
     """What came, and how to answer.
 
     Attributes:
         port: where it listens.
-        status: what it answers with; None: it hangs until `released` is set.
+        status: what it answers with; None: it hangs until `released` is set; `DRIP`: it sends a
+            header without an end, a letter at a time.
         got: ids and payloads of all tries, refused or not.
         paths: that were asked for.
         released: ends the hanging.
@@ -74,10 +78,19 @@ def receiving(port: int = 0, context: ssl.SSLContext | None = None) -> Iterator[
             if receiver.status is None:
                 receiver.released.wait(60)
                 return
+            if receiver.status == DRIP:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nx-drip: ")
+                while not receiver.released.wait(0.05):
+                    self.wfile.write(b"x")
+                return
             self.send_response(receiver.status)
             self.send_header("location", "/elsewhere")
             self.send_header("content-length", "0")
             self.end_headers()
+
+        def do_GET(self) -> None:
+            receiver.paths.append(self.path)
+            self.send_error(405)
 
         def log_message(self, *_: Any) -> None:
             pass

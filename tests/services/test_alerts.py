@@ -26,7 +26,7 @@ from tests.services.authority import Authority
 from tests.services.conftest import unused_port
 from tests.services.hosting import Service, failure, fields_of, running_recognizer, until
 from tests.services.processes import Process, process
-from tests.services.receiver import SECRET, Receiver, receiving
+from tests.services.receiver import DRIP, SECRET, Receiver, receiving
 from tests.services.test_sightings import identified, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -118,7 +118,7 @@ async def test_quiet_time(service: Service, receiver: Receiver, people: list[Com
     assert (told.count(quiet), told.count(loud)) == (1, 3)
 
 
-@pytest.mark.parametrize("status", [500, 404, 302])
+@pytest.mark.parametrize("status", [500, 404, 302, 307])
 async def test_a_webhook_that_fails_is_asked_again_and_redirects_lead_nowhere(
     service: Service, receiver: Receiver, people: list[CompactMap], status: int
 ) -> None:
@@ -207,17 +207,21 @@ async def test_kill_9_between_sighting_and_delivery_loses_no_alert(
     }  # fmt: skip
     sent: list[str] = []
     async with process("recognizer", tmp_path / "log", **settings) as recognizer:
-        await add_rule(recognizer, f"http://127.0.0.1:{port}/alerts")
+        await add_rule(recognizer, f"http://127.0.0.1:{port}/alerts?token=t0ken")
         sent += await seen(recognizer, *people[:4])  # type: ignore[arg-type] # has the same stubs
         await recognizer.kill()  # wherever it is: before they are identified, or after
     async with process("recognizer", tmp_path / "log2", **settings) as recognizer:
         await identified(recognizer, sent[-1])  # type: ignore[arg-type]
+        await until(lambda: bool(recognizer.events("alert_not_taken")))
         await recognizer.kill()
     with receiving(port) as back:
         async with process("recognizer", tmp_path / "log3", **settings):
             await until(lambda: len(set(back.ids())) == 4)
         told = {event["data"]["sighting"]["sighting_id"] for event in back.events}
     assert told == set(sent)
+    logs = "".join((tmp_path / name).read_text() for name in ("log", "log2", "log3"))
+    assert "t0ken" not in logs
+    assert SECRET not in logs
 
 
 async def test_https_with_an_authority_of_ones_own(
@@ -259,9 +263,10 @@ async def test_a_rule_can_be_tried(service: Service, receiver: Receiver) -> None
     receiver.status = 503
     answer = await tried(service, rule_id)
     assert (answer.delivered, answer.outcome) == (False, "HTTP status 503")
-    receiver.status = None
-    answer = await tried(service, rule_id)
-    assert (answer.delivered, answer.outcome) == (False, "no answer within 0.5 s")
+    for status in (None, DRIP):
+        receiver.status = status
+        answer = await tried(service, rule_id)
+        assert (answer.delivered, answer.outcome) == (False, "no answer within 0.5 s")
     assert service.sample("compactface_alerts_waiting") == 0
 
 

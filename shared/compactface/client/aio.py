@@ -67,7 +67,7 @@ class EncoderClient(_Closing, Encoder[Asyncio]):
 
 
 class RecognizerClient(_Closing, Recognizer[Asyncio]):
-    """A client of RecognizerService and GalleryService.
+    """A client of RecognizerService, GalleryService and AlertService.
 
     It connects when it is first used, and again whenever the connection is lost.
     """

@@ -52,7 +52,7 @@ class EncoderClient(_Closing, Encoder[Blocking]):
 
 
 class RecognizerClient(_Closing, Recognizer[Blocking]):
-    """A client of RecognizerService and GalleryService. Threads may share it.
+    """A client of RecognizerService, GalleryService and AlertService. Threads may share it.
 
     It connects when it is first used, and again whenever the connection is lost.
     """
