@@ -30,7 +30,7 @@ from compactface.client import (
     aio,
     enrollment,
 )
-from compactface.v1 import encoder_pb2, gallery_pb2, recognizer_pb2
+from compactface.v1 import alerts_pb2, encoder_pb2, gallery_pb2, recognizer_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import EnrollRequest
 from tests.services.access import AccessFolder
@@ -44,13 +44,14 @@ REPEATED = {
     *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct"),
     *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
     *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents", "Enroll"),
-    *("ListSightings", "GetSighting"),
+    *("ListSightings", "GetSighting", "ListAlertRules"),
 }
 ONCE = {
     *("Encode", "EncodeStream", "StreamMaps", "BulkEnroll", "Export", "Import", "Reembed"),
     "WatchSightings",
     *("CreateCollection", "UpdateCollection", "DeleteCollection"),
     *("UpdateSubject", "DeleteSubject", "DeleteFace", "DeleteSightings"),
+    *("CreateAlertRule", "DeleteAlertRule", "TestAlertRule"),
 }
 
 
@@ -194,7 +195,7 @@ async def sabotaged() -> AsyncIterator[tuple[Sabotage, str]]:
 
 
 def all_methods() -> Iterator[tuple[str, type[Message]]]:
-    for file in (encoder_pb2, recognizer_pb2, gallery_pb2):
+    for file in (encoder_pb2, recognizer_pb2, gallery_pb2, alerts_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 request = getattr(file, method.input_type.name)
