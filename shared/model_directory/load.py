@@ -1,4 +1,4 @@
-"""Opening a model directory: nothing is used before everything in it is verified."""
+"""Load a model directory; every file is verified before use."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ class ModelDirectory:
 
     Attributes:
         path: the version's folder.
-        manifest: what it says about itself, checked against its files.
+        manifest: its manifest, checked against its files.
     """
 
     path: Path
@@ -36,16 +36,16 @@ class ModelDirectory:
 
     @classmethod
     def load(cls, models: Path, family: str, version: str | None = None) -> "ModelDirectory":
-        """Open `<models>/<family>/<version>` and verify all of it.
+        """Load and verify `<models>/<family>/<version>`.
 
         Args:
             models: folder of model families.
             family: name of the family.
-            version: name of the version; None takes the one `current` names.
+            version: name of the version; None takes the version that `current` names.
 
         Raises:
-            InvalidModel: it is missing, incomplete or damaged, or does not say the truth
-                about itself; the message names the path and the remedy.
+            InvalidModel: the directory is missing, incomplete, damaged or inconsistent; the
+                message names the path and the remedy.
         """
         version = version or current_version(models, family)
         _check_name("family", family)
@@ -64,11 +64,11 @@ class ModelDirectory:
 
     @property
     def extractor_path(self) -> Path:
-        """The file of the extractor."""
+        """Path of the extractor's file."""
         return self.path / self.manifest.extractor.file
 
     def codec(self, point: str | None = None) -> CodecSpec:
-        """The operating point of that name; None takes the default.
+        """The operating point of that name; None takes the default point.
 
         Raises:
             InvalidModel: there is no such operating point.
@@ -83,17 +83,17 @@ class ModelDirectory:
         return self.manifest.codecs[name]
 
     def codec_path(self, point: str | None, name: str) -> Path:
-        """A file of an operating point (None: the default), e.g. "compnet.onnx"."""
+        """Path of an operating point's file, e.g. "compnet.onnx"; None takes the default point."""
         self.codec(point)
         owner = self.manifest.networks_of(point or self.manifest.default_point)
         return self.path / codec_file(owner, name)
 
 
 def current_version(models: Path, family: str) -> str:
-    """The version that `<models>/<family>/current` names; cheap enough to poll.
+    """The version that `<models>/<family>/current` names; cheap to poll.
 
     Raises:
-        InvalidModel: there is no such file, or it does not hold one plain name.
+        InvalidModel: the file is missing or does not hold a valid name.
     """
     _check_name("family", family)
     path = models / family / CURRENT_FILE

@@ -1,4 +1,4 @@
-"""CompNet: from an aligned crop to the compact map (paper, section 2.2 and figure 5)."""
+"""CompNet: compresses an aligned crop into a compact map (paper, section 2.2 and figure 5)."""
 
 from torch import Tensor, nn
 
@@ -16,9 +16,8 @@ class CompNet(nn.Module):
         crop (3, 112, 96) -> conv 3x3 -> conv /2 -> residual -> conv /2 -> residual
                           -> conv /2 -> conv 3x3 -> tanh -> map (C, 14, 12)
 
-    `widths` are the output channels of the first four convolutions; the paper has 64
-    throughout. A narrow first layer saves most of the time, since it alone runs at the
-    full resolution of the crop.
+    `widths` are the output channels of the first four convolutions; the paper uses 64
+    throughout. A narrow first layer saves most time, since only it runs at full resolution.
     """
 
     def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""RecNet: from the compact map back to pixels (paper, section 2.2 and figure 5)."""
+"""RecNet: reconstructs a crop from a compact map (paper, section 2.2 and figure 5)."""
 
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ class RecNet(nn.Module):
         map (C, 14, 12) -> conv 3x3 -> deconv x2 -> residual -> deconv x2 -> residual
                         -> deconv x2 -> conv 3x3 -> crop (3, 112, 96)
 
-    `widths` are those of the CompNet it mirrors, read backwards.
+    `widths` are those of CompNet, used in reverse.
     """
 
     def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
@@ -35,7 +35,7 @@ class RecNet(nn.Module):
 
 
 def growing_layers(widths: Widths, *, dropout: float) -> nn.Sequential:
-    """From features at the size of the map, `widths[3]` channels, to a crop."""
+    """Upsampling layers: map-sized features of `widths[3]` channels to a crop."""
     w1, w2, w3, w4 = widths
     return nn.Sequential(
         nn.ConvTranspose2d(w4, w3, 4, stride=2, padding=1),
