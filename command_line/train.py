@@ -203,7 +203,7 @@ def average(
     out: Annotated[Path, typer.Option(help="Run folder of the mean.")] = _RUNS / "average",
 ) -> None:
     """Average the weights of runs that went on from one another."""
-    from shared.training.soup import average_runs
+    from shared.training.averaging import average_runs
 
     average_runs(runs, out)
 

@@ -95,7 +95,7 @@ class OnnxConfig(Record):
     mirrored: bool = False
 
     @model_validator(mode="after")
-    def _has_a_shape_we_can_fill(self) -> Self:
+    def _check_shape(self) -> Self:
         if self.height != self.width and CROP_WIDTH * self.height != CROP_HEIGHT * self.width:
             raise ValueError(
                 f"input is {self.height}x{self.width} (height x width); it must be square or of a "

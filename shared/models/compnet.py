@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from shared.models.initial import begin_with_even_signals
+from shared.models.initial import initialize_preserving_variance
 from shared.models.residual import ResidualBlock
 
 Widths = tuple[int, int, int, int]
@@ -37,7 +37,7 @@ class CompNet(nn.Module):
             nn.Conv2d(w4, channels, 3, padding=1),
             nn.Tanh(),
         )
-        begin_with_even_signals(self)
+        initialize_preserving_variance(self)
 
     def forward(self, crop: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1], H and W multiples of 8 -> (N, C, H/8, W/8) in [-1, 1]."""

@@ -43,10 +43,10 @@ class Identity(nn.Module):
     def __init__(self, *, width: float) -> None:
         super().__init__()
         self.stages = sphere_stages(width=width)
-        self.before = self._layers_of(_STAGES_BEFORE_MAP)
+        self.before = self._layers_before(_STAGES_BEFORE_MAP)
         self.embed = nn.Linear(stage_channels(3, width=width) * (PLACES // 4), IDENTITY)
 
-    def _layers_of(self, stages: int) -> int:
+    def _layers_before(self, stages: int) -> int:
         halvings = [n for n, layer in enumerate(self.stages) if isinstance(layer, nn.Conv2d)]
         return halvings[stages]
 
@@ -98,10 +98,10 @@ class FaceCompNet(nn.Module):
         )
         self.spread = nn.Linear(IDENTITY + _HIDDEN, channels * PLACES)
         self.unflatten = nn.Unflatten(1, (channels, MAP_HEIGHT, MAP_WIDTH))
-        self._begin()
+        self._initialize()
 
     @torch.no_grad()
-    def _begin(self) -> None:
+    def _initialize(self) -> None:
         """Initialize: identity in the first and third channel, appearance in the others."""
         nn.init.zeros_(self.spread.weight)
         nn.init.zeros_(self.spread.bias)

@@ -10,7 +10,7 @@ _PRELU_SLOPE = 0.25
 
 
 @torch.no_grad()
-def begin_with_even_signals(network: nn.Module) -> None:
+def initialize_preserving_variance(network: nn.Module) -> None:
     """Initialize the weights so that each layer preserves the variance of its input.
 
     torch's default halves it at every layer: after a dozen layers the paper's maps were the same

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from shared.models.compnet import Widths
-from shared.models.initial import begin_with_even_signals
+from shared.models.initial import initialize_preserving_variance
 from shared.models.residual import ResidualBlock
 
 
@@ -26,7 +26,7 @@ class RecNet(nn.Module):
             nn.PReLU(wide),
             *growing_layers(widths, dropout=dropout),
         )
-        begin_with_even_signals(self)
+        initialize_preserving_variance(self)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> (N, 3, 8H, 8W), nominally in [-1, 1], not clipped."""

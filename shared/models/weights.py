@@ -90,11 +90,11 @@ def with_stored_weights(module: Network, content: bytes) -> Network:
     for name, scale in load(content).items():
         if name.endswith(_SCALE):
             layer = copy.get_submodule(name.removesuffix(f".weight{_SCALE}"))
-            register_parametrization(layer, "weight", _Widened(scale), unsafe=True)
+            register_parametrization(layer, "weight", _Dequantized(scale), unsafe=True)
     return copy
 
 
-class _Widened(nn.Module):
+class _Dequantized(nn.Module):
     """The parametrization w = q * scale; torch calls it unsafe because it changes the dtype."""
 
     def __init__(self, scale: Tensor) -> None:
@@ -122,7 +122,7 @@ def _dequantized(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def widened_weights(content: bytes) -> dict[str, tuple[int, int]]:
+def int8_ranges(content: bytes) -> dict[str, tuple[int, int]]:
     """Byte ranges in a file that `with_stored_weights` dequantizes: (offset, length) by buffer."""
     start = 8 + _header_bytes(content)
     return {

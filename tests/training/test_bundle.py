@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from command_line.main import app
 from shared.model_directory import ModelDirectory
-from shared.training.elsewhere import expanded_cache
+from shared.training.bundle_start import checked_parts, unpack
+from shared.training.bundle_training import expanded_cache
 from shared.training.faces import load_faces
 from shared.training.pieces import cut_into_pieces, take_pieces
 from shared.training.recipe import recipe_path
 from shared.training.run_folder import CHECKPOINT_FILE, averaged_weights
 from shared.training.split import split_faces
-from shared.training.start_elsewhere import checked_parts, unpack
 from shared.training.views import load_views
 from tests.training.invented import run_train
 

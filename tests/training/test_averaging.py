@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from shared.errors import InvalidTraining
+from shared.training.averaging import average_runs
 from shared.training.run_folder import averaged_weights, read_run
-from shared.training.soup import average_runs
 from shared.training.student import load_student
 from tests.training.invented import run_train
 
