@@ -215,11 +215,11 @@ def write_report(
 ) -> None:
     """Measure everything and write the report. Hours the first time, and resumable."""
     from shared.evaluation.cache import Cache
-    from shared.evaluation.report import Workshop, measure
+    from shared.evaluation.report import ReportSettings, measure
     from shared.model_directory import ModelDirectory
 
     _use_threads(threads)
-    workshop = Workshop(
+    settings = ReportSettings(
         data=data,
         photos=photos,
         report=report,
@@ -231,7 +231,7 @@ def write_report(
     )
     model = ModelDirectory.load(models, family, version)
     others = [ModelDirectory.load(models, name) for name in beside or []]
-    measure(workshop, model, beside=others, rivals_at=rivals_at)
+    measure(settings, model, beside=others, rivals_at=rivals_at)
     render(report=report)
 
 
