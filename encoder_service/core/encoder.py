@@ -1,4 +1,4 @@
-"""The encoder: from a picture file to compact maps, one for each face."""
+"""The encoder: from a picture file to one compact map per face."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Picture = NDArray[np.uint8]
 
 
 class PictureKind(Enum):
-    """What a picture shows: a scene with 0 to n faces, or one face already aligned."""
+    """A scene with 0 to n faces, or one aligned face."""
 
     PHOTO = "photo"
     CROP = "crop"
@@ -34,9 +34,9 @@ class EncodedFace:
         crop: the aligned face, (112, 96, 3) uint8 RGB.
         quality: fitness for recognition in [0, 1].
         score: the detector's confidence in [0, 1]; 1 for a crop.
-        box: where the face is; None for a crop.
-        landmarks: what it was aligned by; None for a crop.
-        sighting_id: under which the map is forwarded; a UUID made here.
+        box: box of the face; None for a crop.
+        landmarks: landmarks used for alignment; None for a crop.
+        sighting_id: id under which the map is forwarded, a UUID.
     """
 
     png: bytes
@@ -50,7 +50,7 @@ class EncodedFace:
 
 @dataclass(slots=True)
 class EncodeTimings(StageTimings):
-    """Wall-clock milliseconds of the stages of one picture."""
+    """Wall-clock milliseconds per stage for one picture."""
 
     decode_ms: float = 0.0
     detect_ms: float = 0.0
@@ -61,12 +61,12 @@ class EncodeTimings(StageTimings):
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """Faces of one picture, the most prominent first, and where the time went.
+    """Faces of one picture, most prominent first, with timings.
 
     Attributes:
-        faces: as many as were asked for.
-        faces_found: how many there are.
-        timings: of the stages.
+        faces: encoded faces, at most the requested number.
+        faces_found: number of detected faces.
+        timings: milliseconds per stage.
     """
 
     faces: tuple[EncodedFace, ...]
@@ -82,7 +82,7 @@ class _AlignedFace:
 
 
 class Encoder:
-    """Finds, aligns and encodes faces. Safe to call from several threads."""
+    """Detects, aligns and encodes faces. Thread-safe."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ class Encoder:
         max_faces: int,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        """Bring the parts together.
+        """Build an encoder from its parts.
 
         Args:
             detector: finds faces and landmarks.
             crop_encoder: CompNet, quantizer and PNG of the operating point.
-            limits: largest picture in bytes and pixels.
-            max_faces: most faces encoded of one picture, the most prominent first.
-            new_id: makes the ids of sightings.
+            limits: limits on pictures.
+            max_faces: largest number of faces to encode per picture, most prominent first.
+            new_id: generates ids of sightings.
         """
         self.crop_encoder = crop_encoder
         self.limits = limits
@@ -111,12 +111,12 @@ class Encoder:
     def encode(
         self, image: bytes, *, kind: PictureKind = PictureKind.PHOTO, max_faces: int = 0
     ) -> EncodedPicture:
-        """Every face of a picture as a compact map.
+        """Encode every face of a picture as a compact map.
 
         Args:
             image: a picture file, or an aligned crop as a picture file.
             kind: which of the two.
-            max_faces: most faces to encode; 0: as many as the encoder allows.
+            max_faces: largest number of faces to encode; 0 for the encoder's limit.
 
         Raises:
             InvalidImage: the picture cannot be read, or is too large or too small.
@@ -142,7 +142,7 @@ class Encoder:
     def _align(
         self, photo: Photo, detections: Sequence[Detection], timings: EncodeTimings
     ) -> list[_AlignedFace]:
-        """What was found, with its places in pixels of the file."""
+        """Align a detection, with coordinates in pixels of the file."""
         faces = []
         with timings.measure("align_ms"):
             for detection in detections:

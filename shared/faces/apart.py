@@ -1,7 +1,7 @@
-"""Decoding in a process of its own, whose memory the system limits.
+"""Decode in a subprocess whose memory the operating system limits.
 
 An AVIF file states its size twice, and the decoder allocates by the one that Pillow does not
-show: only the system can hold it to a budget.
+expose. Only the operating system can enforce a memory limit.
 """
 
 import io
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from shared.faces.pixels import reduced, rgb_of_image
 
 _OWN_MEMORY = 96 * 1024 * 1024
-"""What the interpreter and its libraries take before a picture is seen."""
+"""Memory of the interpreter and its libraries before decoding, in bytes."""
 _TIMEOUT_S = 60
 
 
 def decode_avif_apart(
     data: bytes, size: tuple[int, int], reduction: int, max_memory: int
 ) -> NDArray[np.uint8] | None:
-    """The first picture of an AVIF file.
+    """Decode the first picture of an AVIF file.
 
     Args:
         data: the file.
-        size: width and height as its header claims.
-        reduction: decode to 1/`reduction` of them.
-        max_memory: bytes that decoding may take.
+        size: width and height that its header claims.
+        reduction: decode at 1/`reduction` of the size.
+        max_memory: memory limit for decoding, in bytes.
 
     Returns:
-        (H, W, 3) uint8 RGB; None: damaged, another size than it claims, or beyond the limit.
+        (H, W, 3) uint8 RGB; None if the file is damaged, has another size, or needs more memory.
     """
     command = "from shared.faces.apart import main; main()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -53,14 +53,14 @@ def decode_avif_apart(
 
 
 def main() -> None:
-    """Read a file from the standard input and write its pixels to the standard output."""
-    import resource  # noqa: PLC0415 - of POSIX alone, and only the process apart needs it
+    """Read a file from standard input and write its pixels to standard output."""
+    import resource  # noqa: PLC0415 - POSIX only, and only needed in the subprocess
 
-    from PIL import AvifImagePlugin, Image  # noqa: PLC0415 - as here: the parent has its own
+    from PIL import AvifImagePlugin, Image  # noqa: PLC0415 - only needed in the subprocess
 
     reduction, max_memory = map(int, sys.argv[1:])
     Image.MAX_IMAGE_PIXELS = None
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each would have a stack and frames of its own
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each thread has its own stack and frames
     limit = max_memory + _OWN_MEMORY
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with Image.open(io.BytesIO(sys.stdin.buffer.read()), formats=["AVIF"]) as image:
