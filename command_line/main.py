@@ -19,8 +19,8 @@ from command_line.verify import verify
 app = typer.Typer(
     cls=ReportingGroup,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # it prints local variables: photographs, names
-    help="Face recognition over thin networks: a few hundred bytes a face.",
+    pretty_exceptions_enable=False,  # it would print local variables: photographs, names
+    help="Face recognition over narrow networks, at a few hundred bytes per face.",
 )
 app.add_typer(serve.app, name="serve")
 app.command()(demo)
@@ -54,6 +54,6 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Set what holds for every command."""
-    if ctx.invoked_subcommand != "serve":  # gRPC's own words; errors say it in ours
+    """Apply settings common to all commands."""
+    if ctx.invoked_subcommand != "serve":  # hides gRPC's own log; errors are reported anyway
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -41,7 +41,7 @@ def report(
         "data": data,
         "models": tiny_models,
         "reference-extractor": tiny_model.extractor_path,
-        "baselines-at": "standard",
+        "rivals-at": "standard",
         "photos": PHOTOS,
         "cache": folder / "kept",
         "report": folder,
