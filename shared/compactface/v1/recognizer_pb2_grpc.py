@@ -26,21 +26,21 @@ if _version_not_supported:
 
 
 class RecognizerServiceStub:
-    """Tells who compact maps show.
+    """Identifies and verifies the faces in compact maps.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo says
-    when to come back) and UNAVAILABLE (starting or shutting down). A request above
+    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo has the
+    delay before a retry) and UNAVAILABLE (starting or shutting down). A request above
     `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
-    Wherever a map is taken:
-    - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
-    outside [0, 1].
-    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
-    names those known).
-    Wherever enrolled faces are searched or compared:
-    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
-    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
+    Every call with a map:
+    - INVALID_ARGUMENT: the PNG violates the codec's format (reason MAP_...), or the quality is not
+    in [0, 1].
+    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata lists
+    the known codecs).
+    Every call that searches or compares enrolled faces:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed the model; call
+    Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def __init__(self, channel):
@@ -92,30 +92,30 @@ class RecognizerServiceStub:
 
 
 class RecognizerServiceServicer:
-    """Tells who compact maps show.
+    """Identifies and verifies the faces in compact maps.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo says
-    when to come back) and UNAVAILABLE (starting or shutting down). A request above
+    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo has the
+    delay before a retry) and UNAVAILABLE (starting or shutting down). A request above
     `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
-    Wherever a map is taken:
-    - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
-    outside [0, 1].
-    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
-    names those known).
-    Wherever enrolled faces are searched or compared:
-    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
-    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
+    Every call with a map:
+    - INVALID_ARGUMENT: the PNG violates the codec's format (reason MAP_...), or the quality is not
+    in [0, 1].
+    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata lists
+    the known codecs).
+    Every call that searches or compares enrolled faces:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed the model; call
+    Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def Identify(self, request, context):
-        """Who is this? Searches one collection and returns the subjects that match best: those furthest
-        above the threshold of their codec, or least below it. No match is a normal answer.
+        """Identifies a face: searches one collection and returns the best subjects, ranked by the margin
+        of their similarity over the threshold of their codec. No match is a normal response.
 
         Errors:
-        - INVALID_ARGUMENT: no probe; both or an impossible threshold; `max_subjects` above the limit;
-        `picture` too long.
+        - INVALID_ARGUMENT: no probe; two thresholds, or one out of range; `max_subjects` above the
+        limit; `picture` too long.
         - NOT_FOUND: no such collection, or no such sighting.
         - FAILED_PRECONDITION: unknown codec; no calibration for the pair of codecs and no
         `min_similarity` given (reason NOT_CALIBRATED).
@@ -125,10 +125,9 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchIdentify(self, request, context):
-        """Identifies many probes in one call, each with a status of its own: one bad probe spoils no
-        other.
+        """Identifies several probes in one call, each with its own status.
 
-        Errors: INVALID_ARGUMENT if there are no items or more than `max_batch`; all others stand in
+        Errors: INVALID_ARGUMENT if there are no items or more than `max_batch`; other errors are in
         the item's result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -136,11 +135,11 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Verify(self, request, context):
-        """Is this the same person? Compares a probe with another map or with an enrolled subject
-        (the one of the subject's faces that is furthest above the threshold of its codec).
+        """Verifies a face: compares a probe with another map or with an enrolled subject (the subject's
+        face with the largest margin over the threshold of its codec).
 
         Errors:
-        - INVALID_ARGUMENT: no probe or reference; both or an impossible threshold.
+        - INVALID_ARGUMENT: no probe or reference; two thresholds, or one out of range.
         - NOT_FOUND: no such collection, subject or sighting.
         - FAILED_PRECONDITION: as Identify; SUBJECT_HAS_NO_FACES.
         """
@@ -171,19 +170,19 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """The embedding of a map. Embeddings may be compared only within one embedding space.
+        """Computes the embedding of a map. Embeddings are comparable only within one embedding space.
         Discloses a biometric template.
 
-        Errors: those of every map.
+        Errors: those of every call with a map.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reconstruct(self, request, context):
-        """The picture that a map holds, for a person to look at. Discloses a face.
+        """Reconstructs the picture of a map, for display. Discloses a face.
 
-        Errors: those of every map; NOT_FOUND for a sighting.
+        Errors: those of every call with a map; NOT_FOUND for a sighting.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,21 +249,21 @@ def add_RecognizerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecognizerService:
-    """Tells who compact maps show.
+    """Identifies and verifies the faces in compact maps.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo says
-    when to come back) and UNAVAILABLE (starting or shutting down). A request above
+    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo has the
+    delay before a retry) and UNAVAILABLE (starting or shutting down). A request above
     `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
-    Wherever a map is taken:
-    - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
-    outside [0, 1].
-    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
-    names those known).
-    Wherever enrolled faces are searched or compared:
-    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
-    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
+    Every call with a map:
+    - INVALID_ARGUMENT: the PNG violates the codec's format (reason MAP_...), or the quality is not
+    in [0, 1].
+    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata lists
+    the known codecs).
+    Every call that searches or compares enrolled faces:
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed the model; call
+    Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     @staticmethod
