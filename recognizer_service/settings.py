@@ -43,6 +43,9 @@ class RecognizerSettings(ServiceSettings):
     max_batch_items: int = Field(64, ge=1, le=1024, description="items of one BatchIdentify")
     min_quality: float = Field(0.15, ge=0, le=1, description="below: nothing is concluded")
     stream_collection: str = Field("default", description="where streamed maps are stored")
+    watch_patience_seconds: float = Field(
+        30.0, gt=0, le=3600, description="watchers that take longer to read a sighting are dropped"
+    )
 
     def location(self) -> Location:
         """Where the gallery is."""

@@ -23,7 +23,7 @@ from shared.errors import InvalidInput
 from shared.model_directory.manifest import CodecSpec
 from shared.serving.timestamps import moment
 
-_IDENTIFY_DECISIONS = {
+IDENTIFY_DECISIONS = {
     Decision.MATCH: recognizer_pb2.IDENTIFY_DECISION_MATCH,
     Decision.NO_MATCH: recognizer_pb2.IDENTIFY_DECISION_NO_MATCH,
     Decision.LOW_QUALITY: recognizer_pb2.IDENTIFY_DECISION_LOW_QUALITY,
@@ -115,7 +115,7 @@ def verify_criterion(message: recognizer_pb2.VerifyThreshold) -> Criterion:
 def identify_response(answer: Identification) -> recognizer_pb2.IdentifyResponse:
     """The answer to Identify."""
     return recognizer_pb2.IdentifyResponse(
-        decision=_IDENTIFY_DECISIONS[answer.decision],
+        decision=IDENTIFY_DECISIONS[answer.decision],
         candidates=[_candidate(candidate) for candidate in answer.candidates],
         threshold=_threshold(answer.threshold) if answer.threshold else None,
         quality_checked=answer.quality_checked,

@@ -42,6 +42,7 @@ class Operation(StrEnum):
     EXPIRE_SUBJECT = "expire_subject"
     EXPORT = "export"
     IMPORT = "import"
+    DELETE_SIGHTINGS = "delete_sightings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class AuditLog:
                 record=_event,
                 size=page_size,
                 token=page_token,
-                parse=_key,
+                parse=parse_key,
             )
 
 
@@ -191,7 +192,7 @@ def delete_expired(connection: Connection, now: datetime, retention: timedelta, 
     return connection.execute(delete(audit).where(audit.c.key.in_(old))).rowcount
 
 
-def _key(text: str) -> int:
+def parse_key(text: str) -> int:
     """A key, as a page token holds it; ValueError if it can be none."""
     key = int(text)
     if not 0 <= key <= MAX_KEY:

@@ -43,11 +43,13 @@ REPEATED = {
     *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct"),
     *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
     *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents", "Enroll"),
+    *("ListSightings", "GetSighting"),
 }
 ONCE = {
     *("Encode", "EncodeStream", "StreamMaps", "BulkEnroll", "Export", "Import", "Reembed"),
+    "WatchSightings",
     *("CreateCollection", "UpdateCollection", "DeleteCollection"),
-    *("UpdateSubject", "DeleteSubject", "DeleteFace"),
+    *("UpdateSubject", "DeleteSubject", "DeleteFace", "DeleteSightings"),
 }
 
 
