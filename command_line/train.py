@@ -41,7 +41,7 @@ AnyExtractor = Annotated[
         "must be the teacher of the cache.",
     ),
 ]
-Teachers = Annotated[
+ReconstructionTeachers = Annotated[
     list[str],
     typer.Option(
         "--teacher",
@@ -131,7 +131,7 @@ def codec(
     cache: Cache = _CACHE,
     extractor: AnyExtractor = str(_RUNS / "extractor"),
     out: Out = _RUNS / "codec",
-    teacher: Teachers = [],  # noqa: B006 - required by Typer
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     start: Start = None,
     photographs: Annotated[
         Path | None, typer.Option(help="Photographs to cut patches from, for profiles that do.")
@@ -183,7 +183,7 @@ def joint(
     codec: Annotated[
         Path, typer.Option(help="Initial weights: run folder of stage 1, or a model version.")
     ] = _RUNS / "codec",
-    teacher: Teachers = [],  # noqa: B006 - required by Typer
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     out: Out = _RUNS / "joint",
     profile: Profile = "default",
     recipe: RecipeFile = None,
@@ -250,7 +250,7 @@ def bundle(
         list[str], typer.Option("--stage", help="Stages to train, in this order.")
     ] = ["extractor", "codec", "joint"],  # noqa: B006 - required by Typer
     cache: Cache = _CACHE,
-    teacher: Teachers = [],  # noqa: B006 - required by Typer
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     runs: Annotated[
         list[Path],
         typer.Option("--run", help="Run folder that a stage continues or builds on."),
@@ -318,7 +318,7 @@ def unbundle(
 def ablation(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
-    teacher: Teachers = [],  # noqa: B006 - required by Typer
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = _RUNS / "ablation",
     report: Annotated[Path, typer.Option(help="Folder of the table.")] = Path("report"),
     profile: Profile = "default",

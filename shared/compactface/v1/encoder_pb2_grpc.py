@@ -78,7 +78,7 @@ class EncoderServiceServicer:
         - FAILED_PRECONDITION: `forward` is set and this encoder has no uplink
         (reason UPLINK_DISABLED).
         - RESOURCE_EXHAUSTED: `forward` is set and the disk of the uplink's spool is full
-        (reason UPLINK_FULL); nothing of this picture was taken.
+        (reason UPLINK_FULL); no map of this picture was spooled.
         - UNAVAILABLE: `forward` is set and the spool cannot be written (reason SPOOL_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -163,31 +163,30 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamMaps(self, request_iterator, context):
-        """Takes maps from an encoder's uplink: at least once, in order, deduplicated by sighting id.
-        One acknowledgement per map, in order, however many came in one message; STORED and DUPLICATE
-        promise that the sighting survives a crash. Those of one message become durable together.
-        The collection and the camera's name are the server's to decide (from the client's
-        certificate and the configuration), never the message's. An acknowledgement with an error
-        that is not retryable means that the map will never be taken.
+        """Receives maps from an encoder's uplink: delivered at least once, in order, and deduplicated by
+        sighting id. Each map gets one acknowledgement, in order, also if several share a message. STORED
+        and DUPLICATE guarantee that the sighting survives a crash. The maps of one message become
+        durable together. The server determines the collection and the camera's name, from the client's
+        certificate and its configuration. An error that is not retryable is final for the map.
 
-        Errors: those of every call; UNAVAILABLE, too, if the server's collection is gone (reason
-        STREAM_COLLECTION_MISSING); all others stand in the acknowledgement.
+        Errors: those of every call; UNAVAILABLE also if the server's collection does not exist (reason
+        STREAM_COLLECTION_MISSING); other errors are in the acknowledgement.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchSightings(self, request, context):
-        """Streams sightings of a collection as they are identified, within moments of their arrival. A
-        sighting comes once more when it was enrolled from, with the name it has then. Every answer
-        carries a token to go on from, after whatever ended the stream.
+        """Streams sightings of a collection as they are identified, shortly after their arrival. A sighting
+        is sent again when it is used for an enrollment, with its new subject. Every response contains a
+        token for resuming after the stream has ended.
 
         Errors:
-        - INVALID_ARGUMENT: a token that is not ours (INVALID_RESUME_TOKEN); a filter beyond its limits.
+        - INVALID_ARGUMENT: an invalid token (INVALID_RESUME_TOKEN); a filter beyond its limits.
         - NOT_FOUND: no such collection; no such sighting (`after_sighting_id`).
-        - RESOURCE_EXHAUSTED: the reader was too slow (reason WATCHER_TOO_SLOW; the metadata
-        `resume_token` says where to go on).
-        - UNAVAILABLE: the server stops; go on from the last token.
+        - RESOURCE_EXHAUSTED: the reader is too slow (reason WATCHER_TOO_SLOW; resume from the metadata's
+        `resume_token`).
+        - UNAVAILABLE: the server stops; resume from the last token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
