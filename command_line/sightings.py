@@ -102,7 +102,7 @@ def watch(
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Print sightings as they are identified, until stopped; reconnects if the connection breaks."""
+    """Print sightings as they are identified, until stopped; reconnects when necessary."""
     import json
 
     from compactface.client import RequestFailed
@@ -206,12 +206,10 @@ def delete(
     until: _Until = "",
     camera: _Camera = "",
     subject: _Subject = "",
-    everything: Annotated[
-        bool, typer.Option("--all", help="All sightings of the collection.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of the collection.")] = False,
     wait: Annotated[
         float,
-        typer.Option(min=0, max=60, help="Seconds to wait until the data is erased from disk."),
+        typer.Option(min=0, max=60, help="Seconds to wait until the data is erased."),
     ] = 10.0,
     recognizer: RecognizerOptions,
     tls: TlsOptions,

@@ -72,8 +72,8 @@ class EncoderServiceServicer:
         """Encodes one picture. A photo without a face is not an error: the response is empty.
 
         Errors:
-        - INVALID_ARGUMENT: the picture is empty, exceeds a limit of bytes, pixels or decoding memory, is
-        not a picture or truncated, has a format not installed here (HEIC_NOT_INSTALLED), or (as a
+        - INVALID_ARGUMENT: the picture is empty, exceeds a limit of bytes, pixels or decoding memory,
+        is not a picture or truncated, has a format not installed here (HEIC_NOT_INSTALLED), or (as a
         crop) is smaller than the codec's crop.
         - FAILED_PRECONDITION: `forward` is set and this encoder has no uplink
         (reason UPLINK_DISABLED).

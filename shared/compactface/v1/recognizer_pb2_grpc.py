@@ -164,10 +164,11 @@ class RecognizerServiceServicer:
 
     def StreamMaps(self, request_iterator, context):
         """Receives maps from an encoder's uplink: delivered at least once, in order, and deduplicated by
-        sighting id. Each map gets one acknowledgement, in order, also if several share a message. STORED
-        and DUPLICATE guarantee that the sighting survives a crash. The maps of one message become
-        durable together. The server determines the collection and the camera's name, from the client's
-        certificate and its configuration. An error that is not retryable is final for the map.
+        sighting id. Each map gets one acknowledgement, in order, also if several share a message.
+        STORED and DUPLICATE guarantee that the sighting survives a crash. The maps of one message
+        become durable together. The server determines the collection and the camera's name, from the
+        client's certificate and its configuration. An error that is not retryable is final for the
+        map.
 
         Errors: those of every call; UNAVAILABLE also if the server's collection does not exist (reason
         STREAM_COLLECTION_MISSING); other errors are in the acknowledgement.
@@ -177,15 +178,15 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchSightings(self, request, context):
-        """Streams sightings of a collection as they are identified, shortly after their arrival. A sighting
-        is sent again when it is used for an enrollment, with its new subject. Every response contains a
-        token for resuming after the stream has ended.
+        """Streams sightings of a collection as they are identified, shortly after their arrival. A
+        sighting is sent again when it is used for an enrollment, with its new subject. Every response
+        contains a token for resuming after the stream has ended.
 
         Errors:
         - INVALID_ARGUMENT: an invalid token (INVALID_RESUME_TOKEN); a filter beyond its limits.
         - NOT_FOUND: no such collection; no such sighting (`after_sighting_id`).
-        - RESOURCE_EXHAUSTED: the reader is too slow (reason WATCHER_TOO_SLOW; resume from the metadata's
-        `resume_token`).
+        - RESOURCE_EXHAUSTED: the reader is too slow (reason WATCHER_TOO_SLOW; resume from the
+        metadata's `resume_token`).
         - UNAVAILABLE: the server stops; resume from the last token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -195,8 +196,8 @@ class RecognizerServiceServicer:
     def ListSightings(self, request, context):
         """Lists the sightings of a collection that pass all filters, latest first.
 
-        Errors: INVALID_ARGUMENT for an invalid page token, or a filter beyond its limits; NOT_FOUND for
-        the collection.
+        Errors: INVALID_ARGUMENT for an invalid page token, or a filter beyond its limits; NOT_FOUND
+        for the collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,8 +213,8 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSightings(self, request, context):
-        """Deletes sightings by id, or all that pass a filter. The deletion is effective with the response;
-        data is erased as in GalleryService.DeleteSubject. Unknown ids are ignored.
+        """Deletes sightings by id, or all that pass a filter. The deletion is effective with the
+        response; data is erased as in GalleryService.DeleteSubject. Unknown ids are ignored.
 
         Errors: INVALID_ARGUMENT: neither ids nor a filter, or both (NOTHING_SELECTED), more than 1000
         ids, a filter beyond its limits or a wait out of range (OUT_OF_RANGE); NOT_FOUND for the
