@@ -121,9 +121,9 @@ def extractor(
     from shared.training.views import load_views
 
     path = _recipe_path("extractor", profile, recipe, smoke=smoke)
-    told = read_recipe(ExtractorRecipe, path, **_changes(samples))
+    chosen = read_recipe(ExtractorRecipe, path, **_changes(samples))
     _log()
-    train_extractor(load_faces(cache), load_views(cache), told, out, start=start)
+    train_extractor(load_faces(cache), load_views(cache), chosen, out, start=start)
 
 
 @app.command()
@@ -171,9 +171,9 @@ def classifier(
     from shared.training.recipe import read_recipe
 
     path = _recipe_path("classifier", profile, recipe, smoke=smoke)
-    told = read_recipe(ClassifierRecipe, path, **_changes(samples))
+    chosen = read_recipe(ClassifierRecipe, path, **_changes(samples))
     _log()
-    train_classifier(load_faces(cache), told, out, extractor=extractor)
+    train_classifier(load_faces(cache), chosen, out, extractor=extractor)
 
 
 @app.command()
@@ -276,14 +276,14 @@ def bundle(
     from shared.training.teacher_file import TeacherFile
     from shared.training.views import NO_VIEWS, VIEWS_FILE, load_views
 
-    told = stage_recipes("smoke" if smoke else profile, stages)
+    chosen = stage_recipes("smoke" if smoke else profile, stages)
     if recipes is not None:
-        told = {stage: recipes / f"{stage}.toml" for stage in told}
+        chosen = {stage: recipes / f"{stage}.toml" for stage in chosen}
     made = make_bundle(
         out,
         faces=load_faces(cache),
         views=load_views(cache) if (cache / VIEWS_FILE).exists() else NO_VIEWS,
-        recipes=told,
+        recipes=chosen,
         teachers=[TeacherFile.parse(text) for text in teacher],
         runs=runs,
         python=python,
@@ -332,12 +332,12 @@ def ablation(
     from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
-    told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
+    chosen = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
     _log()
     run_ablation(
         load_faces(cache),
         load_views(cache),
-        told,
+        chosen,
         out,
         extractor=extractor,
         teachers=[TeacherFile.parse(text) for text in teacher],
@@ -363,7 +363,7 @@ def _train_codec(
     from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
-    told = read_recipe(CodecRecipe, recipe, **_changes(samples))
+    chosen = read_recipe(CodecRecipe, recipe, **_changes(samples))
     _log()
     faces, views = load_faces(cache), load_views(cache)
     teachers = [TeacherFile.parse(text) for text in teacher]
@@ -372,7 +372,7 @@ def _train_codec(
         if extractor.startswith(_IMPORTED)
         else Path(extractor)
     )
-    train_codec(faces, views, told, out, extractor=before, teachers=teachers, start=start)
+    train_codec(faces, views, chosen, out, extractor=before, teachers=teachers, start=start)
 
 
 def _recipe_path(stage: str, profile: str, recipe: Path | None, *, smoke: bool) -> Path:

@@ -171,5 +171,5 @@ class TrainingStopped(CompactfaceError):
     def __init__(self, step: int, steps: int) -> None:
         super().__init__(
             "TRAINING_STOPPED",
-            f"stopped after step {step} of {steps}; the same command goes on from there",
+            f"stopped after step {step} of {steps}; the same command resumes it",
         )

@@ -70,7 +70,7 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         offset = end
         if kind == b"IEND" and end < len(png):
             raise InvalidCompactMap(
-                "MAP_TRAILING_BYTES", f"compact map goes on for {len(png) - end} bytes after IEND"
+                "MAP_TRAILING_BYTES", f"compact map has {len(png) - end} bytes after IEND"
             )
 
 
@@ -83,7 +83,7 @@ def _image_data(png: bytes, geometry: Geometry) -> bytes:
             raise InvalidCompactMap(
                 "MAP_CHUNK_NOT_ALLOWED",
                 f"compact map has chunk {kind!r} of {len(content)} bytes where only "
-                f"{_names(allowed)} may stand, and IEND only empty",
+                f"{_names(allowed)} is allowed, and IEND must be empty",
             )
         if kind == b"IHDR":
             _check_header(content, geometry)
@@ -127,7 +127,7 @@ def _inflate(data: bytes, length: int) -> bytes:
         inflated = inflater.decompress(data, length + 1)
     except zlib.error:
         raise InvalidCompactMap(
-            "MAP_BAD_DATA", "image data of the compact map is not a whole zlib stream"
+            "MAP_BAD_DATA", "image data of the compact map is not a complete zlib stream"
         ) from None
     if len(inflated) != length or not inflater.eof or inflater.unused_data:
         raise InvalidCompactMap(

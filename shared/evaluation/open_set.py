@@ -117,8 +117,8 @@ def assign_roles(people: NDArray[np.int64]) -> Roles:
     if known.all() or not known.any():
         raise InvalidInput(
             "NOT_AN_OPEN_SET",
-            f"{known.sum()} of {len(known)} people have several photographs; identification "
-            "needs some who have, and strangers who have one",
+            f"{known.sum()} of {len(known)} people have several photographs; "
+            "identification needs people with several and people with one",
         )
     mated = np.setdiff1d(np.flatnonzero(known[person]), first)
     subject = np.cumsum(known) - 1

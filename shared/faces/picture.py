@@ -286,7 +286,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             ) from None
         formats = ", ".join((*FORMATS, "HEIC"))
         raise InvalidImage(
-            "NOT_AN_IMAGE", f"{len(data)} bytes are no picture that is understood: {formats}"
+            "NOT_AN_IMAGE", f"{len(data)} bytes are not a picture in a supported format: {formats}"
         ) from None
     except Exception:  # noqa: BLE001
         raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
@@ -316,7 +316,7 @@ def _samples(data: bytes) -> Samples:
 
 
 def _truncated() -> InvalidImage:
-    return InvalidImage("IMAGE_TRUNCATED", "picture is cut short or damaged")
+    return InvalidImage("IMAGE_TRUNCATED", "picture is truncated or damaged")
 
 
 def _is_animated(image: ImageFile.ImageFile) -> bool:

@@ -26,7 +26,7 @@ def network_of_any_batch(path: Path) -> bytes:
     except OSError:
         raise
     except Exception as error:  # protobuf's own error class
-        raise InvalidModel("EXTRACTOR_UNUSABLE", f"{path} is no ONNX file") from error
+        raise InvalidModel("EXTRACTOR_UNUSABLE", f"{path} is not an ONNX file") from error
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if (len(inputs), len(model.graph.output)) != (1, 1):
@@ -40,7 +40,7 @@ def network_of_any_batch(path: Path) -> bytes:
         if not dimensions or value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
             raise InvalidModel(
                 "EXTRACTOR_UNUSABLE",
-                f"{value.name!r} of {path} is no array of float32; export the network in float32",
+                f"{value.name!r} of {path} is not a float32 array; export the network in float32",
             )
         dimensions[0].dim_param = "N"
     content: bytes = model.SerializeToString()

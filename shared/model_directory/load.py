@@ -19,7 +19,7 @@ from shared.model_directory.manifest import (
 
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
-_SAY_WHERE = "name the folder of model families with --models"
+_MODELS_HINT = "name the folder of model families with --models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def current_version(models: Path, family: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidModel(
             "MODEL_MISSING",
-            f"{path} cannot be read; {_SAY_WHERE}, or write the name of a version of {family!r} "
+            f"{path} cannot be read; {_MODELS_HINT}, or write the name of a version of {family!r} "
             "into that file",
         ) from error
     _check_name(f"version in {path}", version)
@@ -130,7 +130,7 @@ def _read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise InvalidModel(
             "MODEL_MISSING",
-            f"{path} cannot be read; {_SAY_WHERE}, or copy the complete model directory there",
+            f"{path} cannot be read; {_MODELS_HINT}, or copy the complete model directory there",
         ) from error
     except ValidationError as error:
         problems = "; ".join(
@@ -149,7 +149,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
     if listed != expected:
         raise InvalidModel(
             "MANIFEST_INVALID",
-            f"{path / MANIFEST_FILE} lists other files than its codecs have: "
+            f"{path / MANIFEST_FILE} does not list the files of its codecs: "
             f"missing {sorted(expected - listed)}, unknown {sorted(listed - expected)}; "
             "export the model again",
         )

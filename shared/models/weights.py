@@ -68,7 +68,7 @@ def load_weights(module: Network, content: bytes) -> Network:
     if storage not in get_args(Storage):
         raise InvalidModel(
             "WEIGHTS_UNREADABLE",
-            f"weights are stored as {storage!r}; known are {', '.join(get_args(Storage))}",
+            f"weights have storage {storage!r}; known: {', '.join(get_args(Storage))}",
         )
     try:
         module.load_state_dict(_dequantized(stored))

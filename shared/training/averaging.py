@@ -32,7 +32,7 @@ def average_runs(runs: Sequence[Path], out: Path) -> None:
     for run, other in zip(runs, weights, strict=True):
         if _shapes(other) != _shapes(weights[-1]):
             raise InvalidTraining(
-                "OTHER_NETWORKS", f"{run} holds other networks than {runs[-1]}: no mean of them"
+                "OTHER_NETWORKS", f"{run} has other networks than {runs[-1]}; cannot average"
             )
     mean = {name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[-1]}
     write_run(out, {**read_run(runs[-1]), "mean_of": [run.name for run in runs]}, mean)

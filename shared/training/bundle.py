@@ -98,7 +98,7 @@ def make_bundle(
         recipe = read_recipe(STAGES[stage].recipe, path)
         if STAGES[stage].needs_teacher(recipe) and not teachers:
             raise InvalidTraining(
-                "NO_TEACHER", f"{path} asks about reconstructions; name the file by --teacher"
+                "NO_TEACHER", f"{path} needs a teacher for reconstructions; use --teacher"
             )
     out.mkdir(parents=True, exist_ok=True)
     parts = _Parts(out, part_bytes)
@@ -138,7 +138,7 @@ def stage_recipes(profile: str, stages: Sequence[str]) -> dict[str, Path]:
     for stage in stages:
         if stage not in STAGES:
             known = ", ".join(STAGES)
-            raise InvalidTraining("NO_STAGE", f"no stage {stage!r} for a bundle; known: {known}")
+            raise InvalidTraining("NO_STAGE", f"stage {stage!r} cannot be bundled; known: {known}")
     return {stage: recipe_path(profile, stage) for stage in stages}
 
 

@@ -276,7 +276,7 @@ def train_codec(
         student = load_student(extractor)
     if recipe.needs_teacher and not teachers:
         raise InvalidTraining(
-            "NO_TEACHER", "the recipe asks about reconstructions; name the file by --teacher"
+            "NO_TEACHER", "the recipe needs a teacher for reconstructions; use --teacher"
         )
     modules = [TeacherModule(teacher) for teacher in teachers] if recipe.needs_teacher else []
     network = CodecTraining(recipe, student, modules)

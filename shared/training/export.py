@@ -93,7 +93,7 @@ def _extractor_file(
 ) -> bytes:
     config = description.extractor
     if isinstance(extractor, bytes) != isinstance(config, OnnxConfig):
-        raise InvalidModel("UNKNOWN_EXTRACTOR", f"the extractor is no {config.architecture!r}")
+        raise InvalidModel("UNKNOWN_EXTRACTOR", f"the extractor is not a {config.architecture!r}")
     if isinstance(extractor, bytes):
         return extractor
     assert isinstance(config, Sphere20Config)

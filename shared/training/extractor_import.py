@@ -80,8 +80,8 @@ def read_people(source: Path, scratch: Path, *, most: int) -> People:
     usable = np.arange(len(names))
     if (cache / TEACHER_FILE).is_file():
         teacher = np.load(cache / TEACHER_FILE, mmap_mode="r")
-        nobody_is_turned = np.zeros(len(names), np.float32)  # the split does not use yaw
-        usable = split_faces(Faces(names, pixels, teacher, nobody_is_turned)).validation
+        no_yaw = np.zeros(len(names), np.float32)  # the split does not use yaw
+        usable = split_faces(Faces(names, pixels, teacher, no_yaw)).validation
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
     for row in usable.tolist():
         rows_of[names[row].split("/")[0]].append(row)

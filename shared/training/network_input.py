@@ -55,13 +55,13 @@ def describe(network: bytes, fed: NetworkInput) -> OnnxConfig:
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise InvalidModel(
             "EXTRACTOR_UNUSABLE",
-            f"the network does not embed three {fed.height}x{fed.width} pictures, together and one "
-            f"by one ({first_line(error)}); export it for this size and any number of pictures",
+            f"the network cannot embed three {fed.height}x{fed.width} pictures, together and one "
+            f"by one ({first_line(error)}); export it for this size and a variable batch size",
         ) from error
     if together.shape != alone.shape or not np.allclose(together, alone, atol=_TOLERANCE):
         raise InvalidModel(
             "EXTRACTOR_UNUSABLE",
-            "the network embeds a picture differently when others are beside it; export it for any "
-            "number of pictures, in evaluation mode",
+            "the embedding of a picture depends on the others in its batch; export the network in "
+            "evaluation mode, with a variable batch size",
         )
     return OnnxConfig(**asdict(fed), embedding_size=cast("int", together.shape[1]))

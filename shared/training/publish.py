@@ -192,7 +192,8 @@ def _carried_codecs(
         manifest = model.manifest
         if (manifest.alignment, manifest.normalisation) != (COSFACE_112X96, InputNormalisation()):
             raise InvalidTraining(
-                "OTHER_CROPS", f"{model.path} has other crops; its codecs cannot be carried along"
+                "OTHER_CROPS",
+                f"{model.path} has another alignment or input; its codecs cannot be included",
             )
         for point, codec in manifest.codecs.items():
             if codec.codec_id not in seen:

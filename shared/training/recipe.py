@@ -90,7 +90,7 @@ def read_recipe(kind: type[R], path: Path, **changes: dict[str, Any]) -> R:
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
-        raise InvalidTraining("NO_RECIPE", f"there is no recipe {path}") from error
+        raise InvalidTraining("NO_RECIPE", f"recipe {path} does not exist") from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidTraining("RECIPE_UNREADABLE", f"{path}: {error}") from error
     for table, fields in changes.items():

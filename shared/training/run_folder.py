@@ -59,7 +59,7 @@ def record_settings(folder: Path, now: dict[str, Any]) -> None:
             if field.rsplit(".", 1)[-1] not in _MAY_CHANGE:
                 raise InvalidTraining(
                     "RECIPE_CHANGED",
-                    f"{folder} was begun with {field} = {old!r}, now it is {new!r}; "
+                    f"{folder} was started with {field} = {old!r}, not {new!r}; "
                     "choose another folder",
                 )
     path.write_text(json.dumps(now, indent=2))

@@ -47,5 +47,5 @@ class TeacherFile:
                 f"normalisation {teacher.normalisation!r}; known: {', '.join(NORMALISATIONS)}",
             )
         if not teacher.path.is_file():
-            raise InvalidTraining("NO_TEACHER", f"there is no teacher {teacher.path}")
+            raise InvalidTraining("NO_TEACHER", f"teacher {teacher.path} does not exist")
         return teacher

@@ -202,7 +202,7 @@ def test_pieces_do_not_replace_another_run(extractor: Path, tmp_path: Path) -> N
     )
 
     assert result.exit_code == 1
-    assert "was begun with recipe.margin = 0.1" in " ".join(result.output.split())
+    assert "was started with recipe.margin = 0.1" in " ".join(result.output.split())
     assert (tmp_path / "extractor" / CHECKPOINT_FILE).read_bytes() == b"another run's"
 
 
