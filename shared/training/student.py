@@ -102,7 +102,7 @@ class ImportedExtractor(nn.Module):
         raise InvalidTraining(
             "OTHER_TEACHER",
             f"the cache was not made with {self.file.path.name}; "
-            "make `compactface train cache --teacher` and `train views` with it as the only teacher",
+            "run `train cache` and `train views` with it as the only --teacher",
         )
 
     def copy_into(self, run: Path) -> None:
