@@ -56,6 +56,10 @@ from tests.services.uplink_peer import Recognizer, listening
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+def new_ids(count: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(count)]
+
+
 class Camera:
     """An uplink with its metrics, and maps to send."""
 
@@ -71,7 +75,10 @@ class Camera:
 
     async def send(self, count: int) -> list[str]:
         """Offer that many maps one by one; their ids."""
-        ids = [str(uuid.uuid4()) for _ in range(count)]
+        return await self.offer(new_ids(count))
+
+    async def offer(self, ids: list[str]) -> list[str]:
+        """Offer maps with these ids one by one."""
         for sighting_id in ids:
             assert await self.uplink.offer([StreamedMap(sighting_id=sighting_id)]) is Fate.SPOOLED
         return ids
@@ -209,8 +216,9 @@ async def test_what_was_set_aside_is_sent_when_the_recognizer_is_mended() -> Non
     peer = Recognizer()
     pauses = {"longest_s": 0.01, "aside_s": 0.05}
     async with listening(peer) as port, camera(port, **pauses) as cam:
-        poison = await cam.send(3)
+        poison = new_ids(3)
         peer.poison = dict.fromkeys(poison, "fail")
+        await cam.offer(poison)
         await until(lambda: cam.uplink.aside == 3)
         tries = len(peer.received)
         await until(lambda: len(peer.received) > tries + 6)
