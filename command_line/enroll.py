@@ -51,7 +51,7 @@ def enroll(
     with open_encoder(encoder, tls, enrolling=True) as opened:
         taken = [take_one_face(opened, photo, most_prominent=largest) for photo in photos]
     tell_of_others(*taken)
-    with open_recognizer(recognizer, local, encoder, tls, without_gallery="make") as client:
+    with open_recognizer(recognizer, local, encoder, tls, missing_gallery="create") as client:
         answer = client.subjects.enroll(
             [one.face.map for one in taken],
             subject_id=subject,

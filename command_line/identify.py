@@ -69,7 +69,7 @@ def identify(
         encoded = list(encode_each(opened, each_photo(photos)))
     faults = [item for item in encoded if isinstance(item, Fault)]
     faces_of_photos = [_faces(*item) for item in encoded if not isinstance(item, Fault)]
-    with open_recognizer(recognizer, local, encoder, tls, without_gallery="refuse") as client:
+    with open_recognizer(recognizer, local, encoder, tls, missing_gallery="fail") as client:
         ask = partial(
             client.batch_identify,
             collection=collection,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MissingGallery = Literal["make", "refuse", "spare"]
+MissingGallery = Literal["create", "fail", "temporary"]
 """If the gallery's file is missing: create it, fail, or use an empty temporary one."""
 
 
@@ -48,7 +48,7 @@ def open_recognizer(
     encoder: EncoderOptions,
     tls: TlsOptions,
     *,
-    without_gallery: MissingGallery,
+    missing_gallery: MissingGallery,
 ) -> Iterator["RecognizerClient"]:
     """Open a client of the recognizer service, or with --local of one in this process.
 
@@ -65,7 +65,7 @@ def open_recognizer(
     from compactface.client import RecognizerClient
 
     with ExitStack() as stack:
-        settings = _settings(local, encoder, without_gallery, stack)
+        settings = _settings(local, encoder, missing_gallery, stack)
         target = stack.enter_context(_running(settings))
         yield stack.enter_context(RecognizerClient(target))
 
@@ -73,7 +73,7 @@ def open_recognizer(
 def _settings(
     local: LocalOptions,
     encoder: EncoderOptions,
-    without_gallery: MissingGallery,
+    missing_gallery: MissingGallery,
     stack: ExitStack,
 ) -> "RecognizerSettings":
     """The settings of `serve recognizer`, with a loopback port and without metrics and TLS."""
@@ -92,8 +92,8 @@ def _settings(
     )
     changes: dict[str, Any] = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca"))
     location = settings.location()
-    if isinstance(location, Path) and not location.exists() and without_gallery != "make":
-        if without_gallery == "refuse":
+    if isinstance(location, Path) and not location.exists() and missing_gallery != "create":
+        if missing_gallery == "fail":
             raise typer.BadParameter(f"File '{location}' does not exist; see --gallery.")
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compactface-"))
         changes["gallery"] = str(Path(folder) / "gallery.sqlite")

@@ -71,9 +71,9 @@ def verify(
     tell_of_others(*taken)
     probe = taken[0].face.map
     other = taken[1].face.map if reference else subject or ""
-    without_gallery: MissingGallery = "spare" if reference else "refuse"
+    missing_gallery: MissingGallery = "temporary" if reference else "fail"
     with open_recognizer(
-        recognizer, local, encoder, tls, without_gallery=without_gallery
+        recognizer, local, encoder, tls, missing_gallery=missing_gallery
     ) as client:
         answer = client.verify(
             probe, other, collection=collection, max_fmr=max_fmr, min_similarity=min_similarity
