@@ -84,10 +84,10 @@ class PhotoImport:
         """
         self._client.collections.get(self._collection)  # fail before encoding
         sent: list[tuple[SubjectPhoto, TakenFace]] = []
-        for answer in self._client.subjects.bulk_enroll(self._enrolments(photos, sent)):
+        for answer in self._client.subjects.bulk_enroll(self._enrollments(photos, sent)):
             self._done(_result(*sent[answer.index], answer))
 
-    def _enrolments(
+    def _enrollments(
         self, photos: Sequence[SubjectPhoto], sent: list[tuple[SubjectPhoto, TakenFace]]
     ) -> Iterator["EnrollRequest"]:
         """Yield an enrollment for each photo with a usable face."""
@@ -98,7 +98,7 @@ class PhotoImport:
                 taken = take_one_face(
                     self._encoder, photo.path, most_prominent=self._most_prominent
                 )
-                enrolment = self._enrolment(photo, taken)
+                enrollment = self._enrollment(photo, taken)
             except (CompactfaceError, RequestFailed) as error:
                 message = error.message.removeprefix(f"{photo.path}: ")
                 self._done(PhotoResult(photo, Outcome.REJECTED, error.reason, message))
@@ -107,9 +107,9 @@ class PhotoImport:
                 self._done(PhotoResult(photo, Outcome.REJECTED, "UNREADABLE_FILE", message))
             else:
                 sent.append((photo, taken))
-                yield enrolment
+                yield enrollment
 
-    def _enrolment(self, photo: SubjectPhoto, taken: TakenFace) -> "EnrollRequest":
+    def _enrollment(self, photo: SubjectPhoto, taken: TakenFace) -> "EnrollRequest":
         from compactface.client import enrollment
 
         return enrollment(

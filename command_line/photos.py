@@ -27,7 +27,7 @@ class PhotoEncoder(Protocol):
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 """Limit of files to read. A service accepts less, since a file must fit into a message."""
-_ENROLMENT_POINT = "fine"
+_ENROLLMENT_POINT = "fine"
 """Enrolled maps are used for years, so they get the finest operating point of the family."""
 
 
@@ -74,11 +74,11 @@ class LocalEncoder:
         from shared.serving.settings_loader import load_settings
 
         model = ModelDirectory.load(models, family)
-        fine = enrolling and _ENROLMENT_POINT in model.manifest.codecs
+        fine = enrolling and _ENROLLMENT_POINT in model.manifest.codecs
         settings = load_settings(EncoderSettings, models=models, family=family)
         self._encoder = Encoder(
             detector=open_detector(settings.detector_options),
-            crop_encoder=OnnxCropEncoder(model, _ENROLMENT_POINT if fine else None),
+            crop_encoder=OnnxCropEncoder(model, _ENROLLMENT_POINT if fine else None),
             limits=replace(
                 settings.picture_limits,
                 max_bytes=max(settings.max_image_bytes, _MAX_FILE_BYTES),

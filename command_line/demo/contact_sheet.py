@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from command_line.demo.performance import JPEG_QUALITY, Outcome, Performance, Sight
-from command_line.demo.scenario import ENROLMENTS, Identification, Verification
+from command_line.demo.scenario import ENROLLMENTS, Identification, Verification
 from shared.codec.compact_map import MapFormat, unpack
 
 _PAPER, _CARD, _INK, _FAINT = "#f4f3ef", "#ffffff", "#1f2328", "#6b7280"
@@ -73,7 +73,7 @@ def _draw_row(sheet: Image.Image, top: int, sight: Sight, performance: Performan
 def _draw_answer(
     sheet: Image.Image, corner: tuple[int, int], sight: Sight, performance: Performance
 ) -> None:
-    enrolled = {who.photo: who for who in ENROLMENTS}.get(sight.photo)
+    enrolled = {who.photo: who for who in ENROLLMENTS}.get(sight.photo)
     outcome = _identification_of(sight, performance)
     if enrolled:
         headline, colour, details = f"enrolled: {enrolled.display_name}", _INK, []
@@ -101,7 +101,7 @@ def _draw_pair(
     left, top = corner
     _card(sheet, (left, top, left + width, top + _PAIR_ROW))
     assert isinstance(outcome.asked, Verification)
-    enrolled = {who.subject_id: who.photo for who in ENROLMENTS}
+    enrolled = {who.subject_id: who.photo for who in ENROLLMENTS}
     reference = enrolled.get(outcome.asked.reference, outcome.asked.reference)
     for position, photo in enumerate((outcome.asked.photo, reference)):
         face = _open(performance.sights[photo].reconstruction)
@@ -164,7 +164,7 @@ def _identification_of(sight: Sight, performance: Performance) -> Outcome:
 
 
 def _name(actual: str) -> str:
-    names = {who.subject_id: who.display_name for who in ENROLMENTS}
+    names = {who.subject_id: who.display_name for who in ENROLLMENTS}
     return names.get(actual, actual)
 
 

@@ -12,12 +12,12 @@ from PIL import Image
 from command_line.demo.scenario import (
     COLLECTION,
     DIFFERENT,
-    ENROLMENTS,
+    ENROLLMENTS,
     IDENTIFICATIONS,
     SAME,
     UNKNOWN,
     VERIFICATIONS,
-    Enrolment,
+    Enrollment,
     Identification,
     Verification,
 )
@@ -126,8 +126,8 @@ def perform(encoder: EncoderClient, recognizer: RecognizerClient, photos: Path) 
         Unavailable: the recognizer did not acknowledge a streamed map in time.
     """
     stage = _Stage(encoder, recognizer, photos)
-    for enrolment in ENROLMENTS:
-        stage.enroll(enrolment)
+    for enrollment in ENROLLMENTS:
+        stage.enroll(enrollment)
     identified = [stage.identify(asked) for asked in IDENTIFICATIONS]
     verified = [stage.verify(asked) for asked in VERIFICATIONS]
     return Performance(_map_format(encoder, recognizer), stage.sights, (*identified, *verified))
@@ -142,7 +142,7 @@ class _Stage:
         self._recognizer = recognizer
         self._photos = photos
 
-    def enroll(self, who: Enrolment) -> None:
+    def enroll(self, who: Enrollment) -> None:
         self._recognizer.subjects.enroll(
             [self._see(who.photo).face.map],
             subject_id=who.subject_id,

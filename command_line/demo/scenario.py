@@ -8,7 +8,7 @@ SAME, DIFFERENT = "same", "different"
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolment:
+class Enrollment:
     """Enrollment of a person with one photo."""
 
     subject_id: str
@@ -62,9 +62,9 @@ LABELS = {
 }
 """Short names of the photos."""
 
-ENROLMENTS = (
-    Enrolment("barack-obama", "Barack Obama", _OBAMA),
-    Enrolment("eileen-collins", "Eileen Collins", _COLLINS),
+ENROLLMENTS = (
+    Enrollment("barack-obama", "Barack Obama", _OBAMA),
+    Enrollment("eileen-collins", "Eileen Collins", _COLLINS),
 )
 IDENTIFICATIONS = (
     Identification(_OBAMA_SPEAKING, expected="barack-obama"),

@@ -34,7 +34,7 @@ CURVE = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5)
 """False positive identification rates of a row's curve."""
 
 _STATED = (1e-2, 1e-3)
-_ENROLMENT_POINT = "fine"  # the point at which clients enroll, if the model has it
+_ENROLLMENT_POINT = "fine"  # the point at which clients enroll, if the model has it
 _BLOCK = 512
 
 Similarities = NDArray[np.float32]
@@ -184,10 +184,12 @@ def score_searches(
 
 def _pairings(forms: list[str], default_point: str) -> Iterator[tuple[str, str]]:
     """Pairs of a probe form and an enrollment form to evaluate."""
-    usual = _ENROLMENT_POINT if _ENROLMENT_POINT in forms else default_point
+    usual = _ENROLLMENT_POINT if _ENROLLMENT_POINT in forms else default_point
     for form in forms:
-        enrolments = (form,) if form == UNCOMPRESSED else (form, usual, UNCOMPRESSED)
-        yield from ((form, enrolled) for enrolled in dict.fromkeys(enrolments) if enrolled in forms)
+        enrollments = (form,) if form == UNCOMPRESSED else (form, usual, UNCOMPRESSED)
+        yield from (
+            (form, enrolled) for enrolled in dict.fromkeys(enrollments) if enrolled in forms
+        )
 
 
 def _identified(similarities: Similarities, mates: NDArray[np.int64]) -> Similarities:

@@ -82,7 +82,7 @@ def table_2(results: Results) -> str:
 
 
 def matrix_table(results: Results, judge: str) -> str:
-    """Accuracy of every form of probe (rows) against every form of enrolment (columns)."""
+    """Accuracy of every form of probe (rows) against every form of enrollment (columns)."""
     cells = {(c.probe, c.enrolled): c for c in results.matrix if c.judge == judge}
     forms = list(dict.fromkeys(probe for probe, _ in cells))
     return table(
