@@ -104,11 +104,12 @@ async def _uplink(
             keepalive_s=settings.uplink_keepalive_seconds,
         ),
         tls=settings.uplink_tls,
+        token_file=settings.uplink_token_file,
     )
     try:
         await peer.open()
-    except OSError as error:
-        raise SettingsError([f"certificates of the uplink: {error}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"certificates or token of the uplink: {error}"]) from None
     uplink = SpoolingUplink(
         peer,
         Spool(

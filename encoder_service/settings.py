@@ -44,6 +44,9 @@ class EncoderSettings(ServiceSettings):
     uplink_ca: Path | None = Field(None, description="PEM roots of the recognizer's certificate")
     uplink_certificate: Path | None = Field(None, description="PEM chain shown to the recognizer")
     uplink_key: Path | None = Field(None, description="PEM private key of uplink_certificate")
+    uplink_token_file: Path | None = Field(
+        None, description="file of the bearer token shown to the recognizer"
+    )
     uplink_proxy: str = Field("", description="URL of an HTTP proxy on the way; empty: none")
     uplink_keepalive_seconds: float = Field(
         KEEPALIVE_S, ge=0.1, le=3600, description="silence after which the uplink sends a ping"

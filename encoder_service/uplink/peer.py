@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,39 +30,56 @@ class Terms:
 
 
 class Peer:
-    """Connects to the recognizer, anew when the certificates change."""
+    """Connects to the recognizer, anew when certificates or token change.
 
-    def __init__(self, connect: Callable[[], grpc.aio.Channel], *, tls: Tls | None = None) -> None:
+    Attributes:
+        metadata: what calls send along: the token, if there is one.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], grpc.aio.Channel],
+        *,
+        tls: Tls | None = None,
+        token_file: Path | None = None,
+    ) -> None:
         """Prepare; `open` connects.
 
         Args:
             connect: makes a channel with the certificates as they are now.
             tls: the files of the certificates; None: there are none.
+            token_file: holds the bearer token to show; None: there is none.
         """
+        self.metadata: tuple[tuple[str, str], ...] = ()
         self._connect = connect
         self._tls = tls
+        self._token_file = token_file
         self._channel: grpc.aio.Channel | None = None
         self._read_as = b""
 
     async def open(self) -> Any:
-        """A stub; its channel is another one if the certificates have changed.
+        """A stub; its channel is another one if certificates or token have changed.
 
         Raises:
-            OSError: a file of the certificates cannot be read, and there was no channel before.
+            OSError: a file cannot be read, and there was no channel before.
+            UnicodeDecodeError: the token's file holds no token.
         """
         if self._channel is None or self.outdated():
             read_as = self._fingerprint()
+            if self._token_file:
+                token = self._token_file.read_text(encoding="ascii").strip()
+                self.metadata = (("authorization", f"Bearer {token}"),)
             channel = self._connect()
             await self.close()
             self._channel, self._read_as = channel, read_as
         return recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def outdated(self) -> bool:
-        """Whether the certificates have changed; files that are not there just now have not."""
+        """Whether a file has changed; one that is not there just now has not."""
         try:
             return self._fingerprint() != self._read_as
         except OSError as error:
-            _log.warning("uplink_certificates_unreadable", error=str(error))
+            _log.warning("uplink_credentials_unreadable", error=str(error))
             return False
 
     async def close(self) -> None:
@@ -71,15 +89,16 @@ class Peer:
             self._channel = None
 
     def _fingerprint(self) -> bytes:
-        """Of what the certificates' files hold."""
-        files = (self._tls.ca, self._tls.certificate, self._tls.key) if self._tls else ()
+        """Of what the files hold."""
+        tls = (self._tls.ca, self._tls.certificate, self._tls.key) if self._tls else ()
+        files = (*tls, self._token_file)
         digest = hashlib.sha256()
         for file in files:
             digest.update(hashlib.sha256(file.read_bytes()).digest() if file else b"-")
         return digest.digest()
 
 
-async def ask_terms(stub: Any) -> Terms:
+async def ask_terms(stub: Any, metadata: tuple[tuple[str, str], ...] = ()) -> Terms:
     """What the recognizer says of itself, once it can be reached.
 
     One that does not know the question, or does not answer cameras, says nothing.
@@ -89,7 +108,7 @@ async def ask_terms(stub: Any) -> Terms:
     """
     request = recognizer_pb2.GetRecognizerInfoRequest()
     try:
-        info = await stub.GetRecognizerInfo(request, wait_for_ready=True)
+        info = await stub.GetRecognizerInfo(request, metadata=metadata, wait_for_ready=True)
     except grpc.aio.AioRpcError as error:
         if error.code() in _SAYS_NOTHING:
             return Terms()

@@ -356,10 +356,10 @@ class SpoolingUplink:
     async def _exchange(self, stub: Any) -> _Broken:
         """Ask for the recognizer's terms, and stream by them."""
         try:
-            self._agree_to(await ask_terms(stub))
+            self._agree_to(await ask_terms(stub, self._peer.metadata))
         except grpc.aio.AioRpcError as error:
             return _Broken(error.code().name)
-        call = stub.StreamMaps(wait_for_ready=True)
+        call = stub.StreamMaps(metadata=self._peer.metadata, wait_for_ready=True)
         try:
             async with asyncio.TaskGroup() as tasks:  # if one fails, all end
                 helpers = [tasks.create_task(self._send(call)), tasks.create_task(self._retry())]
@@ -380,14 +380,14 @@ class SpoolingUplink:
         self._terms = terms
 
     async def _watch(self, stub: Any) -> _Broken:
-        """End the connection when the certificates change; see whether sightings are kept again."""
+        """End the connection when credentials change; see whether sightings are kept again."""
         while True:
             await asyncio.sleep(self._pauses.tidy_s)
             if self._peer.outdated():
-                return _Broken("CERTIFICATES_CHANGED")
+                return _Broken("CREDENTIALS_CHANGED")
             if self.discards:
                 with suppress(grpc.aio.AioRpcError):
-                    self._agree_to(await ask_terms(stub))
+                    self._agree_to(await ask_terms(stub, self._peer.metadata))
 
     async def _send(self, call: Any) -> None:
         # Whoever reads from the call learns why it ended.

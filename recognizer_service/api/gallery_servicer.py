@@ -14,6 +14,7 @@ from recognizer_service.api.identity import caller_name
 from recognizer_service.core.changeover import Changeover
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.types import FaceMap
+from recognizer_service.gallery.audit import Operation
 from shared.errors import InvalidInput
 from shared.faces.display import encode_png
 from shared.serving.interceptor import Context
@@ -205,6 +206,12 @@ class GalleryServicer(ArchiveServicer):
         answer = gallery_pb2.GetFaceResponse(face=gallery_conversions.face_message(face))
         if request.include_picture:
             kept = FaceMap(face.codec_id, face.png, face.quality, face.captured_at, field="face_id")
+            await self._recognizer.note(
+                Operation.RECONSTRUCT,
+                conversions.collection_id(request.collection),
+                subject_id=face.subject_id,
+                caller=caller_name(),
+            )
             answer.picture_png = encode_png(await self._recognizer.picture_of(kept))
         return answer
 

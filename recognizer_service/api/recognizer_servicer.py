@@ -6,7 +6,9 @@ from importlib.metadata import version
 from compactface.v1 import recognizer_pb2
 from recognizer_service.api import conversions
 from recognizer_service.api.batch_identification import identify_all
+from recognizer_service.api.identity import caller_name
 from recognizer_service.api.sighting_servicer import MAX_STREAM_MAPS, SightingServicer
+from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.limits import (
     MAX_FACES_PER_SUBJECT,
     MAX_SUBJECTS_PER_SEARCH,
@@ -69,15 +71,17 @@ class RecognizerServicer(SightingServicer):
         embedding, space = await self._recognizer.embed(
             conversions.face_map(request.map, field="map")
         )
+        await self._recognizer.note(Operation.EMBED, "", caller=caller_name())
         return recognizer_pb2.EmbedResponse(embedding=embedding.tolist(), embedding_space=space)
 
     async def Reconstruct(
         self, request: recognizer_pb2.ReconstructRequest, context: Context
     ) -> recognizer_pb2.ReconstructResponse:
-        """Paint the picture that a map holds."""
-        picture = await self._recognizer.reconstruct(
-            conversions.collection_id(request.collection), conversions.probe(request.probe)
-        )
+        """Reconstruct the face that a map holds."""
+        collection = conversions.collection_id(request.collection)
+        probe = conversions.probe(request.probe)
+        picture = await self._recognizer.reconstruct(collection, probe)
+        await self._recognizer.note(Operation.RECONSTRUCT, collection, caller=caller_name())
         return recognizer_pb2.ReconstructResponse(png=encode_png(picture))
 
     async def GetRecognizerInfo(

@@ -15,6 +15,7 @@ from recognizer_service.api.gallery_conversions import erasure_wait_s
 from recognizer_service.api.identity import caller_name
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.types import FaceMap, map_of
+from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, MAX_PAGE_SIZE
 from recognizer_service.gallery.types import SeenFace, SightingOutcome
 from recognizer_service.settings import RecognizerSettings
@@ -80,15 +81,15 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self, request: recognizer_pb2.GetSightingRequest, context: Context
     ) -> recognizer_pb2.GetSightingResponse:
         """One sighting."""
+        collection = conversions.collection_id(request.collection)
         (seen,) = await self._recognizer.in_thread(
-            self._sightings.find,
-            conversions.collection_id(request.collection),
-            [request.sighting_id],
+            self._sightings.find, collection, [request.sighting_id]
         )
         answer = recognizer_pb2.GetSightingResponse(
             sighting=sighting_conversions.sighting_message(seen)
         )
         if request.include_picture:
+            await self._recognizer.note(Operation.RECONSTRUCT, collection, caller=caller_name())
             answer.picture_png = await self._picture(seen)
         return answer
 
@@ -100,6 +101,8 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         after = await self._start(request, collection)
         only = sighting_conversions.sighting_filter(request.filter)
         await self._recognizer.in_thread(self._recognizer.gallery.collections.get, collection)
+        if request.include_pictures:
+            await self._recognizer.note(Operation.RECONSTRUCT, collection, caller=caller_name())
         watching = self._recognizer.sightings.watch(
             collection, after=after, only=only, stopping=self._stopping
         )

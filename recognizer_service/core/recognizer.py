@@ -26,6 +26,7 @@ from recognizer_service.core.types import (
     Timings,
     Verification,
 )
+from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
@@ -342,6 +343,18 @@ class Recognizer:
         pictures = await self.in_thread(networks.decoder.reconstruct, maps)
         picture: NDArray[np.uint8] = pictures[0]
         return picture
+
+    async def note(
+        self, operation: Operation, collection_id: str, *, subject_id: str = "", caller: str
+    ) -> None:
+        """Write an audit event of what is about to be disclosed."""
+        await self.in_writer(
+            self.gallery.audit.note,
+            operation,
+            collection_id,
+            subject_id=subject_id,
+            caller=caller,
+        )
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call of gallery or decoder that changes nothing."""

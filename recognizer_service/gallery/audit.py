@@ -42,6 +42,8 @@ class Operation(StrEnum):
     EXPIRE_SUBJECT = "expire_subject"
     EXPORT = "export"
     IMPORT = "import"
+    EMBED = "embed"
+    RECONSTRUCT = "reconstruct"
     DELETE_SIGHTINGS = "delete_sightings"
 
 
@@ -53,7 +55,7 @@ class AuditEvent:
         at: when, UTC.
         caller: who; "": unknown, or the service itself.
         operation: what.
-        collection_id: where.
+        collection_id: where; "": in none.
         subject_id: to whom; "": to the collection.
     """
 
@@ -123,9 +125,16 @@ class AuditLog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def note(self, operation: Operation, collection_id: str, *, caller: str = "") -> None:
+    def note(
+        self,
+        operation: Operation,
+        collection_id: str,
+        *,
+        subject_id: str = "",
+        caller: str = "",
+    ) -> None:
         """Note a deed that has no transaction of its own, an export say; it is on the disk then."""
-        event = AuditEvent(self._store.now(), caller, operation, collection_id)
+        event = AuditEvent(self._store.now(), caller, operation, collection_id, subject_id)
         with self._store.changing(), self._store.database.writing() as connection:
             record(connection, event)
 

@@ -46,6 +46,8 @@ class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIT_OPERATION_EXPIRE_SUBJECT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_EXPORT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_IMPORT: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_EMBED: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_RECONSTRUCT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_DELETE_SIGHTINGS: _ClassVar[AuditOperation]
 SUBJECT_SCORE_UNSPECIFIED: SubjectScore
 SUBJECT_SCORE_BEST_FACE: SubjectScore
@@ -67,6 +69,8 @@ AUDIT_OPERATION_DELETE_FACE: AuditOperation
 AUDIT_OPERATION_EXPIRE_SUBJECT: AuditOperation
 AUDIT_OPERATION_EXPORT: AuditOperation
 AUDIT_OPERATION_IMPORT: AuditOperation
+AUDIT_OPERATION_EMBED: AuditOperation
+AUDIT_OPERATION_RECONSTRUCT: AuditOperation
 AUDIT_OPERATION_DELETE_SIGHTINGS: AuditOperation
 
 class Collection(_message.Message):
