@@ -16,6 +16,7 @@ BIDEN = ROOT / "tests" / "data" / "joe_biden_blue_room.jpg"
 BUILT_FROM = (
     *("pyproject.toml", "README.md", "LICENSE", "deploy/models"),
     *("camera_gateway", "command_line", "encoder_service", "recognizer_service", "shared"),
+    "web_gateway",
 )
 
 
