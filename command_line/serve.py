@@ -1,16 +1,15 @@
 """`compactface serve`: services and web gateway as processes, every setting a flag."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic_core import PydanticUndefined
 from typer.core import TyperGroup
 
-from command_line.options import declare, option
+from command_line.options import declare, option, setting_flags
 
 if TYPE_CHECKING:
     from shared.serving.process_settings import ProcessSettings
@@ -49,7 +48,7 @@ def _encoder() -> Callable[..., None]:
         """
         _run("encoder_service.main", EncoderSettings, **settings)
 
-    return declare(serve, list(_flags(EncoderSettings)))
+    return declare(serve, _flags(EncoderSettings))
 
 
 def _recognizer() -> Callable[..., None]:
@@ -63,7 +62,7 @@ def _recognizer() -> Callable[..., None]:
         """
         _run("recognizer_service.main", RecognizerSettings, **settings)
 
-    return declare(serve, list(_flags(RecognizerSettings)))
+    return declare(serve, _flags(RecognizerSettings))
 
 
 def _web() -> Callable[..., None]:
@@ -77,7 +76,7 @@ def _web() -> Callable[..., None]:
         """
         _run("web_gateway.main", WebSettings, **settings)
 
-    return declare(serve, list(_flags(WebSettings)))
+    return declare(serve, _flags(WebSettings))
 
 
 _COMMANDS = {"encoder": _encoder, "recognizer": _recognizer, "web": _web}
@@ -90,21 +89,6 @@ def _run(module: str, cls: "type[ProcessSettings]", **settings: Any) -> None:
     import_module(module).main(loaded)
 
 
-def _flags(cls: "type[ProcessSettings]") -> Iterator[inspect.Parameter]:
-    """`--config`, and one option for each setting; None means that the flag was not given."""
-    yield option("config", _Config, None)
-    for name, field in cls.model_fields.items():
-        flag = typer.Option(
-            help=" ".join([field.description or "", _default(field.default)]),
-            rich_help_panel="Settings",
-        )
-        yield option(name, Annotated[_optional(field.annotation), flag], None)
-
-
-def _default(value: Any) -> str:
-    says_nothing = value in {None, "", PydanticUndefined} or isinstance(value, bool)
-    return "" if says_nothing else f"[dim](default {value})[/dim]"
-
-
-def _optional(annotation: Any) -> Any:
-    return annotation | None
+def _flags(cls: "type[ProcessSettings]") -> list[inspect.Parameter]:
+    """`--config`, and one option for each setting."""
+    return [option("config", _Config, None), *setting_flags(cls, panel="Settings")]

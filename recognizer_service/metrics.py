@@ -57,6 +57,27 @@ class RecognizerMetrics:
             registry=registry,
         )
 
+        self._near_misses = Counter(
+            "compactface_near_misses",
+            "Answers NO_MATCH that were within 0.05 of the threshold.",
+            ("question",),
+            registry=registry,
+        )
+        self._attempts_refused = Counter(
+            "compactface_attempts_refused",
+            "Questions refused as their caller has been wrong too often.",
+            ("question",),
+            registry=registry,
+        )
+
+    def missed_nearly(self, question: str) -> None:
+        """Count a near miss."""
+        self._near_misses.labels(question).inc()
+
+    def attempt_refused(self, question: str) -> None:
+        """Count a question that was refused unanswered."""
+        self._attempts_refused.labels(question).inc()
+
     def serves(self, manifest: Manifest) -> None:
         """Say which model is in use."""
         self.model.info({"family": manifest.family, "version": manifest.version})

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
 from recognizer_service.api.gallery_servicer import GalleryServicer
 from recognizer_service.api.recognizer_servicer import RecognizerServicer
+from recognizer_service.core.attempts import Allowance, Attempts
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.changeover import Changeover, model_of_space
 from recognizer_service.core.networks import ModelInUse, Networks
@@ -90,6 +91,13 @@ async def listening(
                 readers=readers,
                 writers=writers,
                 metrics=metrics,
+                attempts=Attempts(
+                    on_subject=Allowance(
+                        settings.failed_verifications, settings.failed_verification_seconds
+                    ),
+                    near_misses=Allowance(settings.near_misses, settings.near_miss_seconds),
+                    observer=metrics,
+                ),
             )
             changeover = Changeover(
                 recognizer,

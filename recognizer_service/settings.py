@@ -43,6 +43,17 @@ class RecognizerSettings(ServiceSettings):
     max_queue: int = Field(512, ge=1, description="maps that may wait for inference")
     max_batch_items: int = Field(64, ge=1, le=1024, description="items of one BatchIdentify")
     min_quality: float = Field(0.15, ge=0, le=1, description="below: nothing is concluded")
+    # What a caller without the scope admin may be wrong about; see docs/access.md.
+    failed_verifications: int = Field(
+        20, ge=1, description="that a caller may fail against one subject, at once"
+    )
+    failed_verification_seconds: float = Field(
+        600.0, gt=0, description="until a caller may fail once more"
+    )
+    near_misses: int = Field(
+        200, ge=1, description="identifications of a caller that nearly match, at once"
+    )
+    near_miss_seconds: float = Field(6.0, gt=0, description="until there may be one more")
     stream_collection: str = Field("default", description="where streamed maps are stored")
     watch_patience_seconds: float = Field(
         30.0, gt=0, le=3600, description="watchers that take longer to read a sighting are dropped"

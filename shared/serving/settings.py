@@ -27,7 +27,23 @@ class ServiceSettings(ProcessSettings):
         None, description="TOML file of roles, certificates and tokens: who may do what"
     )
     tls_client_ca: Path | None = Field(None, description="PEM roots that client certificates need")
-    max_streams: int = Field(256, ge=1, description="streams at once; more are refused")
+    # Of these a single client gets four fifths: 64 and 256.
+    max_in_flight: int = Field(80, ge=1, description="unary requests at once; more are refused")
+    max_streams: int = Field(320, ge=1, description="streams at once; more are refused")
+    max_receiving: int = Field(
+        640, ge=1, description="unary requests on their way at once; more are refused"
+    )
+    # With 1024 open files, the usual limit, half are left for everything else.
+    max_connections: int = Field(512, ge=1, description="connections at once; more are closed")
+    receive_seconds: float = Field(
+        10.0, gt=0, le=3600, description="a unary request not complete by then is refused"
+    )
+    handshake_seconds: float = Field(
+        10.0, gt=0, le=3600, description="connections not set up by then are closed"
+    )
+    idle_seconds: float = Field(
+        600.0, gt=0, le=86400, description="connections without a call for so long are closed"
+    )
     # Far above the domain's own limits: those answer with typed errors, for the item at fault
     # alone, while gRPC ends the whole call. Clients count on the least value.
     max_message_bytes: int = Field(64 << 20, ge=1 << 20, le=1 << 30, description="gRPC message cap")
