@@ -1,6 +1,7 @@
 """`compactface gallery`: who is known."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from command_line.gallery_import import import_photos
 from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
 from command_line.output import as_json, show_json, show_table, time_text
 from command_line.paging import pages
+from command_line.pictures import write_picture
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -185,6 +187,23 @@ def delete_collection(
             collection, force=force, erasure_wait=timedelta(seconds=wait)
         )
     _report_deletion(f"{collection} with {answer.faces_deleted} faces", erased=answer.erased)
+
+
+@app.command()
+@with_options
+def face(
+    face: FaceId,
+    *,
+    out: Annotated[Path, typer.Option(help="Write the picture that its map holds, a PNG, here.")],
+    collection: Collection = "default",
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Look at an enrolled face: write its picture to a file."""
+    with recognizer.connect(tls) as client:
+        answer = client.faces.get(face, collection=collection, include_picture=True)
+    write_picture(out, answer.picture_png)
+    typer.echo(f"{out}: a face of {answer.face.subject_id}, from {answer.face.size_bytes} bytes")
 
 
 def _report_deletion(what: str, *, erased: bool) -> None:

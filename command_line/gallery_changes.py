@@ -17,7 +17,8 @@ _MaxFmr = Annotated[
     float | None, typer.Option(help="Default threshold of verify, in (0, 1); at first 0.001.")
 ]
 _SightingHours = Annotated[
-    float | None, typer.Option(min=0, help="How long streamed maps are kept; 0: not at all.")
+    float | None,
+    typer.Option(min=0, help="How long streamed maps are kept; 0: not at all; 24 if new."),
 ]
 _MaxSubjects = Annotated[
     int | None, typer.Option(min=0, help="Most subjects it may hold; 0: no limit.")
@@ -53,7 +54,7 @@ def create(
             collection,
             max_fpir=max_fpir or 0,
             max_fmr=max_fmr or 0,
-            sighting_retention=timedelta(hours=sighting_hours or 0),
+            sighting_retention=None if sighting_hours is None else timedelta(hours=sighting_hours),
             max_subjects=max_subjects or 0,
             max_faces=max_faces or 0,
             subject_retention=timedelta(days=subject_days or 0),

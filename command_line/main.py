@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from command_line import certs, evaluate, gallery, model, serve, token, train
+from command_line import certs, evaluate, gallery, model, serve, sightings, token, train
 from command_line.demo.command import demo
 from command_line.encode import encode
 from command_line.enroll import enroll
@@ -29,6 +29,7 @@ app.command()(enroll)
 app.command()(identify)
 app.command()(verify)
 app.add_typer(gallery.app, name="gallery")
+app.add_typer(sightings.app, name="sightings")
 app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")

@@ -100,9 +100,7 @@ class LocalEncoder:
         codec_id = self._encoder.crop_encoder.codec_id
         return encoder_pb2.EncodeResponse(
             faces=[
-                conversions.face_message(
-                    face, codec_id=codec_id, taken=taken, forwarded=False, with_crop=False
-                )
+                conversions.face_message(face, codec_id=codec_id, taken=taken, with_crop=False)
                 for face in picture.faces
             ],
             timings=conversions.timings_message(picture.timings),

@@ -27,7 +27,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock '.[encoder]'
 
 FROM ${BASE_IMAGE}
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface \
+    && install -d -m 700 -o compactface -g compactface /var/lib/compactface/spool
 COPY --from=build /opt/compactface /opt/compactface
 # ONNX Runtime reports on its sessions to its makers unless told not to: a camera's host tells nobody.
 # The bind is refused until mutual TLS is set up, or COMPACTFACE_ENCODER_INSECURE says why not.
@@ -36,7 +37,9 @@ ENV PATH=/opt/compactface/bin:$PATH \
     ORT_DISABLE_TELEMETRY=1 \
     COMPACTFACE_ENCODER_HOST=0.0.0.0 \
     COMPACTFACE_ENCODER_METRICS_HOST=0.0.0.0 \
-    COMPACTFACE_ENCODER_MODELS=/var/lib/compactface/models
+    COMPACTFACE_ENCODER_MODELS=/var/lib/compactface/models \
+    COMPACTFACE_ENCODER_UPLINK_SPOOL=/var/lib/compactface/spool
+VOLUME /var/lib/compactface/spool
 EXPOSE 50051 9464
 USER compactface
 ENTRYPOINT ["compactface", "serve", "encoder"]

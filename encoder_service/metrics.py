@@ -1,5 +1,8 @@
 """What an encoder counts, besides the calls themselves."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from encoder_service.core.encoder import EncodedPicture
@@ -42,12 +45,43 @@ class EncoderMetrics:
             self._stages.labels(stage).observe(milliseconds / 1000)
 
 
+class Waiting(Protocol):
+    """What waits for the recognizer."""
+
+    depth: int
+    aside: int
+    size: int
+    damaged: int
+
+    @property
+    def oldest_age_s(self) -> float | None:
+        """Age of the oldest in seconds; None: none waits."""
+
+
 class UplinkMetrics:
-    """What waits, arrived, was refused or set aside, and how often the connection broke."""
+    """What waits, arrived, was refused, dropped or set aside, and how often connections broke."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.depth = Gauge(
             "compactface_uplink_depth", "Maps not yet acknowledged.", registry=registry
+        )
+        self.oldest_age = Gauge(
+            "compactface_uplink_oldest_seconds",
+            "Age of the oldest map that is not acknowledged; 0: there is none.",
+            registry=registry,
+        )
+        self.spool_bytes = Gauge(
+            "compactface_uplink_spool_bytes", "Bytes of the maps in the spool.", registry=registry
+        )
+        self.spools_damaged = Gauge(
+            "compactface_uplink_spools_damaged",
+            "Spool files that could not be read and were set aside since the start.",
+            registry=registry,
+        )
+        self.discards = Gauge(
+            "compactface_uplink_discards",
+            "1 while the recognizer says that it keeps no sightings, so that nothing is forwarded.",
+            registry=registry,
         )
         self.aside = Gauge(
             "compactface_uplink_aside",
@@ -63,6 +97,28 @@ class UplinkMetrics:
         self.refused = Counter(
             "compactface_uplink_refused", "Maps refused for good.", registry=registry
         )
+        self.discarded = Counter(
+            "compactface_uplink_discarded",
+            "Maps let go, here or there, since the recognizer keeps no sightings.",
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "compactface_uplink_dropped",
+            "Maps dropped, undelivered, at the spool's limit of bytes or of age.",
+            ("limit",),
+            registry=registry,
+        )
+        for limit in ("bytes", "age"):
+            self.dropped.labels(limit)
         self.breaks = Counter(
             "compactface_uplink_breaks", "Connections that got nothing through.", registry=registry
         )
+
+    def show(self, spool: Waiting, *, discards: Callable[[], bool]) -> None:
+        """Let the gauges follow a spool."""
+        self.depth.set_function(lambda: spool.depth)
+        self.aside.set_function(lambda: spool.aside)
+        self.oldest_age.set_function(lambda: spool.oldest_age_s or 0)
+        self.spool_bytes.set_function(lambda: spool.size)
+        self.spools_damaged.set_function(lambda: spool.damaged)
+        self.discards.set_function(discards)

@@ -14,7 +14,9 @@ from encoder_service.api.servicer import EncoderServicer
 from encoder_service.core.encoder import Encoder, PictureKind
 from encoder_service.metrics import EncoderMetrics, UplinkMetrics
 from encoder_service.settings import EncoderSettings
-from encoder_service.uplink.uplink import MemoryUplink
+from encoder_service.uplink.peer import Peer
+from encoder_service.uplink.spool import Spool
+from encoder_service.uplink.uplink import SpoolingUplink
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
 from shared.faces.detectors import open_detector
 from shared.faces.display import encode_png
@@ -22,6 +24,7 @@ from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
+from shared.serving.settings_loader import SettingsError
 from shared.serving.workers import Workers
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
@@ -42,6 +45,8 @@ async def listening(
     Raises:
         InvalidModel: the model directory is damaged or lacks the operating point.
         SettingsError: an address cannot be bound, or the TLS files cannot be used.
+        FailedPrecondition: the spool is another process's, or made by a later version.
+        Unavailable, Overloaded: the spool cannot be written.
     """
     cv2.setNumThreads(1)  # the executor's threads are the parallelism
     model = ModelDirectory.load(settings.models, settings.family)
@@ -86,19 +91,33 @@ def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncod
 @asynccontextmanager
 async def _uplink(
     settings: EncoderSettings, registry: CollectorRegistry, background: Background
-) -> AsyncIterator[MemoryUplink | None]:
-    """The uplink, if there is one; at the end it gets a last chance to empty itself."""
+) -> AsyncIterator[SpoolingUplink | None]:
+    """The uplink, if there is one; at the end it gets a last chance to empty its spool."""
     if not settings.uplink_target:
         yield None
         return
-    uplink = MemoryUplink(
-        open_async_channel(
+    peer = Peer(
+        lambda: open_async_channel(
             settings.uplink_target,
             tls=settings.uplink_tls,
             proxy=settings.uplink_proxy,
             keepalive_s=settings.uplink_keepalive_seconds,
         ),
-        capacity=settings.uplink_queue,
+        tls=settings.uplink_tls,
+        token_file=settings.uplink_token_file,
+    )
+    try:
+        await peer.open()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"certificates or token of the uplink: {error}"]) from None
+    uplink = SpoolingUplink(
+        peer,
+        Spool(
+            settings.uplink_spool,
+            durable=settings.uplink_durability == "power",
+            max_bytes=settings.uplink_spool_bytes,
+            max_age_s=3600 * settings.uplink_spool_hours,
+        ),
         metrics=UplinkMetrics(registry),
         background=background,
     )

@@ -44,11 +44,26 @@ class EncoderSettings(ServiceSettings):
     uplink_ca: Path | None = Field(None, description="PEM roots of the recognizer's certificate")
     uplink_certificate: Path | None = Field(None, description="PEM chain shown to the recognizer")
     uplink_key: Path | None = Field(None, description="PEM private key of uplink_certificate")
+    uplink_token_file: Path | None = Field(
+        None, description="file of the bearer token shown to the recognizer"
+    )
     uplink_proxy: str = Field("", description="URL of an HTTP proxy on the way; empty: none")
     uplink_keepalive_seconds: float = Field(
         KEEPALIVE_S, ge=0.1, le=3600, description="silence after which the uplink sends a ping"
     )
-    uplink_queue: int = Field(10_000, ge=1, description="maps that may wait to be acknowledged")
+    uplink_spool: Path = Field(
+        Path("spool"),
+        description="folder of maps that wait for the recognizer, made if missing",
+    )
+    uplink_spool_bytes: int = Field(
+        256 << 20, ge=16 << 20, description="of the maps that wait; the oldest are dropped beyond"
+    )
+    uplink_spool_hours: float = Field(
+        168.0, gt=0, le=8784, description="how long maps wait before they are dropped"
+    )
+    uplink_durability: Literal["power", "process"] = Field(
+        "power", description="what maps that wait outlive: loss of power, or the process alone"
+    )
     # After the drain, and with it within the ten seconds that container engines wait.
     uplink_flush_seconds: float = Field(2.0, ge=0, le=3600, description="last chance on stopping")
 

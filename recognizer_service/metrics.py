@@ -43,6 +43,12 @@ class RecognizerMetrics:
         self._sightings = Counter(
             "compactface_sightings", "Streamed maps by outcome.", ("outcome",), registry=registry
         )
+        self._sightings_identified = Counter(
+            "compactface_sightings_identified",
+            "Sightings by what came of identifying them: a decision, or the reason of an error.",
+            ("result",),
+            registry=registry,
+        )
         self._stages = Histogram(
             "compactface_stage_seconds",
             "Seconds a question spends in each stage.",
@@ -91,6 +97,10 @@ class RecognizerMetrics:
             ("match", timings.match_ms),
         ):
             self._stages.labels(stage).observe(milliseconds / 1000)
+
+    def sighting_identified(self, result: str) -> None:
+        """Count what came of identifying one sighting."""
+        self._sightings_identified.labels(result).inc()
 
     def sighted(self, outcome: SightingOutcome) -> None:
         """Count one streamed map."""

@@ -25,11 +25,18 @@ from recognizer_service.gallery.opening import open_gallery
 from recognizer_service.gallery.types import Embedding
 from recognizer_service.metrics import RecognizerMetrics
 from recognizer_service.settings import RecognizerSettings
-from shared.errors import CompactfaceError, FailedPrecondition
+from shared.errors import (
+    AlreadyExists,
+    CompactfaceError,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+)
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.model_directory import Manifest, ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
+from shared.serving.settings_loader import SettingsError
 
 _SERVICES = (
     recognizer_pb2.DESCRIPTOR.services_by_name["RecognizerService"].full_name,
@@ -55,7 +62,8 @@ async def listening(
     Raises:
         InvalidModel: the model directory is damaged.
         FailedPrecondition: the gallery cannot be opened, or no version in the model directory
-            embeds as its faces were embedded.
+            embeds as its faces were embedded; or the gallery lacks `stream_collection`
+            (STREAM_COLLECTION_MISSING).
         SettingsError: an address cannot be bound, or the TLS files cannot be used.
     """
     torch.set_num_threads(settings.torch_threads)
@@ -68,6 +76,7 @@ async def listening(
         ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="readers") as readers,
         ThreadPoolExecutor(_WRITERS, thread_name_prefix="writers") as writers,
     ):
+        _check_stream_collection(gallery, settings.stream_collection)
         metrics.faces.set_function(lambda: _face_count(gallery))
         metrics.erasures.set_function(gallery.erasures_pending)
         async with (
@@ -106,12 +115,14 @@ async def listening(
             purging = background.keep(
                 "purge", partial(_keep_purging, recognizer), pause_s=_PURGE_EVERY_S
             )
+            identifying = background.keep("sightings", recognizer.sightings.keep_identifying)
             watching = background.keep("storage watch", partial(_keep_watch, recognizer, host))
             try:
                 yield host
             finally:
                 purging.cancel()
                 watching.cancel()
+                identifying.cancel()
                 await changeover.close()
 
 
@@ -129,6 +140,31 @@ def _open_gallery(settings: RecognizerSettings, current: Manifest) -> Gallery:
         current.embedding_space,
         current.extractor.embedding_size,
     )
+
+
+def _check_stream_collection(gallery: Gallery, name: str) -> None:
+    """Refuse a collection for streamed maps that there is not; a new gallery gets it.
+
+    Raises:
+        FailedPrecondition: STREAM_COLLECTION_MISSING.
+        SettingsError: the name can be none of a collection.
+    """
+    try:
+        if gallery.is_new:
+            with suppress(AlreadyExists):  # "default"
+                gallery.collections.create(name)
+        gallery.collections.get(name)
+    except InvalidInput as error:
+        raise SettingsError([f"stream_collection: {error.message}"]) from None
+    except NotFound as error:
+        there = ", ".join(item.collection_id for item in gallery.collections.list().items)
+        raise FailedPrecondition(
+            "STREAM_COLLECTION_MISSING",
+            f"stream_collection is {name!r}, and the gallery has no such collection; it has "
+            f"{there}: mend the setting, or create the collection while the service runs with "
+            "another one",
+            metadata=error.metadata,
+        ) from None
 
 
 def _model_of(gallery: Gallery, current: ModelDirectory, models: Path) -> ModelDirectory:

@@ -54,6 +54,9 @@ class RecognizerSettings(ServiceSettings):
     )
     near_miss_seconds: float = Field(6.0, gt=0, description="until there may be one more")
     stream_collection: str = Field("default", description="where streamed maps are stored")
+    watch_patience_seconds: float = Field(
+        30.0, gt=0, le=3600, description="watchers that take longer to read a sighting are dropped"
+    )
 
     def location(self) -> Location:
         """Where the gallery is."""

@@ -4,7 +4,6 @@ import io
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -118,7 +117,7 @@ def perform(encoder: EncoderClient, recognizer: RecognizerClient, photos: Path) 
 
     Args:
         encoder: its uplink leads to the recognizer.
-        recognizer: keeps sightings in the scenario's collection.
+        recognizer: keeps sightings in the scenario's collection, which is there and empty.
         photos: folder of the photographs.
 
     Raises:
@@ -126,7 +125,6 @@ def perform(encoder: EncoderClient, recognizer: RecognizerClient, photos: Path) 
         InvalidInput: a photo has no face.
         Unavailable: the recognizer did not acknowledge a streamed map in time.
     """
-    recognizer.collections.create(COLLECTION, sighting_retention=timedelta(hours=1))
     stage = _Stage(encoder, recognizer, photos)
     for enrolment in ENROLMENTS:
         stage.enroll(enrolment)

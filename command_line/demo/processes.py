@@ -37,7 +37,7 @@ def running_services(
         family: which of them.
         gallery: database file of the recognizer.
         collection: where the recognizer keeps what the encoder streams.
-        logs: folder for encoder.log and recognizer.log.
+        logs: folder for encoder.log and recognizer.log, and for the encoder's spool.
 
     Raises:
         Unavailable: a service did not start; the message holds its last words.
@@ -46,7 +46,11 @@ def running_services(
     recognizer_flags = {**common, "gallery": str(gallery), "stream-collection": collection}
     with _running("recognizer", recognizer_flags, logs) as recognizer:
         recognizer_address = recognizer.address()
-        encoder_flags = {**common, "uplink-target": recognizer_address}
+        encoder_flags = {
+            **common,
+            "uplink-target": recognizer_address,
+            "uplink-spool": str(logs / "spool"),
+        }
         with _running("encoder", encoder_flags, logs) as encoder:
             encoder_address = encoder.address()
             for service in (recognizer, encoder):

@@ -4,12 +4,17 @@ from datetime import UTC, datetime
 
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
 from encoder_service.core.encoder import EncodedFace, EncodeTimings, PictureKind
+from encoder_service.uplink.uplink import Fate
 from shared.errors import InvalidInput
 from shared.faces.detect import Box, Landmarks, Point
 from shared.faces.display import encode_png
 from shared.serving.timestamps import moment, timestamp
 
 _MAX_FRAME_ID_CHARACTERS = 128
+_OUTCOMES = {
+    Fate.SPOOLED: encoder_pb2.FORWARD_OUTCOME_SPOOLED,
+    Fate.DISCARDED: encoder_pb2.FORWARD_OUTCOME_DISCARDED,
+}
 
 
 def picture_kind(kind: "encoder_pb2.PictureKind") -> PictureKind:
@@ -51,7 +56,7 @@ def cut_frame_id(frame_id: str) -> str:
 
 
 def face_message(
-    face: EncodedFace, *, codec_id: str, taken: datetime, forwarded: bool, with_crop: bool
+    face: EncodedFace, *, codec_id: str, taken: datetime, with_crop: bool
 ) -> encoder_pb2.Face:
     """One face as it is answered."""
     return encoder_pb2.Face(
@@ -63,16 +68,20 @@ def face_message(
         detection_score=face.score,
         quality=face.quality,
         size_bytes=len(face.png),
-        sighting_id=face.sighting_id if forwarded else "",
         crop_png=encode_png(face.crop) if with_crop else b"",
     )
 
 
-def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamMapsRequest:
+def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamedMap:
     """One face as it is streamed; `request_id` of the call that it came with."""
-    return recognizer_pb2.StreamMapsRequest(
+    return recognizer_pb2.StreamedMap(
         sighting_id=face.sighting_id, map=face.map, request_id=request_id
     )
+
+
+def forward_outcome(fate: Fate) -> "encoder_pb2.ForwardOutcome":
+    """What became of a map that was to be forwarded."""
+    return _OUTCOMES[fate]
 
 
 def timings_message(timings: EncodeTimings) -> encoder_pb2.EncodeTimings:

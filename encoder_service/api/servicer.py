@@ -2,7 +2,7 @@
 """EncoderService: receive, convert, call, convert, send."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from importlib.metadata import version
 
@@ -77,7 +77,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_pb2.GetEncoderInfoResponse:
         """Describe model, limits and uplink."""
         settings, manifest = self._settings, self._model.manifest
-        return encoder_pb2.GetEncoderInfoResponse(
+        info = encoder_pb2.GetEncoderInfoResponse(
             version=version("compactface"),
             model_family=manifest.family,
             model_version=manifest.version,
@@ -94,7 +94,12 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             crop_width=CROP_WIDTH,
             max_message_bytes=settings.max_message_bytes,
             uplink_aside=self._uplink.aside if self._uplink else 0,
+            uplink_dropped=self._uplink.dropped if self._uplink else 0,
+            uplink_discards=self._uplink is not None and self._uplink.discards,
         )
+        if self._uplink is not None and (age_s := self._uplink.oldest_age_s) is not None:
+            info.uplink_oldest_age.FromMilliseconds(round(1000 * age_s))
+        return info
 
     async def _answer_frame(
         self, frame: encoder_pb2.EncodeStreamRequest
@@ -122,14 +127,12 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
                 face,
                 codec_id=self._encoder.crop_encoder.codec_id,
                 taken=taken,
-                forwarded=request.forward,
                 with_crop=request.include_crops,
             )
             for face in picture.faces
         ]
         if request.forward and self._uplink is not None:
-            request_id = current_request_id() or ""
-            self._uplink.offer([conversions.uplink_message(face, request_id) for face in faces])
+            await _forward(self._uplink, picture, faces)
         return encoder_pb2.EncodeResponse(
             faces=faces,
             timings=conversions.timings_message(picture.timings),
@@ -153,3 +156,15 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             return await self._workers.run(work, kind=kind.value)
         except CompactfaceError as error:
             raise error.in_field(field) from None
+
+
+async def _forward(
+    uplink: Uplink, picture: EncodedPicture, faces: Sequence[encoder_pb2.Face]
+) -> None:
+    """Hand the maps of a picture to the uplink, and note in the answer what became of them."""
+    request_id = current_request_id() or ""
+    for face, encoded in zip(faces, picture.faces, strict=True):
+        face.sighting_id = encoded.sighting_id
+    fate = await uplink.offer([conversions.uplink_message(face, request_id) for face in faces])
+    for face in faces:
+        face.forward_outcome = conversions.forward_outcome(fate)

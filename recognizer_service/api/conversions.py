@@ -24,7 +24,7 @@ from shared.errors import InvalidInput
 from shared.model_directory.manifest import CodecSpec
 from shared.serving.timestamps import moment
 
-_IDENTIFY_DECISIONS = {
+IDENTIFY_DECISIONS = {
     Decision.MATCH: recognizer_pb2.IDENTIFY_DECISION_MATCH,
     Decision.NO_MATCH: recognizer_pb2.IDENTIFY_DECISION_NO_MATCH,
     Decision.LOW_QUALITY: recognizer_pb2.IDENTIFY_DECISION_LOW_QUALITY,
@@ -117,7 +117,7 @@ def identify_response(answer: Identification) -> recognizer_pb2.IdentifyResponse
     """The answer to Identify; who is not trusted learns of matches alone."""
     trusted = current_demand().trusted
     return recognizer_pb2.IdentifyResponse(
-        decision=_IDENTIFY_DECISIONS[answer.decision],
+        decision=IDENTIFY_DECISIONS[answer.decision],
         candidates=[
             _candidate(candidate)
             for candidate in answer.candidates

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from compactface.v1 import gallery_pb2
+from compactface.v1 import gallery_pb2, recognizer_pb2
 from recognizer_service.api.conversions import face_map, shown_similarity
 from recognizer_service.core.types import Doubt, EnrolAnswer, EnrolRequest
 from recognizer_service.gallery.audit import AuditEvent
@@ -54,6 +54,7 @@ def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRe
         allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
         request_id=request.request_id,
         caller=caller,
+        sighting_ids=tuple(request.sighting_ids),
     )
 
 
@@ -90,13 +91,16 @@ def doubt_message(doubt: Doubt) -> gallery_pb2.Doubt:
 
 
 def new_settings(message: gallery_pb2.Collection) -> CollectionSettings:
-    """What to set a new collection to; rates that are 0 are left to the gallery.
+    """What to set a new collection to; rates that are 0, and a retention of sightings that is
+    absent, are left to the gallery.
 
     Raises:
         InvalidInput: INVALID_SUBJECT_SCORE.
     """
     values = _settings(message)
     unset = {rate for rate in ("max_fpir", "max_fmr") if not getattr(message, rate)}
+    if not message.HasField("sighting_retention"):
+        unset.add("sighting_retention")
     return _taken(values, values.keys() - unset)
 
 
@@ -164,7 +168,8 @@ def erasure_wait_s(
     request: gallery_pb2.DeleteCollectionRequest
     | gallery_pb2.DeleteSubjectRequest
     | gallery_pb2.DeleteFaceRequest
-    | gallery_pb2.GetErasureRequest,
+    | gallery_pb2.GetErasureRequest
+    | recognizer_pb2.DeleteSightingsRequest,
 ) -> float:
     """How long to wait for an erasure, in seconds.
 

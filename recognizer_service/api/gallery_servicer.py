@@ -9,16 +9,19 @@ from compactface.v1 import gallery_pb2
 from recognizer_service.api import conversions, gallery_conversions
 from recognizer_service.api.archive_servicer import ArchiveServicer
 from recognizer_service.api.bulk_enrollment import enroll_all
+from recognizer_service.api.erasures import erased
 from recognizer_service.api.identity import caller_name
 from recognizer_service.core.changeover import Changeover
 from recognizer_service.core.recognizer import Recognizer
+from recognizer_service.core.types import FaceMap
+from recognizer_service.gallery.audit import Operation
 from shared.errors import InvalidInput
+from shared.faces.display import encode_png
 from shared.serving.interceptor import Context
 from shared.serving.stopping import until_stopping
 from shared.serving.timestamps import moment
 
 _DEFAULT_PAGE = 100
-_ASK_EVERY_S = 0.05
 
 
 class GalleryServicer(ArchiveServicer):
@@ -200,7 +203,17 @@ class GalleryServicer(ArchiveServicer):
             conversions.collection_id(request.collection),
             request.face_id,
         )
-        return gallery_pb2.GetFaceResponse(face=gallery_conversions.face_message(face))
+        answer = gallery_pb2.GetFaceResponse(face=gallery_conversions.face_message(face))
+        if request.include_picture:
+            kept = FaceMap(face.codec_id, face.png, face.quality, face.captured_at, field="face_id")
+            await self._recognizer.note(
+                Operation.RECONSTRUCT,
+                conversions.collection_id(request.collection),
+                subject_id=face.subject_id,
+                caller=caller_name(),
+            )
+            answer.picture_png = encode_png(await self._recognizer.picture_of(kept))
+        return answer
 
     async def ListFaces(
         self, request: gallery_pb2.ListFacesRequest, context: Context
@@ -239,16 +252,7 @@ class GalleryServicer(ArchiveServicer):
         )
 
     async def _erased(self, erasure: int, wait_s: float) -> bool:
-        """Whether an erasure is done within so many seconds; asks now and then, for no thread of
-        the gallery's is to wait.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_s
-        while erasure and loop.time() < deadline and not self._stopping.is_set():
-            if await self._recognizer.in_thread(self._gallery.erased, erasure):
-                return True
-            await asyncio.sleep(_ASK_EVERY_S)
-        return False
+        return await erased(self._recognizer, erasure, wait_s, self._stopping)
 
     async def ReviewSubject(
         self, request: gallery_pb2.ReviewSubjectRequest, context: Context

@@ -1,12 +1,12 @@
 """Making people known: embedding what came, refusing what must not be enrolled, and storing it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ParamSpec, Protocol, TypeVar
 
 from recognizer_service.core.networks import ModelInUse, Networks
-from recognizer_service.core.types import EnrolAnswer, EnrolRequest, Timings
+from recognizer_service.core.types import EnrolAnswer, EnrolRequest, Timings, map_of
 from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
@@ -40,11 +40,18 @@ class Enroller:
     """Enrols in two steps, so that many can be embedded at once and stored in order."""
 
     def __init__(
-        self, *, gallery: Gallery, model: ModelInUse, in_thread: InThread, in_writer: InThread
+        self,
+        *,
+        gallery: Gallery,
+        model: ModelInUse,
+        identify_anew: Callable[[str, Sequence[str]], Awaitable[None]],
+        in_thread: InThread,
+        in_writer: InThread,
     ) -> None:
         """Take the recognizer's parts."""
         self._gallery = gallery
         self._model = model
+        self._identify_anew = identify_anew
         self._in_thread = in_thread
         self._in_writer = in_writer
 
@@ -53,7 +60,7 @@ class Enroller:
 
         Raises:
             InvalidInput: a bad map or a field beyond its limit.
-            NotFound: no such collection.
+            NotFound: no such collection or sighting.
             AlreadyExists: SUBJECT_EXISTS, DUPLICATE_FACE or REQUEST_ID_REUSED.
             UnknownCodec: no decoder for one of the maps.
             FailedPrecondition: TOO_MANY_FACES; QUOTA_EXCEEDED; NOT_CALIBRATED, if duplicates
@@ -64,9 +71,18 @@ class Enroller:
 
     async def prepare(self, collection_id: str, request: EnrolRequest) -> PreparedEnrolment:
         """Check and embed the maps; raises as `enroll`."""
-        _check_face_count(len(request.maps))
-        self._model.networks.check(len(request.maps))
+        _check_face_count(len(request.maps) + len(request.sighting_ids))
+        self._model.networks.check(len(request.maps) + len(request.sighting_ids))
         collection = await self._in_thread(self._gallery.collections.get, collection_id)
+        if request.sighting_ids:
+            seen = await self._in_thread(
+                self._gallery.sightings.find, collection_id, request.sighting_ids
+            )
+            faces = [
+                replace(map_of(one), field=f"sighting_ids[{position}]")
+                for position, one in enumerate(seen)
+            ]
+            request = replace(request, maps=[*request.maps, *faces])
         return await self._embedded(collection, request, self._model.networks)
 
     async def prepare_patiently(
@@ -90,7 +106,10 @@ class Enroller:
                 await self._embedded(prepared.collection, prepared.request, networks)
             )
 
-        return await self._model.ask(stored)
+        answer = await self._model.ask(stored)
+        if ids := prepared.request.sighting_ids:
+            await self._identify_anew(prepared.collection.collection_id, ids)
+        return answer
 
     async def _embedded(
         self, collection: Collection, request: EnrolRequest, networks: Networks

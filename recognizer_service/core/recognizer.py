@@ -14,6 +14,7 @@ from recognizer_service.core.attempts import Attempts
 from recognizer_service.core.enroll import Enroller
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.pictures import one_match_each
+from recognizer_service.core.sightings import SightingDesk
 from recognizer_service.core.thresholds import check_criterion
 from recognizer_service.core.types import (
     Criterion,
@@ -26,11 +27,13 @@ from recognizer_service.core.types import (
     Timings,
     Verification,
 )
+from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
 from recognizer_service.gallery.types import Embedding, Sighting, SightingOutcome
 from recognizer_service.metrics import RecognizerMetrics
+from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
 from shared.inference.map_decoder import MapDecoder
 
@@ -45,6 +48,7 @@ class Recognizer:
         model: the networks that serve.
         gallery: who is known.
         enroller: makes people known.
+        sightings: identifies what cameras stream.
     """
 
     def __init__(
@@ -70,8 +74,19 @@ class Recognizer:
         """
         self.model = model
         self.gallery = gallery
+        self.sightings = SightingDesk(
+            gallery.sightings,
+            self.search,
+            in_thread=self.in_thread,
+            in_writer=self.in_writer,
+            metrics=metrics,
+        )
         self.enroller = Enroller(
-            gallery=gallery, model=model, in_thread=self.in_thread, in_writer=self.in_writer
+            gallery=gallery,
+            model=model,
+            identify_anew=self.sightings.identify_anew,
+            in_thread=self.in_thread,
+            in_writer=self.in_writer,
         )
         self._readers = readers
         self._writers = writers
@@ -158,6 +173,11 @@ class Recognizer:
             return answer
         self._metrics.answered("identify", answer.decision, answer.timings)
         return replace(answer, candidates=answer.candidates[: question.max_subjects])
+
+    async def search(self, question: Question) -> Identification:
+        """`identify`, for the service itself: it is not counted as an answer."""
+        with demanding(Demand()):
+            return await self._search(question, question.max_subjects)
 
     async def _search(self, question: Question, count: int) -> Identification:
         collection_id, criterion = question.collection_id, question.criterion
@@ -278,24 +298,50 @@ class Recognizer:
 
         return await self.model.ask(reviewed)
 
-    async def accept_sighting(
-        self, collection_id: str, sighting_id: str, camera_id: str, face: FaceMap
-    ) -> SightingOutcome:
-        """Keep a streamed map, durably, if its collection keeps any.
+    async def accept_sightings(
+        self,
+        collection_id: str,
+        camera_id: str,
+        maps: Sequence[tuple[str, FaceMap] | CompactfaceError],
+    ) -> list[SightingOutcome | CompactfaceError]:
+        """Keep streamed maps, durably, if their collection keeps any.
+
+        Args:
+            collection_id: where to.
+            camera_id: which camera.
+            maps: ids and maps, or what was wrong with them already.
+
+        Returns:
+            For each what became of it, or what is wrong: InvalidInput, a bad map or id;
+            UnknownCodec, no decoder for the map; AlreadyExists, the id came with another body.
 
         Raises:
-            InvalidInput: a bad map or id.
             NotFound: no such collection.
-            UnknownCodec: no decoder for the map.
-            AlreadyExists: the id came with another body.
         """
-        self.model.networks.unpack(face)  # only what can be decoded is worth keeping
-        sighting = Sighting(
-            sighting_id, camera_id, face.codec_id, face.png, face.quality, face.capture_time
-        )
-        outcome = await self.in_writer(self.gallery.sightings.store, collection_id, sighting)
-        self._metrics.sighted(outcome)
-        return outcome
+        outcomes: list[SightingOutcome | CompactfaceError | None] = []
+        sound: list[Sighting] = []
+        for item in maps:
+            if isinstance(item, CompactfaceError):
+                outcomes.append(item)
+                continue
+            sighting_id, face = item
+            try:
+                self.model.networks.unpack(face)  # only what can be decoded is worth keeping
+            except CompactfaceError as error:
+                outcomes.append(error)
+                continue
+            outcomes.append(None)
+            sound.append(
+                Sighting(
+                    sighting_id, camera_id, face.codec_id, face.png, face.quality, face.capture_time
+                )
+            )
+        stored = iter(await self.in_writer(self.gallery.sightings.store_all, collection_id, sound))
+        settled = [next(stored) if outcome is None else outcome for outcome in outcomes]
+        for outcome in settled:
+            if isinstance(outcome, SightingOutcome):
+                self._metrics.sighted(outcome)
+        return settled
 
     async def embed(self, face: FaceMap) -> tuple[Embedding, str]:
         """The map's embedding, (D,) float32 of unit length, and its space; see `identify`."""
@@ -305,12 +351,32 @@ class Recognizer:
 
     async def reconstruct(self, collection_id: str, probe: Probe) -> NDArray[np.uint8]:
         """The picture that a map holds: (112, 96, 3) uint8 RGB; raises as `identify`."""
-        face = await self._resolve(collection_id, probe)
+        return await self.picture_of(await self._resolve(collection_id, probe))
+
+    async def picture_of(self, face: FaceMap) -> NDArray[np.uint8]:
+        """The picture that a map holds: (112, 96, 3) uint8 RGB.
+
+        Raises:
+            InvalidInput: a bad map.
+            UnknownCodec: no decoder for it.
+        """
         networks = self.model.networks
         maps = [(face.codec_id, networks.unpack(face))]
         pictures = await self.in_thread(networks.decoder.reconstruct, maps)
         picture: NDArray[np.uint8] = pictures[0]
         return picture
+
+    async def note(
+        self, operation: Operation, collection_id: str, *, subject_id: str = "", caller: str
+    ) -> None:
+        """Write an audit event of what is about to be disclosed."""
+        await self.in_writer(
+            self.gallery.audit.note,
+            operation,
+            collection_id,
+            subject_id=subject_id,
+            caller=caller,
+        )
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call of gallery or decoder that changes nothing."""

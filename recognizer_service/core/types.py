@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.types import Enrolled, Enrolment, SubjectHit
+from recognizer_service.gallery.types import Enrolled, Enrolment, SeenFace, SubjectHit
 from shared.timings import StageTimings
 
 
@@ -39,12 +39,19 @@ class SightingId:
 Probe = FaceMap | SightingId
 
 
+def map_of(seen: SeenFace) -> FaceMap:
+    """The map of a sighting."""
+    kept = seen.sighting
+    return FaceMap(kept.codec_id, kept.png, kept.quality, kept.captured_at, field="sighting_id")
+
+
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
     """Whom to enrol; the faces still as maps.
 
     Attributes:
         maps: the faces.
+        sighting_ids: sightings of the collection whose maps are enrolled, too, after `maps`.
         enrolment: the subject, without faces yet.
         allow_duplicates: enrol even if another subject looks the same.
         request_id: makes the call safe to repeat; "": it is not.
@@ -56,6 +63,7 @@ class EnrolRequest:
     allow_duplicates: bool
     request_id: str
     caller: str
+    sighting_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ class Operation(StrEnum):
     EXPIRE_SUBJECT = "expire_subject"
     EXPORT = "export"
     IMPORT = "import"
+    EMBED = "embed"
+    RECONSTRUCT = "reconstruct"
+    DELETE_SIGHTINGS = "delete_sightings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class AuditEvent:
         at: when, UTC.
         caller: who; "": unknown, or the service itself.
         operation: what.
-        collection_id: where.
+        collection_id: where; "": in none.
         subject_id: to whom; "": to the collection.
     """
 
@@ -122,9 +125,16 @@ class AuditLog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def note(self, operation: Operation, collection_id: str, *, caller: str = "") -> None:
+    def note(
+        self,
+        operation: Operation,
+        collection_id: str,
+        *,
+        subject_id: str = "",
+        caller: str = "",
+    ) -> None:
         """Note a deed that has no transaction of its own, an export say; it is on the disk then."""
-        event = AuditEvent(self._store.now(), caller, operation, collection_id)
+        event = AuditEvent(self._store.now(), caller, operation, collection_id, subject_id)
         with self._store.changing(), self._store.database.writing() as connection:
             record(connection, event)
 
@@ -153,7 +163,7 @@ class AuditLog:
                 record=_event,
                 size=page_size,
                 token=page_token,
-                parse=_key,
+                parse=parse_key,
             )
 
 
@@ -191,7 +201,7 @@ def delete_expired(connection: Connection, now: datetime, retention: timedelta, 
     return connection.execute(delete(audit).where(audit.c.key.in_(old))).rowcount
 
 
-def _key(text: str) -> int:
+def parse_key(text: str) -> int:
     """A key, as a page token holds it; ValueError if it can be none."""
     key = int(text)
     if not 0 <= key <= MAX_KEY:

@@ -66,8 +66,9 @@ class Gallery:
         collections: create, get, list, update, delete collections.
         subjects: get, list, update, delete subjects and their faces.
         audit: who did what to whom.
-        sightings: store and get streamed maps.
+        sightings: store, list and delete streamed maps, and whom they show.
         spaces: embed everything anew and change over to it.
+        is_new: whether it was made just now.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Gallery:
             Unavailable: GALLERY_UNAVAILABLE or INDEX_UNAVAILABLE.
         """
         self._audit_retention = audit_retention
+        self.is_new = False
         database = open_database(location)
 
         try:
@@ -131,6 +133,7 @@ class Gallery:
             keep_space(connection, self._store.embedding_space, self._store.embedding_size)
         with suppress(AlreadyExists):
             self.collections.create(DEFAULT_COLLECTION)
+            self.is_new = True
         self._store.database.begin_erasing(prune)
 
     def enroll(

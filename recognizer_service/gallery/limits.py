@@ -16,6 +16,7 @@ from recognizer_service.gallery.types import (
     Enrolment,
     NewFace,
     Sighting,
+    SightingFilter,
     SubjectChanges,
 )
 from shared.codec.png_reader import MAX_PNG_BYTES
@@ -32,6 +33,7 @@ MAX_SUBJECT_RETENTION_S = 100 * MAX_RETENTION_S
 MAX_QUOTA = 10**12
 MAX_REVISION = 2**53  # never reached by counting, and far from where an integer overflows
 MAX_TAGS = 32
+MAX_DECISIONS = 8
 MAX_TAG_CHARACTERS = 64
 
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -200,6 +202,13 @@ def check_sighting(sighting: Sighting) -> None:
         )
     check_text(sighting.camera_id, "camera_id")
     check_map(sighting.codec_id, sighting.png, sighting.quality, sighting.captured_at)
+
+
+def check_sighting_filter(only: SightingFilter) -> None:
+    """Refuse names in a filter that no camera and no subject can have."""
+    check_text(only.camera_id, "filter.camera_id", least=0)
+    check_text(only.subject_id, "filter.subject_id", least=0)
+    check_range(len(only.decisions), 0, MAX_DECISIONS, "filter.decisions.size")
 
 
 def _is_uuid(text: str) -> bool:

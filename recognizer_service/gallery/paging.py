@@ -17,6 +17,7 @@ from shared.errors import InvalidInput
 
 _VERSION = "1:"
 RecordT = TypeVar("RecordT")
+PlaceT = TypeVar("PlaceT")
 
 
 def read_page(
@@ -45,18 +46,29 @@ def read_page(
     """
     check_range(size, 1, MAX_PAGE_SIZE, "page_size")
     if token:
-        query = query.where(by > _last(token, parse))
+        query = query.where(by > parse_token(token, parse))
     rows: Sequence[Any] = connection.execute(query.order_by(by).limit(size + 1)).all()
     more = len(rows) > size
     rows = rows[:size]
-    return Page(tuple(record(row) for row in rows), _token(str(rows[-1][0])) if more else "")
+    return Page(tuple(record(row) for row in rows), page_token(str(rows[-1][0])) if more else "")
 
 
-def _token(last_id: str) -> str:
-    return base64.urlsafe_b64encode((_VERSION + last_id).encode()).decode()
+def page_token(last: str) -> str:
+    """The token of a page that ended at a place."""
+    return base64.urlsafe_b64encode((_VERSION + last).encode()).decode()
 
 
-def _last(token: str, parse: Callable[[str], object]) -> object:
+def parse_token(token: str, parse: Callable[[str], PlaceT], *, field: str = "page_token") -> PlaceT:
+    """The place that a token stands for.
+
+    Args:
+        token: made by `page_token`.
+        parse: makes the place of its text; ValueError if it cannot.
+        field: of the request, for the error.
+
+    Raises:
+        InvalidInput: INVALID_PAGE_TOKEN, or as the field is called.
+    """
     try:
         text = base64.b64decode(token, altchars=b"-_", validate=True).decode()
         if text.startswith(_VERSION) and "\0" not in text:
@@ -64,7 +76,7 @@ def _last(token: str, parse: Callable[[str], object]) -> object:
     except (ValueError, binascii.Error):
         pass
     raise InvalidInput(
-        "INVALID_PAGE_TOKEN",
-        f"page token {shown(token)} was not made by this service",
-        field="page_token",
+        f"INVALID_{field.upper()}",
+        f"{field.replace('_', ' ')} {shown(token)} was not made by this service",
+        field=field,
     )

@@ -1,16 +1,44 @@
-"""Maps streamed by cameras, kept for as long as their collection says."""
+"""Maps streamed by cameras, kept for as long as their collection says, and whom they show."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
 
+from recognizer_service.gallery import audit
+from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.limits import check_sighting, shown
-from recognizer_service.gallery.storage.rows import asked_for, collection_key, sighting_not_found
-from recognizer_service.gallery.storage.schema import collections, sightings
-from recognizer_service.gallery.types import Sighting, SightingOutcome
-from shared.errors import AlreadyExists
+from recognizer_service.gallery.limits import (
+    MAX_PAGE_SIZE,
+    check_range,
+    check_sighting,
+    check_sighting_filter,
+    shown,
+)
+from recognizer_service.gallery.paging import page_token, parse_token
+from recognizer_service.gallery.storage.rows import (
+    HIDDEN_PREFIX,
+    asked_for,
+    collection_key,
+    sighting_not_found,
+)
+from recognizer_service.gallery.storage.schema import (
+    collections,
+    identifications,
+    sightings,
+    subjects,
+)
+from recognizer_service.gallery.types import (
+    Page,
+    SeenFace,
+    Sighting,
+    SightingFilter,
+    SightingFinding,
+    SightingMatch,
+    SightingOutcome,
+)
+from shared.errors import AlreadyExists, CompactfaceError
 
 _SIGHTING = select(
     sightings.c.id,
@@ -21,10 +49,44 @@ _SIGHTING = select(
     sightings.c.captured_at,
     sightings.c.stored_at,
 )
+_SEEN = (
+    select(
+        sightings.c.key,
+        sightings.c.id,
+        sightings.c.camera_id,
+        sightings.c.codec_id,
+        sightings.c.png,
+        sightings.c.quality,
+        sightings.c.captured_at,
+        sightings.c.stored_at,
+        sightings.c.seen_at,
+        collections.c.id.label("collection_id"),
+        identifications.c.key.label("position"),
+        identifications.c.decision,
+        identifications.c.failure,
+        identifications.c.face_id,
+        identifications.c.similarity,
+        identifications.c.threshold,
+        identifications.c.fmr,
+        identifications.c.faces,
+        identifications.c.extrapolated,
+        subjects.c.id.label("subject_id"),
+        subjects.c.display_name,
+    )
+    .join_from(sightings, collections)
+    .outerjoin(identifications, identifications.c.sighting_key == sightings.c.key)
+    .outerjoin(subjects, subjects.c.key == identifications.c.subject_key)
+)
+"""Selects what `_seen_face` reads."""
+_DELETED_AT_ONCE = 256
+_EVERYTHING = SightingFilter()
 
 
 class Sightings:
-    """Store and get sightings. Both raise NotFound for a collection that does not exist."""
+    """Store, list and delete sightings, and keep whom they show.
+
+    Every method that names a collection raises NotFound if it does not exist.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,31 +98,191 @@ class Sightings:
             InvalidInput: a field breaks a limit.
             AlreadyExists: the id came with another body (SIGHTING_ID_REUSED).
         """
-        check_sighting(sighting)
+        (outcome,) = self.store_all(collection_id, [sighting])
+        if isinstance(outcome, CompactfaceError):
+            raise outcome
+        return outcome
+
+    def store_all(
+        self, collection_id: str, given: Sequence[Sighting]
+    ) -> list[SightingOutcome | CompactfaceError]:
+        """Keep sightings in one transaction: for each what became of it, or what `store` raises."""
         # Not `changing`: no index follows, so that it does not matter which space is served.
         database = self._store.database
         with database.exclusive, database.writing() as connection:
             key = collection_key(connection, collection_id)
-            if not _retention(connection, key):
-                return SightingOutcome.DISCARDED
-            if row := _find(connection, key, sighting.sighting_id):
-                if self._record(row) != sighting:
-                    raise _reused(sighting.sighting_id)
-                return SightingOutcome.DUPLICATE
-            self._insert(connection, key, sighting)
-            return SightingOutcome.STORED
+            kept = bool(_retention(connection, key))
+            return [self._store_one(connection, key, sighting, kept=kept) for sighting in given]
+
+    def _store_one(
+        self, connection: Connection, key: int, sighting: Sighting, *, kept: bool
+    ) -> SightingOutcome | CompactfaceError:
+        try:
+            check_sighting(sighting)
+        except CompactfaceError as error:
+            return error
+        if not kept:
+            return SightingOutcome.DISCARDED
+        if row := _find(connection, key, sighting.sighting_id):
+            if _record(row) != sighting:
+                return _reused(sighting.sighting_id)
+            return SightingOutcome.DUPLICATE
+        self._insert(connection, key, sighting)
+        return SightingOutcome.STORED
 
     def get(self, collection_id: str, sighting_id: str) -> Sighting:
         """One sighting; NotFound (SIGHTING_NOT_FOUND) if it is unknown or has expired."""
+        return self.find(collection_id, [sighting_id])[0].sighting
+
+    def find(self, collection_id: str, sighting_ids: Sequence[str]) -> list[SeenFace]:
+        """Some sightings with what is known of them, in order; raises as `get`."""
         with self._store.database.reading() as connection:
             key = collection_key(connection, collection_id)
-            row = _find(connection, key, sighting_id)
-            kept_since = self._store.now() - _retention(connection, key)
-            if row is None or row.stored_at <= kept_since:
-                raise sighting_not_found(sighting_id)
-            return self._record(row)
+            query = self._kept(connection, key)
+            found = []
+            for sighting_id in sighting_ids:
+                one = query.where(sightings.c.id == asked_for(sighting_id))
+                row = connection.execute(one).one_or_none()
+                if row is None:
+                    raise sighting_not_found(sighting_id)
+                found.append(_seen_face(row))
+            return found
+
+    def list(
+        self,
+        collection_id: str,
+        *,
+        only: SightingFilter = _EVERYTHING,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> Page[SeenFace]:
+        """One page of the sightings that pass a filter, the last seen first."""
+        check_sighting_filter(only)
+        check_range(page_size, 1, MAX_PAGE_SIZE, "page_size")
+        with self._store.database.reading() as connection:
+            key = collection_key(connection, collection_id)
+            query = _filtered(self._kept(connection, key), only)
+            if page_token:
+                query = query.where(_before(*parse_token(page_token, _place)))
+            order = (sightings.c.seen_at.desc(), sightings.c.key.desc())
+            rows = connection.execute(query.order_by(*order).limit(page_size + 1)).all()
+            return _page(rows, page_size)
+
+    def delete(
+        self,
+        collection_id: str,
+        *,
+        sighting_ids: Sequence[str] | None = None,
+        only: SightingFilter = _EVERYTHING,
+        caller: str = "",
+    ) -> tuple[int, int]:
+        """Delete sightings by ids, or those that pass a filter; some in each transaction.
+
+        Args:
+            collection_id: where.
+            sighting_ids: which; those that are not there are no error. None: see `only`.
+            only: which, where no ids are given.
+            caller: who asks, for the audit log.
+
+        Returns:
+            How many there were, and the number of the erasure, for `Gallery.erased`; 0: there were
+            none, or the database cannot tell.
+        """
+        check_sighting_filter(only)
+        chosen = _filtered(_SEEN.with_only_columns(sightings.c.key), only)
+        if sighting_ids is not None:
+            chosen = chosen.where(sightings.c.id.in_(map(asked_for, sighting_ids)))
+        total = erasure = 0
+        while True:
+            with self._store.changing(), self._store.database.writing() as connection:
+                key = collection_key(connection, collection_id)
+                some = chosen.where(sightings.c.collection_key == key).limit(_DELETED_AT_ONCE)
+                keys = connection.scalars(some).all()
+                if keys:
+                    connection.execute(delete(sightings).where(sightings.c.key.in_(keys)))
+                    erasure = self._store.database.mark_erasure(connection)
+                total += len(keys)
+                if len(keys) < _DELETED_AT_ONCE:
+                    event = AuditEvent(
+                        self._store.now(), caller, Operation.DELETE_SIGHTINGS, collection_id
+                    )
+                    audit.record(connection, event)
+                    return total, erasure
+
+    def unidentified(self, *, after: int, most: int) -> Sequence[SeenFace]:
+        """Up to `most` sightings of all collections that nobody has identified yet.
+
+        Args:
+            after: only those of a higher key.
+            most: how many.
+        """
+        query = _SEEN.where(
+            sightings.c.key > after,
+            identifications.c.key.is_(None),
+            ~collections.c.id.startswith(HIDDEN_PREFIX),
+        )
+        with self._store.database.reading() as connection:
+            rows = connection.execute(query.order_by(sightings.c.key).limit(most))
+            return [_seen_face(row) for row in rows]
+
+    def keep_findings(self, findings: Mapping[int, SightingFinding]) -> None:
+        """Keep what came of identifying sightings, by their keys; what was found before goes.
+
+        Sightings that are gone by now are left out.
+        """
+        keys = list(findings)
+        database = self._store.database
+        with database.exclusive, database.writing() as connection:
+            there = set(
+                connection.scalars(select(sightings.c.key).where(sightings.c.key.in_(keys)))
+            )
+            connection.execute(
+                delete(identifications).where(identifications.c.sighting_key.in_(keys))
+            )
+            rows = [_finding_row(connection, key, findings[key]) for key in keys if key in there]
+            if rows:
+                connection.execute(insert(identifications), rows)
+
+    def newest_position(self) -> int:
+        """Of the finding that was made last; 0: there is none."""
+        with self._store.database.reading() as connection:
+            return connection.scalar(select(func.max(identifications.c.key))) or 0
+
+    def identified(
+        self,
+        collection_id: str,
+        *,
+        after: int,
+        up_to: int,
+        only: SightingFilter = _EVERYTHING,
+        most: int = 100,
+    ) -> Sequence[SeenFace]:
+        """Sightings of a collection in the order in which they were identified.
+
+        Args:
+            collection_id: where.
+            after: only findings of a higher position.
+            up_to: only findings up to this position.
+            only: which of them.
+            most: how many.
+        """
+        check_sighting_filter(only)
+        with self._store.database.reading() as connection:
+            key = collection_key(connection, collection_id)
+            query = _filtered(self._kept(connection, key), only).where(
+                identifications.c.key > after, identifications.c.key <= up_to
+            )
+            rows = connection.execute(query.order_by(identifications.c.key).limit(most))
+            return [_seen_face(row) for row in rows]
+
+    def _kept(self, connection: Connection, key: int) -> Select[Any]:
+        """Those of a collection whose retention has not ended."""
+        kept_since = self._store.now() - _retention(connection, key)
+        return _SEEN.where(sightings.c.collection_key == key, sightings.c.stored_at > kept_since)
 
     def _insert(self, connection: Connection, key: int, sighting: Sighting) -> None:
+        now = self._store.now()
+        captured_at = sighting.captured_at
         connection.execute(
             insert(sightings).values(
                 collection_key=key,
@@ -69,19 +291,10 @@ class Sightings:
                 codec_id=sighting.codec_id,
                 png=sighting.png,
                 quality=sighting.quality,
-                captured_at=sighting.captured_at,
-                stored_at=self._store.now(),
+                captured_at=captured_at,
+                stored_at=now,
+                seen_at=now if captured_at is None else min(captured_at, now),
             )
-        )
-
-    def _record(self, row: Any) -> Sighting:
-        return Sighting(
-            row.id,
-            row.camera_id,
-            row.codec_id,
-            row.png,
-            row.quality,
-            row.captured_at,
         )
 
 
@@ -106,6 +319,97 @@ def _find(connection: Connection, key: int, sighting_id: str) -> Any:
     return connection.execute(
         _SIGHTING.where(sightings.c.collection_key == key, sightings.c.id == asked_for(sighting_id))
     ).one_or_none()
+
+
+def _filtered(query: Select[Any], only: SightingFilter) -> Select[Any]:
+    if only.since:
+        query = query.where(sightings.c.seen_at >= only.since)
+    if only.until:
+        query = query.where(sightings.c.seen_at < only.until)
+    if only.camera_id:
+        query = query.where(sightings.c.camera_id == only.camera_id)
+    if only.subject_id:
+        query = query.where(subjects.c.id == asked_for(only.subject_id))
+    if only.decisions:
+        query = query.where(identifications.c.decision.in_(only.decisions))
+    return query
+
+
+def _before(seen_at: datetime, key: int) -> Any:
+    """What stands behind a sighting in a listing."""
+    earlier = sightings.c.seen_at < seen_at
+    return or_(earlier, and_(sightings.c.seen_at == seen_at, sightings.c.key < key))
+
+
+def _page(rows: Sequence[Any], size: int) -> Page[SeenFace]:
+    token = ""
+    if len(rows) > size:
+        last = rows[size - 1]
+        token = page_token(f"{last.seen_at.isoformat()} {last.key}")
+    return Page(tuple(_seen_face(row) for row in rows[:size]), token)
+
+
+def _place(text: str) -> tuple[datetime, int]:
+    """Where a page ended; ValueError if the text does not say."""
+    seen_at, key = text.split(" ")
+    time = datetime.fromisoformat(seen_at)
+    if time.tzinfo is None:
+        raise ValueError(text)
+    return time, audit.parse_key(key)
+
+
+def _record(row: Any) -> Sighting:
+    return Sighting(row.id, row.camera_id, row.codec_id, row.png, row.quality, row.captured_at)
+
+
+def _seen_face(row: Any) -> SeenFace:
+    return SeenFace(
+        key=row.key,
+        collection_id=row.collection_id,
+        sighting=_record(row),
+        received_at=row.stored_at,
+        finding=None if row.position is None else _finding(row),
+        position=row.position or 0,
+    )
+
+
+def _finding(row: Any) -> SightingFinding:
+    match = None
+    if row.similarity is not None:
+        match = SightingMatch(
+            row.subject_id or "",
+            row.display_name or "",
+            row.face_id,
+            row.similarity,
+            row.threshold,
+            row.fmr,
+            row.faces,
+            row.extrapolated,
+        )
+    return SightingFinding(row.decision, row.failure, match)
+
+
+def _finding_row(connection: Connection, key: int, finding: SightingFinding) -> dict[str, Any]:
+    row = dict.fromkeys(identifications.c.keys())
+    del row["key"]
+    row |= {"sighting_key": key, "decision": finding.decision, "failure": finding.failure}
+    if match := finding.match:
+        of_collection = (
+            select(sightings.c.collection_key).where(sightings.c.key == key).scalar_subquery()
+        )
+        subject = select(subjects.c.key).where(
+            subjects.c.collection_key == of_collection, subjects.c.id == match.subject_id
+        )
+        row |= {
+            "subject_key": connection.scalar(subject),
+            "face_id": match.face_id,
+            "similarity": match.similarity,
+            "threshold": match.threshold,
+            "fmr": match.fmr,
+            "faces": match.faces,
+            "extrapolated": match.extrapolated,
+        }
+    return row
 
 
 def _reused(sighting_id: str) -> AlreadyExists:

@@ -254,6 +254,87 @@ class Sighting:
     captured_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SightingMatch:
+    """The subject that a sighting was found to show, and how surely.
+
+    Attributes:
+        subject_id: whom; "": the subject was deleted since.
+        display_name: as it is now.
+        face_id: the face that it matched.
+        similarity: cosine in [-1, 1].
+        threshold: what the similarity had to reach.
+        fmr: false match rate that the threshold stands for; None: not calibrated.
+        faces: how many faces were searched.
+        extrapolated: whether `fmr` rests on a fitted tail.
+    """
+
+    subject_id: str
+    display_name: str = field(repr=False)
+    face_id: str
+    similarity: float
+    threshold: float
+    fmr: float | None
+    faces: int
+    extrapolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SightingFinding:
+    """What came of identifying a sighting.
+
+    Attributes:
+        decision: a name of the recognizer's; "": it could not be identified.
+        failure: the reason of the error then.
+        match: whom it shows; None: nobody that is known for sure.
+    """
+
+    decision: str
+    failure: str = ""
+    match: SightingMatch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFace:
+    """A sighting with what the gallery knows of it.
+
+    Attributes:
+        key: of the row; rises in the order of arrival.
+        collection_id: where it is.
+        sighting: as it came.
+        received_at: when, UTC.
+        finding: whom it shows; None: it was not identified yet.
+        position: of the finding, in the order in which they were made; 0: there is none.
+    """
+
+    key: int
+    collection_id: str
+    sighting: Sighting
+    received_at: datetime
+    finding: SightingFinding | None
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class SightingFilter:
+    """Which sightings are meant: those that pass all of it.
+
+    Attributes:
+        since: seen then or later; a sighting was seen when it was captured, or when it was
+            received if that is earlier or the other unknown.
+        until: seen before.
+        camera_id: by which camera; "": by any.
+        subject_id: matching whom; "": whomever.
+        decisions: with one of these decisions; none: with any, or not identified.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    camera_id: str = ""
+    subject_id: str = ""
+    decisions: tuple[str, ...] = ()
+
+
 class SightingOutcome(StrEnum):
     """What became of a sighting that was offered."""
 

@@ -55,7 +55,7 @@ def test_a_demo_that_is_ended_stops_both_services(tiny_models: Path, tmp_path: P
     demo = subprocess.Popen(
         [*DEMO, "--output", tmp_path, "--photos", tmp_path, "--models", tiny_models]
     )
-    wait_until_logged(tmp_path / "recognizer.log", "CreateCollection")
+    wait_until_logged(tmp_path / "encoder.log", '"event": "serving"')
     demo.send_signal(signal.SIGTERM)
     assert demo.wait(30) == 128 + signal.SIGTERM
     assert_nobody_listens(tmp_path)

@@ -1,14 +1,15 @@
 """The questions of the tests, in one line each."""
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
 from compactface.v1.gallery_pb2 import (
     Collection,
-    CreateCollectionRequest,
     EnrollRequest,
     EnrollResponse,
+    UpdateCollectionRequest,
 )
 from compactface.v1.recognizer_pb2 import (
     IdentifyRequest,
@@ -22,7 +23,7 @@ from compactface.v1.recognizer_pb2 import (
 from tests.services.hosting import Service
 
 CAMERAS = "cameras"
-"""The collection of the tests that keeps what cameras stream."""
+"""The collection of the tests for what cameras stream."""
 
 
 async def crop_map(encoder: Service, crop: bytes) -> CompactMap:
@@ -31,10 +32,14 @@ async def crop_map(encoder: Service, crop: bytes) -> CompactMap:
     return (await encoder.encoder.Encode(request)).faces[0].map
 
 
-async def keep_sightings(service: Service) -> None:
-    """Create the collection `CAMERAS`."""
-    collection = Collection(collection_id=CAMERAS, sighting_retention=Duration(seconds=3600))
-    await service.gallery.CreateCollection(CreateCollectionRequest(collection=collection))
+async def keep_for(service: Service, seconds: int, collection: str = CAMERAS) -> None:
+    """Let a collection keep sightings for so long; 0: not at all."""
+    changed = Collection(
+        collection_id=collection or "default", sighting_retention=Duration(seconds=seconds)
+    )
+    mask = FieldMask(paths=["sighting_retention"])
+    request = UpdateCollectionRequest(collection=changed, update_mask=mask)
+    await service.gallery.UpdateCollection(request)
 
 
 async def enroll(

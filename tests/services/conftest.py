@@ -52,6 +52,11 @@ async def collection(recognizer: Service) -> str:
 @pytest.fixture
 def free_port() -> int:
     """A port on which nobody listens yet."""
+    return unused_port()
+
+
+def unused_port() -> int:
+    """A port on which nobody listens yet."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]

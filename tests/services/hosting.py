@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -57,11 +58,14 @@ class Service:
         return self.registry.get_sample_value(name, labels) or 0
 
 
-def running_encoder(models: Path, **settings: object) -> AbstractAsyncContextManager[Service]:
-    """An encoder on a free port."""
-    return _running(
-        encoder_server.listening, EncoderSettings(models=models, **{**LOCAL, **settings})
-    )
+@asynccontextmanager
+async def running_encoder(models: Path, **settings: object) -> AsyncIterator[Service]:
+    """An encoder on a free port; unless the test names one, its spool goes with it."""
+    with TemporaryDirectory() as spool:
+        given = {**LOCAL, "uplink_spool": Path(spool) / "spool", **settings}
+        service = _running(encoder_server.listening, EncoderSettings(models=models, **given))
+        async with service as running:
+            yield running
 
 
 def running_recognizer(

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ class Process:
     def __init__(self, child: asyncio.subprocess.Process, log: Path) -> None:
         self.child = child
         self._log = log
-        self.channel: grpc.aio.Channel
+        self.channel: Any = None
         self.metrics_address: str
 
-    async def connect(self) -> None:
+    async def connect(self, *, within_s: float) -> None:
         """Wait until it serves, and open a channel to it."""
         await until(
-            lambda: bool(self.events("serving")) or self.child.returncode is not None, seconds=60
+            lambda: bool(self.events("serving")) or self.child.returncode is not None,
+            seconds=within_s,
         )
         assert self.child.returncode is None, self.log
         (listening,) = self.events("listening")
@@ -47,7 +48,8 @@ class Process:
         """Kill it as if the power had failed."""
         self.child.kill()
         await self.child.wait()
-        await self.channel.close()
+        if self.channel is not None:
+            await self.channel.close()
 
     @property
     def log(self) -> str:
@@ -71,7 +73,12 @@ class Process:
 
 
 async def start(
-    service: str, log: Path, *, without: Sequence[str] = (), **settings: object
+    service: str,
+    log: Path,
+    *,
+    without: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    **settings: object,
 ) -> asyncio.subprocess.Process:
     """Start `compactface serve <service>`.
 
@@ -79,6 +86,7 @@ async def start(
         service: "encoder" or "recognizer".
         log: gets what it writes to standard error.
         without: modules that it finds missing.
+        environment: more of it.
         settings: are given by environment.
     """
     program = (
@@ -91,7 +99,9 @@ async def start(
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", program, "serve", service),
             cwd=ROOT,
-            env=os.environ | {(prefix + name).upper(): str(x) for name, x in given.items()},
+            env=os.environ
+            | {(prefix + name).upper(): str(x) for name, x in given.items()}
+            | dict(environment or {}),
             stderr=stderr,
         )
 
@@ -104,11 +114,16 @@ async def ending(service: str, log: Path, **settings: Any) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def process(service: str, log: Path, **settings: Any) -> AsyncIterator[Process]:
-    """A service that serves, see `start`; it is killed at the end if it is still alive."""
+async def process(
+    service: str, log: Path, *, within_s: float = 60, **settings: Any
+) -> AsyncIterator[Process]:
+    """A service that serves, see `start`; it is killed at the end if it is still alive.
+
+    It must serve within so many seconds.
+    """
     made = Process(await start(service, log, **settings), log)
     try:
-        await made.connect()
+        await made.connect(within_s=within_s)
         yield made
     finally:
         if made.child.returncode is None:

@@ -315,3 +315,47 @@ async def test_a_stream_ends_when_its_token_is_revoked(
     with pytest.raises(grpc.aio.AioRpcError, match="revoked"):
         async with asyncio.timeout(5):
             await stream.read()
+
+
+async def test_who_is_shown_a_face_or_an_embedding_is_written_down(
+    services: dict[str, Service], access: AccessFolder
+) -> None:
+    token = access.token("encode", "embed", "reconstruct", name="curious")
+    photo = (Path(__file__).parents[1] / "data/eileen_collins_portrait.jpg").read_bytes()
+    request = encoder_pb2.EncodeRequest(image=photo)
+    answer = await services["encoder"].encoder.Encode(request, metadata=bearer(token))
+    face = answer.faces[0].map
+    refused = await ask(services, "Embed", token=token)
+    embed = recognizer_pb2.EmbedRequest(map=face)
+    shown = recognizer_pb2.ReconstructRequest(probe=recognizer_pb2.Probe(map=face))
+    assert refused[0] == "FAILED_PRECONDITION"
+    assert await ask(services, "Embed", token=token, request=embed) == ("OK", "")
+    assert await ask(services, "Reconstruct", token=token, request=shown) == ("OK", "")
+    log = await services["gallery"].gallery.ListAuditEvents(
+        gallery_pb2.ListAuditEventsRequest(page_size=1000), metadata=bearer(access.token("admin"))
+    )
+    told = [event.operation for event in log.events if event.caller == "curious"]
+    assert told == [
+        gallery_pb2.AUDIT_OPERATION_EMBED,
+        gallery_pb2.AUDIT_OPERATION_RECONSTRUCT,
+    ]
+
+
+async def test_the_uplink_shows_its_token(
+    services: dict[str, Service], access: AccessFolder, tiny_models: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(access.token("encode") + "\n")  # not the right scope yet
+    photo = (Path(__file__).parents[1] / "data/eileen_collins_portrait.jpg").read_bytes()
+    async with running_encoder(
+        tiny_models,
+        uplink_target=services["recognizer"].address,
+        uplink_token_file=token,
+        uplink_spool=tmp_path / "spool",
+    ) as encoder:
+        await encoder.encoder.Encode(encoder_pb2.EncodeRequest(image=photo, forward=True))
+        assert encoder.sample("compactface_uplink_acknowledged_total") == 0
+        token.write_text(access.token("stream", collections=["default"]))
+        async with asyncio.timeout(20):
+            while not encoder.sample("compactface_uplink_acknowledged_total"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)

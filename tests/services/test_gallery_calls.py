@@ -1,12 +1,11 @@
 import uuid
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from compactface.v1 import gallery_pb2, recognizer_pb2
+from compactface.v1 import gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import (
     Collection,
@@ -61,7 +60,7 @@ async def test_a_collection_is_created_with_what_was_asked_and_can_be_read(
 async def test_a_collection_has_defaults(recognizer: Service) -> None:
     created = await create(recognizer, collection_id=new_id())
     assert (created.max_fpir, created.max_fmr) == (0.01, 0.001)
-    assert created.sighting_retention == Duration()
+    assert created.sighting_retention == Duration(seconds=24 * 3600)
 
 
 async def test_the_default_collection_is_there_from_the_start(recognizer: Service) -> None:
@@ -359,8 +358,3 @@ async def test_deeds_are_listed_page_by_page(
         (gallery_pb2.AUDIT_OPERATION_DELETE_SUBJECT, "ada"),
     ]
     assert second.next_page_token == ""
-
-
-async def test_streams_that_are_not_implemented_say_so(recognizer: Service) -> None:
-    with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
-        await recognizer.recognizer.WatchSightings(recognizer_pb2.WatchSightingsRequest()).read()

@@ -19,7 +19,7 @@ from compactface.v1.gallery_pb2 import EnrollResponse
 from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, StreamMapsRequest
 from recognizer_service.gallery.storage.opening import Milvus
 from tests.postgres import PostgresServer
-from tests.services.asking import CAMERAS, enroll, identify, keep_sightings
+from tests.services.asking import CAMERAS, enroll, identify
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, until
 from tests.services.processes import Process, ending, process
@@ -162,7 +162,6 @@ async def test_no_forwarded_map_is_lost_when_the_recognizer_is_killed(
     target = f"127.0.0.1:{free_port}"
     async with running_encoder(tiny_models, uplink_target=target) as encoder:
         async with process("recognizer", log, **settings) as recognizer:
-            await keep_sightings(recognizer)
             ids = [await forwarded(encoder, 0)]
             await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
             ids += [await forwarded(encoder, seed) for seed in range(1, 5)]

@@ -19,7 +19,7 @@ from compactface.v1.recognizer_pb2 import (
 from recognizer_service.gallery.storage.opening import Milvus
 from shared.model_directory import set_current
 from tests.postgres import PostgresServer
-from tests.services.asking import CAMERAS, asked, enroll, identify, keep_sightings, verify
+from tests.services.asking import CAMERAS, asked, enroll, identify, verify
 from tests.services.hosting import Service, failure, running_recognizer
 from tests.tiny_model import FAMILY, write_tiny_model
 
@@ -50,7 +50,6 @@ async def replicas(
         running_recognizer(models, url, stream_collection=CAMERAS, **shared) as one,
         running_recognizer(models, url, stream_collection=CAMERAS, **shared) as other,
     ):
-        await keep_sightings(one)
         yield one, other
 
 

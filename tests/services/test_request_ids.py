@@ -16,6 +16,7 @@ from compactface.v1.recognizer_pb2 import StreamMapsRequest
 from recognizer_service.core.recognizer import Recognizer
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, running_recognizer, until
+from tests.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -79,32 +80,33 @@ async def test_an_id_that_the_services_would_replace_is_refused(bad: str) -> Non
 async def test_a_map_is_logged_under_the_id_of_the_call_that_it_was_made_in(
     tiny_models: Path, tmp_path: Path
 ) -> None:
-    """Through the uplink, whose stream is older than the call."""
-    gallery = tmp_path / "gallery.sqlite"
+    """Through the uplink, whose stream is older than the call; the recognizer lacks the codec."""
+    others = tmp_path / "models"
+    write_tiny_model(others, tmp_path / "scratch", seed=1)
     async with (
-        running_recognizer(tiny_models, gallery, stream_collection="missing") as recognizer,
+        running_recognizer(others, tmp_path / "gallery.sqlite") as recognizer,
         running_encoder(tiny_models, uplink_target=recognizer.address) as encoder,
     ):
         with logged() as logs:
-            for id_ in ("gate-7/1", "gate-7/2"):
+            for refused, id_ in enumerate(("gate-7/1", "gate-7/2"), start=1):
                 await encoder.encoder.Encode(CROP, metadata=(("x-request-id", id_),))
-                await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
-    refused = [line for line in logs if line["event"] == "map_refused"]
-    assert [line["request_id"] for line in refused] == ["gate-7/1", "gate-7/2"]
-    assert refused[0]["reason"] == "COLLECTION_NOT_FOUND"
+                await until(lambda: encoder.sample("compactface_uplink_aside") == refused)  # noqa: B023
+    refusals = [line for line in logs if line["event"] == "map_refused"]
+    assert [line["request_id"] for line in refusals] == ["gate-7/1", "gate-7/2"]
+    assert refusals[0]["reason"] == "UNKNOWN_CODEC"
 
 
 async def test_a_map_that_meets_a_bug_fails_alone_and_is_logged_under_its_id(
     recognizer: Service, people: list[CompactMap], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept = Recognizer.accept_sighting
+    accept = Recognizer.accept_sightings
 
     async def fail(self: Recognizer, *arguments: Any) -> Any:
-        if arguments[1] == "poison":
+        if any(id_ == "poison" for id_, _ in arguments[2]):
             raise ArithmeticError("a bug")
         return await accept(self, *arguments)
 
-    monkeypatch.setattr(Recognizer, "accept_sighting", fail)
+    monkeypatch.setattr(Recognizer, "accept_sightings", fail)
     good = "7a5ef5f4-6a3a-4a0b-9a0d-0c6f1b7d3c11"
     requests = [
         StreamMapsRequest(sighting_id=name, map=people[0], request_id=id_)

@@ -28,7 +28,7 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage import sqlite
 from shared.errors import Unavailable
 from tests.gallery_faces import SPACE
-from tests.services.asking import CAMERAS, enroll, identify, keep_sightings
+from tests.services.asking import CAMERAS, enroll, identify
 from tests.services.hosting import Service, failure, running_recognizer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -58,7 +58,6 @@ async def service(
     async with running_recognizer(
         tiny_models, gallery, gallery_threads=2, stream_collection=CAMERAS
     ) as running:
-        await keep_sightings(running)
         await enroll(running, "", "ada", people[0])
         yield running
 

@@ -15,7 +15,7 @@ from compactface.v1.recognizer_pb2 import (
     StreamMapsRequest,
     StreamMapsResponse,
 )
-from tests.services.asking import CAMERAS, enroll, identify, keep_sightings, verify
+from tests.services.asking import CAMERAS, enroll, identify, keep_for, verify
 from tests.services.hosting import Service, failure, fields_of, running_recognizer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,12 +41,14 @@ def gallery(tmp_path: Path) -> Path:
 
 
 async def test_maps_are_discarded_where_the_collection_keeps_no_sightings(
-    recognizer: Service, people: list[CompactMap]
+    tiny_models: Path, gallery: Path, people: list[CompactMap]
 ) -> None:
-    one = sighting(people[0])
-    (answer,) = await stream(recognizer, one)
-    assert (answer.sighting_id, answer.outcome) == (one.sighting_id, DISCARDED)
-    error = await failure(identify(recognizer, "", one.sighting_id))
+    async with running_recognizer(tiny_models, gallery) as recognizer:
+        await keep_for(recognizer, 0, "")
+        one = sighting(people[0])
+        (answer,) = await stream(recognizer, one)
+        assert (answer.sighting_id, answer.outcome) == (one.sighting_id, DISCARDED)
+        error = await failure(identify(recognizer, "", one.sighting_id))
     assert (error.code, error.reason) == ("NOT_FOUND", "SIGHTING_NOT_FOUND")
 
 
@@ -56,7 +58,6 @@ async def test_stored_maps_survive_a_restart_and_serve_as_probes(
     sightings = [sighting(face) for face in people[:3]]
     settings = {"stream_collection": CAMERAS}
     async with running_recognizer(tiny_models, gallery, **settings) as service:
-        await keep_sightings(service)
         answers = await stream(service, *sightings)
         assert [answer.sighting_id for answer in answers] == [one.sighting_id for one in sightings]
         assert [answer.outcome for answer in answers] == [STORED] * 3
@@ -85,7 +86,6 @@ async def test_a_bad_map_is_refused_alone_and_the_stream_goes_on(
     bad = CompactMap(codec_id=people[0].codec_id, png=people[0].png + b"!")
     unknown = CompactMap(codec_id="0" * 16, png=people[0].png)
     async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as service:
-        await keep_sightings(service)
         trailing, codec, bad_id, good = await stream(
             service,
             sighting(bad),
@@ -107,7 +107,6 @@ async def test_a_sighting_id_with_another_map_is_refused(
 ) -> None:
     one = sighting(people[0])
     async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as service:
-        await keep_sightings(service)
         _, answer = await stream(service, one, sighting(people[1], one.sighting_id))
     assert RequestFailed.from_status(answer.error).reason == "SIGHTING_ID_REUSED"
 
@@ -118,7 +117,7 @@ async def test_a_stop_ends_streams_at_once(
     async with running_recognizer(tiny_models, gallery, drain_seconds=60) as service:
         call = service.recognizer.StreamMaps()
         await call.write(sighting(people[0]))
-        assert (await call.read()).outcome == DISCARDED
+        assert (await call.read()).outcome == STORED
         service.host.stopping.set()
         with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
             await asyncio.wait_for(call.read(), 20)

@@ -8,12 +8,17 @@ import grpc
 from google.rpc import status_pb2
 
 from compactface.v1 import recognizer_pb2_grpc
-from compactface.v1.recognizer_pb2 import StreamMapsRequest, StreamMapsResponse
+from compactface.v1.recognizer_pb2 import (
+    GetRecognizerInfoRequest,
+    GetRecognizerInfoResponse,
+    StreamMapsRequest,
+    StreamMapsResponse,
+)
 
 STORED = StreamMapsResponse.OUTCOME_STORED
 
 
-class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
+class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
     """Acknowledges every map, unless its script says otherwise for the next ones.
 
     Attributes:
@@ -25,6 +30,8 @@ class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
         poison: what to do with these maps, by id, whenever they come.
         hang_up: whether to end every stream at once, with a code that gRPC itself does not retry.
         streams: how many there were.
+        maps_per_message: what it says of itself; 0: it is older.
+        messages: how many maps each message had.
     """
 
     def __init__(self, script: Sequence[str | grpc.StatusCode] = ()) -> None:
@@ -34,6 +41,8 @@ class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self.poison: dict[str, str | grpc.StatusCode] = {}
         self.hang_up = False
         self.streams = 0
+        self.maps_per_message = 0
+        self.messages: list[int] = []
 
     async def StreamMaps(  # noqa: N802 - named by the protocol
         self, request_iterator: AsyncIterator[StreamMapsRequest], context: grpc.aio.ServicerContext
@@ -43,23 +52,44 @@ class Peer(recognizer_pb2_grpc.RecognizerServiceServicer):
         if self.hang_up:
             await context.abort(grpc.StatusCode.UNKNOWN, "gone")
         async for request in request_iterator:
-            self.received.append(request.sighting_id)
-            act = self.script.popleft() if self.script else "ack"
-            match self.poison.get(request.sighting_id, act):
-                case "ack":
-                    self.acknowledged.append(request.sighting_id)
-                    yield StreamMapsResponse(sighting_id=request.sighting_id, outcome=STORED)
-                case "break":
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
-                case "fail":
-                    await context.abort(grpc.StatusCode.INTERNAL, "internal error")
-                case grpc.StatusCode() as code:
-                    error = status_pb2.Status(code=code.value[0], message="refused by the script")
-                    yield StreamMapsResponse(sighting_id=request.sighting_id, error=error)
+            self.messages.append(max(1, len(request.maps)))
+            for item in request.maps or [request]:
+                answer = await self._answer(item.sighting_id, context)
+                if answer is not None:
+                    yield answer
+
+    async def GetRecognizerInfo(  # noqa: N802 - named by the protocol
+        self,
+        request: GetRecognizerInfoRequest,  # noqa: ARG002
+        context: grpc.aio.ServicerContext,
+    ) -> GetRecognizerInfoResponse:
+        """Say how many maps a message may hold; nothing, as services from before that."""
+        if not self.maps_per_message:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "an older one")
+        return GetRecognizerInfoResponse(max_stream_maps=self.maps_per_message)
+
+    async def _answer(
+        self, sighting_id: str, context: grpc.aio.ServicerContext
+    ) -> StreamMapsResponse | None:
+        """What the script has for one map."""
+        self.received.append(sighting_id)
+        act = self.script.popleft() if self.script else "ack"
+        match self.poison.get(sighting_id, act):
+            case "ack":
+                self.acknowledged.append(sighting_id)
+                return StreamMapsResponse(sighting_id=sighting_id, outcome=STORED)
+            case "break":
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+            case "fail":
+                await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+            case grpc.StatusCode() as code:
+                error = status_pb2.Status(code=code.value[0], message="refused by the script")
+                return StreamMapsResponse(sighting_id=sighting_id, error=error)
+        return None
 
 
 @asynccontextmanager
-async def listening(peer: Peer, *, port: int = 0) -> AsyncIterator[int]:
+async def listening(peer: Recognizer, *, port: int = 0) -> AsyncIterator[int]:
     """Serve on a free port, or on a given one; at the end connections are cut."""
     server = grpc.aio.server()
     recognizer_pb2_grpc.add_RecognizerServiceServicer_to_server(peer, server)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -70,7 +71,11 @@ def busy(gallery: Gallery, tiny_model: ModelDirectory) -> Busy:
     def make(error: Exception, refusals: int) -> Enroller:
         networks = cast("Networks", BusyNetworks(judge, error, refusals=refusals))
         return Enroller(
-            gallery=gallery, model=ModelInUse(networks), in_thread=at_once, in_writer=at_once
+            gallery=gallery,
+            model=ModelInUse(networks),
+            identify_anew=AsyncMock(),
+            in_thread=at_once,
+            in_writer=at_once,
         )
 
     return make

@@ -19,7 +19,8 @@ def test_fresh_gallery_has_the_default_collection(gallery: Gallery) -> None:
     (default,) = gallery.collections.list().items
     assert default.collection_id == "default"
     assert (default.max_fpir, default.max_fmr) == (1e-2, 1e-3)
-    assert default.sighting_retention_s == default.subject_count == default.face_count == 0
+    assert default.sighting_retention_s == 24 * 3600
+    assert default.subject_count == default.face_count == 0
 
 
 def test_collections_survive_reopening(tmp_path: Path) -> None:

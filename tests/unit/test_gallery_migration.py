@@ -10,6 +10,7 @@ import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage import schema
+from recognizer_service.gallery.types import SightingFilter, SightingFinding
 from shared.errors import AlreadyExists, FailedPrecondition
 from tests.gallery_faces import SPACE, embedding, person
 
@@ -68,6 +69,19 @@ def test_requests_of_an_old_file_are_repeated_and_not_enrolled_again(gallery: Ga
         gallery.enroll("default", person(5), caller="gate", request_id="first")
 
 
+@pytest.mark.parametrize("old", OLD_FILES[2:], ids=lambda file: file.stem, indirect=True)
+def test_sightings_of_an_old_file_can_be_listed_and_identified(gallery: Gallery) -> None:
+    """The one it has came at `WRITTEN_AT`, and was captured five minutes before."""
+    gallery.collections.update("site-1", sighting_retention_s=7 * 24 * 3600)
+    captured_at = WRITTEN_AT - timedelta(minutes=5)
+    (seen,) = gallery.sightings.list("site-1", only=SightingFilter(until=WRITTEN_AT)).items
+    assert (seen.sighting.captured_at, seen.received_at) == (captured_at, WRITTEN_AT)
+    (pending,) = gallery.sightings.unidentified(after=0, most=10)
+    gallery.sightings.keep_findings({pending.key: SightingFinding("no_match")})
+    only = SightingFilter(since=captured_at, decisions=("no_match",))
+    assert len(gallery.sightings.list("site-1", only=only).items) == 1
+
+
 def test_an_upgraded_file_has_the_tables_of_a_new_one(gallery: Gallery, old: Path) -> None:
     gallery.close()
     new = old.with_name("new.sqlite")
@@ -86,6 +100,7 @@ def test_an_upgrade_that_fails_leaves_the_file_as_it_was(old: Path) -> None:
     assert tables(old) == before
 
 
+@pytest.mark.parametrize("old", OLD_FILES[:2], ids=lambda file: file.stem, indirect=True)
 def test_ids_of_an_old_file_get_their_one_spelling_and_nobody_is_lost(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection:
         rename = "UPDATE subjects SET id = ? WHERE id = ?"

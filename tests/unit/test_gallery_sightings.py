@@ -80,9 +80,10 @@ def test_sighting_id_with_another_body_is_refused(gallery: Gallery, change: dict
 
 def test_collection_without_retention_discards_sightings(gallery: Gallery) -> None:
     seen = sighting(1)
-    assert gallery.sightings.store("default", seen) is SightingOutcome.DISCARDED
+    gallery.collections.create("kept-none", sighting_retention_s=0)
+    assert gallery.sightings.store("kept-none", seen) is SightingOutcome.DISCARDED
     with pytest.raises(NotFound) as missing:
-        gallery.sightings.get("default", seen.sighting_id)
+        gallery.sightings.get("kept-none", seen.sighting_id)
     assert missing.value.reason == "SIGHTING_NOT_FOUND"
 
 

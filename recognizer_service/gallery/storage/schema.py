@@ -4,7 +4,8 @@
 
     collections ─┬─< subjects ─┬─< faces ──< embeddings >── spaces
                  │             └─< labels
-                 └─< sightings
+                 └─< sightings ─── identifications
+    identifications  who a sighting showed when it came; watchers follow them by their keys
     spaces       embedding spaces, and how many numbers an embedding in each has
     requests     request ids of the last days, and the faces they enrolled
     audit        who did what to whom, by ids; outlives what it tells of
@@ -24,6 +25,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Dialect,
@@ -40,7 +42,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of the tables; a gallery of a higher one is not opened."""
 
 MAX_KEY = 2**63 - 1
@@ -171,8 +173,37 @@ sightings = Table(
     Column("quality", Float),
     Column("captured_at", Instant),
     Column("stored_at", Instant, nullable=False),
+    # Captured, but never later than stored: what listings are ordered by.
+    Column("seen_at", Instant, nullable=False, server_default="0"),
     UniqueConstraint("collection_key", "id"),
     Index("sightings_by_age", "collection_key", "stored_at"),
+    Index("sightings_by_time", "collection_key", "seen_at"),
+    sqlite_autoincrement=True,
+)
+
+# A sighting that is identified anew gets a new row, and so a new key: watchers see it once more.
+identifications = Table(
+    "identifications",
+    metadata,
+    _key(),
+    Column(
+        "sighting_key",
+        _LONG,
+        ForeignKey("sightings.key", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("decision", _TEXT, nullable=False),
+    Column("failure", _TEXT, nullable=False),
+    # The subject that it matches; nobody's name is kept here.
+    Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="SET NULL")),
+    Column("face_id", _TEXT),
+    Column("similarity", Float),
+    Column("threshold", Float),
+    Column("fmr", Float),
+    Column("faces", Integer),
+    Column("extrapolated", Boolean),
+    Index("identifications_of_subject", "subject_key"),
     sqlite_autoincrement=True,
 )
 
@@ -271,6 +302,30 @@ _SQLITE: Mapping[int, Sequence[str]] = {
         "ALTER TABLE sightings DROP COLUMN vector",
         "ALTER TABLE sightings DROP COLUMN space",
     ),
+    3: (
+        "ALTER TABLE sightings ADD COLUMN seen_at INTEGER DEFAULT '0' NOT NULL",
+        "UPDATE sightings SET seen_at = min(coalesce(captured_at, stored_at), stored_at)",
+        "CREATE INDEX sightings_by_time ON sightings (collection_key, seen_at)",
+        """
+        CREATE TABLE identifications (
+            "key" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+            sighting_key INTEGER NOT NULL,
+            decision VARCHAR NOT NULL,
+            failure VARCHAR NOT NULL,
+            subject_key INTEGER,
+            face_id VARCHAR,
+            similarity FLOAT,
+            threshold FLOAT,
+            fmr FLOAT,
+            faces INTEGER,
+            extrapolated BOOLEAN,
+            UNIQUE (sighting_key),
+            FOREIGN KEY(sighting_key) REFERENCES sightings ("key") ON DELETE CASCADE,
+            FOREIGN KEY(subject_key) REFERENCES subjects ("key") ON DELETE SET NULL
+        )
+        """,
+        "CREATE INDEX identifications_of_subject ON identifications (subject_key)",
+    ),
 }
 _POSTGRES: Mapping[int, Sequence[str]] = {
     2: (
@@ -300,6 +355,27 @@ _POSTGRES: Mapping[int, Sequence[str]] = {
         UPDATE audit SET subject_id = normalize(subject_id, NFC)
         WHERE subject_id IS NOT NFC NORMALIZED
         """,
+    ),
+    3: (
+        "ALTER TABLE sightings ADD COLUMN seen_at BIGINT DEFAULT '0' NOT NULL",
+        "UPDATE sightings SET seen_at = least(coalesce(captured_at, stored_at), stored_at)",
+        "CREATE INDEX sightings_by_time ON sightings (collection_key, seen_at)",
+        """
+        CREATE TABLE identifications (
+            "key" BIGSERIAL PRIMARY KEY,
+            sighting_key BIGINT NOT NULL UNIQUE REFERENCES sightings ("key") ON DELETE CASCADE,
+            decision VARCHAR COLLATE "C" NOT NULL,
+            failure VARCHAR COLLATE "C" NOT NULL,
+            subject_key BIGINT REFERENCES subjects ("key") ON DELETE SET NULL,
+            face_id VARCHAR COLLATE "C",
+            similarity FLOAT,
+            threshold FLOAT,
+            fmr FLOAT,
+            faces INTEGER,
+            extrapolated BOOLEAN
+        )
+        """,
+        "CREATE INDEX identifications_of_subject ON identifications (subject_key)",
     ),
 }
 

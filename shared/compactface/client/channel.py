@@ -11,6 +11,7 @@ _REPEATABLE = {
     "EncoderService": ["GetEncoderInfo"],
     "RecognizerService": [
         *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct", "GetRecognizerInfo"),
+        *("ListSightings", "GetSighting"),
     ],
     "GalleryService": [
         *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),

@@ -37,7 +37,7 @@ class Collections(Group[T]):
         *,
         max_fpir: float = 0.0,
         max_fmr: float = 0.0,
-        sighting_retention: timedelta = timedelta(0),
+        sighting_retention: timedelta | None = None,
         max_subjects: int = 0,
         max_faces: int = 0,
         subject_retention: timedelta = timedelta(0),
@@ -49,7 +49,7 @@ class Collections(Group[T]):
             collection_id: 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit.
             max_fpir: default threshold of `identify`, in (0, 1); 0: the server's, 0.01.
             max_fmr: default threshold of `verify`, in (0, 1); 0: the server's, 0.001.
-            sighting_retention: how long streamed maps are kept; 0: not at all.
+            sighting_retention: how long streamed maps are kept; 0: not at all; None: 24 h.
             max_subjects: most subjects it may hold; 0: no limit.
             max_faces: most faces it may hold; 0: no limit.
             subject_retention: how long after its creation a subject is deleted; 0: never.

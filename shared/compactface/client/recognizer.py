@@ -8,6 +8,7 @@ from compactface.client.blocking import Blocking
 from compactface.client.call import Call, CallOfEach, Service, message_too_large
 from compactface.client.collections import AuditEvents, Collections, Erasures
 from compactface.client.methods import Group, T, unary
+from compactface.client.sightings import Sightings
 from compactface.client.subjects import Faces, Subjects
 from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
 from compactface.v1.compact_map_pb2 import CompactMap
@@ -31,6 +32,7 @@ class Recognizer(Group[T]):
         collections: isolated galleries.
         erasures: whether deleted bytes have left the disk.
         audit_events: who did what to whom.
+        sightings: what cameras streamed, and who it shows.
     """
 
     def __init__(self, transport: T) -> None:
@@ -41,6 +43,7 @@ class Recognizer(Group[T]):
         self.collections = Collections(transport, self._gallery)
         self.erasures = Erasures(transport, self._gallery)
         self.audit_events = AuditEvents(transport, self._gallery)
+        self.sightings = Sightings(transport, self._stub, self._gallery)
 
     def with_timeout(self, timeout_s: float) -> "Recognizer[T]":
         """The same client with a deadline of `timeout_s` seconds for each call.

@@ -18,7 +18,7 @@ from compactface.v1.compact_map_pb2 import CompactMap
 OnDuplicate = Literal["reject", "allow"]
 """What to do when another subject looks the same."""
 
-_ON_DUPLICATE = {
+ON_DUPLICATE = {
     "reject": gallery_pb2.ON_DUPLICATE_REJECT,
     "allow": gallery_pb2.ON_DUPLICATE_ALLOW,
 }
@@ -43,7 +43,7 @@ def enrollment(
         subject_id=subject_id,
         display_name=display_name,
         maps=maps,
-        on_duplicate=_ON_DUPLICATE[on_duplicate],
+        on_duplicate=ON_DUPLICATE[on_duplicate],
         request_id=request_id or str(uuid.uuid4()),
         create_only=create_only,
         metadata=metadata,
@@ -255,9 +255,13 @@ class Faces(Group[T]):
     """The enrolled faces of subjects; everywhere `collection` "" is "default"."""
 
     @unary
-    def get(self, face_id: str, *, collection: str = "") -> Call[gallery_pb2.GetFaceResponse]:
-        """One enrolled face."""
-        request = gallery_pb2.GetFaceRequest(collection=collection, face_id=face_id)
+    def get(
+        self, face_id: str, *, collection: str = "", include_picture: bool = False
+    ) -> Call[gallery_pb2.GetFaceResponse]:
+        """One enrolled face, with the picture that its map holds if that is asked for."""
+        request = gallery_pb2.GetFaceRequest(
+            collection=collection, face_id=face_id, include_picture=include_picture
+        )
         return Call(self._stub.GetFace, request, gallery_pb2.GetFaceResponse)
 
     @unary

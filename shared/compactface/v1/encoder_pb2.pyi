@@ -2,6 +2,7 @@ import datetime
 
 from compactface.v1 import authorization_pb2 as _authorization_pb2
 from compactface.v1 import compact_map_pb2 as _compact_map_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
@@ -18,9 +19,18 @@ class PictureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PICTURE_KIND_UNSPECIFIED: _ClassVar[PictureKind]
     PICTURE_KIND_PHOTO: _ClassVar[PictureKind]
     PICTURE_KIND_CROP: _ClassVar[PictureKind]
+
+class ForwardOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FORWARD_OUTCOME_UNSPECIFIED: _ClassVar[ForwardOutcome]
+    FORWARD_OUTCOME_SPOOLED: _ClassVar[ForwardOutcome]
+    FORWARD_OUTCOME_DISCARDED: _ClassVar[ForwardOutcome]
 PICTURE_KIND_UNSPECIFIED: PictureKind
 PICTURE_KIND_PHOTO: PictureKind
 PICTURE_KIND_CROP: PictureKind
+FORWARD_OUTCOME_UNSPECIFIED: ForwardOutcome
+FORWARD_OUTCOME_SPOOLED: ForwardOutcome
+FORWARD_OUTCOME_DISCARDED: ForwardOutcome
 
 class EncodeRequest(_message.Message):
     __slots__ = ("image", "kind", "capture_time", "forward", "max_faces", "include_crops")
@@ -49,7 +59,7 @@ class EncodeResponse(_message.Message):
     def __init__(self, faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., timings: _Optional[_Union[EncodeTimings, _Mapping]] = ..., faces_found: _Optional[int] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("map", "box", "landmarks", "detection_score", "quality", "size_bytes", "sighting_id", "crop_png")
+    __slots__ = ("map", "box", "landmarks", "detection_score", "quality", "size_bytes", "sighting_id", "crop_png", "forward_outcome")
     MAP_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     LANDMARKS_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +68,7 @@ class Face(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     CROP_PNG_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_OUTCOME_FIELD_NUMBER: _ClassVar[int]
     map: _compact_map_pb2.CompactMap
     box: _compact_map_pb2.Box
     landmarks: _compact_map_pb2.Landmarks
@@ -66,7 +77,8 @@ class Face(_message.Message):
     size_bytes: int
     sighting_id: str
     crop_png: bytes
-    def __init__(self, map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., box: _Optional[_Union[_compact_map_pb2.Box, _Mapping]] = ..., landmarks: _Optional[_Union[_compact_map_pb2.Landmarks, _Mapping]] = ..., detection_score: _Optional[float] = ..., quality: _Optional[float] = ..., size_bytes: _Optional[int] = ..., sighting_id: _Optional[str] = ..., crop_png: _Optional[bytes] = ...) -> None: ...
+    forward_outcome: ForwardOutcome
+    def __init__(self, map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., box: _Optional[_Union[_compact_map_pb2.Box, _Mapping]] = ..., landmarks: _Optional[_Union[_compact_map_pb2.Landmarks, _Mapping]] = ..., detection_score: _Optional[float] = ..., quality: _Optional[float] = ..., size_bytes: _Optional[int] = ..., sighting_id: _Optional[str] = ..., crop_png: _Optional[bytes] = ..., forward_outcome: _Optional[_Union[ForwardOutcome, str]] = ...) -> None: ...
 
 class EncodeTimings(_message.Message):
     __slots__ = ("decode_ms", "detect_ms", "align_ms", "compnet_ms", "pack_ms")
@@ -105,7 +117,7 @@ class GetEncoderInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetEncoderInfoResponse(_message.Message):
-    __slots__ = ("version", "model_family", "model_version", "operating_point", "codec_id", "max_image_bytes", "max_image_pixels", "max_faces", "max_stream_in_flight", "uplink_enabled", "uplink_depth", "crop_height", "crop_width", "max_message_bytes", "uplink_aside", "max_decode_bytes")
+    __slots__ = ("version", "model_family", "model_version", "operating_point", "codec_id", "max_image_bytes", "max_image_pixels", "max_faces", "max_stream_in_flight", "uplink_enabled", "uplink_depth", "crop_height", "crop_width", "max_message_bytes", "uplink_aside", "max_decode_bytes", "uplink_oldest_age", "uplink_dropped", "uplink_discards")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FAMILY_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +134,9 @@ class GetEncoderInfoResponse(_message.Message):
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     UPLINK_ASIDE_FIELD_NUMBER: _ClassVar[int]
     MAX_DECODE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UPLINK_OLDEST_AGE_FIELD_NUMBER: _ClassVar[int]
+    UPLINK_DROPPED_FIELD_NUMBER: _ClassVar[int]
+    UPLINK_DISCARDS_FIELD_NUMBER: _ClassVar[int]
     version: str
     model_family: str
     model_version: str
@@ -138,4 +153,7 @@ class GetEncoderInfoResponse(_message.Message):
     max_message_bytes: int
     uplink_aside: int
     max_decode_bytes: int
-    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., operating_point: _Optional[str] = ..., codec_id: _Optional[str] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_faces: _Optional[int] = ..., max_stream_in_flight: _Optional[int] = ..., uplink_enabled: _Optional[bool] = ..., uplink_depth: _Optional[int] = ..., crop_height: _Optional[int] = ..., crop_width: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., uplink_aside: _Optional[int] = ..., max_decode_bytes: _Optional[int] = ...) -> None: ...
+    uplink_oldest_age: _duration_pb2.Duration
+    uplink_dropped: int
+    uplink_discards: bool
+    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., operating_point: _Optional[str] = ..., codec_id: _Optional[str] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_faces: _Optional[int] = ..., max_stream_in_flight: _Optional[int] = ..., uplink_enabled: _Optional[bool] = ..., uplink_depth: _Optional[int] = ..., crop_height: _Optional[int] = ..., crop_width: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., uplink_aside: _Optional[int] = ..., max_decode_bytes: _Optional[int] = ..., uplink_oldest_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., uplink_dropped: _Optional[int] = ..., uplink_discards: _Optional[bool] = ...) -> None: ...

@@ -77,8 +77,9 @@ class EncoderServiceServicer:
         crop) smaller than the crop the codec takes.
         - FAILED_PRECONDITION: `forward` is set and this encoder has no uplink
         (reason UPLINK_DISABLED).
-        - RESOURCE_EXHAUSTED: `forward` is set and the uplink's queue is full
-        (reason UPLINK_FULL); nothing of this picture was queued.
+        - RESOURCE_EXHAUSTED: `forward` is set and the disk of the uplink's spool is full
+        (reason UPLINK_FULL); nothing of this picture was taken.
+        - UNAVAILABLE: `forward` is set and the spool cannot be written (reason SPOOL_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

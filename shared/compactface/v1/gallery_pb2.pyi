@@ -46,6 +46,9 @@ class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIT_OPERATION_EXPIRE_SUBJECT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_EXPORT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_IMPORT: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_EMBED: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_RECONSTRUCT: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_DELETE_SIGHTINGS: _ClassVar[AuditOperation]
 SUBJECT_SCORE_UNSPECIFIED: SubjectScore
 SUBJECT_SCORE_BEST_FACE: SubjectScore
 SUBJECT_SCORE_MEAN_TEMPLATE: SubjectScore
@@ -66,6 +69,9 @@ AUDIT_OPERATION_DELETE_FACE: AuditOperation
 AUDIT_OPERATION_EXPIRE_SUBJECT: AuditOperation
 AUDIT_OPERATION_EXPORT: AuditOperation
 AUDIT_OPERATION_IMPORT: AuditOperation
+AUDIT_OPERATION_EMBED: AuditOperation
+AUDIT_OPERATION_RECONSTRUCT: AuditOperation
+AUDIT_OPERATION_DELETE_SIGHTINGS: AuditOperation
 
 class Collection(_message.Message):
     __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score")
@@ -213,7 +219,7 @@ class EnrolledFace(_message.Message):
     def __init__(self, face_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., quality: _Optional[float] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class EnrollRequest(_message.Message):
-    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time")
+    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time", "sighting_ids")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -231,6 +237,7 @@ class EnrollRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SIGHTING_IDS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     subject_id: str
     display_name: str
@@ -241,7 +248,8 @@ class EnrollRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     labels: _containers.RepeatedScalarFieldContainer[str]
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    sighting_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sighting_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Disagreement(_message.Message):
     __slots__ = ("face_id", "similarity", "threshold")
@@ -405,18 +413,22 @@ class DeleteSubjectResponse(_message.Message):
     def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
 
 class GetFaceRequest(_message.Message):
-    __slots__ = ("collection", "face_id")
+    __slots__ = ("collection", "face_id", "include_picture")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FACE_ID_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_PICTURE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     face_id: str
-    def __init__(self, collection: _Optional[str] = ..., face_id: _Optional[str] = ...) -> None: ...
+    include_picture: bool
+    def __init__(self, collection: _Optional[str] = ..., face_id: _Optional[str] = ..., include_picture: _Optional[bool] = ...) -> None: ...
 
 class GetFaceResponse(_message.Message):
-    __slots__ = ("face",)
+    __slots__ = ("face", "picture_png")
     FACE_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_PNG_FIELD_NUMBER: _ClassVar[int]
     face: EnrolledFace
-    def __init__(self, face: _Optional[_Union[EnrolledFace, _Mapping]] = ...) -> None: ...
+    picture_png: bytes
+    def __init__(self, face: _Optional[_Union[EnrolledFace, _Mapping]] = ..., picture_png: _Optional[bytes] = ...) -> None: ...
 
 class ListFacesRequest(_message.Message):
     __slots__ = ("collection", "subject_id")

@@ -217,6 +217,7 @@ class GalleryServiceServicer:
 
         Errors:
         - INVALID_ARGUMENT: no map, too many, or a bad one; a malformed id, name, label or metadata.
+        - NOT_FOUND: no such sighting (SIGHTING_NOT_FOUND).
         - ALREADY_EXISTS: `create_only` and the subject exists (SUBJECT_EXISTS); another subject
         looks the same and on_duplicate is REJECT (DUPLICATE_FACE, metadata names the subject);
         the request id was used with another body (REQUEST_ID_REUSED).
@@ -284,9 +285,10 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFace(self, request, context):
-        """One face.
+        """One face. With its picture it discloses a face.
 
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND; with the picture FAILED_PRECONDITION if its codec cannot be decoded
+        (UNKNOWN_CODEC).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -199,6 +199,18 @@ class VerifyResponse(_message.Message):
     def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ..., similarities_withheld: _Optional[bool] = ...) -> None: ...
 
 class StreamMapsRequest(_message.Message):
+    __slots__ = ("sighting_id", "map", "request_id", "maps")
+    SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
+    MAP_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MAPS_FIELD_NUMBER: _ClassVar[int]
+    sighting_id: str
+    map: _compact_map_pb2.CompactMap
+    request_id: str
+    maps: _containers.RepeatedCompositeFieldContainer[StreamedMap]
+    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[StreamedMap, _Mapping]]] = ...) -> None: ...
+
+class StreamedMap(_message.Message):
     __slots__ = ("sighting_id", "map", "request_id")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
@@ -228,25 +240,133 @@ class StreamMapsResponse(_message.Message):
     error: _status_pb2.Status
     def __init__(self, sighting_id: _Optional[str] = ..., outcome: _Optional[_Union[StreamMapsResponse.Outcome, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
+class Sighting(_message.Message):
+    __slots__ = ("sighting_id", "camera_id", "capture_time", "receive_time", "quality", "codec_id", "size_bytes", "identification", "failure_reason")
+    SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
+    CAPTURE_TIME_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    CODEC_ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    IDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_REASON_FIELD_NUMBER: _ClassVar[int]
+    sighting_id: str
+    camera_id: str
+    capture_time: _timestamp_pb2.Timestamp
+    receive_time: _timestamp_pb2.Timestamp
+    quality: float
+    codec_id: str
+    size_bytes: int
+    identification: IdentifyResponse
+    failure_reason: str
+    def __init__(self, sighting_id: _Optional[str] = ..., camera_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., quality: _Optional[float] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., identification: _Optional[_Union[IdentifyResponse, _Mapping]] = ..., failure_reason: _Optional[str] = ...) -> None: ...
+
+class SightingFilter(_message.Message):
+    __slots__ = ("start_time", "end_time", "camera_id", "subject_id", "decisions")
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    camera_id: str
+    subject_id: str
+    decisions: _containers.RepeatedScalarFieldContainer[IdentifyDecision]
+    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., camera_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[IdentifyDecision, str]]] = ...) -> None: ...
+
 class WatchSightingsRequest(_message.Message):
-    __slots__ = ("collection", "after_sighting_id")
+    __slots__ = ("collection", "after_sighting_id", "resume_token", "filter", "include_pictures")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     AFTER_SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_PICTURES_FIELD_NUMBER: _ClassVar[int]
     collection: str
     after_sighting_id: str
-    def __init__(self, collection: _Optional[str] = ..., after_sighting_id: _Optional[str] = ...) -> None: ...
+    resume_token: str
+    filter: SightingFilter
+    include_pictures: bool
+    def __init__(self, collection: _Optional[str] = ..., after_sighting_id: _Optional[str] = ..., resume_token: _Optional[str] = ..., filter: _Optional[_Union[SightingFilter, _Mapping]] = ..., include_pictures: _Optional[bool] = ...) -> None: ...
 
 class WatchSightingsResponse(_message.Message):
-    __slots__ = ("sighting_id", "camera_id", "capture_time", "identification")
+    __slots__ = ("sighting_id", "camera_id", "capture_time", "identification", "sighting", "resume_token", "picture_png")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     CAPTURE_TIME_FIELD_NUMBER: _ClassVar[int]
     IDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    SIGHTING_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_PNG_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     camera_id: str
     capture_time: _timestamp_pb2.Timestamp
     identification: IdentifyResponse
-    def __init__(self, sighting_id: _Optional[str] = ..., camera_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identification: _Optional[_Union[IdentifyResponse, _Mapping]] = ...) -> None: ...
+    sighting: Sighting
+    resume_token: str
+    picture_png: bytes
+    def __init__(self, sighting_id: _Optional[str] = ..., camera_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identification: _Optional[_Union[IdentifyResponse, _Mapping]] = ..., sighting: _Optional[_Union[Sighting, _Mapping]] = ..., resume_token: _Optional[str] = ..., picture_png: _Optional[bytes] = ...) -> None: ...
+
+class ListSightingsRequest(_message.Message):
+    __slots__ = ("collection", "filter", "page_size", "page_token")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: SightingFilter
+    page_size: int
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[SightingFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListSightingsResponse(_message.Message):
+    __slots__ = ("sightings", "next_page_token")
+    SIGHTINGS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    sightings: _containers.RepeatedCompositeFieldContainer[Sighting]
+    next_page_token: str
+    def __init__(self, sightings: _Optional[_Iterable[_Union[Sighting, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetSightingRequest(_message.Message):
+    __slots__ = ("collection", "sighting_id", "include_picture")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_PICTURE_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    sighting_id: str
+    include_picture: bool
+    def __init__(self, collection: _Optional[str] = ..., sighting_id: _Optional[str] = ..., include_picture: _Optional[bool] = ...) -> None: ...
+
+class GetSightingResponse(_message.Message):
+    __slots__ = ("sighting", "picture_png")
+    SIGHTING_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_PNG_FIELD_NUMBER: _ClassVar[int]
+    sighting: Sighting
+    picture_png: bytes
+    def __init__(self, sighting: _Optional[_Union[Sighting, _Mapping]] = ..., picture_png: _Optional[bytes] = ...) -> None: ...
+
+class DeleteSightingsRequest(_message.Message):
+    __slots__ = ("collection", "sighting_ids", "filter", "erasure_wait")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SIGHTING_IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_WAIT_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    sighting_ids: _containers.RepeatedScalarFieldContainer[str]
+    filter: SightingFilter
+    erasure_wait: _duration_pb2.Duration
+    def __init__(self, collection: _Optional[str] = ..., sighting_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[SightingFilter, _Mapping]] = ..., erasure_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class DeleteSightingsResponse(_message.Message):
+    __slots__ = ("sightings_deleted", "erased", "erasure")
+    SIGHTINGS_DELETED_FIELD_NUMBER: _ClassVar[int]
+    ERASED_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_FIELD_NUMBER: _ClassVar[int]
+    sightings_deleted: int
+    erased: bool
+    erasure: int
+    def __init__(self, sightings_deleted: _Optional[int] = ..., erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
 
 class EmbedRequest(_message.Message):
     __slots__ = ("map",)
@@ -281,7 +401,7 @@ class GetRecognizerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetRecognizerInfoResponse(_message.Message):
-    __slots__ = ("version", "model_family", "model_version", "embedding_space", "codecs", "max_batch", "max_subjects", "max_map_bytes", "min_quality", "device", "max_batch_wait", "max_message_bytes", "max_faces_per_subject")
+    __slots__ = ("version", "model_family", "model_version", "embedding_space", "codecs", "max_batch", "max_subjects", "max_map_bytes", "min_quality", "device", "max_batch_wait", "max_message_bytes", "max_faces_per_subject", "max_stream_maps", "stream_retention")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FAMILY_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -295,6 +415,8 @@ class GetRecognizerInfoResponse(_message.Message):
     MAX_BATCH_WAIT_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_FACES_PER_SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    MAX_STREAM_MAPS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_RETENTION_FIELD_NUMBER: _ClassVar[int]
     version: str
     model_family: str
     model_version: str
@@ -308,7 +430,9 @@ class GetRecognizerInfoResponse(_message.Message):
     max_batch_wait: _duration_pb2.Duration
     max_message_bytes: int
     max_faces_per_subject: int
-    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., embedding_space: _Optional[str] = ..., codecs: _Optional[_Iterable[_Union[Codec, _Mapping]]] = ..., max_batch: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_map_bytes: _Optional[int] = ..., min_quality: _Optional[float] = ..., device: _Optional[str] = ..., max_batch_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_message_bytes: _Optional[int] = ..., max_faces_per_subject: _Optional[int] = ...) -> None: ...
+    max_stream_maps: int
+    stream_retention: _duration_pb2.Duration
+    def __init__(self, version: _Optional[str] = ..., model_family: _Optional[str] = ..., model_version: _Optional[str] = ..., embedding_space: _Optional[str] = ..., codecs: _Optional[_Iterable[_Union[Codec, _Mapping]]] = ..., max_batch: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_map_bytes: _Optional[int] = ..., min_quality: _Optional[float] = ..., device: _Optional[str] = ..., max_batch_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_message_bytes: _Optional[int] = ..., max_faces_per_subject: _Optional[int] = ..., max_stream_maps: _Optional[int] = ..., stream_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Codec(_message.Message):
     __slots__ = ("codec_id", "operating_point", "channels", "levels", "layout", "spared")

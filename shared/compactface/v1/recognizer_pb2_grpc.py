@@ -82,6 +82,21 @@ class RecognizerServiceStub:
                 request_serializer=compactface_dot_v1_dot_recognizer__pb2.WatchSightingsRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_recognizer__pb2.WatchSightingsResponse.FromString,
                 _registered_method=True)
+        self.ListSightings = channel.unary_unary(
+                '/compactface.v1.RecognizerService/ListSightings',
+                request_serializer=compactface_dot_v1_dot_recognizer__pb2.ListSightingsRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListSightingsResponse.FromString,
+                _registered_method=True)
+        self.GetSighting = channel.unary_unary(
+                '/compactface.v1.RecognizerService/GetSighting',
+                request_serializer=compactface_dot_v1_dot_recognizer__pb2.GetSightingRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_recognizer__pb2.GetSightingResponse.FromString,
+                _registered_method=True)
+        self.DeleteSightings = channel.unary_unary(
+                '/compactface.v1.RecognizerService/DeleteSightings',
+                request_serializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsResponse.FromString,
+                _registered_method=True)
         self.Embed = channel.unary_unary(
                 '/compactface.v1.RecognizerService/Embed',
                 request_serializer=compactface_dot_v1_dot_recognizer__pb2.EmbedRequest.SerializeToString,
@@ -166,21 +181,61 @@ class RecognizerServiceServicer:
 
     def StreamMaps(self, request_iterator, context):
         """Takes maps from an encoder's uplink: at least once, in order, deduplicated by sighting id.
-        One acknowledgement per map; STORED and DUPLICATE promise that the sighting survives a crash.
+        One acknowledgement per map, in order, however many came in one message; STORED and DUPLICATE
+        promise that the sighting survives a crash. Those of one message become durable together.
         The collection and the camera's name are the server's to decide (from the client's
         certificate and the configuration), never the message's. An acknowledgement with an error
         that is not retryable means that the map will never be taken.
 
-        Errors: those of every call; all others stand in the acknowledgement.
+        Errors: those of every call; UNAVAILABLE, too, if the server's collection is gone (reason
+        STREAM_COLLECTION_MISSING); all others stand in the acknowledgement.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchSightings(self, request, context):
-        """Streams identified sightings of a collection as they arrive.
+        """Streams sightings of a collection as they are identified, within moments of their arrival. A
+        sighting comes once more when it was enrolled from, with the name it has then. Every answer
+        carries a token to go on from, after whatever ended the stream.
 
-        Errors: not implemented yet, UNIMPLEMENTED.
+        Errors:
+        - INVALID_ARGUMENT: a token that is not ours (INVALID_RESUME_TOKEN); a filter beyond its limits.
+        - NOT_FOUND: no such collection; no such sighting (`after_sighting_id`).
+        - RESOURCE_EXHAUSTED: the reader was too slow (reason WATCHER_TOO_SLOW; the metadata
+        `resume_token` says where to go on).
+        - UNAVAILABLE: the server stops; go on from the last token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSightings(self, request, context):
+        """The sightings of a collection that pass all filters, the last seen first.
+
+        Errors: INVALID_ARGUMENT for a page token that is not ours, or a filter beyond its limits;
+        NOT_FOUND for the collection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSighting(self, request, context):
+        """One sighting. With its picture it discloses a face.
+
+        Errors: NOT_FOUND; with the picture also those of every map.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSightings(self, request, context):
+        """Deletes sightings by their ids, or all that pass a filter. They are gone when this answers; the
+        bytes leave the disk as in GalleryService.DeleteSubject. Ids that are not there are no error.
+
+        Errors: INVALID_ARGUMENT: neither ids nor a filter, or both (NOTHING_SELECTED), more than 1000
+        ids, a filter beyond its limits or a wait out of range (OUT_OF_RANGE); NOT_FOUND for the
+        collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,6 +296,21 @@ def add_RecognizerServiceServicer_to_server(servicer, server):
                     servicer.WatchSightings,
                     request_deserializer=compactface_dot_v1_dot_recognizer__pb2.WatchSightingsRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_recognizer__pb2.WatchSightingsResponse.SerializeToString,
+            ),
+            'ListSightings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSightings,
+                    request_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListSightingsRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_recognizer__pb2.ListSightingsResponse.SerializeToString,
+            ),
+            'GetSighting': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSighting,
+                    request_deserializer=compactface_dot_v1_dot_recognizer__pb2.GetSightingRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_recognizer__pb2.GetSightingResponse.SerializeToString,
+            ),
+            'DeleteSightings': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSightings,
+                    request_deserializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsResponse.SerializeToString,
             ),
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
@@ -416,6 +486,87 @@ class RecognizerService:
             '/compactface.v1.RecognizerService/WatchSightings',
             compactface_dot_v1_dot_recognizer__pb2.WatchSightingsRequest.SerializeToString,
             compactface_dot_v1_dot_recognizer__pb2.WatchSightingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSightings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.RecognizerService/ListSightings',
+            compactface_dot_v1_dot_recognizer__pb2.ListSightingsRequest.SerializeToString,
+            compactface_dot_v1_dot_recognizer__pb2.ListSightingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSighting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.RecognizerService/GetSighting',
+            compactface_dot_v1_dot_recognizer__pb2.GetSightingRequest.SerializeToString,
+            compactface_dot_v1_dot_recognizer__pb2.GetSightingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSightings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.RecognizerService/DeleteSightings',
+            compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsRequest.SerializeToString,
+            compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

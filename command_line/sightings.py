@@ -1,0 +1,290 @@
+"""`compactface sightings`: who passed the cameras."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
+from command_line.output import (
+    as_json,
+    candidate_text,
+    decision_text,
+    disagreement_text,
+    show_json,
+    show_table,
+)
+from command_line.paging import pages
+from command_line.pictures import write_picture
+
+if TYPE_CHECKING:
+    from compactface.v1.recognizer_pb2 import Sighting, SightingFilter
+
+app = typer.Typer(
+    no_args_is_help=True, help="See who passed the cameras, and give the unknown a name."
+)
+
+_RECONNECT_S = 2.0
+_AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+
+SightingIds = Annotated[
+    list[str], typer.Argument(metavar="SIGHTING", help="Ids of sightings, as `list` shows them.")
+]
+_Since = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME|SPAN", help="Only those seen since, e.g. 2026-11-26T08:00Z, or 30m, 8h, 2d."
+    ),
+]
+_Until = Annotated[str, typer.Option(metavar="TIME|SPAN", help="Only those seen before.")]
+_Camera = Annotated[str, typer.Option(help="Only those of this camera.")]
+_Subject = Annotated[str, typer.Option(help="Only those that match this subject.")]
+_Decisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--decision",
+        metavar="match|no-match|low-quality|empty-gallery",
+        help="Only those with this decision; repeatable.",
+    ),
+]
+
+
+@app.command("list")
+@with_options
+def list_(
+    *,
+    collection: Collection = "default",
+    since: _Since = "",
+    until: _Until = "",
+    camera: _Camera = "",
+    subject: _Subject = "",
+    decision: _Decisions = None,
+    most: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    to_json: Json = False,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """List sightings, the last seen first."""
+    only = _filter(since, until, camera, subject, decision)
+    with recognizer.connect(tls) as client:
+        listing = pages(
+            client.sightings.list, collection=collection, only=only, page_size=min(most, 1000)
+        )
+        found = list(islice((item for page in listing for item in page.sightings), most))
+    if to_json:
+        show_json([as_json(item) for item in found])
+        return
+    rows = [
+        [item.sighting_id, _seen_text(item), item.camera_id, _quality_text(item), _who_text(item)]
+        for item in found
+    ]
+    show_table(["sighting", "seen", "camera", ">quality", "who"], rows)
+
+
+@app.command()
+@with_options
+def watch(
+    *,
+    collection: Collection = "default",
+    camera: _Camera = "",
+    subject: _Subject = "",
+    decision: _Decisions = None,
+    count: Annotated[int, typer.Option(min=0, help="End after so many; 0: never.")] = 0,
+    resume: Annotated[
+        str, typer.Option(metavar="TOKEN", help="Go on after the sighting with this resume_token.")
+    ] = "",
+    to_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for programs, a sighting a line.")
+    ] = False,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Print sightings as they are identified, until stopped; broken connections are mended."""
+    import json
+
+    from compactface.client import RequestFailed
+
+    only = _filter("", "", camera, subject, decision)
+    seen, token, began = 0, resume, False
+    with recognizer.connect(tls) as client:
+        while True:
+            try:
+                for answer in client.sightings.watch(
+                    collection=collection, only=only, resume_token=token
+                ):
+                    began, token = True, answer.resume_token
+                    if to_json:
+                        typer.echo(json.dumps(as_json(answer)))
+                    else:
+                        item = answer.sighting
+                        typer.echo(
+                            f"{_seen_text(item)}  {item.camera_id}  {_who_text(item)}  "
+                            f"{item.sighting_id}"
+                        )
+                    seen += 1
+                    if seen == count:
+                        return
+            except RequestFailed as error:
+                # The first call tells of a wrong address; later ones of a restart.
+                if not began or error.code not in _AGAIN:
+                    raise
+                typer.echo(f"{error.reason}: {error.message}; connecting again", err=True)
+                time.sleep(_RECONNECT_S)
+
+
+@app.command()
+@with_options
+def show(
+    sighting: Annotated[str, typer.Argument(help="Id of the sighting, as `list` shows it.")],
+    *,
+    collection: Collection = "default",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the picture that its map holds, a PNG, here.")
+    ] = None,
+    to_json: Json = False,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Show a sighting, and its face."""
+    with recognizer.connect(tls) as client:
+        answer = client.sightings.get(
+            sighting, collection=collection, include_picture=out is not None
+        )
+    if out is not None:
+        write_picture(out, answer.picture_png)
+    item = answer.sighting
+    if to_json:
+        show_json(as_json(item))
+        return
+    typer.echo(f"{_seen_text(item)}  {item.camera_id}  {_who_text(item)}")
+
+
+@app.command()
+@with_options
+def enroll(
+    sightings: SightingIds,
+    *,
+    subject: Annotated[str, typer.Option(help="The subject's id; default: one is made.")] = "",
+    name: Annotated[str, typer.Option(help="The subject's display name.")] = "",
+    collection: Collection = "default",
+    allow_duplicate: Annotated[
+        bool, typer.Option("--allow-duplicate", help="Even if another subject looks the same.")
+    ] = False,
+    to_json: Json = False,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Give the person of one or several sightings a name."""
+    with recognizer.connect(tls) as client:
+        answer = client.sightings.enroll(
+            sightings,
+            subject_id=subject,
+            display_name=name,
+            collection=collection,
+            on_duplicate="allow" if allow_duplicate else "reject",
+        )
+    if to_json:
+        show_json(as_json(answer))
+        return
+    typer.echo(f"enrolled {answer.subject.subject_id} with {answer.subject.face_count} faces")
+    for found in answer.disagreements:
+        typer.echo(f"face {found.face_id}: {disagreement_text(found)}")
+
+
+@app.command()
+@with_options
+def delete(
+    sightings: Annotated[
+        list[str] | None, typer.Argument(metavar="SIGHTING", help="Ids; or filters below.")
+    ] = None,
+    *,
+    collection: Collection = "default",
+    since: _Since = "",
+    until: _Until = "",
+    camera: _Camera = "",
+    subject: _Subject = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of the collection.")] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, max=60, help="Seconds to wait for the bytes to leave the disk.")
+    ] = 10.0,
+    recognizer: RecognizerOptions,
+    tls: TlsOptions,
+) -> None:
+    """Delete sightings, by their ids or by filters."""
+    filtered = any((since, until, camera, subject))
+    if sum((bool(sightings), filtered, everything)) != 1:
+        raise typer.BadParameter("give ids of sightings, or filters, or --all")
+    only = None if sightings else _filter(since, until, camera, subject, None)
+    with recognizer.connect(tls) as client:
+        answer = client.sightings.delete(
+            sightings or (),
+            collection=collection,
+            only=only,
+            erasure_wait=timedelta(seconds=wait),
+        )
+    later = answer.sightings_deleted and not answer.erased
+    rest = "; their bytes leave the disk in the background" if later else ""
+    typer.echo(f"deleted {answer.sightings_deleted} sightings{rest}")
+
+
+def _filter(
+    since: str, until: str, camera: str, subject: str, decisions: list[str] | None
+) -> "SightingFilter":
+    from compactface.client.sightings import sighting_filter
+
+    try:
+        return sighting_filter(
+            start=_time(since, "--since"),
+            end=_time(until, "--until"),
+            camera=camera,
+            subject=subject,
+            decisions=decisions or (),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _time(text: str, option: str) -> datetime | None:
+    """A time as given, in UTC unless it says otherwise; or so long ago."""
+    if not text:
+        return None
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    number, unit = text[:-1], units.get(text[-1])
+    try:
+        if unit and number.replace(".", "", 1).isdecimal():
+            return datetime.now(UTC) - timedelta(**{unit: float(number)})
+        time_ = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{option} is {text!r}; it must be a time, e.g. 2026-11-26T08:00Z, or a span, e.g. 8h"
+        ) from None
+    return time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
+
+
+def _seen_text(sighting: "Sighting") -> str:
+    """When it was captured, or else received; to the second."""
+    captured = sighting.HasField("capture_time")
+    seen = sighting.capture_time if captured else sighting.receive_time
+    return f"{seen.ToDatetime():%Y-%m-%d %H:%M:%S UTC}"
+
+
+def _quality_text(sighting: "Sighting") -> str:
+    return f"{sighting.quality:.2f}" if sighting.HasField("quality") else ""
+
+
+def _who_text(sighting: "Sighting") -> str:
+    """Who it shows, in words."""
+    from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, IdentifyDecision
+
+    if not sighting.HasField("identification"):
+        reason = sighting.failure_reason
+        return f"not identified ({reason})" if reason else "not identified yet"
+    found = sighting.identification
+    if found.candidates:
+        return candidate_text(found.candidates[0])
+    if found.decision == IDENTIFY_DECISION_MATCH:
+        return "a subject that was deleted"
+    return decision_text(IdentifyDecision.Name(found.decision))

@@ -1,0 +1,202 @@
+"""Sightings: identified as they arrive, and followed by whoever watches."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+import structlog
+
+from recognizer_service.core.enroll import InThread
+from recognizer_service.core.types import Criterion, Decision, Identification, Question, map_of
+from recognizer_service.gallery.sightings import Sightings
+from recognizer_service.gallery.types import (
+    SeenFace,
+    SightingFilter,
+    SightingFinding,
+    SightingMatch,
+)
+from recognizer_service.metrics import RecognizerMetrics
+from shared.errors import CompactfaceError, NotFound, Overloaded, Unavailable
+
+_log = structlog.get_logger(__name__)
+
+_AT_ONCE = 16  # of the places in the queue for inference, which others need, too
+_LOOK_EVERY_S = 1.0  # for what another process of the gallery did
+_RETRY_S = 1.0
+_PAGE = 100
+
+
+class Pulse:
+    """Wakes all who wait when something has happened."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def beat(self) -> None:
+        """Wake them."""
+        self._next.set()
+        self._next = asyncio.Event()
+
+    @property
+    def next(self) -> asyncio.Event:
+        """Set at the next beat; take it before looking, so that none is missed."""
+        return self._next
+
+
+class SightingDesk:
+    """Identifies sightings, once they are stored, and tells watchers.
+
+    What a crash leaves unidentified is identified at the next start.
+
+    Args:
+        sightings: those of the gallery.
+        search: answers who it is.
+        in_thread: runs what changes nothing.
+        in_writer: runs what changes the gallery.
+        metrics: count what is found.
+    """
+
+    def __init__(
+        self,
+        sightings: Sightings,
+        search: Callable[[Question], Awaitable[Identification]],
+        *,
+        in_thread: InThread,
+        in_writer: InThread,
+        metrics: RecognizerMetrics,
+    ) -> None:
+        self._sightings = sightings
+        self._search = search
+        self._in_thread = in_thread
+        self._in_writer = in_writer
+        self._metrics = metrics
+        self._arrived = Pulse()
+        self._identified = Pulse()
+        self._done_to = 0
+
+    def arrived(self) -> None:
+        """Sightings were stored."""
+        self._arrived.beat()
+
+    async def keep_identifying(self) -> None:
+        """Identify what was stored, in the order of arrival, for ever."""
+        while True:
+            arrival = self._arrived.next
+            pending = await self._in_thread(
+                self._sightings.unidentified, after=self._done_to, most=_AT_ONCE
+            )
+            if not pending:
+                await _either(arrival, timeout_s=_LOOK_EVERY_S)
+                continue
+            try:
+                await self._identify(pending)
+            except (Overloaded, Unavailable) as error:
+                _log.warning("sightings_wait", reason=error.reason, message=error.message)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                self._done_to = pending[-1].key
+
+    async def identify_anew(self, collection_id: str, sighting_ids: Sequence[str]) -> None:
+        """Identify sightings once more, as somebody was enrolled from them."""
+        try:
+            seen = await self._in_thread(
+                self._sightings.find, collection_id, list(dict.fromkeys(sighting_ids))
+            )
+            await self._identify(seen)
+        except (NotFound, Overloaded, Unavailable) as error:  # what was asked for is done
+            _log.warning("sightings_not_updated", reason=error.reason, message=error.message)
+
+    async def watch(
+        self,
+        collection_id: str,
+        *,
+        after: int | None,
+        only: SightingFilter,
+        stopping: asyncio.Event,
+    ) -> AsyncGenerator[SeenFace]:
+        """The sightings of a collection as they are identified.
+
+        Args:
+            collection_id: where.
+            after: position to go on from; None: from now.
+            only: which of them.
+            stopping: ends it.
+
+        Raises:
+            NotFound: no such collection.
+            Unavailable: SHUTTING_DOWN.
+        """
+        in_thread = self._in_thread
+        if after is None:
+            after = await in_thread(self._sightings.newest_position)
+        while not stopping.is_set():
+            news = self._identified.next
+            newest = await in_thread(self._sightings.newest_position)
+            found = await in_thread(
+                self._sightings.identified,
+                collection_id,
+                after=after,
+                up_to=newest,
+                only=only,
+                most=_PAGE,
+            )
+            for seen in found:
+                yield seen
+            if len(found) == _PAGE:
+                after = found[-1].position
+            else:
+                after = max(after, newest)
+                await _either(news, stopping, timeout_s=_LOOK_EVERY_S)
+        raise Unavailable("SHUTTING_DOWN", "the service is shutting down; connect again")
+
+    async def _identify(self, seen: Sequence[SeenFace]) -> None:
+        findings = await asyncio.gather(*map(self._find, seen))
+        await self._in_writer(
+            self._sightings.keep_findings,
+            {one.key: found for one, found in zip(seen, findings, strict=True)},
+        )
+        for found in findings:
+            self._metrics.sighting_identified(found.decision or found.failure)
+        self._identified.beat()
+
+    async def _find(self, seen: SeenFace) -> SightingFinding:
+        """Whom a sighting shows; why nobody can tell, if it is the sighting's own fault."""
+        question = Question(seen.collection_id, map_of(seen), Criterion(), max_subjects=1)
+        try:
+            return _finding(await self._search(question))
+        except (Overloaded, Unavailable):
+            raise
+        except CompactfaceError as error:
+            return SightingFinding("", failure=error.reason)
+        except Exception:  # noqa: BLE001 - a bug that one map meets must not hold up the others
+            _log.exception("sighting_failed", sighting_id=seen.sighting.sighting_id)
+            return SightingFinding("", failure="INTERNAL")
+
+
+def _finding(answer: Identification) -> SightingFinding:
+    """What is kept of an answer: whom it shows for sure, and of others nothing."""
+    best = answer.candidates[0] if answer.candidates else None
+    if best is None or answer.decision is not Decision.MATCH:
+        return SightingFinding(answer.decision.value)
+    return SightingFinding(
+        answer.decision.value,
+        match=SightingMatch(
+            best.hit.subject_id,
+            best.hit.display_name,
+            best.hit.face_id,
+            best.hit.similarity,
+            best.threshold.similarity,
+            best.threshold.fmr,
+            best.threshold.faces,
+            best.threshold.extrapolated,
+        ),
+    )
+
+
+async def _either(*events: asyncio.Event, timeout_s: float) -> None:
+    """Wait for one of the events, but no longer than so many seconds."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
