@@ -17,7 +17,7 @@ help:  ## what can be made
 
 $(INSTALLED): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,recognizer,cluster,train,evaluate,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,train,evaluate,dev]'
 	touch $@
 
 setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
@@ -75,6 +75,7 @@ lock: setup  ## choose new versions of all dependencies, for images and continuo
 
 bench: setup  ## latencies and ratios, measured side by side
 	$(BIN)/python tests/benchmarks/bench_latency.py
+	$(BIN)/python -m tests.benchmarks.bench_camera
 
 overload: setup  ## goodput at two and four times capacity
 	$(BIN)/python -m tests.benchmarks.bench_overload

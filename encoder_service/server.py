@@ -1,7 +1,7 @@
 """The encoder service as a process: brings the parts together and runs them."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 
 import cv2
@@ -17,10 +17,12 @@ from encoder_service.settings import EncoderSettings
 from encoder_service.uplink.peer import Peer
 from encoder_service.uplink.spool import Spool
 from encoder_service.uplink.uplink import SpoolingUplink
+from shared.errors import InvalidImage
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
 from shared.faces.detectors import open_detector
 from shared.faces.display import encode_png
 from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
+from shared.inference.quality_head import QualityHead
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
@@ -55,6 +57,7 @@ async def listening(
         crop_encoder=_crop_encoder(settings, model),
         limits=settings.picture_limits,
         max_faces=settings.max_faces,
+        head=QualityHead.of_model(model, settings.operating_point or None),
     )
     background = Background(registry)
     with closing(Workers(settings.threads, name="encode")) as workers:
@@ -147,4 +150,5 @@ def _warm_up(encoder: Encoder) -> None:
     """Let every network run once, so that no request pays for first use."""
     grey = encode_png(np.full((CROP_HEIGHT, CROP_WIDTH, 3), 128, np.uint8))
     for kind in PictureKind:
-        encoder.encode(grey, kind=kind)
+        with suppress(InvalidImage):  # it shows no face, which is said after the last network
+            encoder.encode(grey, kind=kind)

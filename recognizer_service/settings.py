@@ -12,7 +12,8 @@ from recognizer_service.gallery.storage.opening import (
     MilvusIndexType,
     parse_location,
 )
-from shared.serving.settings import Port, ServiceSettings
+from shared.serving.process_settings import Port
+from shared.serving.settings import ServiceSettings
 
 
 class RecognizerSettings(ServiceSettings):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from compactface.v1 import compact_map_pb2, recognizer_pb2
+from recognizer_service.core.quality import flaws
 from recognizer_service.core.types import (
     AppliedThreshold,
     Candidate,
@@ -127,6 +128,8 @@ def identify_response(answer: Identification) -> recognizer_pb2.IdentifyResponse
         quality_checked=answer.quality_checked,
         timings=_timings(answer.timings),
         similarities_withheld=not trusted,
+        probe_quality=(answer.probe and answer.probe.quality) or 0.0,
+        probe_flaws=_flaws(answer.probe),
     )
 
 
@@ -143,6 +146,8 @@ def verify_response(answer: Verification) -> recognizer_pb2.VerifyResponse:
         quality_checked=answer.quality_checked,
         timings=_timings(answer.timings),
         similarities_withheld=not trusted,
+        lowest_quality=answer.lowest_quality or 0.0,
+        probe_flaws=_flaws(answer.probe),
     )
 
 
@@ -191,6 +196,17 @@ def _threshold(threshold: AppliedThreshold) -> recognizer_pb2.AppliedThreshold:
         faces=threshold.faces,
         method=methods.METHOD_CALIBRATION if threshold.calibrated else methods.METHOD_SIMILARITY,
         extrapolated=threshold.extrapolated,
+        allowance=threshold.allowance,
+        alike=threshold.alike,
+    )
+
+
+def _flaws(probe: FaceMap | None) -> compact_map_pb2.Flaws | None:
+    """What is wrong with the probe; names that this protocol does not know are left out."""
+    found = flaws(probe) if probe else {}
+    known = compact_map_pb2.Flaws.DESCRIPTOR.fields_by_name
+    return (
+        compact_map_pb2.Flaws(**{n: v for n, v in found.items() if n in known}) if found else None
     )
 
 

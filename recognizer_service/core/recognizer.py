@@ -37,6 +37,9 @@ from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
 from shared.inference.map_decoder import MapDecoder
 
+# A face that has nothing wrong in common with the probe may come before one more similar.
+_LEAST_HITS = 5
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -196,13 +199,21 @@ class Recognizer:
                     self.gallery.search,
                     collection_id,
                     embedding,
-                    count=count,
+                    count=min(max(count, _LEAST_HITS), MAX_SUBJECTS_PER_SEARCH),
                     thresholds=networks.judge.identification_thresholds(
                         face, criterion, collection
                     ),
                     space=networks.space,
                 )
-            return networks.judge.identification(face, hits, criterion, collection, timings)
+            answer = networks.judge.identification(
+                networks.judged(face),
+                hits,
+                criterion,
+                collection,
+                timings,
+                enrolled=networks.enrolled(hits),
+            )
+            return replace(answer, candidates=answer.candidates[:count])
 
         answer = await self.model.ask(identified)
         self._attempts.end_identification(collection_id, answer)
@@ -220,6 +231,7 @@ class Recognizer:
         face = await self._resolve(collection_id, probe)
         networks = self.model.networks
         ours, theirs = await networks.embed([face, reference], timings)
+        face, reference = networks.judged(face), networks.judged(reference)
         answer = networks.judge.verification(
             (face, reference),
             float(np.clip(ours @ theirs, -1, 1)),
@@ -227,6 +239,7 @@ class Recognizer:
             collection,
             timings,
             codecs=(face.codec_id, reference.codec_id),
+            reference=reference,
         )
         self._metrics.answered("verify", answer.decision, timings)
         return answer
@@ -263,7 +276,7 @@ class Recognizer:
                     space=networks.space,
                 )
             return networks.judge.verification(
-                (face,),
+                (networks.judged(face),),
                 hit.similarity,
                 criterion,
                 collection,
@@ -271,6 +284,7 @@ class Recognizer:
                 codecs=(face.codec_id, hit.codec_id),
                 faces=faces,
                 face_id=hit.face_id,
+                reference=networks.enrolled([hit]).get(hit.face_id),
             )
 
         self._attempts.begin_verification(collection_id, subject_id)

@@ -11,11 +11,11 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from shared.serving.logs import configure_logging
-from shared.serving.settings import ServiceSettings
+from shared.serving.process_settings import ProcessSettings
 
 _THREADS_PATIENCE_S = 0.5
 
-Settings = TypeVar("Settings", bound=ServiceSettings)
+Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 def run_process(

@@ -32,8 +32,9 @@ from shared.serving.call_observer import AccessLogInterceptor
 from shared.serving.error_interceptor import ErrorInterceptor
 from shared.serving.interceptor import CallInterceptor
 from shared.serving.metrics import MetricsInterceptor, MetricsServer
+from shared.serving.process_settings import is_loopback
 from shared.serving.request_id import RequestIdInterceptor
-from shared.serving.settings import ServiceSettings, is_loopback
+from shared.serving.settings import ServiceSettings
 from shared.serving.settings_loader import SettingsError
 from shared.serving.tls import HttpsFiles, server_credentials
 

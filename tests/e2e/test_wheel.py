@@ -64,6 +64,12 @@ def test_photographs_are_encoded_from_any_folder(installed: Path, tmp_path: Path
     assert len(answer["faces"]) == 1
 
 
+def test_the_console_brings_its_pages(installed: Path) -> None:
+    console = installed / "web_gateway" / "console"
+    for name in ("templates/base.html", "static/console.css", "static/console.js"):
+        assert (console / name).is_file(), name
+
+
 def test_the_wheel_alone_needs_grpc_and_protobuf_and_nothing_else(installed: Path) -> None:
     (metadata,) = installed.glob("compactface-*.dist-info/METADATA")
     headers = message_from_string(metadata.read_text())

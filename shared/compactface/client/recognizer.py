@@ -52,6 +52,13 @@ class Recognizer(Group[T]):
         """
         return Recognizer(self._within(timeout_s))
 
+    def with_token(self, token: str) -> "Recognizer[T]":
+        """The same client that shows another bearer token, for whom it asks; "": none.
+
+        It shares the connection, and needs not be closed.
+        """
+        return Recognizer(self._showing(token))
+
     @unary
     def identify(
         self,
