@@ -110,7 +110,7 @@ async def attack(models: Path, crops: np.ndarray, *, calls: int, scope: str, fol
 def _faces(models: Path) -> np.ndarray:
     """Aligned faces of two of the sample photographs."""
     from encoder_service.core.encoder import Encoder  # noqa: PLC0415 - only the script needs it
-    from shared.faces.detect import MtcnnDetector  # noqa: PLC0415
+    from shared.faces.mtcnn import MtcnnDetector  # noqa: PLC0415
 
     encoder = Encoder(
         detector=MtcnnDetector(),
