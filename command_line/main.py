@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from command_line import certs, evaluate, gallery, model, serve, sightings, token, train
+from command_line import alerts, certs, evaluate, gallery, model, serve, sightings, token, train
 from command_line.camera import camera_command
 from command_line.demo.command import demo
 from command_line.encode import encode
@@ -42,6 +42,7 @@ app.command()(identify)
 app.command()(verify)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(sightings.app, name="sightings")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")

@@ -1,10 +1,12 @@
 """Settings of the recognizer service; those it shares with the encoder stand in `shared`."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from recognizer_service.core.mqtt import check_broker_url
 from recognizer_service.gallery.index.growing import IndexForm
 from recognizer_service.gallery.storage.opening import (
     Location,
@@ -58,6 +60,13 @@ class RecognizerSettings(ServiceSettings):
     watch_patience_seconds: float = Field(
         30.0, gt=0, le=3600, description="watchers that take longer to read a sighting are dropped"
     )
+    webhook_timeout_seconds: float = Field(
+        10.0, gt=0, le=300, description="how long a webhook may take to answer"
+    )
+    webhook_ca: Path | None = Field(None, description="PEM roots of webhooks, for the system's")
+    mqtt: str = Field("", description="broker for alerts: mqtts://user@host:port")
+    mqtt_password: SecretStr | None = Field(None, description="of the user at the broker")
+    mqtt_ca: Path | None = Field(None, description="PEM roots of the broker")
 
     def location(self) -> Location:
         """Where the gallery is."""
@@ -67,4 +76,10 @@ class RecognizerSettings(ServiceSettings):
     @model_validator(mode="after")
     def _check_location(self) -> Self:
         self.location()
+        return self
+
+    @model_validator(mode="after")
+    def _check_broker(self) -> Self:
+        if self.mqtt:
+            check_broker_url(self.mqtt, insecure=self.insecure)
         return self

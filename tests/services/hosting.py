@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
 from compactface.client import RequestFailed
-from compactface.v1 import encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
+from compactface.v1 import alerts_pb2_grpc, encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
 from encoder_service import server as encoder_server
 from encoder_service.settings import EncoderSettings
 from recognizer_service import server as recognizer_server
@@ -55,6 +55,11 @@ class Service:
     def gallery(self) -> Any:
         """Stub of GalleryService."""
         return gallery_pb2_grpc.GalleryServiceStub(self.channel)
+
+    @property
+    def alerts(self) -> Any:
+        """Stub of AlertService."""
+        return alerts_pb2_grpc.AlertServiceStub(self.channel)
 
     def sample(self, name: str, **labels: str) -> float:
         """The present value of a metric, 0 before it is first touched."""

@@ -49,6 +49,8 @@ class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIT_OPERATION_EMBED: _ClassVar[AuditOperation]
     AUDIT_OPERATION_RECONSTRUCT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_DELETE_SIGHTINGS: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_CREATE_ALERT_RULE: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_DELETE_ALERT_RULE: _ClassVar[AuditOperation]
 SUBJECT_SCORE_UNSPECIFIED: SubjectScore
 SUBJECT_SCORE_BEST_FACE: SubjectScore
 SUBJECT_SCORE_MEAN_TEMPLATE: SubjectScore
@@ -72,6 +74,8 @@ AUDIT_OPERATION_IMPORT: AuditOperation
 AUDIT_OPERATION_EMBED: AuditOperation
 AUDIT_OPERATION_RECONSTRUCT: AuditOperation
 AUDIT_OPERATION_DELETE_SIGHTINGS: AuditOperation
+AUDIT_OPERATION_CREATE_ALERT_RULE: AuditOperation
+AUDIT_OPERATION_DELETE_ALERT_RULE: AuditOperation
 
 class Collection(_message.Message):
     __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score")
