@@ -10,14 +10,14 @@ PROTOS := $(wildcard protos/compactface/v1/*.proto)
 STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants lint format protos protos-check lock bench clean
+.PHONY: help setup demo test mutants lint format protos protos-check lock bench overload climb clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(INSTALLED): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,recognizer,cluster,train,evaluate,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,train,evaluate,dev]'
 	touch $@
 
 setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
@@ -75,6 +75,13 @@ lock: setup  ## choose new versions of all dependencies, for images and continuo
 
 bench: setup  ## latencies and ratios, measured side by side
 	$(BIN)/python tests/benchmarks/bench_latency.py
+	$(BIN)/python -m tests.benchmarks.bench_camera
+
+overload: setup  ## goodput at two and four times capacity
+	$(BIN)/python -m tests.benchmarks.bench_overload
+
+climb: setup  ## 100,000 calls of an attacker who changes a map until it matches
+	$(BIN)/python -m tests.faults.climb --calls 100000
 
 clean:  ## remove what was built, but for the virtual environment
 	rm -rf build mutants

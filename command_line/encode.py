@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from command_line.errors import EXIT_FAILED
+from command_line.flaws import face_words
 from command_line.options import EncoderOptions, Json, Photos, TlsOptions, with_options
 from command_line.output import as_json, box_text, show_json, show_table
 from command_line.photo_arguments import Fault, Photo, each_photo, encode_each
@@ -52,7 +53,7 @@ def encode(
         show_json([_document(item) for item in encoded])
     elif answers:
         rows = [row for photo, answer in answers for row in _rows(photo, list(answer.faces))]
-        show_table(["photo", ">face", "box", ">quality", ">bytes"], rows)
+        show_table(["photo", ">face", "box", ">quality", "what is wrong", ">bytes"], rows)
     if len(answers) < len(encoded):
         raise typer.Exit(EXIT_FAILED)
 
@@ -77,9 +78,16 @@ def _document(item: "tuple[Photo, EncodeResponse] | Fault") -> Mapping[str, Any]
 
 def _rows(photo: Photo, faces: "list[Face]") -> list[list[str]]:
     if not faces:
-        return [[photo.name, "", "no face found", "", ""]]
+        return [[photo.name, "", "no face found", "", "", ""]]
     return [
-        [photo.name, str(number), box_text(face.box), f"{face.quality:.2f}", str(face.size_bytes)]
+        [
+            photo.name,
+            str(number),
+            box_text(face.box),
+            f"{face.quality:.2f}",
+            face_words(face),
+            str(face.size_bytes),
+        ]
         for number, face in enumerate(faces, start=1)
     ]
 

@@ -35,6 +35,9 @@ def enroll(
     allow_duplicate: Annotated[
         bool, typer.Option("--allow-duplicate", help="Enroll even if another subject looks alike.")
     ] = False,
+    allow_low_quality: Annotated[
+        bool, typer.Option("--allow-low-quality", help="Even if a face's quality is too low.")
+    ] = False,
     encoder: EncoderOptions,
     recognizer: RecognizerOptions,
     local: LocalOptions,
@@ -59,6 +62,7 @@ def enroll(
             labels=label or (),
             collection=collection,
             on_duplicate="allow" if allow_duplicate else "reject",
+            allow_low_quality=allow_low_quality,
         )
     typer.echo(
         f"enrolled {len(answer.faces)} faces of {answer.subject.subject_id} in {collection}; "

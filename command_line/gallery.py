@@ -16,6 +16,7 @@ from command_line.gallery_changes import (
     update_subject,
 )
 from command_line.gallery_import import import_photos
+from command_line.gallery_quality import audit_quality, calibrate
 from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
 from command_line.output import as_json, show_json, show_table, time_text
 from command_line.paging import pages
@@ -230,3 +231,5 @@ app.command()(snapshot)
 app.command()(reembed)
 app.command()(audit)
 app.command()(check)
+app.command()(calibrate)
+app.command("audit-quality")(audit_quality)

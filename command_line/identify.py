@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from command_line.errors import EXIT_FAILED
+from command_line.flaws import decision_words
 from command_line.local_recognizer import check_local, open_recognizer
 from command_line.options import (
     Collection,
@@ -135,7 +136,9 @@ def _rows(face: _Face, answer: "IdentifyResponse") -> list[list[str]]:
     """One row per candidate, or one row without."""
     from compactface.v1.recognizer_pb2 import IdentifyDecision
 
-    decision = decision_text(IdentifyDecision.Name(answer.decision))
+    decision = decision_words(
+        decision_text(IdentifyDecision.Name(answer.decision)), answer.probe_flaws
+    )
     start = [face.photo.name, str(face.number), decision]
     rows = [
         [*start, _candidate(found), f"{found.similarity:.3f}", f"{found.threshold:.3f}"]

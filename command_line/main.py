@@ -2,11 +2,12 @@
 
 import os
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from command_line import certs, evaluate, gallery, model, serve, sightings, token, train
+from command_line import alerts, certs, evaluate, gallery, model, serve, sightings, token, train
+from command_line.camera import camera_command
 from command_line.demo.command import demo
 from command_line.encode import encode
 from command_line.enroll import enroll
@@ -16,8 +17,19 @@ from command_line.identify import identify
 from command_line.protocol import protocol
 from command_line.verify import verify
 
+
+class _Program(ReportingGroup):
+    """Makes `camera` when it is asked for: its flags are settings, whose modules take a while."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return ["camera", *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return camera_command() if cmd_name == "camera" else super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
-    cls=ReportingGroup,
+    cls=_Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # it would print local variables: photographs, names
     help="Face recognition over narrow networks, at a few hundred bytes per face.",
@@ -30,6 +42,7 @@ app.command()(identify)
 app.command()(verify)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(sightings.app, name="sightings")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(model.app, name="model")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")

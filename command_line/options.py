@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
 
 from shared.model_directory.shipped import shipped_models
 
@@ -285,6 +286,25 @@ def option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     """A parameter for `declare`."""
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, annotation=annotation, default=default)
+
+
+def setting_flags(cls: type[BaseModel], *, panel: str) -> Iterator[inspect.Parameter]:
+    """One option for each setting; None means that the flag was not given."""
+    for name, field in cls.model_fields.items():
+        flag = typer.Option(
+            help=" ".join([field.description or "", _default(field.default)]),
+            rich_help_panel=panel,
+        )
+        yield option(name, Annotated[_optional(field.annotation), flag], None)
+
+
+def _default(value: Any) -> str:
+    says_nothing = value in {None, "", PydanticUndefined} or isinstance(value, bool)
+    return "" if says_nothing else f"[dim](default {value})[/dim]"
+
+
+def _optional(annotation: Any) -> Any:
+    return annotation | None
 
 
 def _expand(parameter: inspect.Parameter, hint: Any) -> Iterator[inspect.Parameter]:

@@ -104,9 +104,14 @@ def box_text(box: "Box") -> str:
 
 
 def threshold_text(threshold: "AppliedThreshold") -> str:
-    """A threshold with its error rate, e.g. "0.412 (FMR 1e-03)"."""
+    """A threshold and what it stands for, e.g. "0.412 (FMR 1e-03)".
+
+    And what raised it, e.g. "; raised by 0.11: both blur".
+    """
     rate = f" (FMR {threshold.fmr:.0e})" if threshold.fmr else ""
-    return f"{threshold.similarity:.3f}{rate}"
+    alike = ", ".join(threshold.alike).replace("_", " ")
+    raised = f"; raised by {threshold.allowance:.2f}: both {alike}" if alike else ""
+    return f"{threshold.similarity:.3f}{rate}{raised}"
 
 
 def candidate_text(candidate: "Candidate") -> str:

@@ -70,6 +70,7 @@ class LocalEncoder:
         from encoder_service.settings import EncoderSettings
         from shared.faces.detectors import open_detector
         from shared.inference.crop_encoder import OnnxCropEncoder
+        from shared.inference.quality_head import QualityHead
         from shared.model_directory import ModelDirectory
         from shared.serving.settings_loader import load_settings
 
@@ -84,6 +85,7 @@ class LocalEncoder:
                 max_bytes=max(settings.max_image_bytes, _MAX_FILE_BYTES),
             ),
             max_faces=settings.max_faces,
+            head=QualityHead.of_model(model, _ENROLMENT_POINT if fine else None),
         )
 
     def encode(self, image: bytes) -> "EncodeResponse":

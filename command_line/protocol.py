@@ -23,10 +23,10 @@ def protocol(
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from google.rpc import error_details_pb2
 
-    from compactface.v1 import encoder_pb2, gallery_pb2, recognizer_pb2
+    from compactface.v1 import alerts_pb2, encoder_pb2, gallery_pb2, recognizer_pb2
 
     written: dict[str, FileDescriptor] = {}
-    for module in (encoder_pb2, recognizer_pb2, gallery_pb2, error_details_pb2):
+    for module in (encoder_pb2, recognizer_pb2, gallery_pb2, alerts_pb2, error_details_pb2):
         for each in _with_imports(module.DESCRIPTOR):
             written.setdefault(each.name, each)
     descriptors = FileDescriptorSet()

@@ -1,23 +1,22 @@
-"""`compactface serve`: run a service; every setting is a flag."""
+"""`compactface serve`: services and web gateway as processes, every setting a flag."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic_core import PydanticUndefined
 from typer.core import TyperGroup
 
-from command_line.options import declare, option
+from command_line.options import declare, option, setting_flags
 
 if TYPE_CHECKING:
-    from shared.serving.settings import ServiceSettings
+    from shared.serving.process_settings import ProcessSettings
 
 _Config = Annotated[
     Path | None,
-    typer.Option(help="TOML file with tables \\[encoder] and \\[recognizer]."),
+    typer.Option(help="TOML file with the tables \\[encoder], \\[recognizer] and \\[web]."),
 ]
 
 
@@ -25,17 +24,17 @@ class _Services(TyperGroup):
     """Builds a service's command on demand, with the fields of its settings as flags."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        return ["encoder", "recognizer"]
+        return list(_COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.list_commands(ctx):
             return None
         app = typer.Typer(add_completion=False)
-        app.command(cmd_name)(_encoder() if cmd_name == "encoder" else _recognizer())
+        app.command(cmd_name)(_COMMANDS[cmd_name]())
         return typer.main.get_command(app)
 
 
-app = typer.Typer(cls=_Services, no_args_is_help=True, help="Run one of the two services.")
+app = typer.Typer(cls=_Services, no_args_is_help=True, help="Run a service, or the web gateway.")
 
 
 def _encoder() -> Callable[..., None]:
@@ -49,7 +48,7 @@ def _encoder() -> Callable[..., None]:
         """
         _run("encoder_service.main", EncoderSettings, **settings)
 
-    return declare(serve, list(_flags(EncoderSettings)))
+    return declare(serve, _flags(EncoderSettings))
 
 
 def _recognizer() -> Callable[..., None]:
@@ -63,31 +62,33 @@ def _recognizer() -> Callable[..., None]:
         """
         _run("recognizer_service.main", RecognizerSettings, **settings)
 
-    return declare(serve, list(_flags(RecognizerSettings)))
+    return declare(serve, _flags(RecognizerSettings))
 
 
-def _run(module: str, cls: "type[ServiceSettings]", **settings: Any) -> None:
+def _web() -> Callable[..., None]:
+    from web_gateway.settings import WebSettings
+
+    def serve(**settings: Any) -> None:
+        """Serve REST and the console in front of the two services.
+
+        Every setting is a flag, a variable COMPACTFACE_WEB_<NAME> and a key of the file; a
+        flag wins over a variable, and a variable over the file.
+        """
+        _run("web_gateway.main", WebSettings, **settings)
+
+    return declare(serve, _flags(WebSettings))
+
+
+_COMMANDS = {"encoder": _encoder, "recognizer": _recognizer, "web": _web}
+
+
+def _run(module: str, cls: "type[ProcessSettings]", **settings: Any) -> None:
     from shared.serving.settings_loader import load_settings
 
     loaded = load_settings(cls, **settings)
     import_module(module).main(loaded)
 
 
-def _flags(cls: "type[ServiceSettings]") -> Iterator[inspect.Parameter]:
-    """`--config`, and one option per setting, with None if it is not given."""
-    yield option("config", _Config, None)
-    for name, field in cls.model_fields.items():
-        flag = typer.Option(
-            help=" ".join([field.description or "", _default(field.default)]),
-            rich_help_panel="Settings",
-        )
-        yield option(name, Annotated[_optional(field.annotation), flag], None)
-
-
-def _default(value: Any) -> str:
-    says_nothing = value in {None, "", PydanticUndefined} or isinstance(value, bool)
-    return "" if says_nothing else f"[dim](default {value})[/dim]"
-
-
-def _optional(annotation: Any) -> Any:
-    return annotation | None
+def _flags(cls: "type[ProcessSettings]") -> list[inspect.Parameter]:
+    """`--config`, and one option for each setting."""
+    return [option("config", _Config, None), *setting_flags(cls, panel="Settings")]

@@ -244,6 +244,51 @@ def publish(
 
 
 @app.command()
+def quality(
+    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 3.1.")],
+    of: Annotated[
+        str | None, typer.Option(help="Version to take everything else from; default: the current.")
+    ] = None,
+    cache: Cache = _CACHE,
+    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+    people: Annotated[int, typer.Option(min=8, help="People of training to learn from.")] = 896,
+    held_out: Annotated[int, typer.Option(min=8, help="People held out to set scales by.")] = 512,
+    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = _CORES,
+    kept: Annotated[
+        Path, typer.Option(help="Keeps what faces were coded to; delete it at will.")
+    ] = _RUNS / "coded",
+) -> None:
+    """Fit quality heads, and what spoilt photographs add to thresholds; nothing else changes."""
+    import torch
+    from rich.progress import Progress
+
+    from shared.evaluation.cache import Cache as Coded
+    from shared.model_directory import ModelDirectory
+    from shared.training.faces import load_faces
+    from shared.training.trust import add_quality
+
+    torch.set_num_threads(threads)
+    with Progress() as bar:
+        task = bar.add_task("faces", total=None)
+        model = add_quality(
+            ModelDirectory.load(models, family, of),
+            load_faces(cache),
+            models=models,
+            version=version,
+            people=people,
+            held_out=held_out,
+            threads=threads,
+            cache=Coded(kept),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(
+        f"{model.path} written; `compactface model use {version} --models {models}` "
+        "makes it current"
+    )
+
+
+@app.command()
 def bundle(
     out: Annotated[Path, typer.Argument(help="Folder for the files, empty or missing.")],
     stages: Annotated[

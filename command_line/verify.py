@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from command_line.local_recognizer import MissingGallery, check_local, open_recognizer
+from command_line.flaws import decision_words
+from command_line.local_recognizer import WithoutGallery, check_local, open_recognizer
 from command_line.options import (
     Collection,
     EncoderOptions,
@@ -82,7 +83,7 @@ def verify(
         show_json({**as_json(answer), "photos": [_document(one) for one in taken]})
         return
     row = [
-        decision_text(VerifyDecision.Name(answer.decision)),
+        decision_words(decision_text(VerifyDecision.Name(answer.decision)), answer.probe_flaws),
         f"{answer.similarity:.3f}",
         threshold_text(answer.threshold),
         f"{answer.estimated_fmr:.1e}",

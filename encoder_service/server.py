@@ -1,9 +1,8 @@
 """The encoder service as a process: brings the parts together and runs them."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
+from functools import partial
 
 import cv2
 import numpy as np
@@ -18,14 +17,17 @@ from encoder_service.settings import EncoderSettings
 from encoder_service.uplink.peer import Peer
 from encoder_service.uplink.spool import Spool
 from encoder_service.uplink.uplink import SpoolingUplink
+from shared.errors import InvalidImage
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
 from shared.faces.detectors import open_detector
 from shared.faces.display import encode_png
 from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
+from shared.inference.quality_head import QualityHead
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
 from shared.serving.settings_loader import SettingsError
+from shared.serving.workers import Workers
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
@@ -55,9 +57,10 @@ async def listening(
         crop_encoder=_crop_encoder(settings, model),
         limits=settings.picture_limits,
         max_faces=settings.max_faces,
+        head=QualityHead.of_model(model, settings.operating_point or None),
     )
     background = Background(registry)
-    with ThreadPoolExecutor(settings.threads, thread_name_prefix="encode") as executor:
+    with closing(Workers(settings.threads, name="encode")) as workers:
         async with (
             _uplink(settings, registry, background) as uplink,
             ServiceHost(
@@ -70,12 +73,12 @@ async def listening(
                 model=model,
                 settings=settings,
                 metrics=_metrics(registry, model, encoder),
-                executor=executor,
+                workers=workers,
                 stopping=host.stopping,
             )
             encoder_pb2_grpc.add_EncoderServiceServicer_to_server(servicer, host.server)  # type: ignore[no-untyped-call]
             await host.listen()
-            await asyncio.get_running_loop().run_in_executor(executor, _warm_up, encoder)
+            await workers.run(partial(_warm_up, encoder), kind="warm up")
             yield host
 
 
@@ -147,4 +150,5 @@ def _warm_up(encoder: Encoder) -> None:
     """Let every network run once, so that no request pays for first use."""
     grey = encode_png(np.full((CROP_HEIGHT, CROP_WIDTH, 3), 128, np.uint8))
     for kind in PictureKind:
-        encoder.encode(grey, kind=kind)
+        with suppress(InvalidImage):  # it shows no face, which is said after the last network
+            encoder.encode(grey, kind=kind)

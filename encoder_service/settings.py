@@ -9,7 +9,8 @@ from pydantic_settings import SettingsConfigDict
 from compactface.client.channel import KEEPALIVE_S, Tls
 from shared.faces.detect import DetectorName, DetectorOptions, Region
 from shared.faces.picture import PictureLimits
-from shared.serving.settings import Port, ServiceSettings
+from shared.serving.process_settings import Port
+from shared.serving.settings import ServiceSettings
 
 _LIMITS = PictureLimits()
 

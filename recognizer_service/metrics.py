@@ -49,6 +49,30 @@ class RecognizerMetrics:
             ("result",),
             registry=registry,
         )
+        self.alerts_delivered = Counter(
+            "compactface_alerts_delivered", "Alerts that their targets took.", registry=registry
+        )
+        self.alert_failures = Counter(
+            "compactface_alert_failures",
+            "Tries to deliver an alert that failed; they are repeated.",
+            registry=registry,
+        )
+        self.alerts_dropped = Counter(
+            "compactface_alerts_dropped",
+            "Alerts that nobody was told of: too many waited, or the sighting's time was over.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in ("full", "expired"):
+            self.alerts_dropped.labels(reason)  # 0 from the start: the first is a rise
+        self.alerts_waiting = Gauge(
+            "compactface_alerts_waiting", "Alerts that wait for their targets.", registry=registry
+        )
+        self.alerts_oldest = Gauge(
+            "compactface_alerts_oldest_seconds",
+            "How long the oldest of them has waited.",
+            registry=registry,
+        )
         self._stages = Histogram(
             "compactface_stage_seconds",
             "Seconds a question spends in each stage.",
@@ -56,6 +80,27 @@ class RecognizerMetrics:
             buckets=STAGE_BUCKETS_S,
             registry=registry,
         )
+
+        self._near_misses = Counter(
+            "compactface_near_misses",
+            "Answers NO_MATCH that were within 0.05 of the threshold.",
+            ("question",),
+            registry=registry,
+        )
+        self._attempts_refused = Counter(
+            "compactface_attempts_refused",
+            "Questions refused as their caller has been wrong too often.",
+            ("question",),
+            registry=registry,
+        )
+
+    def missed_nearly(self, question: str) -> None:
+        """Count a near miss."""
+        self._near_misses.labels(question).inc()
+
+    def attempt_refused(self, question: str) -> None:
+        """Count a question that was refused unanswered."""
+        self._attempts_refused.labels(question).inc()
 
     def serves(self, manifest: Manifest) -> None:
         """Say which model is in use."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,25 @@ from pathlib import Path
 import torch
 from prometheus_client import CollectorRegistry
 
-from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
+from compactface.v1 import (
+    alerts_pb2,
+    alerts_pb2_grpc,
+    gallery_pb2,
+    gallery_pb2_grpc,
+    recognizer_pb2,
+    recognizer_pb2_grpc,
+)
+from recognizer_service.api.alert_servicer import AlertServicer
 from recognizer_service.api.gallery_servicer import GalleryServicer
 from recognizer_service.api.recognizer_servicer import RecognizerServicer
+from recognizer_service.core.alert_delivery import AlertDesk
+from recognizer_service.core.attempts import Allowance, Attempts
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.changeover import Changeover, model_of_space
+from recognizer_service.core.mqtt import Broker
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
+from recognizer_service.core.webhook import Webhooks
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
 from recognizer_service.gallery.opening import open_gallery
@@ -40,6 +52,7 @@ from shared.serving.settings_loader import SettingsError
 _SERVICES = (
     recognizer_pb2.DESCRIPTOR.services_by_name["RecognizerService"].full_name,
     gallery_pb2.DESCRIPTOR.services_by_name["GalleryService"].full_name,
+    alerts_pb2.DESCRIPTOR.services_by_name["AlertService"].full_name,
 )
 _PURGE_EVERY_S = 60.0
 _WATCH_EVERY_S = 1.0
@@ -78,11 +91,17 @@ async def listening(
         _check_stream_collection(gallery, settings.stream_collection)
         metrics.faces.set_function(lambda: _face_count(gallery))
         metrics.erasures.set_function(gallery.erasures_pending)
+        metrics.alerts_waiting.set_function(gallery.alerts.waiting)
+        metrics.alerts_oldest.set_function(gallery.alerts.oldest_s)
         async with (
             _serving(open_networks(_model_of(gallery, current, settings.models))) as model,
             ServiceHost(
                 settings, service_names=_SERVICES, registry=registry, background=background
             ) as host,
+            Webhooks(
+                timeout_s=settings.webhook_timeout_seconds, ca=settings.webhook_ca
+            ) as webhooks,
+            _broker(settings) as broker,
         ):
             recognizer = Recognizer(
                 model=model,
@@ -90,6 +109,13 @@ async def listening(
                 readers=readers,
                 writers=writers,
                 metrics=metrics,
+                attempts=Attempts(
+                    on_subject=Allowance(
+                        settings.failed_verifications, settings.failed_verification_seconds
+                    ),
+                    near_misses=Allowance(settings.near_misses, settings.near_miss_seconds),
+                    observer=metrics,
+                ),
             )
             changeover = Changeover(
                 recognizer,
@@ -99,15 +125,27 @@ async def listening(
                 open_networks=open_networks,
                 background=background,
             )
-            _add_services(recognizer, changeover, settings, host)
+            alerts = AlertDesk(
+                gallery.alerts,
+                gallery.alert_rules,
+                rung=recognizer.sightings.rung,
+                webhooks=webhooks,
+                broker=broker,
+                in_thread=recognizer.in_thread,
+                in_writer=recognizer.in_writer,
+                start=background.start,
+                metrics=metrics,
+            )
+            _add_services(recognizer, changeover, alerts, settings, host)
             await host.listen()
             await recognizer.in_thread(recognizer.decoder.warm_up)
             if model.networks.space != current.manifest.embedding_space:
                 changeover.begin()
             purging = background.keep(
-                "purge", partial(_keep_purging, recognizer), pause_s=_PURGE_EVERY_S
+                "purge", partial(_keep_purging, recognizer, metrics), pause_s=_PURGE_EVERY_S
             )
             identifying = background.keep("sightings", recognizer.sightings.keep_identifying)
+            delivering = background.keep("alerts", alerts.keep_delivering)
             watching = background.keep("storage watch", partial(_keep_watch, recognizer, host))
             try:
                 yield host
@@ -115,6 +153,7 @@ async def listening(
                 purging.cancel()
                 watching.cancel()
                 identifying.cancel()
+                delivering.cancel()
                 await changeover.close()
 
 
@@ -193,6 +232,18 @@ def _open_networks(
     return Networks(decoder, batcher, min_quality=settings.min_quality)
 
 
+def _broker(settings: RecognizerSettings) -> AbstractAsyncContextManager[Broker | None]:
+    """The broker that the settings name, if they name one."""
+    if not settings.mqtt:
+        return nullcontext()
+    return Broker(
+        settings.mqtt,
+        password=settings.mqtt_password,
+        ca=settings.mqtt_ca,
+        timeout_s=settings.webhook_timeout_seconds,
+    )
+
+
 @asynccontextmanager
 async def _serving(networks: Networks) -> AsyncIterator[ModelInUse]:
     networks.start()
@@ -206,6 +257,7 @@ async def _serving(networks: Networks) -> AsyncIterator[ModelInUse]:
 def _add_services(
     recognizer: Recognizer,
     changeover: Changeover,
+    alerts: AlertDesk,
     settings: RecognizerSettings,
     host: ServiceHost,
 ) -> None:
@@ -214,6 +266,9 @@ def _add_services(
     )
     gallery_pb2_grpc.add_GalleryServiceServicer_to_server(  # type: ignore[no-untyped-call]
         GalleryServicer(recognizer, changeover, host.stopping), host.server
+    )
+    alerts_pb2_grpc.add_AlertServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        AlertServicer(recognizer, alerts), host.server
     )
 
 
@@ -227,10 +282,11 @@ def _face_count(gallery: Gallery) -> int:
             return total
 
 
-async def _keep_purging(recognizer: Recognizer) -> None:
+async def _keep_purging(recognizer: Recognizer, metrics: RecognizerMetrics) -> None:
     """Delete what has expired, every minute."""
     while True:
-        await recognizer.in_writer(recognizer.gallery.purge_expired)
+        purged = await recognizer.in_writer(recognizer.gallery.purge_expired)
+        metrics.alerts_dropped.labels("expired").inc(purged.alerts)
         await asyncio.sleep(_PURGE_EVERY_S)
 
 

@@ -1,10 +1,12 @@
 """Settings of the recognizer service; those it shares with the encoder stand in `shared`."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from recognizer_service.core.mqtt import check_broker_url
 from recognizer_service.gallery.index.growing import IndexForm
 from recognizer_service.gallery.storage.opening import (
     Location,
@@ -12,7 +14,8 @@ from recognizer_service.gallery.storage.opening import (
     MilvusIndexType,
     parse_location,
 )
-from shared.serving.settings import Port, ServiceSettings
+from shared.serving.process_settings import Port
+from shared.serving.settings import ServiceSettings
 
 
 class RecognizerSettings(ServiceSettings):
@@ -42,10 +45,28 @@ class RecognizerSettings(ServiceSettings):
     max_queue: int = Field(512, ge=1, description="maps that may wait for inference")
     max_batch_items: int = Field(64, ge=1, le=1024, description="items of one BatchIdentify")
     min_quality: float = Field(0.15, ge=0, le=1, description="below: nothing is concluded")
+    # What a caller without the scope admin may be wrong about; see docs/access.md.
+    failed_verifications: int = Field(
+        20, ge=1, description="that a caller may fail against one subject, at once"
+    )
+    failed_verification_seconds: float = Field(
+        600.0, gt=0, description="until a caller may fail once more"
+    )
+    near_misses: int = Field(
+        200, ge=1, description="identifications of a caller that nearly match, at once"
+    )
+    near_miss_seconds: float = Field(6.0, gt=0, description="until there may be one more")
     stream_collection: str = Field("default", description="where streamed maps are stored")
     watch_patience_seconds: float = Field(
         30.0, gt=0, le=3600, description="watchers that take longer to read a sighting are dropped"
     )
+    webhook_timeout_seconds: float = Field(
+        10.0, gt=0, le=300, description="how long a webhook may take to answer"
+    )
+    webhook_ca: Path | None = Field(None, description="PEM roots of webhooks, for the system's")
+    mqtt: str = Field("", description="broker for alerts: mqtts://user@host:port")
+    mqtt_password: SecretStr | None = Field(None, description="of the user at the broker")
+    mqtt_ca: Path | None = Field(None, description="PEM roots of the broker")
 
     def location(self) -> Location:
         """Where the gallery is."""
@@ -55,4 +76,10 @@ class RecognizerSettings(ServiceSettings):
     @model_validator(mode="after")
     def _check_location(self) -> Self:
         self.location()
+        return self
+
+    @model_validator(mode="after")
+    def _check_broker(self) -> Self:
+        if self.mqtt:
+            check_broker_url(self.mqtt, insecure=self.insecure)
         return self

@@ -11,10 +11,11 @@
     ├── NotFound                 no such collection, subject, face or sighting
     ├── AlreadyExists            subject or collection exists; request id with another body
     ├── FailedPrecondition       the state of the server forbids it
-    │   └── UnknownCodec         no decoder for this codec id
-    ├── Overloaded               overload; retry after `retry_after_s`
-    ├── Unavailable              a peer or a component is unavailable; retry
-    ├── Unimplemented            in the protocol, but not implemented in this version
+    │   └── UnknownCodec         no decoder here for that codec id
+    ├── DeadlineExceeded         it took longer than it may
+    ├── Overloaded               too much at once; try again after `retry_after_s`
+    ├── Unavailable              a peer or a component is away; try again
+    ├── Unimplemented            the protocol has it, this version does not
     ├── InvalidModel             a model directory is damaged or incomplete
     └── InvalidTraining          an unusable recipe, run folder or set of training faces
 
@@ -115,6 +116,12 @@ class UnknownCodec(FailedPrecondition):
             field=field,
             metadata={"codec_id": codec_id[:80], "known": ",".join(known)},
         )
+
+
+class DeadlineExceeded(CompactfaceError):
+    """It took longer than it may."""
+
+    code = "DEADLINE_EXCEEDED"
 
 
 class Overloaded(CompactfaceError):

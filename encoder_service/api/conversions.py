@@ -1,6 +1,9 @@
 """Between the encoder's domain and its protobuf messages; a request's shape is checked here."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+
+import numpy as np
 
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
 from encoder_service.core.encoder import EncodedFace, EncodeTimings, PictureKind
@@ -8,6 +11,7 @@ from encoder_service.uplink.uplink import Fate
 from shared.errors import InvalidInput
 from shared.faces.detect import Box, Landmarks, Point
 from shared.faces.display import encode_png
+from shared.faces.pose import yaw_degrees
 from shared.serving.timestamps import moment, timestamp
 
 _MAX_FRAME_ID_CHARACTERS = 128
@@ -69,7 +73,27 @@ def face_message(
         quality=face.quality,
         size_bytes=len(face.png),
         crop_png=encode_png(face.crop) if with_crop else b"",
+        flaws=_flaws(face.flaws),
+        yaw_degrees=_yaw(face.landmarks) if face.landmarks else None,
+        eye_distance=_eye_distance(face.landmarks) if face.landmarks else None,
     )
+
+
+def _flaws(found: Mapping[str, float]) -> compact_map_pb2.Flaws | None:
+    """Names that this protocol does not know are left out."""
+    known = compact_map_pb2.Flaws.DESCRIPTOR.fields_by_name
+    return (
+        compact_map_pb2.Flaws(**{n: v for n, v in found.items() if n in known}) if found else None
+    )
+
+
+def _yaw(landmarks: Landmarks) -> float:
+    return float(yaw_degrees(landmarks.as_array()[np.newaxis])[0])
+
+
+def _eye_distance(landmarks: Landmarks) -> float:
+    left, right = landmarks.as_array()[:2]
+    return float(np.linalg.norm(right - left))
 
 
 def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamedMap:

@@ -3,7 +3,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from importlib.metadata import version
 
@@ -13,6 +12,7 @@ from encoder_service.core.encoder import EncodedPicture, Encoder
 from encoder_service.metrics import EncoderMetrics
 from encoder_service.settings import EncoderSettings
 from encoder_service.uplink.uplink import Uplink
+from shared.demand import current_demand
 from shared.errors import CompactfaceError, FailedPrecondition
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
 from shared.model_directory import ModelDirectory
@@ -21,6 +21,7 @@ from shared.serving.in_order import map_in_order
 from shared.serving.interceptor import Context
 from shared.serving.request_id import current_request_id
 from shared.serving.stopping import until_stopping
+from shared.serving.workers import Workers
 
 
 class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
@@ -32,8 +33,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         model: described by GetEncoderInfo.
         settings: limits.
         metrics: records every picture.
-        executor: threads to encode in; a request that is given up while it waits for one of
-            them never runs.
+        workers: threads to encode in.
         stopping: ends streams when it is set.
     """
 
@@ -45,7 +45,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         model: ModelDirectory,
         settings: EncoderSettings,
         metrics: EncoderMetrics,
-        executor: ThreadPoolExecutor,
+        workers: Workers,
         stopping: asyncio.Event,
     ) -> None:
         self._encoder = encoder
@@ -53,7 +53,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         self._model = model
         self._settings = settings
         self._metrics = metrics
-        self._executor = executor
+        self._workers = workers
         self._stopping = stopping
 
     async def Encode(
@@ -142,17 +142,18 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
     async def _run_encoder(
         self, request: encoder_pb2.EncodeRequest, *, field: str
     ) -> EncodedPicture:
+        kind = conversions.picture_kind(request.kind)
+        deadline = current_demand().deadline
+
         def work() -> EncodedPicture:
             picture = self._encoder.encode(
-                request.image,
-                kind=conversions.picture_kind(request.kind),
-                max_faces=request.max_faces,
+                request.image, kind=kind, max_faces=request.max_faces, deadline=deadline
             )
             self._metrics.observe(picture)  # here, since the caller may be gone by now
             return picture
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+            return await self._workers.run(work, kind=kind.value)
         except CompactfaceError as error:
             raise error.in_field(field) from None
 

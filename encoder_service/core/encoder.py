@@ -1,18 +1,22 @@
 """The encoder: from a picture file to one compact map per face."""
 
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.faces.align import align, fit_crop
+from shared.codec.compact_map import quantize
+from shared.errors import DeadlineExceeded, InvalidImage
+from shared.faces.align import align, fit_crop, outside_share
 from shared.faces.detect import Box, Detection, Detector, Landmarks
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.faces.quality import quality
 from shared.inference.crop_encoder import CropEncoder
+from shared.inference.quality_head import FLAWED, QualityHead
 from shared.timings import StageTimings
 
 Picture = NDArray[np.uint8]
@@ -34,9 +38,11 @@ class EncodedFace:
         crop: the aligned face, (112, 96, 3) uint8 RGB.
         quality: fitness for recognition in [0, 1].
         score: the detector's confidence in [0, 1]; 1 for a crop.
-        box: box of the face; None for a crop.
-        landmarks: landmarks used for alignment; None for a crop.
-        sighting_id: id under which the map is forwarded, a UUID.
+        box: where the face is; None for a crop.
+        landmarks: what it was aligned by; None for a crop.
+        sighting_id: under which the map is forwarded; a UUID made here.
+        flaws: how sure the model's quality head is, in [0, 1], that something is wrong with the
+            face, by name; nothing from a model without a head.
     """
 
     png: bytes
@@ -46,6 +52,7 @@ class EncodedFace:
     box: Box | None
     landmarks: Landmarks | None
     sighting_id: str
+    flaws: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,9 +71,9 @@ class EncodedPicture:
     """Faces of one picture, most prominent first, with timings.
 
     Attributes:
-        faces: encoded faces, at most the requested number.
-        faces_found: number of detected faces.
-        timings: milliseconds per stage.
+        faces: as many as were asked for.
+        faces_found: how many there are, as far as was looked.
+        timings: of the stages.
     """
 
     faces: tuple[EncodedFace, ...]
@@ -74,11 +81,18 @@ class EncodedPicture:
     timings: EncodeTimings = field(default_factory=EncodeTimings)
 
 
+_CUT_FROM = 0.25
+"""Share of a crop beyond the picture from which on nothing should be concluded: strangers whose
+faces are cut at one side are taken for each other, and a map tells that less surely than we do."""
+_CUT_QUALITY = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class _AlignedFace:
     crop: Picture
     quality: float
     detection: Detection | None
+    outside: float = 0.0
 
 
 class Encoder:
@@ -91,6 +105,7 @@ class Encoder:
         crop_encoder: CropEncoder,
         limits: PictureLimits,
         max_faces: int,
+        head: QualityHead | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         """Build an encoder from its parts.
@@ -98,41 +113,64 @@ class Encoder:
         Args:
             detector: finds faces and landmarks.
             crop_encoder: CompNet, quantizer and PNG of the operating point.
-            limits: limits on pictures.
-            max_faces: largest number of faces to encode per picture, most prominent first.
-            new_id: generates ids of sightings.
+            limits: largest picture in bytes and pixels.
+            max_faces: most faces encoded of one picture, the most prominent first.
+            head: judges maps of that operating point; None leaves quality to size, sharpness and
+                pose, and takes whatever the detector takes for a face.
+            new_id: makes the ids of sightings.
         """
         self.crop_encoder = crop_encoder
         self.limits = limits
         self.max_faces = max_faces
         self._detector = detector
+        self._head = head
         self._new_id = new_id
 
     def encode(
-        self, image: bytes, *, kind: PictureKind = PictureKind.PHOTO, max_faces: int = 0
+        self,
+        image: bytes,
+        *,
+        kind: PictureKind = PictureKind.PHOTO,
+        max_faces: int = 0,
+        deadline: float | None = None,
     ) -> EncodedPicture:
         """Encode every face of a picture as a compact map.
 
         Args:
             image: a picture file, or an aligned crop as a picture file.
             kind: which of the two.
-            max_faces: largest number of faces to encode; 0 for the encoder's limit.
+            max_faces: most faces to encode; 0: as many as the encoder allows.
+            deadline: by `time.monotonic`; nothing is begun that nobody waits for any more.
 
         Raises:
-            InvalidImage: the picture cannot be read, or is too large or too small.
+            InvalidImage: the picture cannot be read, is too large or too small, or takes too long
+                to decode; NOT_A_FACE, a crop that shows none.
+            DeadlineExceeded: GIVEN_UP.
         """
         timings = EncodeTimings()
         with timings.measure("decode_ms"):
-            photo = decode_photo(image, self.limits)
+            photo = decode_photo(image, self.limits, patience_s=_left(deadline))
+        _left(deadline)
         if kind is PictureKind.CROP:
-            crop = self._take_crop(photo.pixels, timings)
-            return EncodedPicture(self._to_maps([crop], timings), 1, timings)
+            (face,) = self._to_maps([self._take_crop(photo.pixels, timings)], timings)
+            _check_face(face)
+            return EncodedPicture((face,), 1, timings)
         require_photo_size(photo.pixels)
         with timings.measure("detect_ms"):
             detections = self._detector.detect(photo.pixels)
+        _left(deadline)
         limit = min(max_faces or self.max_faces, self.max_faces)
-        aligned = self._align(photo, detections[:limit], timings)
-        return EncodedPicture(self._to_maps(aligned, timings), len(detections), timings)
+        faces: list[EncodedFace] = []
+        refused = 0
+        for start in range(0, len(detections), limit):
+            aligned = self._align(photo, detections[start : start + limit], timings)
+            encoded = self._to_maps(aligned, timings)
+            kept = [face for face in encoded if not _is_no_face(face)]
+            refused += len(encoded) - len(kept)
+            faces += kept
+            if len(faces) >= limit:
+                break
+        return EncodedPicture(tuple(faces[:limit]), len(detections) - refused, timings)
 
     def _take_crop(self, picture: Picture, timings: EncodeTimings) -> _AlignedFace:
         with timings.measure("align_ms"):
@@ -148,7 +186,12 @@ class Encoder:
             for detection in detections:
                 crop = align(photo.pixels, detection.landmarks, template=self._detector.template)
                 fitness = quality(crop, detection.landmarks)
-                faces.append(_AlignedFace(crop, fitness, detection.magnified(photo.reduction)))
+                height, width = photo.pixels.shape[:2]
+                outside = outside_share(
+                    height, width, detection.landmarks, template=self._detector.template
+                )
+                placed = detection.magnified(photo.reduction)
+                faces.append(_AlignedFace(crop, fitness, placed, outside))
         return faces
 
     def _to_maps(
@@ -160,15 +203,58 @@ class Encoder:
             latents = self.crop_encoder.latents(np.stack([face.crop for face in faces]))
         with timings.measure("pack_ms"):
             pngs = self.crop_encoder.pack(latents)
+            qualities, flaws = self._judge(latents, faces)
         return tuple(
             EncodedFace(
                 png=png,
                 crop=face.crop,
-                quality=face.quality,
+                quality=quality,
                 score=face.detection.score if face.detection else 1.0,
                 box=face.detection.box if face.detection else None,
                 landmarks=face.detection.landmarks if face.detection else None,
                 sighting_id=self._new_id(),
+                flaws=found,
             )
-            for face, png in zip(faces, pngs, strict=True)
+            for face, png, quality, found in zip(faces, pngs, qualities, flaws, strict=True)
         )
+
+    def _judge(
+        self, latents: NDArray[np.float32], faces: Sequence[_AlignedFace]
+    ) -> tuple[list[float], list[dict[str, float]]]:
+        """Quality and flaws of each face, as whoever has its map would find them.
+
+        But for what lies beyond the picture, which is known here.
+        """
+        if self._head is None:
+            return [face.quality for face in faces], [{} for _ in faces]
+        fmt = self.crop_encoder.map_format
+        judged = self._head.judge(np.stack([quantize(each, fmt.levels) for each in latents]), fmt)
+        flaws = [dict(zip(judged.names, parts, strict=True)) for parts in judged.parts.tolist()]
+        qualities = judged.quality.tolist()
+        for position, face in enumerate(faces):
+            if face.outside >= _CUT_FROM:
+                qualities[position] = min(qualities[position], _CUT_QUALITY)
+                flaws[position]["outside"] = 1.0
+        return qualities, flaws
+
+
+def _is_no_face(face: EncodedFace) -> bool:
+    return face.flaws.get("not_a_face", 0) >= FLAWED
+
+
+def _check_face(face: EncodedFace) -> None:
+    if _is_no_face(face):
+        raise InvalidImage(
+            "NOT_A_FACE",
+            f"the crop shows no face ({face.flaws['not_a_face']:.2f} sure, {FLAWED} is the limit)",
+        )
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until then."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("GIVEN_UP", "the deadline has passed before the picture was encoded")
+    return left

@@ -19,11 +19,11 @@ import structlog
 
 from compactface.v1 import recognizer_pb2
 from encoder_service.metrics import UplinkMetrics
-from encoder_service.uplink.backoff import Backoff
 from encoder_service.uplink.peer import Peer, Terms, ask_terms
 from encoder_service.uplink.spool import Dropped, Spool, SpooledMap
 from shared.errors import CompactfaceError
 from shared.serving.background import Background
+from shared.serving.backoff import Backoff
 
 P = ParamSpec("P")
 T = TypeVar("T")

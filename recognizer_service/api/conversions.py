@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from compactface.v1 import compact_map_pb2, recognizer_pb2
+from recognizer_service.core.quality import flaws
 from recognizer_service.core.types import (
     AppliedThreshold,
     Candidate,
@@ -19,6 +20,7 @@ from recognizer_service.core.types import (
 from recognizer_service.gallery.collections import DEFAULT_COLLECTION
 from recognizer_service.gallery.limits import check_text
 from recognizer_service.gallery.types import SightingOutcome
+from shared.demand import current_demand
 from shared.errors import InvalidInput
 from shared.model_directory.manifest import CodecSpec
 from shared.serving.timestamps import moment
@@ -113,27 +115,39 @@ def verify_criterion(message: recognizer_pb2.VerifyThreshold) -> Criterion:
 
 
 def identify_response(answer: Identification) -> recognizer_pb2.IdentifyResponse:
-    """The answer to Identify."""
+    """The answer to Identify; who is not trusted learns of matches alone."""
+    trusted = current_demand().trusted
     return recognizer_pb2.IdentifyResponse(
         decision=IDENTIFY_DECISIONS[answer.decision],
-        candidates=[_candidate(candidate) for candidate in answer.candidates],
+        candidates=[
+            _candidate(candidate)
+            for candidate in answer.candidates
+            if trusted or (candidate.matched and answer.decision is Decision.MATCH)
+        ],
         threshold=_threshold(answer.threshold) if answer.threshold else None,
         quality_checked=answer.quality_checked,
         timings=_timings(answer.timings),
+        similarities_withheld=not trusted,
+        probe_quality=(answer.probe and answer.probe.quality) or 0.0,
+        probe_flaws=_flaws(answer.probe),
     )
 
 
 def verify_response(answer: Verification) -> recognizer_pb2.VerifyResponse:
     """The answer to Verify."""
+    trusted = current_demand().trusted
     return recognizer_pb2.VerifyResponse(
         decision=_VERIFY_DECISIONS[answer.decision],
         similarity=shown_similarity(answer.similarity),
-        estimated_fmr=answer.estimated_fmr or 0.0,
-        estimate_extrapolated=answer.estimate_extrapolated,
+        estimated_fmr=(answer.estimated_fmr or 0.0) if trusted else 0.0,
+        estimate_extrapolated=answer.estimate_extrapolated and trusted,
         threshold=_threshold(answer.threshold),
-        face_id=answer.face_id,
+        face_id=answer.face_id if trusted or answer.decision is Decision.MATCH else "",
         quality_checked=answer.quality_checked,
         timings=_timings(answer.timings),
+        similarities_withheld=not trusted,
+        lowest_quality=answer.lowest_quality or 0.0,
+        probe_flaws=_flaws(answer.probe),
     )
 
 
@@ -158,8 +172,8 @@ def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec
 
 
 def shown_similarity(similarity: float) -> float:
-    """Rounded, to hinder hill climbing."""
-    return round(similarity, 3)
+    """As answers show it: rounded to 0.001 for callers with the scope admin, 0 for others."""
+    return round(similarity, 3) if current_demand().trusted else 0.0
 
 
 def _candidate(candidate: Candidate) -> recognizer_pb2.Candidate:
@@ -182,6 +196,17 @@ def _threshold(threshold: AppliedThreshold) -> recognizer_pb2.AppliedThreshold:
         faces=threshold.faces,
         method=methods.METHOD_CALIBRATION if threshold.calibrated else methods.METHOD_SIMILARITY,
         extrapolated=threshold.extrapolated,
+        allowance=threshold.allowance,
+        alike=threshold.alike,
+    )
+
+
+def _flaws(probe: FaceMap | None) -> compact_map_pb2.Flaws | None:
+    """What is wrong with the probe; names that this protocol does not know are left out."""
+    found = flaws(probe) if probe else {}
+    known = compact_map_pb2.Flaws.DESCRIPTOR.fields_by_name
+    return (
+        compact_map_pb2.Flaws(**{n: v for n, v in found.items() if n in known}) if found else None
     )
 
 

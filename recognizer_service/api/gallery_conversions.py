@@ -52,6 +52,7 @@ def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRe
             else None,
         ),
         allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
+        allow_low_quality=request.allow_low_quality,
         request_id=request.request_id,
         caller=caller,
         sighting_ids=tuple(request.sighting_ids),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from recognizer_service.core.doubts import Required, doubts, nearest_miss
+from recognizer_service.core.quality import NO_ALLOWANCE, allowance
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import (
     Candidate,
@@ -19,6 +20,8 @@ from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.types import Agreement, FaceReview, Resemblance, SubjectHit
 from shared.errors import FailedPrecondition
+
+_NOTHING_JUDGED: Mapping[str, FaceMap] = {}
 
 
 class Judge:
@@ -51,17 +54,30 @@ class Judge:
         criterion: Criterion,
         collection: Collection,
         timings: Timings,
+        *,
+        enrolled: Mapping[str, FaceMap] = _NOTHING_JUDGED,
     ) -> Identification:
         """The answer to a search: it decides by the hit that is furthest above its threshold.
 
-        Not by the most similar one, as thresholds differ between pairs of codecs.
+        Not by the most similar one, as thresholds differ between pairs of codecs, and between
+        faces that have something wrong in common and others.
+
+        Args:
+            face: the probe.
+            hits: whom it resembles.
+            criterion: how sure the answer must be.
+            collection: whose default holds where `criterion` is silent.
+            timings: where the time went.
+            enrolled: the hits' faces by face id, as far as they were judged.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED.
         """
         checked = face.quality is not None
         if not hits:
-            return Identification(Decision.EMPTY_GALLERY, quality_checked=checked, timings=timings)
+            return Identification(
+                Decision.EMPTY_GALLERY, quality_checked=checked, timings=timings, probe=face
+            )
         candidates = [
             Candidate(
                 hit,
@@ -70,6 +86,9 @@ class Judge:
                     default_rate=collection.max_fpir,
                     faces=collection.comparisons,
                     codecs=(face.codec_id, hit.codec_id),
+                    allowance=allowance(face, enrolled[hit.face_id])
+                    if hit.face_id in enrolled
+                    else NO_ALLOWANCE,
                 ),
             )
             for hit in hits
@@ -80,6 +99,7 @@ class Judge:
             tuple(candidates),
             quality_checked=checked,
             timings=timings,
+            probe=face,
         )
 
     def verification_thresholds(
@@ -104,11 +124,12 @@ class Judge:
         codecs: tuple[str, str],
         faces: int = 1,
         face_id: str = "",
+        reference: FaceMap | None = None,
     ) -> Verification:
         """The answer to a comparison.
 
         Args:
-            compared: the faces whose quality counts.
+            compared: the faces whose quality counts, the probe first.
             similarity: cosine of the best of `faces` comparisons.
             criterion: how sure the answer must be.
             collection: whose default holds where `criterion` is silent.
@@ -116,14 +137,23 @@ class Judge:
             codecs: codec ids of both sides.
             faces: how many comparisons the similarity is the best of.
             face_id: the face it was best with, if it is an enrolled one.
+            reference: that the probe was compared with.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED.
         """
+        alike = allowance(compared[0], reference) if reference else NO_ALLOWANCE
         threshold = self._thresholds.applied(
-            criterion, default_rate=collection.max_fmr, faces=faces, codecs=codecs
+            criterion,
+            default_rate=collection.max_fmr,
+            faces=faces,
+            codecs=codecs,
+            allowance=alike,
         )
-        estimate, extrapolated = self._thresholds.fmr_at(similarity, codecs)
+        estimate, extrapolated = self._thresholds.fmr_at(
+            max(-1.0, similarity - alike.similarity), codecs
+        )
+        qualities = [face.quality for face in compared if face.quality is not None]
         return Verification(
             decision=self._decide(compared, matched=similarity >= threshold.similarity),
             similarity=similarity,
@@ -131,8 +161,10 @@ class Judge:
             estimated_fmr=estimate,
             estimate_extrapolated=extrapolated,
             face_id=face_id,
-            quality_checked=any(face.quality is not None for face in compared),
+            quality_checked=bool(qualities),
             timings=timings,
+            lowest_quality=min(qualities, default=None),
+            probe=compared[0],
         )
 
     def duplicate_thresholds(

@@ -59,7 +59,7 @@ class Enroller:
         """Add faces to a subject: all or none, durable on return.
 
         Raises:
-            InvalidInput: a bad map or a field beyond its limit.
+            InvalidInput: a bad map or a field beyond its limit; NOT_A_FACE; QUALITY_TOO_LOW.
             NotFound: no such collection or sighting.
             AlreadyExists: SUBJECT_EXISTS, DUPLICATE_FACE or REQUEST_ID_REUSED.
             UnknownCodec: no decoder for one of the maps.
@@ -71,7 +71,9 @@ class Enroller:
 
     async def prepare(self, collection_id: str, request: EnrolRequest) -> PreparedEnrolment:
         """Check and embed the maps; raises as `enroll`."""
-        _check_face_count(len(request.maps) + len(request.sighting_ids))
+        count = len(request.maps) + len(request.sighting_ids)
+        _check_face_count(count)
+        self._model.networks.check(count)
         collection = await self._in_thread(self._gallery.collections.get, collection_id)
         if request.sighting_ids:
             seen = await self._in_thread(
@@ -113,6 +115,7 @@ class Enroller:
     async def _embedded(
         self, collection: Collection, request: EnrolRequest, networks: Networks
     ) -> PreparedEnrolment:
+        networks.check_enrollable(request.maps, allow_low_quality=request.allow_low_quality)
         embeddings = await networks.embed(request.maps, Timings())
         return PreparedEnrolment(collection, request, networks, embeddings)
 

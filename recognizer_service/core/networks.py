@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.decide import Judge
+from recognizer_service.core.quality import MapJudge, check_enrollable
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import FaceMap, Timings
-from recognizer_service.gallery.types import Embedding, EmbeddingSpaceChanged
+from recognizer_service.gallery.types import Embedding, EmbeddingSpaceChanged, SubjectHit
 from shared.errors import CompactfaceError, InvalidInput
 from shared.inference.map_decoder import CodedMap, MapDecoder, Symbols
 
@@ -87,6 +89,8 @@ class Networks:
         """
         self.decoder = decoder
         self.judge = Judge(Thresholds(decoder.model.manifest), min_quality=min_quality)
+        self._maps = MapJudge(decoder.model)
+        self._min_quality = min_quality
         self._embedder = Embedder(decoder, batcher)
         self._batcher = batcher
         self._callers = 0
@@ -102,6 +106,10 @@ class Networks:
         """Begin to serve; call it on the event loop."""
         self._batcher.start()
 
+    def check(self, count: int) -> None:
+        """Whether so many maps can be embedded in time; see `Batcher.check`."""
+        self._batcher.check(count)
+
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
         """Embeddings of some faces; see `Embedder.embed`."""
         self._callers += 1
@@ -116,6 +124,30 @@ class Networks:
     def unpack(self, face: FaceMap) -> Symbols:
         """The symbols of a map; see `Embedder.unpack`."""
         return self._embedder.unpack(face)
+
+    def judged(self, face: FaceMap) -> FaceMap:
+        """The face with what its map says of it; raises as `Embedder.unpack`."""
+        return self._maps.judged(face, self.unpack(face))
+
+    def enrolled(self, hits: Sequence[SubjectHit]) -> dict[str, FaceMap]:
+        """The faces of hits by face id, with what their maps say of them.
+
+        One that cannot be decoded any more is left out: it was embedded when it could be.
+        """
+        found = {}
+        for hit in hits:
+            with suppress(CompactfaceError):
+                found[hit.face_id] = self.judged(FaceMap(hit.face_codec_id, hit.png))
+        return found
+
+    def check_enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> None:
+        """Refuse faces that nobody should be known by; see `quality.check_enrollable`."""
+        for face in faces:
+            check_enrollable(
+                self.judged(face),
+                min_quality=self._min_quality,
+                allow_low_quality=allow_low_quality,
+            )
 
     async def retire(self) -> None:
         """Finish what was begun, when nobody new comes any more, then close."""

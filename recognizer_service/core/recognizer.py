@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from recognizer_service.core.attempts import Attempts
 from recognizer_service.core.enroll import Enroller
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.pictures import one_match_each
@@ -32,8 +33,12 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
 from recognizer_service.gallery.types import Embedding, Sighting, SightingOutcome
 from recognizer_service.metrics import RecognizerMetrics
+from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
 from shared.inference.map_decoder import MapDecoder
+
+# A face that has nothing wrong in common with the probe may come before one more similar.
+_LEAST_HITS = 5
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +62,7 @@ class Recognizer:
         readers: ThreadPoolExecutor,
         writers: ThreadPoolExecutor,
         metrics: RecognizerMetrics,
+        attempts: Attempts,
     ) -> None:
         """Bring the parts together.
 
@@ -67,6 +73,7 @@ class Recognizer:
             writers: threads for what does. They are others, as changes wait for each other, and
                 for whoever else may have the database locked, while searches need not.
             metrics: records answers and sightings.
+            attempts: bounds what callers may try.
         """
         self.model = model
         self.gallery = gallery
@@ -87,6 +94,7 @@ class Recognizer:
         self._readers = readers
         self._writers = writers
         self._metrics = metrics
+        self._attempts = attempts
         metrics.serves(model.networks.decoder.model.manifest)
 
     @property
@@ -117,6 +125,8 @@ class Recognizer:
             NotFound: no such collection or sighting.
             UnknownCodec: no decoder for the probe.
             FailedPrecondition: no calibration for the codecs, and no similarity given.
+            PermissionDenied: a threshold that takes more trust (THRESHOLD_FORBIDDEN).
+            Overloaded: ATTEMPTS_SPENT; or too much at once.
         """
         answer = await self._search(question, question.max_subjects)
         self._metrics.answered("identify", answer.decision, answer.timings)
@@ -169,13 +179,17 @@ class Recognizer:
 
     async def search(self, question: Question) -> Identification:
         """`identify`, for the service itself: it is not counted as an answer."""
-        return await self._search(question, question.max_subjects)
+        with demanding(Demand()):
+            return await self._search(question, question.max_subjects)
 
     async def _search(self, question: Question, count: int) -> Identification:
         collection_id, criterion = question.collection_id, question.criterion
         check_criterion(criterion, rate_name="max_fpir")
+        self.model.networks.check(1)
         timings = Timings()
         collection = await self._collection(collection_id)
+        self._attempts.check_stated(criterion, collection.max_fpir, rate_name="max_fpir")
+        self._attempts.begin_identification(collection_id)
         face = await self._resolve(collection_id, question.probe)
 
         async def identified(networks: Networks) -> Identification:
@@ -185,26 +199,39 @@ class Recognizer:
                     self.gallery.search,
                     collection_id,
                     embedding,
-                    count=count,
+                    count=min(max(count, _LEAST_HITS), MAX_SUBJECTS_PER_SEARCH),
                     thresholds=networks.judge.identification_thresholds(
                         face, criterion, collection
                     ),
                     space=networks.space,
                 )
-            return networks.judge.identification(face, hits, criterion, collection, timings)
+            answer = networks.judge.identification(
+                networks.judged(face),
+                hits,
+                criterion,
+                collection,
+                timings,
+                enrolled=networks.enrolled(hits),
+            )
+            return replace(answer, candidates=answer.candidates[:count])
 
-        return await self.model.ask(identified)
+        answer = await self.model.ask(identified)
+        self._attempts.end_identification(collection_id, answer)
+        return answer
 
     async def verify_map(
         self, collection_id: str, probe: Probe, reference: FaceMap, criterion: Criterion
     ) -> Verification:
         """Whether two maps show the same person; raises as `identify`."""
         check_criterion(criterion, rate_name="max_fmr")
+        self.model.networks.check(2)
         timings = Timings()
         collection = await self._collection(collection_id)
+        self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
         face = await self._resolve(collection_id, probe)
         networks = self.model.networks
         ours, theirs = await networks.embed([face, reference], timings)
+        face, reference = networks.judged(face), networks.judged(reference)
         answer = networks.judge.verification(
             (face, reference),
             float(np.clip(ours @ theirs, -1, 1)),
@@ -212,6 +239,7 @@ class Recognizer:
             collection,
             timings,
             codecs=(face.codec_id, reference.codec_id),
+            reference=reference,
         )
         self._metrics.answered("verify", answer.decision, timings)
         return answer
@@ -226,9 +254,11 @@ class Recognizer:
             FailedPrecondition: SUBJECT_HAS_NO_FACES.
         """
         check_criterion(criterion, rate_name="max_fmr")
+        self.model.networks.check(1)
         timings = Timings()
         collection = await self._collection(collection_id)
         subject, _ = await self.in_thread(self.gallery.subjects.get, collection_id, subject_id)
+        self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
         faces = 1 if collection.by_template else subject.face_count
         face = await self._resolve(collection_id, probe)
 
@@ -246,7 +276,7 @@ class Recognizer:
                     space=networks.space,
                 )
             return networks.judge.verification(
-                (face,),
+                (networks.judged(face),),
                 hit.similarity,
                 criterion,
                 collection,
@@ -254,9 +284,15 @@ class Recognizer:
                 codecs=(face.codec_id, hit.codec_id),
                 faces=faces,
                 face_id=hit.face_id,
+                reference=networks.enrolled([hit]).get(hit.face_id),
             )
 
-        answer = await self.model.ask(verified)
+        self._attempts.begin_verification(collection_id, subject_id)
+        answer = None
+        try:
+            answer = await self.model.ask(verified)
+        finally:
+            self._attempts.end_verification(collection_id, subject_id, answer)
         self._metrics.answered("verify", answer.decision, timings)
         return answer
 

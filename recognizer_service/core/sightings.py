@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 import structlog
 
 from recognizer_service.core.enroll import InThread
+from recognizer_service.core.pulse import Pulse, either
 from recognizer_service.core.types import Criterion, Decision, Identification, Question, map_of
 from recognizer_service.gallery.sightings import Sightings
 from recognizer_service.gallery.types import (
@@ -25,27 +26,13 @@ _RETRY_S = 1.0
 _PAGE = 100
 
 
-class Pulse:
-    """Wakes all who wait when something has happened."""
-
-    def __init__(self) -> None:
-        self._next = asyncio.Event()
-
-    def beat(self) -> None:
-        """Wake them."""
-        self._next.set()
-        self._next = asyncio.Event()
-
-    @property
-    def next(self) -> asyncio.Event:
-        """Set at the next beat; take it before looking, so that none is missed."""
-        return self._next
-
-
 class SightingDesk:
     """Identifies sightings, once they are stored, and tells watchers.
 
     What a crash leaves unidentified is identified at the next start.
+
+    Attributes:
+        rung: beats when alert rules have rung.
 
     Args:
         sightings: those of the gallery.
@@ -71,6 +58,7 @@ class SightingDesk:
         self._metrics = metrics
         self._arrived = Pulse()
         self._identified = Pulse()
+        self.rung = Pulse()
         self._done_to = 0
 
     def arrived(self) -> None:
@@ -85,7 +73,7 @@ class SightingDesk:
                 self._sightings.unidentified, after=self._done_to, most=_AT_ONCE
             )
             if not pending:
-                await _either(arrival, timeout_s=_LOOK_EVERY_S)
+                await either(arrival, timeout_s=_LOOK_EVERY_S)
                 continue
             try:
                 await self._identify(pending)
@@ -145,18 +133,21 @@ class SightingDesk:
                 after = found[-1].position
             else:
                 after = max(after, newest)
-                await _either(news, stopping, timeout_s=_LOOK_EVERY_S)
+                await either(news, stopping, timeout_s=_LOOK_EVERY_S)
         raise Unavailable("SHUTTING_DOWN", "the service is shutting down; connect again")
 
     async def _identify(self, seen: Sequence[SeenFace]) -> None:
         findings = await asyncio.gather(*map(self._find, seen))
-        await self._in_writer(
+        rung = await self._in_writer(
             self._sightings.keep_findings,
             {one.key: found for one, found in zip(seen, findings, strict=True)},
         )
         for found in findings:
             self._metrics.sighting_identified(found.decision or found.failure)
         self._identified.beat()
+        self._metrics.alerts_dropped.labels("full").inc(rung.dropped)
+        if rung.events:
+            self.rung.beat()
 
     async def _find(self, seen: SeenFace) -> SightingFinding:
         """Whom a sighting shows; why nobody can tell, if it is the sighting's own fault."""
@@ -190,13 +181,3 @@ def _finding(answer: Identification) -> SightingFinding:
             best.threshold.extrapolated,
         ),
     )
-
-
-async def _either(*events: asyncio.Event, timeout_s: float) -> None:
-    """Wait for one of the events, but no longer than so many seconds."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()

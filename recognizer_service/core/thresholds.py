@@ -1,5 +1,6 @@
 """From how sure an answer must be to the similarity that it takes."""
 
+from recognizer_service.core.quality import NO_ALLOWANCE, Allowance
 from recognizer_service.core.types import AppliedThreshold, Criterion
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from shared.calibration import CalibrationTable, identification_fmr
@@ -35,7 +36,13 @@ class Thresholds:
         self._manifest = manifest
 
     def applied(
-        self, criterion: Criterion, *, default_rate: float, faces: int, codecs: tuple[str, str]
+        self,
+        criterion: Criterion,
+        *,
+        default_rate: float,
+        faces: int,
+        codecs: tuple[str, str],
+        allowance: Allowance = NO_ALLOWANCE,
     ) -> AppliedThreshold:
         """The threshold for the best of `faces` comparisons.
 
@@ -47,6 +54,7 @@ class Thresholds:
             default_rate: what the collection asks for where the caller is silent.
             faces: N, how many comparisons the answer is the best of; 0 counts as 1.
             codecs: codec ids of probe and enrolment.
+            allowance: for what both faces have wrong in common; not added to a caller's similarity.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED, unless the caller gave a similarity.
@@ -58,11 +66,13 @@ class Thresholds:
         fmr = identification_fmr(rate, faces)
         found = self._manifest.calibration_for(*codecs).threshold(fmr)
         return AppliedThreshold(
-            similarity=found.similarity,
+            similarity=min(1.0, found.similarity + allowance.similarity),
             fmr=fmr,
             faces=faces,
             calibrated=True,
             extrapolated=found.extrapolated,
+            allowance=allowance.similarity,
+            alike=allowance.alike,
         )
 
     def by_codec(

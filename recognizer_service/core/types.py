@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import Enum
 
 from recognizer_service.gallery.types import Enrolled, Enrolment, SeenFace, SubjectHit
+from shared.inference.quality_head import Judged
 from shared.timings import StageTimings
 
 
@@ -20,6 +21,8 @@ class FaceMap:
         quality: in [0, 1] as the encoder asserts, None if unknown.
         capture_time: when the camera took the picture, None if unknown.
         field: path to it in the request, for errors.
+        judged: what the map says of the face, None where the model has no head for it; `quality`
+            is then the lower of both.
     """
 
     codec_id: str
@@ -27,6 +30,7 @@ class FaceMap:
     quality: float | None = None
     capture_time: datetime | None = None
     field: str = "map"
+    judged: Judged | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class EnrolRequest:
         sighting_ids: sightings of the collection whose maps are enrolled, too, after `maps`.
         enrolment: the subject, without faces yet.
         allow_duplicates: enrol even if another subject looks the same.
+        allow_low_quality: enrol faces of too low a quality, too.
         request_id: makes the call safe to repeat; "": it is not.
         caller: who asks, and whose request ids these are.
     """
@@ -63,6 +68,7 @@ class EnrolRequest:
     allow_duplicates: bool
     request_id: str
     caller: str
+    allow_low_quality: bool = False
     sighting_ids: Sequence[str] = ()
 
 
@@ -151,6 +157,8 @@ class AppliedThreshold:
         faces: how many faces were searched.
         calibrated: whether it came from a calibration table (else from the caller).
         extrapolated: whether `fmr` rests on a fitted tail.
+        allowance: of `similarity`, what was added for what both faces have wrong in common.
+        alike: what that is, what adds most first.
     """
 
     similarity: float
@@ -158,6 +166,8 @@ class AppliedThreshold:
     faces: int
     calibrated: bool
     extrapolated: bool
+    allowance: float = 0.0
+    alike: tuple[str, ...] = ()
 
 
 class Decision(Enum):
@@ -211,6 +221,7 @@ class Identification:
     candidates: tuple[Candidate, ...] = ()
     quality_checked: bool = False
     timings: Timings = dataclasses.field(default_factory=Timings)
+    probe: FaceMap | None = dataclasses.field(default=None, repr=False)
 
     @property
     def threshold(self) -> AppliedThreshold | None:
@@ -235,3 +246,5 @@ class Verification:
     face_id: str
     quality_checked: bool
     timings: Timings
+    lowest_quality: float | None = None
+    probe: FaceMap | None = dataclasses.field(default=None, repr=False)

@@ -45,6 +45,8 @@ class Operation(StrEnum):
     EMBED = "embed"
     RECONSTRUCT = "reconstruct"
     DELETE_SIGHTINGS = "delete_sightings"
+    CREATE_ALERT_RULE = "create_alert_rule"
+    DELETE_ALERT_RULE = "delete_alert_rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Purge:
         request_ids: remembered request ids.
         audit_events: events older than the retention of the audit log.
         erasure: as in `Deletion`; 0, too, if nothing was deleted.
+        alerts: events of those sightings that nobody had been told of.
     """
 
     sightings: int
@@ -83,6 +86,7 @@ class Purge:
     request_ids: int
     audit_events: int
     erasure: int
+    alerts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from recognizer_service.gallery import consistency, enrolment, purge, review, search, sightings
+from recognizer_service.gallery.alert_outbox import AlertOutbox
+from recognizer_service.gallery.alert_rules import AlertRules
 from recognizer_service.gallery.archive.exporting import export
 from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
@@ -67,6 +69,8 @@ class Gallery:
         subjects: get, list, update, delete subjects and their faces.
         audit: who did what to whom.
         sightings: store, list and delete streamed maps, and whom they show.
+        alert_rules: whom to tell of whom.
+        alerts: what they have rung for and their targets have not taken yet.
         spaces: embed everything anew and change over to it.
         is_new: whether it was made just now.
     """
@@ -118,6 +122,8 @@ class Gallery:
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)
         self.sightings = sightings.Sightings(self._store)
+        self.alert_rules = AlertRules(self._store)
+        self.alerts = AlertOutbox(self._store)
         self.spaces = Spaces(self._store)
         try:
             self._get_ready()

@@ -1,5 +1,6 @@
 """The limits of what may be stored, and the checks that name the value and the limit."""
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -118,6 +119,16 @@ def checked_id(text: str, field: str) -> str:
             field=field,
         )
     return canonical(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as URLs name it, is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_map(

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery import audit, request_log, sightings
+from recognizer_service.gallery import alert_outbox, audit, request_log, sightings
 from recognizer_service.gallery.audit import AuditEvent, Operation, Purge
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX
@@ -25,6 +25,9 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
     now = store.now()
     purging = _Purging(store)
     subjects_gone = purging.subjects(now)
+    alerts_gone = purging.rows(
+        lambda connection: alert_outbox.delete_expired(connection, now, _ROWS_AT_ONCE)
+    )
     sightings_gone = purging.rows(
         lambda connection: sightings.delete_expired(connection, now, _ROWS_AT_ONCE)
     )
@@ -39,6 +42,7 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
         request_ids=requests,
         audit_events=events_gone,
         erasure=purging.erasure,
+        alerts=alerts_gone,
     )
 
 

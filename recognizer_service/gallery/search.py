@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collection_settings import SubjectScore
@@ -92,6 +93,7 @@ _HIT = select(
     subjects.c.display_name,
     faces.c.id.label("face_id"),
     faces.c.codec_id,
+    faces.c.png,
 ).join_from(faces, subjects)
 
 # Made once: SQLAlchemy takes longer to put a statement together than SQLite to answer it.
@@ -171,9 +173,12 @@ def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[Su
         rows = {row.key: row for row in found if row.collection_key == key}
     for face, similarity in nearest.items():
         if row := rows.get(face):
-            yield SubjectHit(
-                row.subject_id, row.display_name, row.face_id, row.codec_id, similarity
-            )
+            yield _hit(row, similarity)
+
+
+def _hit(row: Row[Any], similarity: float) -> SubjectHit:
+    face = (row.subject_id, row.display_name, row.face_id, row.codec_id)
+    return SubjectHit(*face, similarity, face_codec_id=row.codec_id, png=row.png)
 
 
 def _best_of_each_subject(
@@ -223,10 +228,7 @@ def similarity_to_subject(
         )
     vectors = vectors_of(rows)
     cosines = np.clip(vectors @ probe, -1, 1).tolist()
-    hits = [
-        SubjectHit(row.subject_id, row.display_name, row.face_id, row.codec_id, cosine)
-        for row, cosine in zip(rows, cosines, strict=True)
-    ]
+    hits = [_hit(row, cosine) for row, cosine in zip(rows, cosines, strict=True)]
     best = _best_first(hits, thresholds)[0]
     if not templates:
         return best

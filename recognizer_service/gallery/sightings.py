@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
 
-from recognizer_service.gallery import audit
+from recognizer_service.gallery import alert_outbox, audit
 from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import (
@@ -225,10 +225,11 @@ class Sightings:
             rows = connection.execute(query.order_by(sightings.c.key).limit(most))
             return [_seen_face(row) for row in rows]
 
-    def keep_findings(self, findings: Mapping[int, SightingFinding]) -> None:
+    def keep_findings(self, findings: Mapping[int, SightingFinding]) -> alert_outbox.Rung:
         """Keep what came of identifying sightings, by their keys; what was found before goes.
 
-        Sightings that are gone by now are left out.
+        Sightings that are gone by now are left out. Alert rules ring for those that are identified
+        for the first time.
         """
         keys = list(findings)
         database = self._store.database
@@ -236,12 +237,14 @@ class Sightings:
             there = set(
                 connection.scalars(select(sightings.c.key).where(sightings.c.key.in_(keys)))
             )
-            connection.execute(
-                delete(identifications).where(identifications.c.sighting_key.in_(keys))
-            )
+            before = identifications.c.sighting_key.in_(keys)
+            known = set(connection.scalars(select(identifications.c.sighting_key).where(before)))
+            connection.execute(delete(identifications).where(before))
             rows = [_finding_row(connection, key, findings[key]) for key in keys if key in there]
             if rows:
                 connection.execute(insert(identifications), rows)
+            new = [row for row in rows if row["sighting_key"] not in known]
+            return alert_outbox.ring(connection, new, self._store.now())
 
     def newest_position(self) -> int:
         """Of the finding that was made last; 0: there is none."""

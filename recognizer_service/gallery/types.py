@@ -211,6 +211,8 @@ class SubjectHit:
         codec_id: the codec of that face, which the calibration depends on; of a template, the
             codec among its faces that asks for most.
         similarity: cosine in [-1, 1], by the `SubjectScore` of the collection.
+        face_codec_id: the codec of the face itself.
+        png: the face's map.
     """
 
     subject_id: str
@@ -218,6 +220,8 @@ class SubjectHit:
     face_id: str
     codec_id: str
     similarity: float
+    face_codec_id: str = ""
+    png: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,3 +51,41 @@ def accuracy_difference(
         differences[draw] = gained @ weights / max(1, weights.sum())
     low, high = np.percentile(differences, [2.5, 97.5])
     return Interval(float(gained.mean()), float(low), float(high))
+
+
+def rate_interval(
+    matches: NDArray[np.bool_],
+    pairs: NDArray[np.bool_],
+    people: NDArray[np.int64],
+    *,
+    draws: int = 200,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % interval of the share of pairs that match, people drawn with replacement.
+
+    Without any match the upper end is 3 divided by the number of pairs of people: by the rule of
+    three, were those independent.
+
+    Args:
+        matches: (N, N) which pairs of photographs match; all of them in `pairs`.
+        pairs: (N, N) which were compared, at least one, each once.
+        people: (N,) who each photograph shows, as numbers from 0 on.
+        draws: bootstrap samples.
+        seed: of all draws.
+    """
+    count = int(people.max()) + 1
+
+    def by_person(marked: NDArray[np.bool_]) -> NDArray[np.float64]:
+        one, other = np.nonzero(marked)
+        flat = np.bincount(people[one] * count + people[other], minlength=count * count)
+        return flat.reshape(count, count).astype(np.float64)
+
+    hits, compared = by_person(matches), by_person(pairs)
+    if not hits.any():
+        return 0.0, min(1.0, 3 / np.count_nonzero(compared))
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), draws)
+    weights = drawn.astype(np.float64)
+    among = ((weights @ compared) * weights).sum(1)
+    rates = ((weights @ hits) * weights).sum(1)[among > 0] / among[among > 0]
+    low, high = np.percentile(rates, [2.5, 97.5])
+    return float(low), float(high)

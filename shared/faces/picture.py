@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from shared.errors import InvalidImage
-from shared.faces.apart import decode_avif_apart
+from shared.faces.apart import decode_apart
 from shared.faces.jpeg_structure import JpegStructure, read_structure
 from shared.faces.pixels import Samples, reduced, rgb_of_image, rgb_of_samples
 
@@ -41,6 +41,13 @@ _BYTES_PER_PIXEL = {"AVIF": 11.5, "HEIF": 9.5, "WEBP": 8.5, "TIFF": 12.0}
 """Peak memory per pixel while Pillow or OpenCV decode 8-bit samples; measured."""
 _BYTES_PER_PIXEL_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 8, "I;16B": 8, "I;16L": 8}
 _ANIMATED_WEBP = 17.5
+_NANOSECONDS_PER_PIXEL = {"JPEG": 16, "GIF": 20, "BMP": 5, "TIFF": 40}
+"""Of one core's time; measured."""
+_NANOSECONDS_AT_MOST = 60  # PNG, WebP, HEIF
+_NANOSECONDS_PER_SCAN = 3.5
+_MAX_SECONDS_HERE = 1.0
+"""What would take longer is decoded in a process of its own, which can be stopped."""
+_OF_OPENCV = {"PNG", "TIFF", "WEBP"}
 _SAMPLES_OF_16_BITS = 8.5
 _RESULT = 9
 """Bytes per pixel of the result, including copies made by rotation and comparison."""
@@ -69,11 +76,13 @@ class PictureLimits:
         max_pixels: width times height in its header.
         max_memory: memory for decoding, in bytes; the stricter limit for formats that cannot be
             decoded at reduced size.
+        max_seconds: time of a core that decoding it may take.
     """
 
     max_bytes: int = 15 * 1024 * 1024
     max_pixels: int = 120_000_000
     max_memory: int = 640 * 1024 * 1024
+    max_seconds: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +103,8 @@ def decode_picture(data: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
     return decode_photo(data, limits).pixels
 
 
-def decode_photo(data: bytes, limits: PictureLimits) -> Photo:
-    """Decode a picture file to upright RGB.
+def decode_photo(data: bytes, limits: PictureLimits, *, patience_s: float | None = None) -> Photo:
+    """The picture in a file, upright, in colour, as a person would see it.
 
     Applies the orientation. 16-bit samples are scaled by the bits in use; transparency is drawn on
     white; the first picture of an animation or stack is used; colour profiles are ignored.
@@ -104,13 +113,14 @@ def decode_photo(data: bytes, limits: PictureLimits) -> Photo:
 
     Args:
         data: a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF file.
-        limits: limits that are checked before any pixel is decoded.
+        limits: refuse more than this, if the header tells before any pixel is decoded.
+        patience_s: give up a picture that takes long after this time on the clock; None: never.
 
     Raises:
         InvalidImage: EMPTY_IMAGE, IMAGE_TOO_LARGE, NOT_AN_IMAGE, TOO_MANY_PIXELS, TOO_MANY_SCANS,
-            IMAGE_TRUNCATED (truncated or damaged), HEIC_NOT_INSTALLED (the message says how to
-            install it) or PIXELS_NOT_SUPPORTED (32-bit samples, or a colour space other than
-            RGB, gray, CMYK and YCbCr).
+            IMAGE_TRUNCATED (cut short or damaged), DECODING_TOO_SLOW, HEIC_NOT_INSTALLED (the
+            message says how to install it) or PIXELS_NOT_SUPPORTED (32 bits a sample, or a colour
+            space that is not RGB, gray, CMYK or YCbCr).
     """
     if not data:
         raise InvalidImage("EMPTY_IMAGE", "picture is empty")
@@ -120,12 +130,12 @@ def decode_photo(data: bytes, limits: PictureLimits) -> Photo:
             f"picture is {len(data)} bytes; at most {limits.max_bytes} are accepted",
         )
     try:
-        return _decode(data, limits)
+        return _decode(data, limits, patience_s)
     except InvalidImage as error:
         bare = _without_metadata(data)
         if error.reason not in {"NOT_AN_IMAGE", "IMAGE_TRUNCATED"} or len(bare) == len(data):
             raise
-    return _decode(bare, limits)
+    return _decode(bare, limits, patience_s)
 
 
 def capture_time(data: bytes) -> datetime | None:
@@ -159,11 +169,20 @@ def require_photo_size(picture: NDArray[np.uint8]) -> None:
         )
 
 
-def _decode(data: bytes, limits: PictureLimits) -> Photo:
+def decode_here(data: bytes) -> tuple[NDArray[np.uint8], int]:
+    """The picture in a file and its reduction, within the process that limits what it costs."""
+    photo = _decode(data)
+    return photo.pixels, photo.reduction
+
+
+def _decode(
+    data: bytes, limits: PictureLimits | None = None, patience_s: float | None = None
+) -> Photo:
+    """Without limits: here, whatever it costs."""
     jpeg = read_structure(data) if data.startswith(b"\xff\xd8") else None
     with _open(data) as image:
         pixels = image.width * image.height
-        if pixels > limits.max_pixels:
+        if limits and pixels > limits.max_pixels:
             raise InvalidImage(
                 "TOO_MANY_PIXELS",
                 f"picture is {image.width}x{image.height} pixels; "
@@ -172,12 +191,44 @@ def _decode(data: bytes, limits: PictureLimits) -> Photo:
         reduction = next(
             (by for by in _REDUCTIONS if pixels <= _MAX_PIXELS_IN_FULL * by**2), _REDUCTIONS[-1]
         )
-        _check_cost(image, jpeg, reduction, limits)
-        picture = _pixels(data, image, jpeg, reduction, limits)
-        # After loading: a PNG's EXIF may follow its pixels, and a TIFF is rotated on load.
+        if limits:
+            _check_cost(image, jpeg, reduction, limits)
+            if image.format == "AVIF" or _seconds(image, jpeg) > _MAX_SECONDS_HERE:
+                return _decoded_apart(data, image, reduction, limits, patience_s)
+        picture = _pixels(data, image, jpeg, reduction)
+        # Only now: the EXIF of a PNG may follow its pixels, and a TIFF is turned as it is loaded.
         turn = _TURNS.get(_orientation(image))
     upright = picture if turn is None else np.ascontiguousarray(turn(picture))
     return Photo(upright, reduction)
+
+
+def _decoded_apart(
+    data: bytes,
+    image: ImageFile.ImageFile,
+    reduction: int,
+    limits: PictureLimits,
+    patience_s: float | None,
+) -> Photo:
+    width, height = (reduced(side, reduction) for side in image.size)
+    found = decode_apart(
+        data,
+        max_pixels=width * height,
+        max_memory=limits.max_memory,
+        max_seconds=limits.max_seconds,
+        patience_s=patience_s,
+        opencv=image.format in _OF_OPENCV,
+    )
+    if found is None:
+        raise _truncated()
+    return Photo(*found)
+
+
+def _seconds(image: ImageFile.ImageFile, jpeg: JpegStructure | None) -> float:
+    """What decoding takes of a core of these days, by the header; a rough estimate."""
+    each: float = _NANOSECONDS_PER_PIXEL.get(image.format or "", _NANOSECONDS_AT_MOST)
+    if jpeg:
+        each = _NANOSECONDS_PER_PIXEL["JPEG"] + _NANOSECONDS_PER_SCAN * jpeg.scans
+    return each * image.width * image.height / 1e9
 
 
 def _check_cost(
@@ -225,15 +276,9 @@ def _pixels(
     image: ImageFile.ImageFile,
     jpeg: JpegStructure | None,
     reduction: int,
-    limits: PictureLimits,
 ) -> NDArray[np.uint8]:
     if jpeg:
         return _pixels_of_jpeg(data, image, jpeg, reduction)
-    if image.format == "AVIF":
-        picture = decode_avif_apart(data, image.size, reduction, limits.max_memory)
-        if picture is None:
-            raise _truncated()
-        return picture
     if image.format == "WEBP" and not _is_animated(image):
         return rgb_of_samples(_samples(data), reduction)  # Pillow takes twice the memory
     fine = _has_colour_of_16_bits(image)

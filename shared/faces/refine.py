@@ -92,11 +92,16 @@ class Refiner:
         return Faces(moved(boxes, corrections), scores[:, 1], placed)
 
     def points_within(self, pictures: Pixels) -> Floats:
-        """Landmarks of faces that fill their squares (N, S, S, 3): (N, 5, 2), in their pixels."""
+        """Landmarks of faces that fill their squares (N, S, S, 3): (N, 5, 2), in pixels of them."""
+        return self.scored_within(pictures)[0]
+
+    def scored_within(self, pictures: Pixels) -> tuple[Floats, Floats]:
+        """As `points_within`, and how sure O-Net is of each face, (N,) in [0, 1]."""
         size = _ONET_SIDE, _ONET_SIDE
         small = np.stack([cv2.resize(s, size, interpolation=cv2.INTER_AREA) for s in pictures])
-        landmarks: Floats = _pairs(run(self._onet, small)[1]) * pictures.shape[1]
-        return landmarks
+        _, points, scores = run(self._onet, small)
+        landmarks: Floats = _pairs(points) * pictures.shape[1]
+        return landmarks, scores[:, 1]
 
     def accepted(self, picture: Pixels, faces: Faces) -> Faces:
         """Merge duplicates and remove unusable faces.

@@ -28,6 +28,7 @@ UNCOMPRESSED = "uncompressed"
 """The codec id, in calibration tables, of crops that were not compressed."""
 
 COMPNET_FILE, RECNET_FILE, ONNX_FILE = "compnet.safetensors", "recnet.safetensors", "compnet.onnx"
+QUALITY_FILE = "quality.safetensors"
 
 # Names become folder names; the pattern excludes separators and leading dots.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -37,6 +38,7 @@ ShortId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Width = Annotated[int, Field(ge=1, le=1024)]
 EmbeddingSize = Annotated[int, Field(ge=1, le=4096)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0, le=2)]
 CROP_HEIGHT, CROP_WIDTH = 112, 96
 Point = tuple[float, float]
 
@@ -219,6 +221,34 @@ class CodecSpec(CodecConfig):
     codec_id: ShortId
 
 
+class QualityConfig(Record):
+    """A quality head, which reads the maps of a codec's networks (`shared.inference.quality_head`).
+
+    Attributes:
+        parts: what can be wrong with a face; the head says of each how far it is spoilt.
+        scale: (what the head says, quality), both rising: qualities mean the same in all models.
+        spread: by part, how much more similar strangers are who both have it, in cosine.
+        poor_spread: how much more similar strangers of quality 0 are.
+        resembling: how much more similar strangers are who are of one sex, age and origin than
+            strangers at large.
+    """
+
+    parts: tuple[Name, ...]
+    scale: tuple[tuple[float, float], ...] = Field(min_length=2)
+    spread: tuple[NotNegative, ...]
+    poor_spread: NotNegative
+    resembling: NotNegative
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if len(self.parts) != len(self.spread):
+            raise ValueError(f"{len(self.parts)} parts have {len(self.spread)} values of spread")
+        for column in zip(*self.scale, strict=True):
+            if list(column) != sorted(set(column)):
+                raise ValueError("scale does not rise")
+        return self
+
+
 class ModelDescription(Record):
     """What the author of a model specifies.
 
@@ -228,12 +258,14 @@ class ModelDescription(Record):
         extractor: configuration of the extractor.
         alignment: template that crops are aligned to.
         normalisation: from pixels to the networks' input.
-        codecs: operating points by name. A codec of an earlier version stays decodable if it is
-            included under its own name.
-        default_point: operating point that an encoder uses by default.
-        calibration: one table per pair of codecs; empty before calibration.
-        measured: results of evaluation, informational.
-        provenance: training method and data, informational.
+        codecs: operating points by name. A codec of an earlier version is kept decodable by
+            carrying it along under a name of its own.
+        default_point: operating point an encoder takes when told none.
+        calibration: tables per pair of codecs; none before they are measured.
+        quality: heads by the operating point whose networks they read; models from before, and
+            those that are not fitted yet, have none.
+        measured: results of evaluation, for people.
+        provenance: how and from what the model was trained, for people.
     """
 
     family: Name
@@ -244,6 +276,7 @@ class ModelDescription(Record):
     codecs: Mapping[Name, CodecConfig] = Field(min_length=1)
     default_point: Name
     calibration: tuple[CalibrationTable, ...] = ()
+    quality: Mapping[Name, QualityConfig] = Field(default_factory=dict)
     measured: dict[str, JsonValue] = Field(default_factory=dict)
     provenance: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -261,6 +294,9 @@ class ModelDescription(Record):
                     f"{point!r} shares the networks of {codec.networks!r}, which is no operating "
                     "point with networks of its own, of the same sizes"
                 )
+        for name in self.quality:
+            if name not in self.codecs or self.codecs[name].networks:
+                raise ValueError(f"quality names {name!r}, which has no networks of its own")
         return self
 
     def networks_of(self, point: str) -> str:
@@ -310,7 +346,8 @@ def expected_files(description: ModelDescription) -> list[str]:
     names = (COMPNET_FILE, RECNET_FILE, ONNX_FILE)
     owners = {description.networks_of(point) for point in description.codecs}
     codecs = [codec_file(owner, name) for owner in owners for name in names]
-    return sorted([description.extractor.file, *codecs])
+    heads = [codec_file(owner, QUALITY_FILE) for owner in description.quality]
+    return sorted([description.extractor.file, *codecs, *heads])
 
 
 def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]) -> str:

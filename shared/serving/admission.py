@@ -1,13 +1,18 @@
-"""Refuses work beyond a cap, before it costs anything."""
+"""Refuses calls beyond a cap before they cost anything; one client leaves room for others."""
 
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-from shared.errors import Overloaded
-from shared.serving.interceptor import AroundInterceptor, Context, Method
+from shared.demand import Demand, demanding
+from shared.places import Places
+from shared.serving.authorization import client_of, is_trusted
+from shared.serving.interceptor import AroundInterceptor, Context, Method, remaining_seconds
 
 RETRY_REQUEST_S = 0.5
 RETRY_STREAM_S = 5.0  # a stream's place is freed when a camera leaves, not when a request ends
+_RESERVE = 0.1
+"""Share of a deadline for what cannot be foreseen: threads that wait, and the way back."""
 
 
 class AdmissionInterceptor(AroundInterceptor):
@@ -16,54 +21,75 @@ class AdmissionInterceptor(AroundInterceptor):
     Args:
         max_in_flight: unary calls at once.
         max_streams: streams at once, of any kind.
-        exempt: full names of services that always answer: health must not depend on load.
+        exempt: full names of services that answer whatever the load, as health must. They have
+            `max_streams` places of their own, since a watch of health lasts as long as one likes.
     """
 
     def __init__(self, *, max_in_flight: int, max_streams: int, exempt: Collection[str]) -> None:
-        self._requests = _Places(max_in_flight, what="requests", retry_after_s=RETRY_REQUEST_S)
-        self._streams = _Places(max_streams, what="streams", retry_after_s=RETRY_STREAM_S)
+        self._requests = Places(max_in_flight, what="requests", retry_after_s=RETRY_REQUEST_S)
+        self._streams = Places(max_streams, what="streams", retry_after_s=RETRY_STREAM_S)
+        self._of_exempt = Places(max_streams, what="calls", retry_after_s=RETRY_STREAM_S)
         self._exempt = frozenset(exempt)
 
     @asynccontextmanager
-    async def around(self, method: Method, context: Context) -> AsyncIterator[None]:  # noqa: ARG002
-        """Hold a place during the call.
+    async def around(self, method: Method, context: Context) -> AsyncIterator[None]:
+        """Hold a place during the call, which is done on the client's behalf.
 
         Raises:
             Overloaded: no place is free.
         """
-        if method.service in self._exempt:
-            yield
-            return
-        places = self._streams if method.streams else self._requests
-        places.take()
-        try:
-            yield
-        finally:
-            places.free()
+        async with _held(self._places(method), context):
+            with demanding(_demand_of(context)):
+                yield
 
     @property
     def idle(self) -> bool:
         """Whether no admitted call is running."""
         return not (self._requests.taken or self._streams.taken)
 
+    def _places(self, method: Method) -> Places:
+        if method.service in self._exempt:
+            return self._of_exempt
+        return self._streams if method.streams else self._requests
 
-class _Places:
-    """A counter with a cap; on one event loop it needs no lock."""
 
-    def __init__(self, cap: int, *, what: str, retry_after_s: float) -> None:
-        self._cap = cap
-        self.taken = 0
-        self._what = what
-        self._retry_after_s = retry_after_s
+class ReceptionInterceptor(AroundInterceptor):
+    """Caps the calls whose requests are on their way: headers alone cost a client nothing.
 
-    def take(self) -> None:
-        if self.taken >= self._cap:
-            raise Overloaded(
-                f"TOO_MANY_{self._what.upper()}",
-                f"{self.taken} {self._what} are in flight; at most {self._cap} are accepted",
-                retry_after_s=self._retry_after_s,
-            )
-        self.taken += 1
+    Args:
+        max_receiving: such calls at once, and as many again of the services that always answer.
+        exempt: their full names.
+    """
 
-    def free(self) -> None:
-        self.taken -= 1
+    def __init__(self, *, max_receiving: int, exempt: Collection[str]) -> None:
+        what = "incomplete requests"
+        self._places = Places(max_receiving, what=what, retry_after_s=RETRY_REQUEST_S)
+        self._of_exempt = Places(max_receiving, what=what, retry_after_s=RETRY_REQUEST_S)
+        self._exempt = frozenset(exempt)
+
+    @asynccontextmanager
+    async def around(self, method: Method, context: Context) -> AsyncIterator[None]:
+        """Hold a place until the request is there.
+
+        Raises:
+            Overloaded: no place is free.
+        """
+        places = self._of_exempt if method.service in self._exempt else self._places
+        async with _held(places, context):
+            yield
+
+
+@asynccontextmanager
+async def _held(places: Places, context: Context) -> AsyncIterator[None]:
+    client = client_of(context)
+    places.take(client)
+    try:
+        yield
+    finally:
+        places.free(client)
+
+
+def _demand_of(context: Context) -> Demand:
+    left = remaining_seconds(context)
+    deadline = None if left is None else time.monotonic() + (1 - _RESERVE) * left
+    return Demand(client_of(context)[0], deadline, trusted=is_trusted())

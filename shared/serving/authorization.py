@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from shared.errors import CompactfaceError, PermissionDenied, Unauthenticated
 from shared.serving.access_file import ALL_COLLECTIONS, Access, Caller, Role, identify
-from shared.serving.interceptor import Context, Method, RequestInterceptor
+from shared.serving.interceptor import AroundInterceptor, Context, Method
 from shared.serving.rights import collections_in, need, scopes_of_fields
 
 _ANYBODY_KNOWN = "any"
@@ -31,6 +31,25 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
+def is_trusted() -> bool:
+    """Whether the caller has the scope `admin`; who is not known has no scope."""
+    caller = _caller.get(None)
+    return caller is not None and caller.role.grants("admin")
+
+
+def client_of(context: Context) -> tuple[str, ...]:
+    """By what the client of a call is told from others, where they share something.
+
+    Returns:
+        its name; without one, its connection, and then the address that this comes from.
+    """
+    caller = _caller.get(None)
+    if caller is not None and caller.name:
+        return (caller.name,)
+    connection = context.peer()
+    return (connection, connection.rpartition(":")[0])
+
+
 def check_collection(caller: Caller, collection: str) -> None:
     """Whether a caller's role extends to a collection.
 
@@ -46,10 +65,10 @@ def check_collection(caller: Caller, collection: str) -> None:
         )
 
 
-class AuthorizationInterceptor(RequestInterceptor):
+class AuthorizationInterceptor(AroundInterceptor):
     """Refuses callers who are not known, and calls that their role does not include.
 
-    It stands next to the handlers, so that it sees each message of a request as the handler will.
+    It asks for the scope before the request is read, and for collections once it is there.
 
     Args:
         access: who may do what; None: everybody may do everything, and is known by the name in

@@ -1,8 +1,8 @@
 """One way to put something around a call, whatever its kind.
 
 gRPC knows four kinds of handler, and grpc.aio two ways to write those that stream responses.
-`wrap_handler` brings them all to one shape, a coroutine that writes, so that an interceptor is
-a single asynchronous context manager::
+`CallInterceptor` brings them all to one shape, a coroutine that reads and writes, so that an
+interceptor is a single asynchronous context manager::
 
     class Stopwatch(AroundInterceptor):
         @asynccontextmanager
@@ -12,22 +12,21 @@ a single asynchronous context manager::
             print(method.name, time.perf_counter() - started)
 """
 
+import asyncio
 import inspect
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
 
+from shared.errors import DeadlineExceeded, InvalidInput
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Around: TypeAlias = Callable[[Context], AbstractAsyncContextManager[None]]
-Received: TypeAlias = Callable[..., None]
-"""`received(message, first=...)`."""
 _Behavior: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 
 # (request streams, response streams) -> attribute of the handler, grpc_type in metrics
@@ -59,73 +58,126 @@ class Method:
         return self.kind != "unary"
 
 
-class AroundInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in stubs only
-    """Runs `around` about every call of every service on the server."""
+class AroundInterceptor:
+    """Something that goes around every call of every service on the server."""
 
     @abstractmethod
     def around(self, method: Method, context: Context) -> AbstractAsyncContextManager[None]:
         """Enter before the handler, leave after it; exceptions pass through."""
+
+    def received(self, method: Method, message: Message, *, first: bool) -> None:
+        """Called with each message of the request before the handler gets it.
+
+        An exception ends the call.
+        """
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in stubs only
+    """The one interceptor that grpc sees; the others are steps of it.
+
+    A call begins when its headers are there, and grpc would wait for the request of a unary call
+    before it tells anybody. Here the request is awaited within the call, so that whoever sends
+    headers alone is known, counted and refused like any other.
+
+    Args:
+        calls: entered when the headers are there, the first outermost.
+        receiving: entered while the request of a unary call is on its way.
+        requests: entered when that has come, within `calls`; with streams, right after them.
+        receive_s: how long the request of a unary call may be on its way.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: Sequence[AroundInterceptor],
+        receiving: AroundInterceptor,
+        requests: Sequence[AroundInterceptor],
+        receive_s: float,
+    ) -> None:
+        self._calls = calls
+        self._receiving = receiving
+        self._requests = requests
+        self._receive_s = receive_s
+        every = (*calls, *requests)
+        self._readers = [
+            each for each in every if type(each).received is not AroundInterceptor.received
+        ]
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
-        """Wrap the handler that the rest of the chain gives; unknown methods stay unknown."""
+        """Wrap the handler; unknown methods stay unknown."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
-        method = _method(handler_call_details.method, handler)
-        received = partial(self.received, method) if isinstance(self, RequestInterceptor) else None
-        return wrap_handler(handler, partial(self.around, method), received)
+        return self._wrapped(handler, _method(handler_call_details.method, handler))
 
+    def _wrapped(self, handler: Handler, method: Method) -> Handler:
+        """The same handler for grpc, but that its requests always stream.
 
-class RequestInterceptor(AroundInterceptor):
-    """Also sees the messages of requests. It has to be the innermost: others see bytes."""
+        Generators are driven here to their end, so a cancelled call leaves everything at once and
+        not when the garbage collector finds the generator. Single messages are decoded and encoded
+        here too, so a malformed one is an error within the call like any other; streams do so
+        already, as they read and write.
+        """
+        kind, _ = _KINDS[handler.request_streaming, handler.response_streaming]
+        behavior = _as_coroutine(getattr(handler, kind))
+        encode = None if handler.response_streaming else handler.response_serializer
 
-    @abstractmethod
-    def received(self, method: Method, message: Message, *, first: bool) -> None:
-        """Called with each message before the handler gets it; an exception ends the call."""
+        async def call(messages: AsyncIterator[Any], context: Context) -> Any:
+            async with AsyncExitStack() as stack:
+                for each in self._calls:
+                    await stack.enter_async_context(each.around(method, context))
+                request: Any = messages
+                if not handler.request_streaming:
+                    async with self._receiving.around(method, context):
+                        request = await self._receive(messages)
+                for each in self._requests:
+                    await stack.enter_async_context(each.around(method, context))
+                if handler.request_streaming:
+                    request = self._seen(method, messages)
+                else:
+                    if handler.request_deserializer:
+                        request = handler.request_deserializer(request)
+                    self._show(method, request, first=True)
+                response = await behavior(request, context)
+                return encode(response) if encode else response
 
+        factory: Callable[..., Handler] = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        return factory(
+            call,
+            handler.request_deserializer if handler.request_streaming else None,
+            handler.response_serializer if handler.response_streaming else None,
+        )
 
-def wrap_handler(handler: Handler, around: Around, received: Received | None = None) -> Handler:
-    """The same handler with `around(context)` entered before it and left after it.
+    async def _receive(self, messages: AsyncIterator[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._receive_s):
+                return await anext(messages)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "REQUEST_NOT_RECEIVED",
+                f"the request did not arrive within {self._receive_s:g} s of its headers",
+            ) from None
+        except StopAsyncIteration:
+            raise InvalidInput("NO_REQUEST", "the call ended without a request") from None
 
-    Generators are driven here to their end, so a cancelled call leaves `around` at once and
-    not when the garbage collector finds the generator. Single messages are decoded and encoded
-    here too, so a malformed one is an error inside `around` like any other; streams do so
-    already, as they read and write.
-    """
-    kind, _ = _KINDS[handler.request_streaming, handler.response_streaming]
-    behavior = _as_coroutine(getattr(handler, kind))
-    decode, encode = handler.request_deserializer, handler.response_serializer
-    decode_here = None if handler.request_streaming else decode
-    encode_here = None if handler.response_streaming else encode
+    def _show(self, method: Method, message: Any, *, first: bool) -> None:
+        for reader in self._readers:
+            reader.received(method, message, first=first)
 
-    async def call(request: Any, context: Context) -> Any:
-        async with around(context):
-            message = decode_here(request) if decode_here else request
-            if received and handler.request_streaming:
-                message = _seen(message, received)
-            elif received:
-                received(message, first=True)
-            response = await behavior(message, context)
-            return encode_here(response) if encode_here else response
-
-    factory: Callable[..., Handler] = getattr(grpc, f"{kind}_rpc_method_handler")
-    return factory(
-        call,
-        decode if handler.request_streaming else None,
-        encode if handler.response_streaming else None,
-    )
-
-
-async def _seen(messages: AsyncIterator[Any], received: Received) -> AsyncIterator[Any]:
-    first = True
-    async for message in messages:
-        received(message, first=first)
-        first = False
-        yield message
+    async def _seen(self, method: Method, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        first = True
+        async for message in messages:
+            self._show(method, message, first=first)
+            first = False
+            yield message
 
 
 def _as_coroutine(behavior: Callable[[Any, Context], Any]) -> _Behavior:

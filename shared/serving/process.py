@@ -1,21 +1,30 @@
 """A service as a process: logging, metrics of the process itself, and the event loop."""
 
 import asyncio
+import logging
+import os
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from shared.serving.logs import configure_logging
-from shared.serving.settings import ServiceSettings
+from shared.serving.process_settings import ProcessSettings
 
-Settings = TypeVar("Settings", bound=ServiceSettings)
+_THREADS_PATIENCE_S = 0.5
+
+Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 def run_process(
     run: Callable[[Settings, CollectorRegistry], Awaitable[None]], settings: Settings
 ) -> None:
-    """Run a service until it ends; logs go to standard error."""
+    """Run a service until it ends; logs go to standard error.
+
+    A thread that it has left behind, at work on what nobody waits for, ends with the process.
+    """
     configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -25,3 +34,19 @@ def run_process(
         await run(settings, registry)
 
     asyncio.run(serve())
+    if _threads_left():
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # anything else would wait for them
+
+
+def _threads_left() -> bool:
+    others = [
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.current_thread() and not thread.daemon
+    ]
+    for thread in others:
+        thread.join(_THREADS_PATIENCE_S / len(others))
+    return any(thread.is_alive() for thread in others)

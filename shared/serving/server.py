@@ -25,18 +25,22 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from shared.serving.access_file import Access
-from shared.serving.admission import AdmissionInterceptor
+from shared.serving.admission import AdmissionInterceptor, ReceptionInterceptor
 from shared.serving.authorization import AuthorizationInterceptor
 from shared.serving.background import Background
 from shared.serving.call_observer import AccessLogInterceptor
 from shared.serving.error_interceptor import ErrorInterceptor
+from shared.serving.interceptor import CallInterceptor
 from shared.serving.metrics import MetricsInterceptor, MetricsServer
+from shared.serving.process_settings import is_loopback
 from shared.serving.request_id import RequestIdInterceptor
-from shared.serving.settings import ServiceSettings, is_loopback
+from shared.serving.settings import ServiceSettings
 from shared.serving.settings_loader import SettingsError
 from shared.serving.tls import HttpsFiles, server_credentials
 
 _EXEMPT = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
+
+_MAX_CALLS_OF_CONNECTION = 1024
 
 # Idle this long while draining: the last answer has left, and no call is still on its way in.
 _LINGER_S = 0.5
@@ -47,8 +51,9 @@ _log = structlog.get_logger(__name__)
 class ServiceHost:
     """A grpc.aio server with everything around the servicers.
 
-    Interceptors, outermost first: metrics, request id, access log, errors, admission,
-    authorization; so a refusal is an error like any other, and every answer is logged and counted.
+    Around a call, outermost first: metrics, request id, access log, errors, authorization, all
+    from its headers on, and admission from its request on; so a refusal is an error like any
+    other, every answer is logged and counted, and who floods is known by name.
 
     Args:
         settings: where to listen, limits and certificates.
@@ -97,15 +102,24 @@ class ServiceHost:
         """Build the server; nothing listens yet."""
         self.server = grpc.aio.server(
             interceptors=(
-                MetricsInterceptor(self._registry),
-                RequestIdInterceptor(),
-                AccessLogInterceptor(quiet=_EXEMPT),
-                ErrorInterceptor(),
-                self._admission,
-                AuthorizationInterceptor(self._access, exempt=_EXEMPT, registry=self._registry),
+                CallInterceptor(
+                    calls=(
+                        MetricsInterceptor(self._registry),
+                        RequestIdInterceptor(),
+                        AccessLogInterceptor(quiet=_EXEMPT),
+                        ErrorInterceptor(),
+                        AuthorizationInterceptor(
+                            self._access, exempt=_EXEMPT, registry=self._registry
+                        ),
+                    ),
+                    receiving=ReceptionInterceptor(
+                        max_receiving=self._settings.max_receiving, exempt=_EXEMPT
+                    ),
+                    requests=(self._admission,),
+                    receive_s=self._settings.receive_seconds,
+                ),
             ),
             options=_channel_options(self._settings),
-            maximum_concurrent_rpcs=_backstop(self._settings),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
         await self._show_health()
@@ -228,11 +242,6 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _backstop(settings: ServiceSettings) -> int:
-    """Far above our own caps: at this limit grpc refuses health checks too, and untyped."""
-    return 4 * (settings.max_in_flight + settings.max_streams) + 64
-
-
 def _channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
     """Options of the server's connections.
 
@@ -240,8 +249,16 @@ def _channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
     connection in minutes. The server pings every minute and gives up after 20 s without an
     answer; clients may ping every `min_ping_seconds` themselves, also while no call is open (by
     default, every 5 minutes, grpc would answer theirs with GOAWAY "too_many_pings").
+
+    Silence: a connection that has not shaken hands (TLS, and HTTP/2's settings) after
+    `handshake_seconds` is closed, one without a call after `idle_seconds`. Beyond
+    `max_connections` new ones are closed at once, so that files remain for everything else.
     """
     return [
+        ("grpc.server_handshake_timeout_ms", round(1000 * settings.handshake_seconds)),
+        ("grpc.max_connection_idle_ms", round(1000 * settings.idle_seconds)),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_concurrent_streams", _MAX_CALLS_OF_CONNECTION),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share it

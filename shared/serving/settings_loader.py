@@ -1,4 +1,4 @@
-"""Gathers the values of a `ServiceSettings` and says everything that is wrong with them."""
+"""Gathers the values of a `ProcessSettings` and says everything that is wrong with them."""
 
 import difflib
 import os
@@ -11,15 +11,15 @@ import pydantic
 import pydantic_settings
 from pydantic_core import ErrorDetails
 
-from shared.serving.settings import ServiceSettings
+from shared.serving.process_settings import ProcessSettings
 
 CONFIG_VARIABLE = "COMPACTFACE_CONFIG"
 """Environment variable that names the TOML file when no `--config` is given."""
 
-TABLES = frozenset({"encoder", "recognizer"})
-"""Tables a file may hold: one file can configure both services."""
+TABLES = frozenset({"encoder", "recognizer", "web"})
+"""Tables a file may hold: one file can configure all processes."""
 
-Settings = TypeVar("Settings", bound=ServiceSettings)
+Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 class SettingsError(Exception):
@@ -91,18 +91,18 @@ def _read_table(path: Path | None, name: str) -> dict[str, Any]:
     return table
 
 
-def _read_environment(cls: type[ServiceSettings]) -> dict[str, Any]:
+def _read_environment(cls: type[ProcessSettings]) -> dict[str, Any]:
     try:
         return pydantic_settings.EnvSettingsSource(cls)()
     except pydantic_settings.SettingsError as error:  # a list that is not JSON, say
         raise SettingsError([str(error)]) from None
 
 
-def _prefix(cls: type[ServiceSettings]) -> str:
+def _prefix(cls: type[ProcessSettings]) -> str:
     return cls.model_config["env_prefix"]
 
 
-def _unknown_variables(cls: type[ServiceSettings]) -> Iterator[str]:
+def _unknown_variables(cls: type[ProcessSettings]) -> Iterator[str]:
     prefix = _prefix(cls).lower()
     for name in sorted(os.environ):
         key = name.lower().removeprefix(prefix)
@@ -110,12 +110,12 @@ def _unknown_variables(cls: type[ServiceSettings]) -> Iterator[str]:
             yield f"{name}: {_unknown(cls, key)}"
 
 
-def _unknown(cls: type[ServiceSettings], key: str) -> str:
+def _unknown(cls: type[ProcessSettings], key: str) -> str:
     near = difflib.get_close_matches(key, cls.model_fields, n=1)
     return f"unknown setting; did you mean {near[0]}?" if near else "unknown setting"
 
 
-def _describe(cls: type[ServiceSettings], detail: ErrorDetails, origins: Mapping[str, str]) -> str:
+def _describe(cls: type[ProcessSettings], detail: ErrorDetails, origins: Mapping[str, str]) -> str:
     """One problem in words: where it was set, the value, what is wrong."""
     if not detail["loc"]:  # a rule over several fields
         return str(detail["ctx"]["error"])

@@ -47,18 +47,21 @@ class HttpsFiles:
         """
         self._files = _CertificateFiles(certificate, key, None)
         try:
-            self._context = self._files.context()
+            self.context = self._files.context()
         except (OSError, ssl.SSLError) as error:
             raise SettingsError([f"TLS files {self._files.names}: {error}"]) from None
 
-    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
-        """An accepted connection with TLS; the handshake comes with the first read."""
+    def renew(self) -> None:
+        """Let `context` show the files as they are now, in handshakes that begin from now on."""
         with suppress(OSError, ssl.SSLError):  # in the middle of a rotation the old ones serve
             if self._files.stale:
-                self._context = self._files.context()
-        return self._context.wrap_socket(
-            connection, server_side=True, do_handshake_on_connect=False
-        )
+                self._files.context()  # files that do not fit each other must not get in
+                self._files.load_into(self.context)
+
+    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
+        """An accepted connection with TLS; the handshake comes with the first read."""
+        self.renew()
+        return self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
 
 class _CertificateFiles:
@@ -87,11 +90,15 @@ class _CertificateFiles:
         """A context of the standard library with the same files, as they are now."""
         stamp = self._stamp()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._certificate, self._key)
+        self.load_into(context)
         if self._client_ca:
             context.load_verify_locations(self._client_ca)
         self._seen = stamp
         return context
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Let a context show the certificate from now on."""
+        context.load_cert_chain(self._certificate, self._key)
 
     @property
     def stale(self) -> bool:

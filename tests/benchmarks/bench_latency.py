@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from encoder_service.core.encoder import EncodedFace, Encoder
+from recognizer_service.core.attempts import Allowance, Attempts
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
@@ -177,7 +178,14 @@ def _recognizer(decoder: MapDecoder) -> Iterator[Recognizer]:
     ):
         model = ModelInUse(Networks(decoder, batcher, min_quality=0.0))
         yield Recognizer(
-            model=model, gallery=gallery, readers=executor, writers=executor, metrics=metrics
+            model=model,
+            gallery=gallery,
+            readers=executor,
+            writers=executor,
+            metrics=metrics,
+            attempts=Attempts(
+                on_subject=Allowance(1, 1), near_misses=Allowance(1, 1), observer=metrics
+            ),
         )
 
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 BIDEN = ROOT / "tests" / "data" / "joe_biden_blue_room.jpg"
 BUILT_FROM = (
     *("pyproject.toml", "README.md", "LICENSE", "deploy/models"),
-    *("command_line", "encoder_service", "recognizer_service", "shared"),
+    *("camera_gateway", "command_line", "encoder_service", "recognizer_service", "shared"),
+    "web_gateway",
 )
 
 
@@ -62,6 +63,12 @@ def test_photographs_are_encoded_from_any_folder(installed: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)
     assert len(answer["faces"]) == 1
+
+
+def test_the_console_brings_its_pages(installed: Path) -> None:
+    console = installed / "web_gateway" / "console"
+    for name in ("templates/base.html", "static/console.css", "static/console.js"):
+        assert (console / name).is_file(), name
 
 
 def test_the_wheel_alone_needs_grpc_and_protobuf_and_nothing_else(installed: Path) -> None:

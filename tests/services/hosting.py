@@ -10,17 +10,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
 from compactface.client import RequestFailed
-from compactface.v1 import encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
+from compactface.v1 import alerts_pb2_grpc, encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
 from encoder_service import server as encoder_server
 from encoder_service.settings import EncoderSettings
 from recognizer_service import server as recognizer_server
 from recognizer_service.settings import RecognizerSettings
 from shared.serving.server import ServiceHost
+from web_gateway import server as web_server
+from web_gateway.settings import WebSettings
 
 LOCAL = {"port": 0, "metrics_port": 0, "drain_seconds": 0}
 
@@ -52,6 +55,11 @@ class Service:
     def gallery(self) -> Any:
         """Stub of GalleryService."""
         return gallery_pb2_grpc.GalleryServiceStub(self.channel)
+
+    @property
+    def alerts(self) -> Any:
+        """Stub of AlertService."""
+        return alerts_pb2_grpc.AlertServiceStub(self.channel)
 
     def sample(self, name: str, **labels: str) -> float:
         """The present value of a metric, 0 before it is first touched."""
@@ -114,3 +122,25 @@ def close_to(value: float) -> object:
     """Similarities are rounded to 0.001 and travel as float32."""
     assert math.isfinite(value)
     return pytest.approx(value, abs=1.1e-3)
+
+
+@asynccontextmanager
+async def running_web(
+    encoder: Service, recognizer: Service, **settings: object
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A web gateway on a free port before two services, and a client of it."""
+    given = {
+        "encoder_target": encoder.address,
+        "recognizer_target": recognizer.address,
+        **LOCAL,
+        **settings,
+    }
+    async with web_server.listening(WebSettings.model_validate(given), CollectorRegistry()) as host:
+        serving = asyncio.create_task(host.serve())
+        address = f"http://127.0.0.1:{host.port}"
+        try:
+            async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+                yield client
+        finally:
+            host.stopping.set()
+            await serving

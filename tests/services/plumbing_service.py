@@ -12,9 +12,10 @@ from shared.errors import InvalidInput, NotFound, Overloaded
 from shared.serving.background import Background
 from shared.serving.interceptor import remaining_seconds
 from shared.serving.logs import configure_logging
+from shared.serving.process_settings import Port
 from shared.serving.request_id import current_request_id
 from shared.serving.server import ServiceHost
-from shared.serving.settings import Port, ServiceSettings
+from shared.serving.settings import ServiceSettings
 from shared.serving.settings_loader import load_settings
 
 NAME = "plumbing.Plumbing"

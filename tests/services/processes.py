@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from compactface.v1 import encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
+from compactface.v1 import alerts_pb2_grpc, encoder_pb2_grpc, gallery_pb2_grpc, recognizer_pb2_grpc
 from tests.services.hosting import until
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +70,11 @@ class Process:
     def gallery(self) -> Any:
         """Stub of GalleryService."""
         return gallery_pb2_grpc.GalleryServiceStub(self.channel)
+
+    @property
+    def alerts(self) -> Any:
+        """Stub of AlertService."""
+        return alerts_pb2_grpc.AlertServiceStub(self.channel)
 
 
 async def start(

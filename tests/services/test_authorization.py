@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
-from compactface.v1 import encoder_pb2, gallery_pb2, recognizer_pb2
+from compactface.v1 import alerts_pb2, encoder_pb2, gallery_pb2, recognizer_pb2
 from shared.serving import authorization
 from shared.serving.access_file import ScopeName
 from shared.serving.rights import collections_in, need
@@ -26,6 +26,7 @@ from tests.services.hosting import Service, running_encoder, running_recognizer
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SERVICES = {
+    "alerts": alerts_pb2.DESCRIPTOR.services_by_name["AlertService"],
     "encoder": encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"],
     "gallery": gallery_pb2.DESCRIPTOR.services_by_name["GalleryService"],
     "recognizer": recognizer_pb2.DESCRIPTOR.services_by_name["RecognizerService"],
@@ -77,7 +78,12 @@ async def services(
         running_encoder(tiny_models, access=access.path) as encoder,
         running_recognizer(tiny_models, gallery, access=access.path) as recognizer,
     ):
-        yield {"encoder": encoder, "gallery": recognizer, "recognizer": recognizer}
+        yield {
+            "alerts": recognizer,
+            "encoder": encoder,
+            "gallery": recognizer,
+            "recognizer": recognizer,
+        }
 
 
 async def ask(

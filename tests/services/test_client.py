@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,16 @@ async def test_a_token_goes_along_with_every_call(tiny_models: Path, tmp_path: P
             with pytest.raises(PermissionDenied) as denied:
                 await client.identify(CompactMap())
             assert denied.value.reason == "SCOPE_MISSING"
+            other = client.with_token(access.token("identify"))
+            await other.info()
+            with pytest.raises(PermissionDenied):
+                await other.subjects.list()
+            with pytest.raises(Unauthenticated):
+                await client.with_token("").info()
+            assert not (await client.subjects.list()).subjects  # which keeps its own
+            with pytest.raises(InvalidArgument) as refused:  # and not for want of time
+                await client.erasures.get(1, wait=timedelta(seconds=-80))
+            assert refused.value.reason == "OUT_OF_RANGE"
         async with aio.RecognizerClient(service.address) as stranger:
             with pytest.raises(Unauthenticated):
                 await stranger.subjects.list()

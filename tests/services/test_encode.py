@@ -20,7 +20,7 @@ from compactface.v1.encoder_pb2 import (
 from shared.codec.compact_map import unpack
 from shared.model_directory import ModelDirectory
 from tests.services.conftest import clouds
-from tests.services.hosting import Service, close_to, running_encoder, until
+from tests.services.hosting import Service, close_to, failure, running_encoder, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -191,26 +191,45 @@ async def test_concurrent_pictures_do_not_mix(encoder: Service) -> None:
     assert len(set(alone)) == len(crops)
 
 
+def begun(encoder: Service) -> float:
+    return encoder.sample(
+        "grpc_server_started_total",
+        grpc_type="unary",
+        grpc_service="compactface.v1.EncoderService",
+        grpc_method="Encode",
+    )
+
+
 async def test_a_caller_who_gave_up_is_dropped_before_any_work(
     encoder: Service, photos: dict[str, bytes]
 ) -> None:
-    def begun() -> float:
-        return encoder.sample(
-            "grpc_server_started_total",
-            grpc_type="unary",
-            grpc_service="compactface.v1.EncoderService",
-            grpc_method="Encode",
-        )
-
     before = encoder.sample("compactface_stage_seconds_count", stage="decode")
-    full = begun() + 3
+    full = begun(encoder) + 3
     busy = [asyncio.create_task(encode(encoder, photos[PORTRAIT])) for _ in range(3)]
-    await until(lambda: begun() == full)
-    with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
-        await encoder.encoder.Encode(EncodeRequest(image=photos[ASTRONAUT]), timeout=0.05)
+    await until(lambda: begun(encoder) == full)
+    gone = encoder.encoder.Encode(EncodeRequest(image=photos[ASTRONAUT]))
+    await until(lambda: begun(encoder) == full + 1)
+    gone.cancel()
     await asyncio.gather(*busy)
     await encode(encoder, photos[ASTRONAUT])  # waits its turn behind the one given up
     assert encoder.sample("compactface_stage_seconds_count", stage="decode") == before + 4
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_while_there_is_time(
+    encoder: Service, photos: dict[str, bytes]
+) -> None:
+    await encode(encoder, photos[PORTRAIT])
+    all_begun = begun(encoder) + 60
+    busy = [asyncio.create_task(encode(encoder, photos[PORTRAIT])) for _ in range(60)]
+    await until(lambda: begun(encoder) == all_begun)
+    await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+    request = EncodeRequest(image=photos[ASTRONAUT])
+    error = await failure(encoder.encoder.Encode(request, timeout=0.3))
+    assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "DEADLINE_TOO_CLOSE")
+    assert error.retry_after_s is not None
+    for task in busy:
+        task.cancel()
+    await asyncio.gather(*busy, return_exceptions=True)
 
 
 async def test_the_quality_of_a_blurred_face_is_lower(

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
-from compactface.v1 import gallery_pb2, recognizer_pb2
+from compactface.v1 import alerts_pb2, gallery_pb2, recognizer_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.asking import enroll
 from tests.services.hosting import Service
@@ -20,6 +20,7 @@ from tests.services.hosting import Service
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SERVICES = {
+    "alerts": alerts_pb2.DESCRIPTOR.services_by_name["AlertService"],
     "gallery": gallery_pb2.DESCRIPTOR.services_by_name["GalleryService"],
     "recognizer": recognizer_pb2.DESCRIPTOR.services_by_name["RecognizerService"],
 }

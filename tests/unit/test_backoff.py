@@ -1,4 +1,4 @@
-from encoder_service.uplink.backoff import Backoff
+from shared.serving.backoff import Backoff
 
 
 def test_the_limit_doubles_up_to_the_longest_and_stays_there() -> None:

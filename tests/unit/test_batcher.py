@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from recognizer_service.core.batching import Batcher
+from shared.demand import Demand, demanding
 from shared.errors import Overloaded, Unavailable
 from shared.serving.background import Background
 
@@ -159,6 +161,20 @@ async def test_a_full_queue_takes_all_of_a_request_or_nothing(network: Network) 
         network.go.set()
         assert await asyncio.gather(first, waiting, last) == [[0], [2, 4], [10]]
     assert network.batches == [[0], [1, 2, 5]]
+
+
+async def test_who_would_be_late_is_told_before_anything_is_done(network: Network) -> None:
+    async with batching(network) as batcher:
+        with demanding(Demand("a", time.monotonic() - 1)):
+            batcher.check(1)  # nothing else is there
+        first = await busy(batcher, network)
+        with demanding(Demand("a", time.monotonic() - 1)):
+            with pytest.raises(Overloaded, match="0 s are left"):
+                batcher.check(1)
+            with pytest.raises(Overloaded, match="0 s are left"):
+                await batcher.submit([2])
+        network.go.set()
+        await first
 
 
 async def test_a_failing_pass_is_the_business_of_its_callers_alone(network: Network) -> None:

@@ -37,6 +37,9 @@ class BusyNetworks:
         self._refusals = refusals
         self._seed = 0
 
+    def check(self, count: int) -> None:
+        """As `Networks.check`."""
+
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
         """As `Networks.embed`."""
         del timings

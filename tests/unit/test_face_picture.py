@@ -1,6 +1,7 @@
 """Pictures from outside: every kind that is read, and the refusal of the rest."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -499,6 +500,55 @@ def test_a_jpeg_that_is_gone_over_too_often_is_refused_at_once() -> None:
     assert time.monotonic() - started < 2
     assert error.reason == "TOO_MANY_SCANS"
     assert "at most 166" in error.message
+
+
+def gone_over_often(scans: int) -> bytes:
+    """Twelve megapixels in a file of 200 KB, each scan of which goes over all of them."""
+    data = saved(Image.new("RGB", (4000, 3000)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def test_a_picture_that_takes_long_is_stopped() -> None:
+    error = refusal(gone_over_often(150), PictureLimits(max_seconds=1))
+    assert error.reason == "DECODING_TOO_SLOW"
+    assert "not decoded within 1 s of a core" in error.message
+
+
+def test_a_picture_that_takes_long_is_given_up_when_nobody_waits_for_it() -> None:
+    with pytest.raises(InvalidImage, match=r"not decoded within 0\.1 s") as caught:
+        decode_photo(gone_over_often(150), LIMITS, patience_s=0.1)
+    assert caught.value.reason == "DECODING_TOO_SLOW"
+
+
+def test_a_picture_that_takes_long_is_the_same_decoded_apart() -> None:
+    data = gone_over_often(100)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(image.convert("RGB"))
+    assert np.array_equal(decode_picture(data, LIMITS), expected)
+
+
+def test_what_was_refused_apart_is_refused_alike() -> None:
+    with Image.open(PHOTO) as photo:
+        large = photo.convert("RGB").resize((6000, 5000))
+        data = saved(large, "JPEG", progressive=True)
+    starts = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xda"]
+    error = refusal(data[: data.rindex(b"\xff\xc4", 0, starts[-1])])
+    assert error.reason == "IMAGE_TRUNCATED"
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells it there")
+def test_what_a_bomb_took_is_given_back() -> None:
+    before = resident()
+    for _ in range(2):
+        decode_picture(bytes.fromhex(BOMB), LIMITS)
+    assert resident() - before < 64e6  # one of them takes 360 MB
 
 
 def test_damage_to_heic_gives_a_picture_or_a_refusal() -> None:

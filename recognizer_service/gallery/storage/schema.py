@@ -4,8 +4,12 @@
 
     collections ─┬─< subjects ─┬─< faces ──< embeddings >── spaces
                  │             └─< labels
-                 └─< sightings ─── identifications
+                 ├─< sightings ─┬─ identifications
+                 │              └─< alerts
+                 └─< alert_rules ─┴─< rings
     identifications  who a sighting showed when it came; watchers follow them by their keys
+    alerts       what rules have rung for and their targets have not taken yet
+    rings        when a rule last rang for somebody
     spaces       embedding spaces, and how many numbers an embedding in each has
     requests     request ids of the last days, and the faces they enrolled
     audit        who did what to whom, by ids; outlives what it tells of
@@ -42,7 +46,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of the tables; a gallery of a higher one is not opened."""
 
 MAX_KEY = 2**63 - 1
@@ -207,6 +211,56 @@ identifications = Table(
     sqlite_autoincrement=True,
 )
 
+# A rule about a subject goes with it.
+alert_rules = Table(
+    "alert_rules",
+    metadata,
+    _key(),
+    _belongs_to("collections", "collection_key"),
+    Column("id", _TEXT, nullable=False, unique=True),
+    Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="CASCADE")),
+    Column("label", _TEXT, nullable=False),  # "": by subject, or if that is NULL, the unknown
+    Column("camera_id", _TEXT, nullable=False),  # "": any
+    Column("quiet_s", Integer, nullable=False),
+    Column("url", _TEXT, nullable=False),  # "": by MQTT
+    Column("secret", _TEXT, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("alert_rules_of_collection", "collection_key"),
+    Index("alert_rules_of_subject", "subject_key"),
+    sqlite_autoincrement=True,
+)
+
+# Keys and no names: what is deleted takes along what nobody was told of it yet.
+alerts = Table(
+    "alerts",
+    metadata,
+    _key(),
+    Column("id", _TEXT, nullable=False, unique=True),
+    _belongs_to("alert_rules", "rule_key"),
+    _belongs_to("sightings", "sighting_key"),
+    Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="CASCADE")),  # NULL: unknown
+    Column("similarity", Float),
+    Column("threshold", Float),
+    Column("created_at", Instant, nullable=False),
+    Index("alerts_of_rule", "rule_key"),
+    Index("alerts_of_sighting", "sighting_key"),
+    Index("alerts_of_subject", "subject_key"),
+    sqlite_autoincrement=True,
+)
+
+rings = Table(
+    "rings",
+    metadata,
+    _key(),
+    _belongs_to("alert_rules", "rule_key"),
+    Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="CASCADE")),  # NULL: unknown
+    Column("camera_id", _TEXT, nullable=False),  # of the unknown; "": of a subject
+    Column("seen_at", Instant, nullable=False),
+    Index("rings_of_rule", "rule_key", "subject_key", "camera_id"),
+    Index("rings_of_subject", "subject_key"),
+    sqlite_autoincrement=True,
+)
+
 # A digest and a range of face keys, and nothing of the person: it outlives the subject.
 requests = Table(
     "requests",
@@ -326,6 +380,59 @@ _SQLITE: Mapping[int, Sequence[str]] = {
         """,
         "CREATE INDEX identifications_of_subject ON identifications (subject_key)",
     ),
+    4: (
+        """
+        CREATE TABLE alert_rules (
+            "key" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+            collection_key INTEGER NOT NULL,
+            id VARCHAR NOT NULL,
+            subject_key INTEGER,
+            label VARCHAR NOT NULL,
+            camera_id VARCHAR NOT NULL,
+            quiet_s INTEGER NOT NULL,
+            url VARCHAR NOT NULL,
+            secret VARCHAR NOT NULL,
+            created_at INTEGER NOT NULL,
+            UNIQUE (id),
+            FOREIGN KEY(collection_key) REFERENCES collections ("key") ON DELETE CASCADE,
+            FOREIGN KEY(subject_key) REFERENCES subjects ("key") ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX alert_rules_of_collection ON alert_rules (collection_key)",
+        "CREATE INDEX alert_rules_of_subject ON alert_rules (subject_key)",
+        """
+        CREATE TABLE alerts (
+            "key" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+            id VARCHAR NOT NULL,
+            rule_key INTEGER NOT NULL,
+            sighting_key INTEGER NOT NULL,
+            subject_key INTEGER,
+            similarity FLOAT,
+            threshold FLOAT,
+            created_at INTEGER NOT NULL,
+            UNIQUE (id),
+            FOREIGN KEY(rule_key) REFERENCES alert_rules ("key") ON DELETE CASCADE,
+            FOREIGN KEY(sighting_key) REFERENCES sightings ("key") ON DELETE CASCADE,
+            FOREIGN KEY(subject_key) REFERENCES subjects ("key") ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX alerts_of_rule ON alerts (rule_key)",
+        "CREATE INDEX alerts_of_sighting ON alerts (sighting_key)",
+        "CREATE INDEX alerts_of_subject ON alerts (subject_key)",
+        """
+        CREATE TABLE rings (
+            "key" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+            rule_key INTEGER NOT NULL,
+            subject_key INTEGER,
+            camera_id VARCHAR NOT NULL,
+            seen_at INTEGER NOT NULL,
+            FOREIGN KEY(rule_key) REFERENCES alert_rules ("key") ON DELETE CASCADE,
+            FOREIGN KEY(subject_key) REFERENCES subjects ("key") ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX rings_of_rule ON rings (rule_key, subject_key, camera_id)",
+        "CREATE INDEX rings_of_subject ON rings (subject_key)",
+    ),
 }
 _POSTGRES: Mapping[int, Sequence[str]] = {
     2: (
@@ -376,6 +483,59 @@ _POSTGRES: Mapping[int, Sequence[str]] = {
         )
         """,
         "CREATE INDEX identifications_of_subject ON identifications (subject_key)",
+    ),
+    4: (
+        """
+        CREATE TABLE alert_rules (
+            "key" BIGSERIAL PRIMARY KEY,
+            collection_key BIGINT NOT NULL,
+            id VARCHAR COLLATE "C" NOT NULL,
+            subject_key BIGINT,
+            label VARCHAR COLLATE "C" NOT NULL,
+            camera_id VARCHAR COLLATE "C" NOT NULL,
+            quiet_s INTEGER NOT NULL,
+            url VARCHAR COLLATE "C" NOT NULL,
+            secret VARCHAR COLLATE "C" NOT NULL,
+            created_at BIGINT NOT NULL,
+            UNIQUE (id),
+            FOREIGN KEY(collection_key) REFERENCES collections ("key") ON DELETE CASCADE,
+            FOREIGN KEY(subject_key) REFERENCES subjects ("key") ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX alert_rules_of_collection ON alert_rules (collection_key)",
+        "CREATE INDEX alert_rules_of_subject ON alert_rules (subject_key)",
+        """
+        CREATE TABLE alerts (
+            "key" BIGSERIAL PRIMARY KEY,
+            id VARCHAR COLLATE "C" NOT NULL,
+            rule_key BIGINT NOT NULL,
+            sighting_key BIGINT NOT NULL,
+            subject_key BIGINT,
+            similarity FLOAT,
+            threshold FLOAT,
+            created_at BIGINT NOT NULL,
+            UNIQUE (id),
+            FOREIGN KEY(rule_key) REFERENCES alert_rules ("key") ON DELETE CASCADE,
+            FOREIGN KEY(sighting_key) REFERENCES sightings ("key") ON DELETE CASCADE,
+            FOREIGN KEY(subject_key) REFERENCES subjects ("key") ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX alerts_of_rule ON alerts (rule_key)",
+        "CREATE INDEX alerts_of_sighting ON alerts (sighting_key)",
+        "CREATE INDEX alerts_of_subject ON alerts (subject_key)",
+        """
+        CREATE TABLE rings (
+            "key" BIGSERIAL PRIMARY KEY,
+            rule_key BIGINT NOT NULL,
+            subject_key BIGINT,
+            camera_id VARCHAR COLLATE "C" NOT NULL,
+            seen_at BIGINT NOT NULL,
+            FOREIGN KEY(rule_key) REFERENCES alert_rules ("key") ON DELETE CASCADE,
+            FOREIGN KEY(subject_key) REFERENCES subjects ("key") ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX rings_of_rule ON rings (rule_key, subject_key, camera_id)",
+        "CREATE INDEX rings_of_subject ON rings (subject_key)",
     ),
 }
 

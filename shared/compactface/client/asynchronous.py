@@ -40,8 +40,8 @@ class Asyncio:
         self._service = service
         self._peer = Peer(service.name, target, tls, proxy)
         self.timeout_s = timeout_s
-        self._token = token
-        self._limits: Any = None
+        self.token = token
+        self._limits: list[Any] = []  # at most one; copies of this share it
 
     async def unary(self, call: Call[Response]) -> Response:
         """The answer to one request."""
@@ -59,7 +59,7 @@ class Asyncio:
         """The one answer to the requests of all items; without a deadline."""
         sending = _Sending(request async for item in _async(items) for request in requests(item))
         try:
-            response = await method(sending, metadata=call_metadata(self._token))
+            response = await method(sending, metadata=call_metadata(self.token))
         except (grpc.RpcError, asyncio.CancelledError) as error:
             raise sending.error or self._failure(error) from None
         assert isinstance(response, answer)
@@ -69,7 +69,7 @@ class Asyncio:
         self, call: Call[Response], part: Callable[[Response], Item]
     ) -> AsyncIterator[Item]:
         """A part of each answer to one request; without a deadline."""
-        responses = call.method(call.request, metadata=call_metadata(self._token))
+        responses = call.method(call.request, metadata=call_metadata(self.token))
         try:
             async for response in responses:
                 assert isinstance(response, call.answer)
@@ -105,7 +105,7 @@ class Asyncio:
                 position += 1
 
         sending = _Sending(requests())
-        responses = call.method(sending, metadata=call_metadata(self._token))
+        responses = call.method(sending, metadata=call_metadata(self.token))
         position = 0
         try:
             async for response in responses:
@@ -120,10 +120,10 @@ class Asyncio:
             responses.cancel()
 
     async def _send(self, call: Call[Response]) -> Response:
-        timeout_s = self.timeout_s + call.more_s
+        timeout_s = self.timeout_s + max(0.0, call.more_s)  # the service refuses a negative wait
         try:
             response = await call.method(
-                call.request, timeout=timeout_s, metadata=call_metadata(self._token)
+                call.request, timeout=timeout_s, metadata=call_metadata(self.token)
             )
         except grpc.RpcError as error:
             raise self._failure(error) from None
@@ -135,12 +135,12 @@ class Asyncio:
         size = request.ByteSize()
         if size <= ALWAYS_ACCEPTED_BYTES:
             return None
-        if self._limits is None:
+        if not self._limits:
             try:
-                self._limits = await self._send(self._service.info(self.channel))
+                self._limits[:] = [await self._send(self._service.info(self.channel))]
             except RequestFailed:
                 return None  # the call itself will tell
-        return self._service.refusal(request, size, self._limits)
+        return self._service.refusal(request, size, self._limits[0])
 
     def _failure(self, error: BaseException) -> BaseException:
         if isinstance(error, grpc.RpcError):

@@ -39,8 +39,8 @@ class Blocking:
         self._service = service
         self._peer = Peer(service.name, target, tls, proxy)
         self.timeout_s = timeout_s
-        self._token = token
-        self._limits: Any = None
+        self.token = token
+        self._limits: list[Any] = []  # at most one; copies of this share it
 
     def unary(self, call: Call[Response]) -> Response:
         """The answer to one request."""
@@ -58,7 +58,7 @@ class Blocking:
         """The one answer to the requests of all items; without a deadline."""
         sending = _Sending(request for item in items for request in requests(item))
         try:
-            response = method(sending, metadata=call_metadata(self._token))
+            response = method(sending, metadata=call_metadata(self.token))
         except grpc.RpcError as error:
             raise sending.error or RequestFailed.from_call(error, self._peer) from None
         assert isinstance(response, answer)
@@ -66,7 +66,7 @@ class Blocking:
 
     def download(self, call: Call[Response], part: Callable[[Response], Item]) -> Iterator[Item]:
         """A part of each answer to one request; without a deadline."""
-        responses = call.method(call.request, metadata=call_metadata(self._token))
+        responses = call.method(call.request, metadata=call_metadata(self.token))
         try:
             for response in responses:
                 assert isinstance(response, call.answer)
@@ -98,7 +98,7 @@ class Blocking:
                 yield request
 
         sending = _Sending(requests())
-        responses = call.method(sending, metadata=call_metadata(self._token))
+        responses = call.method(sending, metadata=call_metadata(self.token))
         try:
             for position, response in enumerate(responses):
                 assert isinstance(response, call.answer)
@@ -111,10 +111,10 @@ class Blocking:
             responses.cancel()
 
     def _send(self, call: Call[Response]) -> Response:
-        timeout_s = self.timeout_s + call.more_s
+        timeout_s = self.timeout_s + max(0.0, call.more_s)  # the service refuses a negative wait
         try:
             response = call.method(
-                call.request, timeout=timeout_s, metadata=call_metadata(self._token)
+                call.request, timeout=timeout_s, metadata=call_metadata(self.token)
             )
         except grpc.RpcError as error:
             raise RequestFailed.from_call(error, self._peer) from None
@@ -126,12 +126,12 @@ class Blocking:
         size = request.ByteSize()
         if size <= ALWAYS_ACCEPTED_BYTES:
             return None
-        if self._limits is None:
+        if not self._limits:
             try:
-                self._limits = self._send(self._service.info(self.channel))
+                self._limits[:] = [self._send(self._service.info(self.channel))]
             except RequestFailed:
                 return None  # the call itself will tell
-        return self._service.refusal(request, size, self._limits)
+        return self._service.refusal(request, size, self._limits[0])
 
 
 class _Sending(Iterator[Message]):

@@ -18,6 +18,7 @@ _REPEATABLE = {
         *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents"),
         "Enroll",  # `subjects.enroll` sends no request without an id, which makes it safe
     ],
+    "AlertService": ["ListAlertRules"],
 }
 """What may reach a service twice: it changes nothing, or nothing more.
 

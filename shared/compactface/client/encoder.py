@@ -52,6 +52,13 @@ class Encoder(Group[T]):
         """
         return Encoder(self._within(timeout_s))
 
+    def with_token(self, token: str) -> "Encoder[T]":
+        """The same client that shows another bearer token, for whom it asks; "": none.
+
+        It shares the connection, and needs not be closed.
+        """
+        return Encoder(self._showing(token))
+
     @unary
     def encode(
         self,

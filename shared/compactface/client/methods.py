@@ -41,6 +41,12 @@ class Group(Generic[T]):
         transport.timeout_s = timeout_s
         return transport
 
+    def _showing(self, token: str) -> T:
+        """The same transport, with another bearer token for each call."""
+        transport = copy(self._transport)
+        transport.token = token
+        return transport
+
 
 class Method(Protocol[P, R_co]):
     """How type checkers see a method under `unary`."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, overload
 
+from compactface.client.alerts import Alerts
 from compactface.client.asynchronous import Asyncio
 from compactface.client.blocking import Blocking
 from compactface.client.call import Call, CallOfEach, Service, message_too_large
@@ -10,7 +11,13 @@ from compactface.client.collections import AuditEvents, Collections, Erasures
 from compactface.client.methods import Group, T, unary
 from compactface.client.sightings import Sightings
 from compactface.client.subjects import Faces, Subjects
-from compactface.v1 import gallery_pb2, gallery_pb2_grpc, recognizer_pb2, recognizer_pb2_grpc
+from compactface.v1 import (
+    alerts_pb2_grpc,
+    gallery_pb2,
+    gallery_pb2_grpc,
+    recognizer_pb2,
+    recognizer_pb2_grpc,
+)
 from compactface.v1.compact_map_pb2 import CompactMap
 
 _MAX_ID_CHARACTERS = 128
@@ -33,6 +40,7 @@ class Recognizer(Group[T]):
         erasures: whether deleted bytes have left the disk.
         audit_events: who did what to whom.
         sightings: what cameras streamed, and who it shows.
+        alerts: rules by which somebody is told who passes.
     """
 
     def __init__(self, transport: T) -> None:
@@ -44,6 +52,7 @@ class Recognizer(Group[T]):
         self.erasures = Erasures(transport, self._gallery)
         self.audit_events = AuditEvents(transport, self._gallery)
         self.sightings = Sightings(transport, self._stub, self._gallery)
+        self.alerts = Alerts(transport, alerts_pb2_grpc.AlertServiceStub(transport.channel))  # type: ignore[no-untyped-call] # generated
 
     def with_timeout(self, timeout_s: float) -> "Recognizer[T]":
         """The same client with a deadline of `timeout_s` seconds for each call.
@@ -51,6 +60,13 @@ class Recognizer(Group[T]):
         It shares the connection, and needs not be closed.
         """
         return Recognizer(self._within(timeout_s))
+
+    def with_token(self, token: str) -> "Recognizer[T]":
+        """The same client that shows another bearer token, for whom it asks; "": none.
+
+        It shares the connection, and needs not be closed.
+        """
+        return Recognizer(self._showing(token))
 
     @unary
     def identify(

@@ -36,6 +36,7 @@ def enrollment(
     metadata: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
     expire_time: datetime | None = None,
+    allow_low_quality: bool = False,
 ) -> gallery_pb2.EnrollRequest:
     """Whom to enroll, for `Subjects.bulk_enroll`; arguments as in `Subjects.enroll`."""
     return gallery_pb2.EnrollRequest(
@@ -44,6 +45,7 @@ def enrollment(
         display_name=display_name,
         maps=maps,
         on_duplicate=ON_DUPLICATE[on_duplicate],
+        allow_low_quality=allow_low_quality,
         request_id=request_id or str(uuid.uuid4()),
         create_only=create_only,
         metadata=metadata,
@@ -73,6 +75,7 @@ class Subjects(Group[T]):
         metadata: Mapping[str, str] | None = None,
         labels: Sequence[str] = (),
         expire_time: datetime | None = None,
+        allow_low_quality: bool = False,
     ) -> Call[gallery_pb2.EnrollResponse]:
         """Add faces to a subject, all or none; on return they survive a crash of the server.
 
@@ -88,6 +91,7 @@ class Subjects(Group[T]):
             metadata: facts to keep with the subject; none keeps what a known subject has.
             labels: words to list the subject by; none keeps those of a known subject.
             expire_time: when to delete the subject; None keeps what a known subject has.
+            allow_low_quality: enroll faces of too low a quality, too; never what is no face.
         """
         request = enrollment(
             maps,
@@ -100,6 +104,7 @@ class Subjects(Group[T]):
             metadata=metadata,
             labels=labels,
             expire_time=expire_time,
+            allow_low_quality=allow_low_quality,
         )
         return Call(self._stub.Enroll, request, gallery_pb2.EnrollResponse)
 

@@ -20,6 +20,30 @@ class CompactMap(_message.Message):
     quality: float
     def __init__(self, codec_id: _Optional[str] = ..., png: _Optional[bytes] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., quality: _Optional[float] = ...) -> None: ...
 
+class Flaws(_message.Message):
+    __slots__ = ("blur", "noise", "dark", "uneven_light", "eyes_covered", "mouth_covered", "outside", "rolled", "odd_colours", "not_a_face")
+    BLUR_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
+    DARK_FIELD_NUMBER: _ClassVar[int]
+    UNEVEN_LIGHT_FIELD_NUMBER: _ClassVar[int]
+    EYES_COVERED_FIELD_NUMBER: _ClassVar[int]
+    MOUTH_COVERED_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_FIELD_NUMBER: _ClassVar[int]
+    ROLLED_FIELD_NUMBER: _ClassVar[int]
+    ODD_COLOURS_FIELD_NUMBER: _ClassVar[int]
+    NOT_A_FACE_FIELD_NUMBER: _ClassVar[int]
+    blur: float
+    noise: float
+    dark: float
+    uneven_light: float
+    eyes_covered: float
+    mouth_covered: float
+    outside: float
+    rolled: float
+    odd_colours: float
+    not_a_face: float
+    def __init__(self, blur: _Optional[float] = ..., noise: _Optional[float] = ..., dark: _Optional[float] = ..., uneven_light: _Optional[float] = ..., eyes_covered: _Optional[float] = ..., mouth_covered: _Optional[float] = ..., outside: _Optional[float] = ..., rolled: _Optional[float] = ..., odd_colours: _Optional[float] = ..., not_a_face: _Optional[float] = ...) -> None: ...
+
 class Box(_message.Message):
     __slots__ = ("x", "y", "width", "height")
     X_FIELD_NUMBER: _ClassVar[int]

@@ -59,7 +59,7 @@ class EncodeResponse(_message.Message):
     def __init__(self, faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., timings: _Optional[_Union[EncodeTimings, _Mapping]] = ..., faces_found: _Optional[int] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("map", "box", "landmarks", "detection_score", "quality", "size_bytes", "sighting_id", "crop_png", "forward_outcome")
+    __slots__ = ("map", "box", "landmarks", "detection_score", "quality", "size_bytes", "sighting_id", "crop_png", "flaws", "yaw_degrees", "eye_distance", "forward_outcome")
     MAP_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     LANDMARKS_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,9 @@ class Face(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     CROP_PNG_FIELD_NUMBER: _ClassVar[int]
+    FLAWS_FIELD_NUMBER: _ClassVar[int]
+    YAW_DEGREES_FIELD_NUMBER: _ClassVar[int]
+    EYE_DISTANCE_FIELD_NUMBER: _ClassVar[int]
     FORWARD_OUTCOME_FIELD_NUMBER: _ClassVar[int]
     map: _compact_map_pb2.CompactMap
     box: _compact_map_pb2.Box
@@ -77,8 +80,11 @@ class Face(_message.Message):
     size_bytes: int
     sighting_id: str
     crop_png: bytes
+    flaws: _compact_map_pb2.Flaws
+    yaw_degrees: float
+    eye_distance: float
     forward_outcome: ForwardOutcome
-    def __init__(self, map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., box: _Optional[_Union[_compact_map_pb2.Box, _Mapping]] = ..., landmarks: _Optional[_Union[_compact_map_pb2.Landmarks, _Mapping]] = ..., detection_score: _Optional[float] = ..., quality: _Optional[float] = ..., size_bytes: _Optional[int] = ..., sighting_id: _Optional[str] = ..., crop_png: _Optional[bytes] = ..., forward_outcome: _Optional[_Union[ForwardOutcome, str]] = ...) -> None: ...
+    def __init__(self, map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., box: _Optional[_Union[_compact_map_pb2.Box, _Mapping]] = ..., landmarks: _Optional[_Union[_compact_map_pb2.Landmarks, _Mapping]] = ..., detection_score: _Optional[float] = ..., quality: _Optional[float] = ..., size_bytes: _Optional[int] = ..., sighting_id: _Optional[str] = ..., crop_png: _Optional[bytes] = ..., flaws: _Optional[_Union[_compact_map_pb2.Flaws, _Mapping]] = ..., yaw_degrees: _Optional[float] = ..., eye_distance: _Optional[float] = ..., forward_outcome: _Optional[_Union[ForwardOutcome, str]] = ...) -> None: ...
 
 class EncodeTimings(_message.Message):
     __slots__ = ("decode_ms", "detect_ms", "align_ms", "compnet_ms", "pack_ms")

@@ -72,9 +72,9 @@ class EncoderServiceServicer:
         """Encodes one picture. A photo without a face is not an error: the response is empty.
 
         Errors:
-        - INVALID_ARGUMENT: the picture is empty, exceeds a limit of bytes, pixels or decoding memory,
-        is not a picture or truncated, has a format not installed here (HEIC_NOT_INSTALLED), or (as a
-        crop) is smaller than the codec's crop.
+        - INVALID_ARGUMENT: the picture is empty, too large in bytes, pixels or memory to decode it,
+        not a picture or truncated, of a format not installed here (HEIC_NOT_INSTALLED), or (as a
+        crop) smaller than the crop the codec takes, or no face (NOT_A_FACE).
         - FAILED_PRECONDITION: `forward` is set and this encoder has no uplink
         (reason UPLINK_DISABLED).
         - RESOURCE_EXHAUSTED: `forward` is set and the disk of the uplink's spool is full

@@ -49,6 +49,8 @@ class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIT_OPERATION_EMBED: _ClassVar[AuditOperation]
     AUDIT_OPERATION_RECONSTRUCT: _ClassVar[AuditOperation]
     AUDIT_OPERATION_DELETE_SIGHTINGS: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_CREATE_ALERT_RULE: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_DELETE_ALERT_RULE: _ClassVar[AuditOperation]
 SUBJECT_SCORE_UNSPECIFIED: SubjectScore
 SUBJECT_SCORE_BEST_FACE: SubjectScore
 SUBJECT_SCORE_MEAN_TEMPLATE: SubjectScore
@@ -72,6 +74,8 @@ AUDIT_OPERATION_IMPORT: AuditOperation
 AUDIT_OPERATION_EMBED: AuditOperation
 AUDIT_OPERATION_RECONSTRUCT: AuditOperation
 AUDIT_OPERATION_DELETE_SIGHTINGS: AuditOperation
+AUDIT_OPERATION_CREATE_ALERT_RULE: AuditOperation
+AUDIT_OPERATION_DELETE_ALERT_RULE: AuditOperation
 
 class Collection(_message.Message):
     __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score")
@@ -219,7 +223,7 @@ class EnrolledFace(_message.Message):
     def __init__(self, face_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., quality: _Optional[float] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class EnrollRequest(_message.Message):
-    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time", "sighting_ids")
+    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time", "allow_low_quality", "sighting_ids")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -237,6 +241,7 @@ class EnrollRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_LOW_QUALITY_FIELD_NUMBER: _ClassVar[int]
     SIGHTING_IDS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     subject_id: str
@@ -248,8 +253,9 @@ class EnrollRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     labels: _containers.RepeatedScalarFieldContainer[str]
     expire_time: _timestamp_pb2.Timestamp
+    allow_low_quality: bool
     sighting_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sighting_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., allow_low_quality: _Optional[bool] = ..., sighting_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Disagreement(_message.Message):
     __slots__ = ("face_id", "similarity", "threshold")

@@ -63,7 +63,7 @@ class VerifyThreshold(_message.Message):
     def __init__(self, max_fmr: _Optional[float] = ..., min_similarity: _Optional[float] = ...) -> None: ...
 
 class AppliedThreshold(_message.Message):
-    __slots__ = ("similarity", "fmr", "faces", "method", "extrapolated")
+    __slots__ = ("similarity", "fmr", "faces", "method", "extrapolated", "allowance", "alike")
     class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         METHOD_UNSPECIFIED: _ClassVar[AppliedThreshold.Method]
@@ -77,12 +77,16 @@ class AppliedThreshold(_message.Message):
     FACES_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     EXTRAPOLATED_FIELD_NUMBER: _ClassVar[int]
+    ALLOWANCE_FIELD_NUMBER: _ClassVar[int]
+    ALIKE_FIELD_NUMBER: _ClassVar[int]
     similarity: float
     fmr: float
     faces: int
     method: AppliedThreshold.Method
     extrapolated: bool
-    def __init__(self, similarity: _Optional[float] = ..., fmr: _Optional[float] = ..., faces: _Optional[int] = ..., method: _Optional[_Union[AppliedThreshold.Method, str]] = ..., extrapolated: _Optional[bool] = ...) -> None: ...
+    allowance: float
+    alike: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, similarity: _Optional[float] = ..., fmr: _Optional[float] = ..., faces: _Optional[int] = ..., method: _Optional[_Union[AppliedThreshold.Method, str]] = ..., extrapolated: _Optional[bool] = ..., allowance: _Optional[float] = ..., alike: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class IdentifyRequest(_message.Message):
     __slots__ = ("collection", "probe", "threshold", "max_subjects", "picture")
@@ -99,18 +103,24 @@ class IdentifyRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., threshold: _Optional[_Union[IdentifyThreshold, _Mapping]] = ..., max_subjects: _Optional[int] = ..., picture: _Optional[str] = ...) -> None: ...
 
 class IdentifyResponse(_message.Message):
-    __slots__ = ("decision", "candidates", "threshold", "quality_checked", "timings")
+    __slots__ = ("decision", "candidates", "threshold", "quality_checked", "timings", "probe_quality", "probe_flaws", "similarities_withheld")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     QUALITY_CHECKED_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_QUALITY_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FLAWS_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITIES_WITHHELD_FIELD_NUMBER: _ClassVar[int]
     decision: IdentifyDecision
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     threshold: AppliedThreshold
     quality_checked: bool
     timings: RecognizeTimings
-    def __init__(self, decision: _Optional[_Union[IdentifyDecision, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ...) -> None: ...
+    probe_quality: float
+    probe_flaws: _compact_map_pb2.Flaws
+    similarities_withheld: bool
+    def __init__(self, decision: _Optional[_Union[IdentifyDecision, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ..., probe_quality: _Optional[float] = ..., probe_flaws: _Optional[_Union[_compact_map_pb2.Flaws, _Mapping]] = ..., similarities_withheld: _Optional[bool] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("subject_id", "display_name", "face_id", "similarity", "matched", "threshold", "taken")
@@ -175,7 +185,7 @@ class VerifyRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., subject_id: _Optional[str] = ..., threshold: _Optional[_Union[VerifyThreshold, _Mapping]] = ...) -> None: ...
 
 class VerifyResponse(_message.Message):
-    __slots__ = ("decision", "similarity", "estimated_fmr", "estimate_extrapolated", "threshold", "face_id", "quality_checked", "timings")
+    __slots__ = ("decision", "similarity", "estimated_fmr", "estimate_extrapolated", "threshold", "face_id", "quality_checked", "timings", "lowest_quality", "probe_flaws", "similarities_withheld")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_FMR_FIELD_NUMBER: _ClassVar[int]
@@ -184,6 +194,9 @@ class VerifyResponse(_message.Message):
     FACE_ID_FIELD_NUMBER: _ClassVar[int]
     QUALITY_CHECKED_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_QUALITY_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FLAWS_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITIES_WITHHELD_FIELD_NUMBER: _ClassVar[int]
     decision: VerifyDecision
     similarity: float
     estimated_fmr: float
@@ -192,7 +205,10 @@ class VerifyResponse(_message.Message):
     face_id: str
     quality_checked: bool
     timings: RecognizeTimings
-    def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ...) -> None: ...
+    lowest_quality: float
+    probe_flaws: _compact_map_pb2.Flaws
+    similarities_withheld: bool
+    def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ..., lowest_quality: _Optional[float] = ..., probe_flaws: _Optional[_Union[_compact_map_pb2.Flaws, _Mapping]] = ..., similarities_withheld: _Optional[bool] = ...) -> None: ...
 
 class StreamMapsRequest(_message.Message):
     __slots__ = ("sighting_id", "map", "request_id", "maps")

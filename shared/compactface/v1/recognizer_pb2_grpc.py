@@ -30,17 +30,25 @@ class RecognizerServiceStub:
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo has the
-    delay before a retry) and UNAVAILABLE (starting or shutting down). A request above
+    RESOURCE_EXHAUSTED (too many calls in flight, the inference queue is full, or the deadline cannot
+    be met, reason DEADLINE_TOO_CLOSE; RetryInfo says when to come back) and UNAVAILABLE (starting or shutting down). A request above
     `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
-    Every call with a map:
-    - INVALID_ARGUMENT: the PNG violates the codec's format (reason MAP_...), or the quality is not
-    in [0, 1].
-    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata lists
-    the known codecs).
-    Every call that searches or compares enrolled faces:
-    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed the model; call
-    Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
+    Wherever a map is taken:
+    - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
+    outside [0, 1].
+    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
+    names those known).
+    Wherever enrolled faces are searched or compared, callers without the scope admin learn decisions
+    by a stated threshold, and nothing that tells how far from it a probe was: similarities and
+    estimates are 0 (`similarities_withheld`), and candidates that do not match are left out. They
+    meet
+    - PERMISSION_DENIED: a `min_similarity`, or a rate above the collection's (reason
+    THRESHOLD_FORBIDDEN).
+    - RESOURCE_EXHAUSTED: too many failed verifications of a subject, or too many identifications
+    that nearly matched (reason ATTEMPTS_SPENT; RetryInfo says when the next is accepted).
+    Everybody meets
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def __init__(self, channel):
@@ -111,17 +119,25 @@ class RecognizerServiceServicer:
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo has the
-    delay before a retry) and UNAVAILABLE (starting or shutting down). A request above
+    RESOURCE_EXHAUSTED (too many calls in flight, the inference queue is full, or the deadline cannot
+    be met, reason DEADLINE_TOO_CLOSE; RetryInfo says when to come back) and UNAVAILABLE (starting or shutting down). A request above
     `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
-    Every call with a map:
-    - INVALID_ARGUMENT: the PNG violates the codec's format (reason MAP_...), or the quality is not
-    in [0, 1].
-    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata lists
-    the known codecs).
-    Every call that searches or compares enrolled faces:
-    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed the model; call
-    Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
+    Wherever a map is taken:
+    - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
+    outside [0, 1].
+    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
+    names those known).
+    Wherever enrolled faces are searched or compared, callers without the scope admin learn decisions
+    by a stated threshold, and nothing that tells how far from it a probe was: similarities and
+    estimates are 0 (`similarities_withheld`), and candidates that do not match are left out. They
+    meet
+    - PERMISSION_DENIED: a `min_similarity`, or a rate above the collection's (reason
+    THRESHOLD_FORBIDDEN).
+    - RESOURCE_EXHAUSTED: too many failed verifications of a subject, or too many identifications
+    that nearly matched (reason ATTEMPTS_SPENT; RetryInfo says when the next is accepted).
+    Everybody meets
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     def Identify(self, request, context):
@@ -323,17 +339,25 @@ class RecognizerService:
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight, or the inference queue is full; RetryInfo has the
-    delay before a retry) and UNAVAILABLE (starting or shutting down). A request above
+    RESOURCE_EXHAUSTED (too many calls in flight, the inference queue is full, or the deadline cannot
+    be met, reason DEADLINE_TOO_CLOSE; RetryInfo says when to come back) and UNAVAILABLE (starting or shutting down). A request above
     `max_message_bytes` of GetRecognizerInfo ends its call with RESOURCE_EXHAUSTED without details.
-    Every call with a map:
-    - INVALID_ARGUMENT: the PNG violates the codec's format (reason MAP_...), or the quality is not
-    in [0, 1].
-    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata lists
-    the known codecs).
-    Every call that searches or compares enrolled faces:
-    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed the model; call
-    Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
+    Wherever a map is taken:
+    - INVALID_ARGUMENT: the PNG breaks the codec's limits (reason MAP_...), or the quality lies
+    outside [0, 1].
+    - FAILED_PRECONDITION: no decoder for the map's codec (reason UNKNOWN_CODEC; the metadata
+    names those known).
+    Wherever enrolled faces are searched or compared, callers without the scope admin learn decisions
+    by a stated threshold, and nothing that tells how far from it a probe was: similarities and
+    estimates are 0 (`similarities_withheld`), and candidates that do not match are left out. They
+    meet
+    - PERMISSION_DENIED: a `min_similarity`, or a rate above the collection's (reason
+    THRESHOLD_FORBIDDEN).
+    - RESOURCE_EXHAUSTED: too many failed verifications of a subject, or too many identifications
+    that nearly matched (reason ATTEMPTS_SPENT; RetryInfo says when the next is accepted).
+    Everybody meets
+    - FAILED_PRECONDITION: another recognizer that shares the gallery has changed its model since;
+    call Reembed on this one (reason EMBEDDING_SPACE_CHANGED).
     """
 
     @staticmethod

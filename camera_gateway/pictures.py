@@ -1,0 +1,115 @@
+"""Sources that are still pictures: a file, a folder."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from camera_gateway.sources import Frame, SourceUnavailable, picture_files
+from shared.errors import InvalidImage
+from shared.faces.picture import PictureLimits, decode_photo
+
+_LIMITS = PictureLimits()
+_APART_S = 1.0  # between the pictures of a folder, for the tracker: nobody knows
+_UPLOAD_S = 10.0  # a file that changed so lately may still be on its way
+
+
+class Folder:
+    """The pictures of a folder by name; with an interval then those that come, for ever.
+
+    Args:
+        path: of the folder.
+        interval_s: between two looks for new files, in seconds; 0: no second look.
+    """
+
+    def __init__(self, path: Path, *, interval_s: float) -> None:
+        self.live = False  # files wait: none is stale, and none is to be skipped
+        self.damaged = 0
+        self._path = path
+        self._interval_s = interval_s
+        self._done: set[Path] = set()
+
+    def frames(self) -> Iterator[Frame]:
+        """See `Source`."""
+        at = 0.0
+        while True:
+            began = time.monotonic()
+            for path in self._new():
+                frame = self._read(path, at)
+                if frame is not None:
+                    at += _APART_S
+                    yield frame
+            if not self._interval_s:
+                return
+            time.sleep(self._interval_s)
+            at += time.monotonic() - began
+
+    def _new(self) -> list[Path]:
+        try:
+            files = picture_files(self._path)
+        except OSError as error:
+            raise SourceUnavailable(str(self._path), error.strerror or str(error)) from None
+        self._done.intersection_update(files)  # what is deleted needs not be remembered
+        return [path for path in files if path not in self._done]
+
+    def _read(self, path: Path, at: float) -> Frame | None:
+        self._done.add(path)
+        try:
+            return read_picture(path, at)
+        except FileNotFoundError:  # tidied up meanwhile
+            return None
+        except (InvalidImage, OSError):
+            if self._interval_s and _age_s(path) < _UPLOAD_S:
+                self._done.discard(path)  # and tried again
+            else:
+                self.damaged += 1
+            return None
+
+
+class Still:
+    """One file; with an interval, one that some other program writes again and again.
+
+    Args:
+        path: of the picture.
+        interval_s: between two looks, in seconds; 0: no second look.
+    """
+
+    def __init__(self, path: Path, *, interval_s: float) -> None:
+        self.live = bool(interval_s)
+        self.damaged = 0
+        self._path = path
+        self._interval_s = interval_s
+
+    def frames(self) -> Iterator[Frame]:
+        """See `Source`."""
+        while True:
+            try:
+                yield read_picture(self._path, time.monotonic())
+            except InvalidImage as error:
+                if not self.live:
+                    raise SourceUnavailable(str(self._path), error.message) from None
+                self.damaged += 1  # half written
+            except OSError as error:
+                raise SourceUnavailable(str(self._path), error.strerror or str(error)) from None
+            if not self.live:
+                return
+            time.sleep(self._interval_s)
+
+
+def read_picture(path: Path, at: float) -> Frame:
+    """A picture file as a frame, taken when it was last written.
+
+    Raises:
+        InvalidImage: it cannot be read.
+        OSError: nor can the file.
+    """
+    pixels = decode_photo(path.read_bytes(), _LIMITS).pixels
+    taken = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return Frame(at, taken, lambda: pixels)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return _UPLOAD_S

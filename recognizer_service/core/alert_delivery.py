@@ -1,0 +1,199 @@
+"""Alerts on their way: from the outbox to the targets, each at its own pace."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from recognizer_service.core.alert_events import Event, NotTaken, event_of, event_of_test
+from recognizer_service.core.enroll import InThread
+from recognizer_service.core.pulse import Pulse, either
+from recognizer_service.gallery.alert_outbox import AlertOutbox, Target
+from recognizer_service.gallery.alert_rules import AlertRule, AlertRules
+from recognizer_service.metrics import RecognizerMetrics
+from shared.errors import FailedPrecondition, Overloaded, Unavailable
+from shared.serving.backoff import Backoff
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
+_LOOK_EVERY_S = 1.0  # for what another process of the gallery did
+_RETRY_S = 1.0
+_pauses = partial(Backoff, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+
+
+class Sender(Protocol):
+    """Tells targets of events."""
+
+    async def send(self, target: Target, event: Event) -> str:
+        """What the target answered; raises NotTaken."""
+
+
+class Announcer(Sender, Protocol):
+    """Tells, too, which rules there are. Both raise NotTaken."""
+
+    async def announce(self, collection_id: str, rule_id: str) -> None:
+        """There is a rule."""
+
+    async def withdraw(self, rule_id: str) -> None:
+        """There is no such rule any more."""
+
+
+class Start(Protocol):
+    """Starts a task whose failure is logged and counted."""
+
+    def __call__(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """The task."""
+
+
+class AlertDesk:
+    """Delivers what rules have rung for: at least once, and no target waits for another.
+
+    Args:
+        outbox: what waits.
+        rules: for whom.
+        rung: beats when something was put into the outbox.
+        webhooks: tells web servers.
+        broker: tells the broker; None: there is none.
+        in_thread: runs what changes nothing.
+        in_writer: runs what changes the gallery.
+        start: of background tasks.
+        metrics: count what is delivered, and what is not.
+    """
+
+    def __init__(
+        self,
+        outbox: AlertOutbox,
+        rules: AlertRules,
+        *,
+        rung: Pulse,
+        webhooks: Sender,
+        broker: Announcer | None,
+        in_thread: InThread,
+        in_writer: InThread,
+        start: Start,
+        metrics: RecognizerMetrics,
+    ) -> None:
+        self._outbox = outbox
+        self._rules = rules
+        self._rung = rung
+        self._webhooks = webhooks
+        self._broker = broker
+        self._in_thread = in_thread
+        self._in_writer = in_writer
+        self._start = start
+        self._metrics = metrics
+
+    async def keep_delivering(self) -> None:
+        """Deliver, for ever; a task for each target that something waits for."""
+        at_work: dict[int, asyncio.Task[None]] = {}
+        try:
+            while True:
+                news = self._rung.next
+                for target in await self._in_thread(self._outbox.targets):
+                    task = at_work.get(target.rule_key)
+                    if task is None or task.done():
+                        at_work[target.rule_key] = self._start("alerts", self._serve(target))
+                at_work = {key: task for key, task in at_work.items() if not task.done()}
+                await either(news, timeout_s=_LOOK_EVERY_S)
+        finally:
+            for task in at_work.values():
+                task.cancel()
+
+    async def test(self, collection_id: str, rule_id: str) -> tuple[bool, str]:
+        """Tell a rule's target of a test, once: whether it took it, and what it says.
+
+        Raises:
+            NotFound: no such collection or rule.
+        """
+        rule = await self._in_thread(self._rules.get, collection_id, rule_id)
+        target = Target(0, rule.rule_id, collection_id, rule.url, rule.secret)
+        try:
+            return True, await self._send(target, event_of_test(target))
+        except NotTaken as error:
+            return False, error.why
+
+    async def create(self, collection_id: str, rule: AlertRule, *, caller: str) -> AlertRule:
+        """Add a rule.
+
+        Raises:
+            FailedPrecondition: it is by MQTT, and there is no broker (MQTT_NOT_CONFIGURED).
+            InvalidInput, NotFound, FailedPrecondition: as `AlertRules.create`.
+        """
+        if not rule.url and self._broker is None:
+            raise FailedPrecondition(
+                "MQTT_NOT_CONFIGURED",
+                "the recognizer's setting mqtt names no broker; set it, or give a webhook",
+                field="rule.mqtt",
+            )
+        made = await self._in_writer(self._rules.create, collection_id, rule, caller=caller)
+        if not made.url and self._broker:
+            with suppress(NotTaken):  # it is announced before its first event
+                await self._broker.announce(collection_id, made.rule_id)
+        return made
+
+    async def delete(self, collection_id: str, rule_id: str, *, caller: str) -> None:
+        """Delete a rule; raises as `AlertRules.delete`."""
+        rule = await self._in_thread(self._rules.get, collection_id, rule_id)
+        await self._in_writer(self._rules.delete, collection_id, rule_id, caller=caller)
+        if not rule.url and self._broker:
+            try:
+                await self._broker.withdraw(rule_id)
+            except NotTaken as error:
+                _log.warning("alert_rule_not_withdrawn", rule_id=rule_id, why=error.why)
+
+    async def _send(self, target: Target, event: Event) -> str:
+        if target.url:
+            return await self._webhooks.send(target, event)
+        if self._broker:
+            return await self._broker.send(target, event)
+        raise NotTaken("the recognizer's setting mqtt names no broker")
+
+    async def _serve(self, target: Target) -> None:
+        """Deliver what waits for a target, until nothing does.
+
+        A target that does not answer is left alone for a while. One that answers and does not take
+        an event may take the next: then that event alone is put off.
+        """
+        away = _pauses()
+        put_off: dict[int, tuple[Backoff, float]] = {}
+        clock = asyncio.get_running_loop().time
+        while keys := await self._in_thread(self._outbox.waiting_for, target.rule_key):
+            news = self._rung.next
+            put_off = {key: put_off[key] for key in keys if key in put_off}
+            due = {key: put_off[key][1] if key in put_off else 0.0 for key in keys}
+            key = next((key for key in keys if due[key] <= clock()), None)
+            if key is None:
+                await either(news, timeout_s=max(0.0, min(due.values()) - clock()))
+                continue
+            alert = await self._in_thread(self._outbox.get, key)
+            if alert is None:
+                continue  # deleted meanwhile
+            try:
+                await self._send(target, event_of(alert))
+            except NotTaken as error:
+                self._metrics.alert_failures.inc()
+                log = _log.bind(rule_id=target.rule_id, event_id=alert.event_id)
+                log.warning("alert_not_taken", why=error.why)
+                if error.answered:
+                    pauses = put_off[key][0] if key in put_off else _pauses()
+                    put_off[key] = (pauses, clock() + pauses.pause_s())
+                    away.reset()
+                else:
+                    await asyncio.sleep(away.pause_s())
+            else:
+                away.reset()
+                await self._forget(key)
+                self._metrics.alerts_delivered.inc()
+
+    async def _forget(self, key: int) -> None:
+        """Take an event out of the outbox; while that fails, it must not be sent again."""
+        while True:
+            try:
+                return await self._in_writer(self._outbox.delivered, key)
+            except (Overloaded, Unavailable) as error:
+                _log.warning("alerts_wait", reason=error.reason, message=error.message)
+                await asyncio.sleep(_RETRY_S)

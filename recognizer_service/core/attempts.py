@@ -1,0 +1,185 @@
+"""Against climbing: how often a caller may be wrong about somebody, and by which threshold."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from recognizer_service.core.types import Criterion, Decision, Identification, Verification
+from shared.demand import current_demand
+from shared.errors import Overloaded, PermissionDenied
+
+NEAR = 0.05
+"""A similarity below its threshold by no more than this is a near miss."""
+_MAX_KEYS = 100_000
+
+
+class AttemptObserver(Protocol):
+    """Counts what looks like an attack."""
+
+    def missed_nearly(self, question: str) -> None:
+        """A near miss of `question`, "identify" or "verify"."""
+
+    def attempt_refused(self, question: str) -> None:
+        """The budget of a caller is spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A token bucket.
+
+    Attributes:
+        burst: what may be spent at once.
+        refill_s: seconds until one more may be spent.
+    """
+
+    burst: int
+    refill_s: float
+
+
+class Budget:
+    """Token buckets by key; those that are full again are forgotten, and at last the oldest."""
+
+    def __init__(self, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with every bucket full.
+
+        Args:
+            allowance: of each key.
+            clock: seconds.
+        """
+        self._allowance = allowance
+        self._clock = clock
+        self._full_at: OrderedDict[Hashable, float] = OrderedDict()
+
+    def wait_s(self, key: Hashable) -> float:
+        """Seconds until one may be spent; 0: now."""
+        ahead = self._full_at.get(key, 0.0) - self._clock()
+        return max(0.0, ahead - (self._allowance.burst - 1) * self._allowance.refill_s)
+
+    def spend(self, key: Hashable) -> None:
+        """Spend one, on credit if need be."""
+        now = self._clock()
+        self._full_at[key] = max(now, self._full_at.get(key, now)) + self._allowance.refill_s
+        self._full_at.move_to_end(key)
+        while self._full_at and (
+            len(self._full_at) > _MAX_KEYS or next(iter(self._full_at.values())) <= now
+        ):
+            self._full_at.popitem(last=False)
+
+    def give_back(self, key: Hashable) -> None:
+        """Take back what was spent."""
+        if key in self._full_at:
+            self._full_at[key] -= self._allowance.refill_s
+
+
+class Attempts:
+    """Bounds what callers learn who may not see similarities; others are free.
+
+    A verification that fails costs its caller an attempt on that subject; an identification
+    that nearly matched costs one of its caller's near misses in that collection. What is spent
+    comes back with time alone. Attempts are counted in this process and forgotten with it.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_subject: Allowance,
+        near_misses: Allowance,
+        observer: AttemptObserver,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with all budgets full.
+
+        Args:
+            on_subject: failed verifications of a caller against one subject.
+            near_misses: of a caller's identifications in one collection.
+            observer: counts refusals and near misses.
+            clock: seconds.
+        """
+        self._on_subject = Budget(on_subject, clock)
+        self._near_misses = Budget(near_misses, clock)
+        self._observer = observer
+
+    def check_stated(self, criterion: Criterion, stated_rate: float, *, rate_name: str) -> None:
+        """Whether the caller may have a question decided by this threshold.
+
+        By trying thresholds a similarity can be found out, and by it the way to a match.
+
+        Raises:
+            PermissionDenied: THRESHOLD_FORBIDDEN; it is looser than the collection's, or a
+                similarity.
+        """
+        if current_demand().trusted:
+            return
+        what = ""
+        if criterion.min_similarity is not None:
+            what = "min_similarity"
+        elif criterion.max_rate is not None and criterion.max_rate > stated_rate:
+            what = f"{rate_name} {criterion.max_rate:g}, above the collection's {stated_rate:g},"
+        if what:
+            raise PermissionDenied(
+                "THRESHOLD_FORBIDDEN",
+                f"{what} may be chosen with the scope admin only",
+                field="threshold",
+                metadata={"scope": "admin"},
+            )
+
+    def begin_verification(self, collection_id: str, subject_id: str) -> None:
+        """Spend an attempt; `end_verification` gives it back where it did not fail.
+
+        Raises:
+            Overloaded: ATTEMPTS_SPENT.
+        """
+        demand = current_demand()
+        if demand.trusted:
+            return
+        key = (demand.caller, collection_id, subject_id)
+        self._check(self._on_subject.wait_s(key), "verify", "failed verifications of this subject")
+        self._on_subject.spend(key)
+
+    def end_verification(
+        self, collection_id: str, subject_id: str, answer: Verification | None
+    ) -> None:
+        """Settle what was begun; no answer: it came to none."""
+        if answer is not None and _is_near_miss(
+            answer.decision, answer.similarity - answer.threshold.similarity
+        ):
+            self._observer.missed_nearly("verify")
+        demand = current_demand()
+        if not demand.trusted and (answer is None or answer.decision is not Decision.NO_MATCH):
+            self._on_subject.give_back((demand.caller, collection_id, subject_id))
+
+    def begin_identification(self, collection_id: str) -> None:
+        """Whether the caller has near misses left.
+
+        Raises:
+            Overloaded: ATTEMPTS_SPENT.
+        """
+        demand = current_demand()
+        if not demand.trusted:
+            wait_s = self._near_misses.wait_s((demand.caller, collection_id))
+            self._check(wait_s, "identify", "identifications that nearly match")
+
+    def end_identification(self, collection_id: str, answer: Identification) -> None:
+        """Count a near miss."""
+        if not answer.candidates or not _is_near_miss(answer.decision, answer.candidates[0].margin):
+            return
+        self._observer.missed_nearly("identify")
+        demand = current_demand()
+        if not demand.trusted:
+            self._near_misses.spend((demand.caller, collection_id))
+
+    def _check(self, wait_s: float, question: str, what: str) -> None:
+        if not wait_s:
+            return
+        self._observer.attempt_refused(question)
+        raise Overloaded(
+            "ATTEMPTS_SPENT",
+            f"too many {what} by this caller; the next is accepted in {wait_s:.0f} s",
+            retry_after_s=wait_s,
+        )
+
+
+def _is_near_miss(decision: Decision, margin: float) -> bool:
+    return decision is Decision.NO_MATCH and -NEAR <= margin < 0

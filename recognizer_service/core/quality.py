@@ -1,0 +1,109 @@
+"""What the maps themselves say of their faces: a camera's claim is only a claim."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recognizer_service.core.types import FaceMap
+from shared.errors import InvalidInput
+from shared.inference.map_decoder import Symbols
+from shared.inference.quality_head import FLAWED, QualityHead
+from shared.model_directory import ModelDirectory
+
+POOR_QUALITY = "poor_quality"
+NOT_A_FACE = "not_a_face"
+_TOLD = 0.02  # cosine; what adds less to a threshold explains nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much more similar than strangers at large two strangers may be.
+
+    For they may be of one sex, age and origin, and their photographs spoilt alike.
+
+    Attributes:
+        similarity: in cosine, what a match must reach beyond the threshold of unspoilt faces.
+        alike: what is wrong with both photographs, what adds most first.
+    """
+
+    similarity: float = 0.0
+    alike: tuple[str, ...] = ()
+
+
+NO_ALLOWANCE = Allowance()
+
+
+class MapJudge:
+    """The quality heads of a model, by the codec whose maps they read; thread-safe."""
+
+    def __init__(self, model: ModelDirectory) -> None:
+        """Load the heads; a model may have none, and then every face stays as it came."""
+        self._formats = {
+            codec.codec_id: codec.map_format for codec in model.manifest.codecs.values()
+        }
+        self._heads: dict[str, QualityHead] = {}
+        by_owner: dict[str, QualityHead | None] = {}
+        for point, codec in model.manifest.codecs.items():
+            owner = model.manifest.networks_of(point)
+            if owner not in by_owner:
+                by_owner[owner] = QualityHead.of_model(model, point)
+            if head := by_owner[owner]:
+                self._heads[codec.codec_id] = head
+
+    def judged(self, face: FaceMap, symbols: Symbols) -> FaceMap:
+        """The face with what its map says of it, and the lower of both qualities."""
+        head = self._heads.get(face.codec_id)
+        if head is None:
+            return face
+        found = head.judge(symbols[np.newaxis], self._formats[face.codec_id])
+        own = float(found.quality[0])
+        quality = own if face.quality is None else min(own, face.quality)
+        return replace(face, quality=quality, judged=found)
+
+
+def allowance(one: FaceMap, other: FaceMap) -> Allowance:
+    """What two faces have in common, as far as both were judged by heads of the same parts."""
+    ours, theirs = one.judged, other.judged
+    if ours is None or theirs is None or ours.names != theirs.names:
+        return NO_ALLOWANCE
+    added = np.maximum(ours.spread, theirs.spread) * ours.traits[0] * theirs.traits[0]
+    names = (*ours.names, POOR_QUALITY)
+    alike = [names[at] for at in np.argsort(-added) if added[at] >= _TOLD]
+    total = float(added.sum()) + max(ours.resembling, theirs.resembling)
+    return Allowance(total, tuple(alike))
+
+
+def flaws(face: FaceMap) -> Mapping[str, float]:
+    """How sure it is, by name, that something is wrong with a face; nothing if not judged."""
+    if face.judged is None:
+        return {}
+    return dict(zip(face.judged.names, face.judged.parts[0].tolist(), strict=True))
+
+
+def check_enrollable(face: FaceMap, *, min_quality: float, allow_low_quality: bool) -> None:
+    """Refuse what should not be known by: no face, or one too poor.
+
+    Faces whose map was not judged pass.
+
+    Raises:
+        InvalidInput: NOT_A_FACE; QUALITY_TOO_LOW.
+    """
+    if face.judged is None or face.quality is None:
+        return
+    found = flaws(face)
+    if found.get(NOT_A_FACE, 0) >= FLAWED:
+        raise InvalidInput(
+            "NOT_A_FACE",
+            f"the map shows no face ({found[NOT_A_FACE]:.2f} sure, {FLAWED} is the limit)",
+            field=face.field,
+        )
+    if face.quality < min_quality and not allow_low_quality:
+        told = [name.replace("_", " ") for name, sure in found.items() if sure >= FLAWED]
+        why = f" ({', '.join(told)})" if told else ""
+        raise InvalidInput(
+            "QUALITY_TOO_LOW",
+            f"quality is {face.quality:.2f}{why}; at least {min_quality:g} is needed, "
+            "or allow_low_quality",
+            field=face.field,
+        )

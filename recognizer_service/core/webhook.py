@@ -1,0 +1,110 @@
+"""Telling web servers: one POST, signed as standardwebhooks.com describes."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import ssl
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from recognizer_service.core.alert_events import Event, NotTaken, as_json
+from recognizer_service.gallery.alert_outbox import Target
+from recognizer_service.gallery.alert_rules import SECRET_PREFIX
+from shared.errors import FailedPrecondition
+
+_NO_LIMITS = httpx.Limits(max_connections=None)
+"""Targets that hang hold connections; nobody is to wait for one."""
+
+
+class Webhooks:
+    """Sends events; an async context manager.
+
+    Neither redirects nor the environment's proxies are followed: an event goes to the address that
+    an admin stated.
+    """
+
+    def __init__(self, *, timeout_s: float, ca: Path | None = None) -> None:
+        """Prepare.
+
+        Args:
+            timeout_s: for one event, from the look-up of the name to the answer.
+            ca: PEM roots to trust instead of the system's.
+
+        Raises:
+            FailedPrecondition: `ca` cannot be read (WEBHOOK_CA_UNREADABLE).
+        """
+        self._timeout_s = timeout_s
+        try:
+            roots = ssl.create_default_context(cafile=ca)
+        except OSError as error:  # ssl.SSLError is one
+            raise FailedPrecondition(
+                "WEBHOOK_CA_UNREADABLE", f"webhook_ca {ca} cannot be used: {error}"
+            ) from error
+        self._client = httpx.AsyncClient(
+            verify=roots,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=timeout_s,
+            limits=_NO_LIMITS,
+            headers={"User-Agent": "compactface", "Content-Type": "application/json"},
+        )
+
+    async def send(self, target: Target, event: Event) -> str:
+        """Tell a target; what it answered.
+
+        Raises:
+            NotTaken: it did not answer in time, or not with 2xx.
+        """
+        body = json.dumps(as_json(event), ensure_ascii=False).encode()
+        headers = signature_headers(target.secret, event.event_id, body, now_s=int(time.time()))
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream("POST", target.url, content=body, headers=headers) as answer,
+            ):
+                status = answer.status_code  # whatever else it says is of no interest
+        except (TimeoutError, httpx.TimeoutException):
+            raise NotTaken(f"no answer within {self._timeout_s:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise NotTaken(f"no answer: {error or type(error).__name__}") from error
+        if not httpx.codes.is_success(status):
+            raise NotTaken(f"HTTP status {status}", answered=True)
+        return f"HTTP status {status}"
+
+    async def __aenter__(self) -> Self:
+        """Use it in an ``async with`` block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+
+def signature_headers(secret: str, event_id: str, body: bytes, *, now_s: int) -> dict[str, str]:
+    """The id, the time and the signature of both with the body.
+
+    Args:
+        secret: "whsec_" and a key in base64.
+        event_id: of the event.
+        body: as it is sent.
+        now_s: Unix time of the try, in seconds, by which receivers tell what was recorded.
+    """
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    signed = f"{event_id}.{now_s}.".encode() + body
+    signature = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(now_s),
+        "webhook-signature": f"v1,{signature}",
+    }

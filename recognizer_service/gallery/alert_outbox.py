@@ -1,0 +1,307 @@
+"""What alert rules have rung for, kept until their targets have taken it.
+
+A rule rings in the transaction that keeps whom a sighting shows, so that no crash comes between
+the two. An event is kept as keys: who is deleted takes along what nobody was told of it yet.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+
+from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX
+from recognizer_service.gallery.storage.schema import (
+    alert_rules,
+    alerts,
+    collections,
+    labels,
+    rings,
+    sightings,
+    subjects,
+)
+
+MAX_WAITING = 1000
+"""Most events that wait for one rule's target; then the oldest goes."""
+MATCH = "match"
+UNKNOWN = ("no_match", "empty_gallery")
+"""Decisions on people whom the gallery does not know; of a poor picture nothing is concluded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the events of a rule go, and what waits for it.
+
+    Attributes:
+        rule_key: of the rule.
+        rule_id: of the rule.
+        collection_id: where it is.
+        url: of a webhook; "": MQTT.
+        secret: signs what the webhook gets.
+    """
+
+    rule_key: int
+    rule_id: str
+    collection_id: str
+    url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One event, as it is now: names are those that subjects have now.
+
+    Attributes:
+        event_id: a UUID, the same at every try.
+        rule_id: the rule that rang.
+        collection_id: where.
+        rung_at: when, UTC.
+        sighting_id: of the sighting.
+        camera_id: that saw it.
+        captured_at: when, UTC; None: unknown.
+        received_at: when the sighting was stored, UTC.
+        quality: of the face in [0, 1]; None: unknown.
+        subject_id: whom it shows; "": the unknown.
+        display_name: of the subject.
+        labels: of the subject.
+        similarity: cosine to the subject; None with the unknown.
+        threshold: that it reached.
+    """
+
+    event_id: str
+    rule_id: str
+    collection_id: str
+    rung_at: datetime
+    sighting_id: str
+    camera_id: str
+    captured_at: datetime | None
+    received_at: datetime
+    quality: float | None
+    subject_id: str
+    display_name: str
+    labels: tuple[str, ...]
+    similarity: float | None
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What came of comparing sightings with the rules.
+
+    Attributes:
+        events: that wait for their targets now.
+        dropped: older events that had to make room.
+    """
+
+    events: int = 0
+    dropped: int = 0
+
+
+class AlertOutbox:
+    """What waits for the targets of all rules."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def targets(self) -> Sequence[Target]:
+        """Those for which something waits."""
+        query = (
+            select(
+                alert_rules.c.key,
+                alert_rules.c.id,
+                collections.c.id.label("collection_id"),
+                alert_rules.c.url,
+                alert_rules.c.secret,
+            )
+            .join_from(alert_rules, collections)
+            .where(~collections.c.id.startswith(HIDDEN_PREFIX))
+            .where(select(alerts.c.key).where(alerts.c.rule_key == alert_rules.c.key).exists())
+        )
+        with self._store.database.reading() as connection:
+            return [Target(*row) for row in connection.execute(query)]
+
+    def waiting_for(self, rule_key: int) -> Sequence[int]:
+        """The keys of what waits for the target of a rule, oldest first."""
+        query = select(alerts.c.key).where(alerts.c.rule_key == rule_key).order_by(alerts.c.key)
+        with self._store.database.reading() as connection:
+            return connection.scalars(query).all()
+
+    def get(self, key: int) -> Alert | None:
+        """One event; None: it does not wait any more."""
+        query = (
+            select(
+                alerts.c.id,
+                alert_rules.c.id.label("rule_id"),
+                collections.c.id.label("collection_id"),
+                alerts.c.created_at,
+                sightings.c.id.label("sighting_id"),
+                sightings.c.camera_id,
+                sightings.c.captured_at,
+                sightings.c.stored_at,
+                sightings.c.quality,
+                alerts.c.subject_key,
+                subjects.c.id.label("subject_id"),
+                subjects.c.display_name,
+                alerts.c.similarity,
+                alerts.c.threshold,
+            )
+            .join_from(alerts, alert_rules)
+            .join(collections, collections.c.key == alert_rules.c.collection_key)
+            .join(sightings, sightings.c.key == alerts.c.sighting_key)
+            .outerjoin(subjects, subjects.c.key == alerts.c.subject_key)
+            .where(alerts.c.key == key, ~collections.c.id.startswith(HIDDEN_PREFIX))
+        )
+        with self._store.database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _alert(row, _labels_of(connection, row.subject_key))
+
+    def delivered(self, key: int) -> None:
+        """The target took an event: it waits no longer."""
+        database = self._store.database
+        with database.exclusive, database.writing() as connection:
+            connection.execute(delete(alerts).where(alerts.c.key == key))
+
+    def waiting(self) -> int:
+        """How many events wait, of all rules."""
+        with self._store.database.reading() as connection:
+            return connection.scalar(select(func.count()).select_from(alerts)) or 0
+
+    def oldest_s(self) -> float:
+        """For how long the oldest of them has waited, in seconds; 0: none waits."""
+        with self._store.database.reading() as connection:
+            oldest = connection.scalar(select(func.min(alerts.c.created_at)))
+        return 0 if oldest is None else max(0, (self._store.now() - oldest).total_seconds())
+
+
+def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: datetime) -> Rung:
+    """Compare sightings with the rules of their collections, in the caller's transaction.
+
+    Args:
+        connection: of the transaction.
+        findings: rows of `identifications`, of sightings that had none before.
+        now: the time.
+    """
+    rung: list[dict[str, Any]] = []
+    for finding in sorted(findings, key=lambda row: int(row["sighting_key"])):
+        if finding["decision"] != MATCH and finding["decision"] not in UNKNOWN:
+            continue
+        if finding["decision"] == MATCH and finding["subject_key"] is None:
+            continue  # deleted since
+        seen = connection.execute(
+            select(sightings.c.collection_key, sightings.c.camera_id, sightings.c.seen_at).where(
+                sightings.c.key == finding["sighting_key"]
+            )
+        ).one()
+        for rule in connection.execute(_rules_for(seen, finding["subject_key"])).all():
+            if _is_quiet(connection, rule, seen, finding["subject_key"]):
+                continue
+            rung.append(
+                {
+                    "id": str(uuid4()),
+                    "rule_key": rule.key,
+                    "sighting_key": finding["sighting_key"],
+                    "subject_key": finding["subject_key"],
+                    "similarity": finding["similarity"],
+                    "threshold": finding["threshold"],
+                    "created_at": now,
+                }
+            )
+    if not rung:
+        return Rung()
+    connection.execute(insert(alerts), rung)
+    dropped = sum(_make_room(connection, key) for key in {row["rule_key"] for row in rung})
+    return Rung(len(rung), dropped)
+
+
+def delete_expired(connection: Connection, now: datetime, most: int) -> int:
+    """Delete up to `most` events whose sightings are to be deleted now; how many there were."""
+    old: list[int] = []
+    retention = select(collections.c.key, collections.c.sighting_retention_s)
+    for key, seconds in connection.execute(retention).all():
+        too_old = sightings.c.stored_at <= now - timedelta(seconds=seconds)
+        query = select(alerts.c.key).join(sightings)
+        query = query.where(sightings.c.collection_key == key, too_old)
+        old += connection.scalars(query.limit(most - len(old)))
+    return connection.execute(delete(alerts).where(alerts.c.key.in_(old))).rowcount
+
+
+def _rules_for(seen: Any, subject: int | None) -> Any:
+    """The rules of a sighting's collection that are about its camera and its subject."""
+    query = select(alert_rules.c.key, alert_rules.c.quiet_s).where(
+        alert_rules.c.collection_key == seen.collection_key,
+        or_(alert_rules.c.camera_id == "", alert_rules.c.camera_id == seen.camera_id),
+    )
+    by_label = alert_rules.c.label != ""
+    if subject is None:
+        return query.where(alert_rules.c.subject_key.is_(None), ~by_label)
+    has_label = and_(labels.c.subject_key == subject, labels.c.label == alert_rules.c.label)
+    return query.where(
+        or_(
+            alert_rules.c.subject_key == subject,
+            and_(by_label, select(labels.c.label).where(has_label).exists()),
+        )
+    )
+
+
+def _is_quiet(connection: Connection, rule: Any, seen: Any, subject: int | None) -> bool:
+    """Whether a rule rang for this person shortly before, or after: sightings may come late.
+
+    If not, it rings now, and that is noted. A clock of a camera that jumps makes it ring.
+    """
+    if not rule.quiet_s:
+        return False
+    camera_id = seen.camera_id if subject is None else ""
+    whom = rings.c.subject_key.is_(None) if subject is None else rings.c.subject_key == subject
+    found = and_(rings.c.rule_key == rule.key, whom, rings.c.camera_id == camera_id)
+    last = connection.scalar(select(rings.c.seen_at).where(found))
+    if last is None:
+        connection.execute(
+            insert(rings).values(
+                rule_key=rule.key, subject_key=subject, camera_id=camera_id, seen_at=seen.seen_at
+            )
+        )
+        return False
+    if abs(seen.seen_at - last) < timedelta(seconds=rule.quiet_s):
+        return True
+    connection.execute(update(rings).where(found).values(seen_at=seen.seen_at))
+    return False
+
+
+def _make_room(connection: Connection, rule_key: int) -> int:
+    """Drop the oldest events of a rule beyond what may wait; how many there were."""
+    kept = (
+        select(alerts.c.key)
+        .where(alerts.c.rule_key == rule_key)
+        .order_by(alerts.c.key.desc())
+        .limit(MAX_WAITING)
+    )
+    oldest = select(func.min(kept.subquery().c.key)).scalar_subquery()
+    too_old = and_(alerts.c.rule_key == rule_key, alerts.c.key < oldest)
+    return connection.execute(delete(alerts).where(too_old)).rowcount
+
+
+def _labels_of(connection: Connection, subject: int | None) -> tuple[str, ...]:
+    query = select(labels.c.label).where(labels.c.subject_key == subject)
+    return tuple(sorted(connection.scalars(query)))
+
+
+def _alert(row: Any, with_labels: tuple[str, ...]) -> Alert:
+    return Alert(
+        event_id=row.id,
+        rule_id=row.rule_id,
+        collection_id=row.collection_id,
+        rung_at=row.created_at,
+        sighting_id=row.sighting_id,
+        camera_id=row.camera_id,
+        captured_at=row.captured_at,
+        received_at=row.stored_at,
+        quality=row.quality,
+        subject_id=row.subject_id or "",
+        display_name=row.display_name or "",
+        labels=with_labels,
+        similarity=row.similarity,
+        threshold=row.threshold,
+    )

@@ -1,0 +1,124 @@
+"""What a map says of its face: how far to trust it, and what is wrong with it.
+
+A quality head reads the map alone, so that the camera and the recognizer find the same, and a
+camera's claim can be checked. It is a small dense network without torch: well below 1 ms.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from shared.codec.compact_map import MapFormat, dequantize
+from shared.errors import InvalidModel
+from shared.model_directory import QUALITY_FILE, ModelDirectory, QualityConfig
+
+Floats = NDArray[np.float32]
+
+FLAWED = 0.5
+"""From here on a part counts as spoilt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """N faces as a head sees them.
+
+    Attributes:
+        quality: (N,) fitness for recognition in [0, 1].
+        parts: (N, K) how far each part of the head's `parts` is spoilt, in [0, 1].
+        spread: (K + 1,) by how much the similarity of strangers rises per spoilt part that both
+            have, and where both are of poor quality; in cosine.
+        names: K names of parts.
+        resembling: how much more similar strangers of one sex, age and origin are, in cosine.
+    """
+
+    quality: Floats
+    parts: Floats
+    spread: Floats
+    names: tuple[str, ...] = ()
+    resembling: float = 0.0
+
+    @classmethod
+    def without_head(cls, quality: Floats) -> "Judged":
+        """Of a model that has no head: nothing is known but a quality from elsewhere."""
+        return cls(quality, np.zeros((len(quality), 0), np.float32), np.zeros(1, np.float32))
+
+    def __getitem__(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Judged":
+        """Some of the faces."""
+        return replace(self, quality=self.quality[rows], parts=self.parts[rows])
+
+    @property
+    def traits(self) -> Floats:
+        """(N, K + 1) what two faces may have in common: spoilt parts, and a poor quality."""
+        poor: Floats = np.float32(1) - self.quality[:, np.newaxis]
+        return np.concatenate([self.parts, poor], 1)
+
+    def allowance(self, others: "Judged | None" = None) -> Floats:
+        """(N, M) how much more similar than unspoilt ones strangers like these are, in cosine.
+
+        Args:
+            others: M faces; None takes the same ones.
+        """
+        alike = (self.traits * self.spread) @ (others or self).traits.T
+        return np.asarray(alike + self.resembling, np.float32)
+
+
+class QualityHead:
+    """The quality head of a codec's networks; safe to use from threads."""
+
+    def __init__(self, config: QualityConfig, weights: bytes) -> None:
+        """Read the weights.
+
+        Args:
+            config: what the manifest says of the head.
+            weights: contents of the file.
+
+        Raises:
+            InvalidModel: MODEL_DAMAGED; not the weights of such a head.
+        """
+        self.config = config
+        try:
+            tensors = {name: array.astype(np.float32) for name, array in load(weights).items()}
+            self._hidden, self._hidden_bias = tensors["hidden.weight"], tensors["hidden.bias"]
+            self._out, self._out_bias = tensors["out.weight"], tensors["out.bias"]
+        except SafetensorError as error:
+            raise InvalidModel(
+                "MODEL_DAMAGED", f"{QUALITY_FILE} cannot be read ({error}); fit the head again"
+            ) from None
+        except KeyError as error:
+            raise InvalidModel(
+                "MODEL_DAMAGED", f"{QUALITY_FILE} lacks the tensor {error}; fit the head again"
+            ) from None
+        outputs = 1 + len(config.parts)
+        if self._out.shape != (outputs, len(self._hidden)):
+            raise InvalidModel(
+                "MODEL_DAMAGED",
+                f"{QUALITY_FILE} has a last layer of shape {self._out.shape}; {outputs} outputs of "
+                f"{len(self._hidden)} are expected",
+            )
+        self._spread = np.array([*config.spread, config.poor_spread], np.float32)
+        self._from, self._to = np.array(config.scale, np.float32).T
+
+    @classmethod
+    def of_model(cls, model: ModelDirectory, point: str | None) -> "QualityHead | None":
+        """The head of an operating point (None: the default); None where the model has none."""
+        owner = model.manifest.networks_of(point or model.manifest.default_point)
+        config = model.manifest.quality.get(owner)
+        if config is None:
+            return None
+        return cls(config, model.codec_path(point, QUALITY_FILE).read_bytes())
+
+    def judge(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> Judged:
+        """Judge N maps, (N, C, H, W) symbols of a format of the head's codec."""
+        raw, parts = self.raw(symbols, fmt)
+        quality = np.interp(raw, self._from, self._to).astype(np.float32)
+        return Judged(quality, parts, self._spread, self.config.parts, self.config.resembling)
+
+    def raw(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> tuple[Floats, Floats]:
+        """(N,) quality before it is brought to scale, and (N, K) parts in [0, 1]."""
+        seen = dequantize(symbols, fmt).reshape(len(symbols), -1)
+        hidden = np.maximum(seen @ self._hidden.T + self._hidden_bias, 0)
+        out = hidden @ self._out.T + self._out_bias
+        return out[:, 0], 1 / (1 + np.exp(-np.clip(out[:, 1:], -30, 30)))

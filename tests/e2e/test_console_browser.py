@@ -1,0 +1,165 @@
+"""The console in Chromium, over the default model.
+
+With COMPACTFACE_SCREENSHOTS=FOLDER it leaves pictures of the pages there, for the manual.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from compactface.v1.encoder_pb2 import EncodeRequest
+from compactface.v1.recognizer_pb2 import StreamMapsRequest
+from shared.model_directory.shipped import shipped_models
+from tests.services.access import AccessFolder, bearer
+from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
+
+playwright = pytest.importorskip("playwright.async_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.timeout(300),
+]
+
+PHOTOS = Path(__file__).parents[1] / "data"
+ALL = ("admin", "watch", "reconstruct")
+
+
+class Place:
+    """The services, the gateway's address and the access file."""
+
+    def __init__(self, address: str, encoder: Service, recognizer: Service) -> None:
+        self.address, self.encoder, self.recognizer = address, encoder, recognizer
+        self.access: AccessFolder
+
+    async def pass_by(self, photograph: str) -> None:
+        """Let a camera see who is on a photograph."""
+        token = bearer(self.access.token("encode", "stream"))
+        image = (PHOTOS / photograph).read_bytes()
+        encoded = await self.encoder.encoder.Encode(EncodeRequest(image=image), metadata=token)
+        seen = StreamMapsRequest(sighting_id=str(uuid.uuid4()), map=encoded.faces[0].map)
+        async for answer in self.recognizer.recognizer.StreamMaps(iter([seen]), metadata=token):
+            assert answer.outcome == answer.OUTCOME_STORED
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    folder = tmp_path_factory.mktemp("console")
+    access = AccessFolder(folder / "access.toml")
+    access.token("admin")
+    models = shipped_models()
+    async with (
+        running_encoder(models, access=access.path) as encoder,
+        running_recognizer(models, folder / "gallery.sqlite", access=access.path) as recognizer,
+        running_web(encoder, recognizer) as web,
+    ):
+        made = Place(str(web.base_url), encoder, recognizer)
+        made.access = access
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(place: Place) -> AsyncIterator[Any]:
+    async with playwright.async_playwright() as driver:
+        browser = await driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
+        made = await browser.new_page(
+            base_url=place.address, viewport={"width": 1000, "height": 700}
+        )
+        complaints: list[str] = []
+        made.on("console", lambda said: complaints.append(said.text))
+        made.on("pageerror", lambda error: complaints.append(str(error)))
+        yield made
+        await browser.close()
+    # What the content security policy refuses is said there, too.
+    assert not [each for each in complaints if "403" not in each], complaints
+
+
+async def sign_in(page: Any, token: str) -> None:
+    await page.goto("/")
+    await page.keyboard.type(token)  # the field has the focus
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/people")
+
+
+async def picture(page: Any, name: str) -> None:
+    """Keep what the page looks like, and see that it fits on a phone."""
+    folder = os.environ.get("COMPACTFACE_SCREENSHOTS")
+    if folder:
+        path = Path(folder) / f"console-{name}.png"
+        await page.screenshot(path=path, full_page=True)
+    await page.set_viewport_size({"width": 360, "height": 700})
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await page.set_viewport_size({"width": 1000, "height": 700})
+
+
+async def test_an_unknown_who_passes_is_named_found_by_photograph_and_deleted(
+    place: Place, page: Any
+) -> None:
+    await sign_in(page, place.access.token(*ALL))
+    await page.click("text=Live")
+    await page.wait_for_selector("#live:has-text('Live.')")
+    await place.pass_by("eileen_collins_portrait.jpg")
+    row = page.locator("#sightings .card").first
+    await row.wait_for()
+    assert "Unknown" in await row.inner_text()
+    shown = await row.locator("img").evaluate(
+        "image => image.decode().then(() => image.naturalWidth)"
+    )
+    assert shown == 96
+    await picture(page, "live")
+
+    await row.locator("summary").click()
+    await row.get_by_label("Name").fill("Eileen Collins")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("h1:has-text('Eileen Collins')")
+    await picture(page, "person")
+
+    await page.click("text=Ask")
+    await page.set_input_files("#image", PHOTOS / "eileen_collins_portrait.jpg")
+    await page.click("#ask button")
+    await page.wait_for_selector("#photograph svg rect")
+    card = page.locator("#answer .card")
+    assert await card.count() == 1
+    assert "Match. At most 1 in 100 strangers" in await card.inner_text()
+    assert await card.locator(".matched a").inner_text() == "Eileen Collins"
+    assert await card.locator("img").count() == 2  # the crop, and what its bytes hold
+    await picture(page, "ask")
+
+    await page.click("text=System")
+    assert await page.locator("text=SERVING").count() == 2
+    await picture(page, "system")
+
+    await page.click("text=People")
+    await picture(page, "people")
+    await page.click("text=Eileen Collins")
+    page.once("dialog", lambda dialog: dialog.accept())
+    await page.click("button.danger")
+    await page.wait_for_selector("text=The bytes have left the disk")
+    await picture(page, "deleted")
+
+
+async def test_a_deletion_can_be_thought_over(place: Place, page: Any) -> None:
+    await sign_in(page, place.access.token(*ALL))
+    await page.get_by_label("Name").nth(1).fill("Joe Biden")
+    await page.set_input_files("#image", PHOTOS / "joe_biden_blue_room.jpg")
+    await page.click("button:has-text('Enroll')")
+    await page.wait_for_selector("h1:has-text('Joe Biden')")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    await page.click("button.danger")
+    await page.reload()
+    assert await page.locator("h1").inner_text() == "Joe Biden"
+
+
+async def test_what_a_token_may_not_is_said(place: Place, page: Any) -> None:
+    await sign_in(page, place.access.token("identify"))
+    assert "SCOPE_MISSING" in await page.inner_text("main")
+    await page.click("text=System")
+    assert "Not shown" in await page.inner_text("main")

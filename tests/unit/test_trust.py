@@ -1,0 +1,274 @@
+"""What a threshold promises: the measurement, and the fit of what keeps the promise."""
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner
+
+from command_line.evaluate import app as evaluate
+from command_line.train import app as train
+from shared.codec.compact_map import quantize
+from shared.errors import InvalidModel, InvalidTraining
+from shared.evaluation.coded import Coded
+from shared.evaluation.spoilings import CONDITIONS, PARTS, RANDOM, spoil
+from shared.evaluation.trust import Trust
+from shared.inference.crop_encoder import OnnxCropEncoder
+from shared.inference.quality_head import Judged, QualityHead
+from shared.model_directory import ModelDirectory, QualityConfig
+from shared.training.faces import load_faces
+from shared.training.quality import Sample, foreseen, train_head, two_each
+from shared.training.trust import fit_quality, fit_spread
+from tests.tiny_lfw import PHOTOS, clouds, photo, write_lfw
+from tests.tiny_model import FAMILY
+from tests.tiny_quality import HEAD, quality_weights, write_judging_model
+
+PEOPLE = 60
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = write_lfw(tmp_path / "data")
+    (folder / "textures").mkdir()
+    with zipfile.ZipFile(folder / "textures" / "bsds.zip", "w") as archive:
+        for number in range(3):
+            with archive.open(f"{number}.jpg", "w") as member:
+                Image.fromarray(clouds(100 + number, height=90, width=120)).save(member, "JPEG")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training cache of 60 people with two photographs each."""
+    folder = tmp_path_factory.mktemp("cache")
+    names = [f"{person:02}/{number}.webp" for person in range(PEOPLE) for number in range(2)]
+    pixels = np.stack([photo(person, number) for person in range(PEOPLE) for number in range(2)])
+    teacher = np.repeat(np.eye(PEOPLE, dtype=np.float32), 2, axis=0)
+    (folder / "names.json").write_text(json.dumps(names))
+    np.save(folder / "faces.npy", pixels)
+    np.save(folder / "teacher.npy", np.stack([teacher, teacher], axis=1))
+    np.save(folder / "yaw.npy", np.zeros(len(names), np.float32))
+    return folder
+
+
+def _nothing(count: int) -> NDArray[np.float32]:
+    return np.zeros(count, np.float32)
+
+
+def measured(models: Path, data: Path, report: Path, *options: str) -> Trust:
+    asked = ["trust", "--data", str(data), "--models", str(models), "--report", str(report)]
+    kept = ["--cache", str(report / "cache"), "--threads", "1"]
+    answer = CliRunner().invoke(evaluate, [*asked, *kept, *options], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return Trust.model_validate_json((report / "trust.json").read_bytes())
+
+
+def test_every_condition_has_a_row_for_each_rate(
+    tiny_models: Path, data: Path, tmp_path: Path
+) -> None:
+    trust = measured(tiny_models, data, tmp_path / "report")
+    conditions = {row.condition for row in trust.rows if not row.condition.startswith("yaw")}
+    assert conditions == {*CONDITIONS, "textures"}
+    assert len(conditions) >= 20
+    assert {row.fmr_asked for row in trust.rows} == {1e-3, 1e-4}
+    assert trust.quality == "measured"
+    (unspoilt,) = (
+        row for row in trust.rows if row.condition == "unspoilt" and row.fmr_asked == 1e-3
+    )
+    assert (unspoilt.faces, unspoilt.genuine_pairs, unspoilt.pairs) == (12, 6, 60)
+    assert trust.search is not None
+    assert (trust.search.enrolled, trust.search.strangers) == (3, 3)
+    text = (tmp_path / "report" / "trust.md").read_text()
+    assert "| dark glasses |" in text
+    assert (tmp_path / "report" / "trust_reliability.png").stat().st_size > 1000
+    assert (tmp_path / "report" / "trust_discard.png").stat().st_size > 1000
+
+
+def test_the_rate_is_the_share_of_strangers_at_the_manifests_threshold(
+    tiny_models: Path, data: Path, tmp_path: Path
+) -> None:
+    trust = measured(tiny_models, data, tmp_path / "report", "--people", "3")
+    (row,) = (r for r in trust.rows if r.condition == "blur 5" and r.fmr_asked == 1e-3)
+    assert row.pairs == 3 * 4
+    assert row.fmr_measured is not None
+    assert row.fmr_measured * row.pairs == pytest.approx(round(row.fmr_measured * row.pairs))
+    assert row.low is not None
+    assert row.high is not None
+    assert row.low <= row.fmr_measured <= row.high
+
+
+def test_faces_called_low_quality_are_counted_and_left_out(
+    tiny_model: ModelDirectory, data: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    write_judging_model(tiny_model, models)
+    before = tmp_path / "first"
+    measured(models, data, before)
+    trust = measured(
+        models,
+        data,
+        tmp_path / "second",
+        "--min-quality",
+        "0.25",
+        "--before",
+        str(before / "trust.json"),
+    )
+    rows = {row.condition: row for row in trust.rows if row.fmr_asked == 1e-3}
+    assert trust.quality == "learned"
+    assert rows["low light"].low_quality_share == 1
+    assert rows["low light"].fmr_measured is None
+    assert rows["unspoilt"].low_quality_share == 0
+    assert "before: measured" in (tmp_path / "second" / "trust.md").read_text()
+
+
+def test_spoiling_depends_on_seed_and_place_alone() -> None:
+    faces = np.stack([photo(1, 1), photo(2, 1)])
+    for name, spoiling in {**CONDITIONS, **RANDOM}.items():
+        once, twice = (spoil(faces, spoiling.draw, seed=3) for _ in range(2))
+        assert (once == twice).all(), name
+        assert once.shape == faces.shape
+        assert once.dtype == np.uint8
+        assert (once == faces).all() == (name == "unspoilt"), name
+        assert set(spoiling.parts) <= set(PARTS)
+
+
+def test_train_quality_writes_a_version_that_keeps_codecs_and_space(
+    tiny_model: ModelDirectory, tiny_models: Path, cache: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models" / FAMILY
+    models.mkdir(parents=True)
+    (models / "1").symlink_to(tiny_models / FAMILY / "1")
+    (models / "current").write_text("1\n")
+    options = ["--cache", str(cache), "--models", str(models.parent), "--threads", "1"]
+    options += ["--kept", str(tmp_path / "kept")]
+    answer = CliRunner().invoke(train, ["quality", "1.1", *options], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    model = ModelDirectory.load(models.parent, FAMILY, "1.1")
+    assert model.manifest.embedding_space == tiny_model.manifest.embedding_space
+    assert model.manifest.codecs == tiny_model.manifest.codecs
+    assert model.manifest.calibration == tiny_model.manifest.calibration
+    assert set(model.manifest.quality) == {"standard", "paper"}
+    head = QualityHead.of_model(model, "standard")
+    assert head is not None
+    encoder = OnnxCropEncoder(model, "standard")
+    faces = load_faces(cache).pixels[:, :, 8:-8]
+    noise = np.random.default_rng(0).integers(0, 256, faces.shape, np.uint8)
+    seen, strange = (
+        head.judge(
+            np.stack([quantize(each, 4) for each in encoder.latents(crops)]), encoder.map_format
+        )
+        for crops in (faces, noise)
+    )
+    assert seen.quality.mean() > strange.quality.mean() + 0.2
+    assert (seen.parts[:, -1] < 0.5).mean() > 0.8
+
+
+def test_too_few_people_are_told_of(cache: Path) -> None:
+    faces = load_faces(cache)
+    with pytest.raises(InvalidTraining, match="3 people have two photographs; at least 8"):
+        two_each(faces, np.arange(7), people=5)
+    rows = two_each(faces, np.arange(40), people=9)
+    owners = np.array(faces.identities())[rows]
+    assert len(rows) == 18
+    assert (owners[::2] == owners[1::2]).all()
+
+
+def test_what_is_foreseen_is_the_distance_to_strangers_spoilt_alike() -> None:
+    one, other, third = np.eye(3, dtype=np.float32)
+    vectors = np.stack([one, one, other, other, third, third])
+    symbols = np.zeros((6, 1, 14, 12), np.uint8)
+    people, photos = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 2, 3, 0, 2])
+    kinds = np.array([0, 0, 0, 0, 1, 1])
+    sample = Sample(people, photos, kinds, kinds, _nothing(6), Coded(symbols, vectors))
+    assert foreseen(sample) == pytest.approx([1, 1, 1, 1, 0, 0])
+
+
+def test_strangers_spoilt_alike_are_allowed_for_and_unspoilt_ones_are_not(
+    tiny_model: ModelDirectory,
+) -> None:
+    """Black maps, whose owners are all of one embedding, next to grey ones, who are not."""
+    random = np.random.default_rng(0)
+    fmt = tiny_model.codec("standard").map_format
+    count = 200
+    unspoilt = random.normal(size=(count, 64)).astype(np.float32)
+    unspoilt /= np.linalg.norm(unspoilt, axis=1, keepdims=True)
+    alike = unspoilt + 3 * unspoilt[:1]
+    alike /= np.linalg.norm(alike, axis=1, keepdims=True)
+    symbols = np.concatenate([np.full((count, *fmt.shape), 3), np.full((count, *fmt.shape), 1)])
+    sample = Sample(
+        np.tile(np.arange(count), 2),
+        np.tile(np.arange(count), 2),
+        np.repeat([0, 1], count),
+        np.repeat([0, 1], count),
+        _nothing(2 * count),
+        Coded(symbols.astype(np.uint8), np.concatenate([unspoilt, alike])),
+    )
+    config = HEAD.model_copy(update={"spread": (0.0, 0.0)})
+    weights = quality_weights(int(np.prod(fmt.shape)))
+    head = QualityHead(fit_spread(QualityHead(config, weights), sample, fmt), weights)
+    judged = head.judge(sample.coded.symbols, fmt)
+    allowed = judged.allowance()
+    assert allowed[:count, :count].mean() < 0.1
+    assert allowed[count:, count:].mean() > 0.5
+
+
+def test_an_allowance_is_for_what_both_have() -> None:
+    parts = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
+    judged = Judged(np.ones(3, np.float32), parts, np.array([0.2, 0.1, 0.5], np.float32))
+    assert judged.allowance() == pytest.approx(
+        np.array([[0.2, 0.2, 0], [0.2, 0.3, 0.1], [0, 0.1, 0.1]])
+    )
+    worse = replace(judged, quality=np.array([0, 1, 0], np.float32), resembling=0.05)
+    assert worse.allowance()[0] == pytest.approx([0.75, 0.25, 0.55])
+
+
+def test_weights_of_another_head_are_refused() -> None:
+    with pytest.raises(InvalidModel, match="cannot be read"):
+        QualityHead(HEAD, b"no tensors")
+    weights = quality_weights(168)
+    with pytest.raises(InvalidModel, match="4 outputs"):
+        QualityHead(
+            HEAD.model_copy(update={"parts": (*HEAD.parts, "blur"), "spread": (0, 0, 0)}), weights
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"spread": (0.1,)},
+        {"scale": ((0.0, 0.0), (1.0, 0.0))},
+        {"poor_spread": -0.1},
+    ],
+)
+def test_a_head_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        QualityConfig.model_validate({**HEAD.model_dump(), **wrong})
+
+
+def test_a_head_is_fitted_for_all_points_of_its_networks(tiny_model: ModelDirectory) -> None:
+    fmt = tiny_model.codec("standard").map_format
+    random = np.random.default_rng(0)
+    people = np.repeat(np.arange(40), 2)
+    vectors = random.normal(size=(80, 16)).astype(np.float32)
+    symbols = random.integers(0, 4, (80, *fmt.shape)).astype(np.uint8)
+    coded = Coded(symbols, vectors)
+    kinds = np.zeros(80, np.int64)
+    sample = Sample(people, np.arange(80), kinds, kinds, _nothing(80), coded)
+    short = replace(fmt, spared=500)
+    config, weights = fit_quality(sample, sample, formats=[fmt, short], fmt=fmt)
+    head = QualityHead(config, weights)
+    for each in (fmt, short):
+        assert np.isfinite(head.judge(symbols, each).quality).all()
+    assert train_head(sample, [fmt, short]) == weights
+    assert PHOTOS == 4

@@ -1,0 +1,98 @@
+"""What the console says about answers, in words."""
+
+import base64
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from compactface.client import RequestFailed
+from compactface.v1 import encoder_pb2, gallery_pb2, recognizer_pb2
+from compactface.v1.compact_map_pb2 import CompactMap
+from web_gateway.problems import Problem
+
+_POOR_QUALITY: Final = 0.3  # see Face.quality
+_GOOD_QUALITY: Final = 0.6
+
+
+def decision(answer: recognizer_pb2.IdentifyResponse) -> str:
+    """What came of an identification, and what that promises."""
+    pb = recognizer_pb2
+    if answer.decision == pb.IDENTIFY_DECISION_EMPTY_GALLERY:
+        return "Nobody is enrolled in this collection."
+    if answer.decision == pb.IDENTIFY_DECISION_LOW_QUALITY:
+        return "The picture is too poor to conclude anything from it."
+    if answer.decision == pb.IDENTIFY_DECISION_MATCH:
+        return f"Match. {promise(answer.threshold)}"
+    return f"Nobody who is enrolled. {promise(answer.threshold)}"
+
+
+def promise(threshold: recognizer_pb2.AppliedThreshold) -> str:
+    """How often a stranger would match, at a threshold."""
+    if not threshold.fmr:
+        return f"Threshold: similarity {threshold.similarity:.3f}; its error rate is not known."
+    fpir = 1 - (1 - threshold.fmr) ** max(threshold.faces, 1)
+    faces = "1 face" if threshold.faces == 1 else f"{threshold.faces} faces"
+    words = f"At most {share(fpir)} would match anybody among {faces} (FPIR {fpir:.2g})"
+    return words + (", by extrapolation." if threshold.extrapolated else ".")
+
+
+def share(rate: float) -> str:
+    """A rate as people count."""
+    return f"1 in {round(1 / rate):,} strangers" if rate < 1 else "every stranger"
+
+
+def quality(value: float) -> str:
+    """A quality in a word and a number."""
+    word = "poor" if value < _POOR_QUALITY else "good" if value >= _GOOD_QUALITY else "fair"
+    return f"{word} ({value:.2f})"
+
+
+def moment(value: Timestamp) -> str:
+    """A time in UTC, to the second."""
+    return value.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if value.seconds else "unknown"
+
+
+def box(face: encoder_pb2.Face) -> str:
+    """The box of a face for the script that draws it: x y width height."""
+    found = face.box
+    return f"{found.x:.1f} {found.y:.1f} {found.width:.1f} {found.height:.1f}"
+
+
+def picture(png: bytes) -> str:
+    """A picture within a page: it has no address of its own, and no cache keeps it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def packed(map_: CompactMap) -> str:
+    """A map within a form; `pages` reads it."""
+    return base64.b64encode(map_.SerializeToString()).decode()
+
+
+def operation(value: int) -> str:
+    """What happened to a gallery."""
+    name: str = gallery_pb2.AuditOperation.Name(value)
+    return name.removeprefix("AUDIT_OPERATION_").replace("_", " ").lower()
+
+
+def is_problem(value: object) -> bool:
+    """Whether a page has to say why it cannot show this."""
+    return isinstance(value, Problem | RequestFailed)
+
+
+def doubt(value: gallery_pb2.Doubt) -> str:
+    """Why a face is doubtful."""
+    if value.kind == gallery_pb2.DOUBT_KIND_LOOKS_LIKE_ANOTHER:
+        return f"looks like {value.other_subject_id} ({value.similarity:.2f})"
+    return f"unlike the others ({value.similarity:.2f})"
+
+
+FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    each.__name__: each
+    for each in (
+        *(decision, promise, quality, moment, box, picture),
+        *(packed, operation, is_problem, doubt),
+    )
+}
+"""For templates, by their names."""

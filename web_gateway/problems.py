@@ -1,0 +1,120 @@
+"""Errors as RFC 9457 problems, with the reasons of the protocol."""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.responses import JSONResponse
+
+from compactface.client import RequestFailed
+
+_STATUS: Final = {
+    "INVALID_ARGUMENT": HTTPStatus.BAD_REQUEST,
+    "OUT_OF_RANGE": HTTPStatus.BAD_REQUEST,
+    "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
+    "PERMISSION_DENIED": HTTPStatus.FORBIDDEN,
+    "NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "ALREADY_EXISTS": HTTPStatus.CONFLICT,
+    "ABORTED": HTTPStatus.CONFLICT,
+    # The same request may succeed after a change; 400 would say that it never can.
+    "FAILED_PRECONDITION": HTTPStatus.CONFLICT,
+    "RESOURCE_EXHAUSTED": HTTPStatus.TOO_MANY_REQUESTS,
+    "UNIMPLEMENTED": HTTPStatus.NOT_IMPLEMENTED,
+    "UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
+    "DEADLINE_EXCEEDED": HTTPStatus.GATEWAY_TIMEOUT,
+}
+_TOO_LARGE: Final = frozenset({"IMAGE_TOO_LARGE", "MESSAGE_TOO_LARGE"})
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """A request that ends with an error.
+
+    Attributes:
+        status: of HTTP.
+        reason: UPPER_SNAKE_CASE and stable, for programs.
+        detail: one sentence for people.
+        members: further members of the problem, by their JSON names.
+        retry_after_s: how long to wait before another try, in seconds; None: not said.
+    """
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        reason: str,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.members: Mapping[str, Any] = members
+
+    @staticmethod
+    def of(failure: RequestFailed) -> "Problem":
+        """What a service ended a call with, or an item of a batch."""
+        status = _STATUS.get(failure.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+        if failure.reason in _TOO_LARGE:
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        members: dict[str, Any] = {}
+        if failure.field_violations:
+            members["field"] = failure.field
+        if failure.metadata:
+            members["metadata"] = failure.metadata
+        if failure.peer is not None:
+            members["service"] = failure.peer.service
+        return Problem(
+            status,
+            failure.reason,
+            _detail(failure),
+            retry_after_s=failure.retry_after_s,
+            **members,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of it."""
+        document = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            "reason": self.reason,
+            **self.members,
+        }
+        if self.retry_after_s is not None:
+            document["retryAfterSeconds"] = self.retry_after_s
+        return document
+
+    def headers(self) -> dict[str, str]:
+        """Those that HTTP wants beside it."""
+        headers = {}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(math.ceil(self.retry_after_s))
+        return headers
+
+    def response(self) -> JSONResponse:
+        """The answer to a program."""
+        return JSONResponse(
+            self.document(),
+            self.status,
+            headers=self.headers(),
+            media_type="application/problem+json",
+        )
+
+
+def _detail(failure: RequestFailed) -> str:
+    """In the service's words, unless they come from gRPC and tell of addresses within."""
+    if failure.reason != failure.code or failure.peer is None:
+        return failure.message
+    service = failure.peer.service
+    if failure.code == "UNAVAILABLE":
+        return f"the {service} cannot be reached"
+    if failure.code == "DEADLINE_EXCEEDED":
+        return f"the {service} did not answer in time"
+    return f"the {service} answered {failure.code}"

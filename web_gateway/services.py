@@ -1,0 +1,161 @@
+"""The two services, asked with the credential of whoever asks the gateway."""
+
+import uuid
+from copy import copy
+from typing import Any, Self
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from compactface.client.asynchronous import Asyncio
+from compactface.client.call import Call
+from compactface.client.encoder import ENCODER, Encoder
+from compactface.client.recognizer import RECOGNIZER, Recognizer
+from compactface.v1 import (
+    encoder_pb2,
+    encoder_pb2_grpc,
+    gallery_pb2,
+    gallery_pb2_grpc,
+    recognizer_pb2,
+    recognizer_pb2_grpc,
+)
+from web_gateway.settings import WebSettings
+
+METHODS = {
+    method.name: method
+    for file, service in (
+        (encoder_pb2, "EncoderService"),
+        (gallery_pb2, "GalleryService"),
+        (recognizer_pb2, "RecognizerService"),
+    )
+    for method in file.DESCRIPTOR.services_by_name[service].methods
+}
+"""Descriptors of the protocol's methods; their names are unique."""
+
+_STUBS: dict[str, Any] = {
+    "EncoderService": encoder_pb2_grpc.EncoderServiceStub,
+    "GalleryService": gallery_pb2_grpc.GalleryServiceStub,
+    "RecognizerService": recognizer_pb2_grpc.RecognizerServiceStub,
+}
+
+
+class Services:
+    """Connections to both services, shared by all callers; a context manager."""
+
+    def __init__(self, settings: WebSettings) -> None:
+        """Prepare; nothing is sent yet.
+
+        Raises:
+            OSError: a certificate cannot be read.
+        """
+        timeout_s = settings.timeout_seconds
+        self._encoder = Asyncio(
+            ENCODER, settings.encoder_target, tls=settings.encoder_tls, timeout_s=timeout_s
+        )
+        self._recognizer = Asyncio(
+            RECOGNIZER, settings.recognizer_target, tls=settings.recognizer_tls, timeout_s=timeout_s
+        )
+        token = settings.encoder_token
+        self._encoder_token = token.get_secret_value() if token else ""
+
+    async def __aenter__(self) -> Self:
+        """Nothing to prepare: channels connect by themselves."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give up the connections."""
+        await self._encoder.channel.close(None)
+        await self._recognizer.channel.close(None)
+
+    def caller(self, token: str) -> "Caller":
+        """The services as the bearer of a token sees them; "": without one."""
+        return Caller(
+            _showing(self._encoder, token),
+            _showing(self._recognizer, token),
+            _showing(self._encoder, self._encoder_token) if self._encoder_token else None,
+        )
+
+    async def health(self, *, timeout_s: float = 2.0) -> dict[str, str]:
+        """The grpc.health.v1 status of each service; UNREACHABLE where there is no answer."""
+        return {
+            "encoder": await _health(self._encoder, timeout_s),
+            "recognizer": await _health(self._recognizer, timeout_s),
+        }
+
+
+class Caller:
+    """Both services with the rights of one caller; every method raises `RequestFailed`."""
+
+    def __init__(
+        self, encoder: Asyncio, recognizer: Asyncio, gateway_encoder: Asyncio | None
+    ) -> None:
+        self._encoder = encoder
+        self._recognizer = recognizer
+        self._gateway_encoder = gateway_encoder
+        self._info: recognizer_pb2.GetRecognizerInfoResponse | None = None
+
+    @property
+    def recognizer(self) -> Recognizer[Asyncio]:
+        """The recognizer's client."""
+        return Recognizer(self._recognizer)
+
+    @property
+    def encoder(self) -> Encoder[Asyncio]:
+        """The encoder's client, with the rights of the caller alone."""
+        return Encoder(self._encoder)
+
+    async def known(self) -> recognizer_pb2.GetRecognizerInfoResponse:
+        """What the recognizer says of itself, to those whom it knows; asked once."""
+        if self._info is None:
+            self._info = await self.recognizer.info()
+        return self._info
+
+    async def encode(
+        self, image: bytes, *, max_faces: int = 0, include_crops: bool = False
+    ) -> encoder_pb2.EncodeResponse:
+        """The faces of a photograph that the recognizer is about to be asked about.
+
+        Where the gateway has a token of its own for the encoder, only whom the recognizer knows
+        may make use of it.
+        """
+        encoder = self.encoder
+        if self._gateway_encoder is not None:
+            await self.known()
+            encoder = Encoder(self._gateway_encoder)
+        return await encoder.encode(image, max_faces=max_faces, include_crops=include_crops)
+
+    async def call(self, name: str, request: Message) -> Message:
+        """Call any unary method of the protocol."""
+        method = METHODS[name]
+        if isinstance(request, gallery_pb2.EnrollRequest) and not request.request_id:
+            request.request_id = str(uuid.uuid4())  # the channel may repeat it
+        service = method.containing_service.name
+        transport = self._encoder if service == "EncoderService" else self._recognizer
+        stub = _STUBS[service](transport.channel)
+        wait = getattr(request, "erasure_wait", None)
+        return await transport.unary(
+            Call(
+                getattr(stub, name),
+                request,
+                GetMessageClass(method.output_type),
+                more_s=wait.ToTimedelta().total_seconds() if wait else 0,
+            )
+        )
+
+
+def _showing(transport: Asyncio, token: str) -> Asyncio:
+    shown = copy(transport)
+    shown.token = token
+    return shown
+
+
+async def _health(transport: Asyncio, timeout_s: float) -> str:
+    stub = health_pb2_grpc.HealthStub(transport.channel)
+    try:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+    except grpc.aio.AioRpcError:
+        return "UNREACHABLE"
+    state: str = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    return state

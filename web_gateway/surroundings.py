@@ -1,0 +1,192 @@
+"""What goes around every request: ids, limits, refusals of other sites, headers, log, metrics."""
+
+import time
+import uuid
+from collections.abc import MutableMapping
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from compactface.client import request_id
+from compactface.client.request_ids import REQUEST_ID, accepted
+from web_gateway.metrics import WebMetrics
+from web_gateway.problems import Problem
+
+_log = structlog.get_logger(__name__)
+
+_SAFE: Final = frozenset({"GET", "HEAD"})
+_VERBS: Final = _SAFE | {"POST", "PATCH", "DELETE"}
+_UNKNOWN_ROUTE: Final = "(unknown)"
+_RETRY_AFTER_S: Final = 1.0
+_LASTING: Final = (":watch", "/live/events")
+
+_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+}
+
+
+class Surroundings:
+    """The outermost application.
+
+    Args:
+        app: answers the requests.
+        names: host names that this gateway may be called by; empty: all.
+        max_in_flight: requests at once; more are refused.
+        max_watchers: of those requests that last, how many at once.
+        secure: whether it speaks https.
+        metrics: of the gateway.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        names: frozenset[str],
+        max_in_flight: int,
+        max_watchers: int,
+        secure: bool,
+        metrics: WebMetrics,
+    ) -> None:
+        self._app = app
+        self._names = names
+        self._requests = _Places("requests", max_in_flight)
+        self._watchers = _Places("watchers", max_watchers)
+        self._metrics = metrics
+        self._headers = dict(_HEADERS)
+        if secure:
+            self._headers["strict-transport-security"] = "max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; the server sends no other kinds of scope."""
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID, "")
+        identity = given if accepted(given) else uuid.uuid4().hex
+        # Ids of subjects may hold a slash; the server has decoded it in `path`.
+        scope["path"] = scope["raw_path"].decode("ascii", "replace")
+        answer = _Answer(send, {**self._headers, REQUEST_ID: identity})
+        places = self._watchers if scope["path"].endswith(_LASTING) else self._requests
+        places.taken += 1
+        self._metrics.in_flight.inc()
+        with request_id(identity), structlog.contextvars.bound_contextvars(request_id=identity):
+            try:
+                self._admit(scope["method"], headers)
+                places.check()
+                await self._app(scope, receive, answer)
+            except Problem as problem:
+                await problem.response()(scope, receive, answer)
+            except Exception:  # noqa: BLE001 - nothing of a bug may reach the client
+                _log.exception("unforeseen error", route=_route(scope))
+                if not answer.status:
+                    await internal().response()(scope, receive, answer)
+            finally:
+                places.taken -= 1
+                self._metrics.in_flight.dec()
+                self._record(scope, answer.status, time.perf_counter() - started)
+
+    def _admit(self, method: str, headers: Headers) -> None:
+        host = headers.get("host", "")
+        name = (urlsplit(f"//{host}").hostname or "") if _is_host(host) else ""
+        shown = f"[{name}]" if ":" in name else name
+        if self._names and shown not in self._names:
+            # A name of somebody else's that leads here: their pages could read our answers.
+            raise Problem(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "HOST_UNKNOWN",
+                f"this gateway is not called {host!r:.80}; the setting `names` says how it is",
+            )
+        origin = headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        site = headers.get("sec-fetch-site", "none")
+        if method not in _SAFE and (
+            site not in {"none", "same-origin"} or (foreign and origin != "null")
+        ):
+            # Without tokens in between, any page could enroll with the rights of its reader.
+            raise Problem(
+                HTTPStatus.FORBIDDEN, "CROSS_ORIGIN", "pages of other sites may not call this"
+            )
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _VERBS else "other"
+        route = _route(scope)
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.labels(method, route).observe(seconds)
+        quiet = route in {"/v1/health", "/static"} and status < HTTPStatus.BAD_REQUEST
+        log = _log.debug if quiet else _log.info
+        # The template only: paths and queries hold names.
+        log("request", method=method, route=route, status=status, ms=round(1000 * seconds, 1))
+
+
+class _Places:
+    """How much of one kind may be in flight.
+
+    Attributes:
+        taken: how much is, with what is about to be refused.
+    """
+
+    def __init__(self, what: str, most: int) -> None:
+        self.taken = 0
+        self._what, self._most = what, most
+
+    def check(self) -> None:
+        if self.taken > self._most:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"TOO_MANY_{self._what.upper()}",
+                f"{self.taken - 1} {self._what} are in flight; at most {self._most} are accepted",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+
+
+class _Answer:
+    """Adds the headers, and remembers the status; 0 before there is one."""
+
+    def __init__(self, send: Send, headers: dict[str, str]) -> None:
+        self.status = 0
+        self._send = send
+        self._headers = headers
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+            headers = MutableHeaders(scope=message)
+            headers.update(self._headers)
+            # Answers hold faces and names, or say who has none.
+            headers.setdefault("cache-control", "no-store")
+        await self._send(message)
+
+
+def internal() -> Problem:
+    """What a caller sees of a bug."""
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "internal error")
+
+
+def current_request_id() -> str:
+    """The id under which a request is logged."""
+    found: str = structlog.contextvars.get_contextvars().get("request_id", "")
+    return found
+
+
+def _route(scope: MutableMapping[str, Any]) -> str:
+    route = scope.get("route")
+    return getattr(route, "path", _UNKNOWN_ROUTE)
+
+
+def _is_host(host: str) -> bool:
+    try:
+        urlsplit(f"//{host}")
+    except ValueError:
+        return False
+    return True
