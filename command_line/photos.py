@@ -85,7 +85,7 @@ class LocalEncoder:
                 max_bytes=max(settings.max_image_bytes, _MAX_FILE_BYTES),
             ),
             max_faces=settings.max_faces,
-            head=QualityHead.of_model(model, _ENROLMENT_POINT if fine else None),
+            head=QualityHead.of_model(model, _ENROLLMENT_POINT if fine else None),
         )
 
     def encode(self, image: bytes) -> "EncodeResponse":

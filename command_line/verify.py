@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from command_line.flaws import decision_words
-from command_line.local_recognizer import WithoutGallery, check_local, open_recognizer
+from command_line.local_recognizer import MissingGallery, check_local, open_recognizer
 from command_line.options import (
     Collection,
     EncoderOptions,
