@@ -104,9 +104,9 @@ def box_text(box: "Box") -> str:
 
 
 def threshold_text(threshold: "AppliedThreshold") -> str:
-    """A threshold and what it stands for, e.g. "0.412 (FMR 1e-03)".
+    """A threshold with its error rate, e.g. "0.412 (FMR 1e-03)".
 
-    And what raised it, e.g. "; raised by 0.11: both blur".
+    And its allowance for common flaws, e.g. "; raised by 0.11: both blur".
     """
     rate = f" (FMR {threshold.fmr:.0e})" if threshold.fmr else ""
     alike = ", ".join(threshold.alike).replace("_", " ")

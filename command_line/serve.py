@@ -1,4 +1,4 @@
-"""`compactface serve`: services and web gateway as processes, every setting a flag."""
+"""`compactface serve`: run a service or the web gateway; every setting is a flag."""
 
 import inspect
 from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _Config = Annotated[
     Path | None,
-    typer.Option(help="TOML file with the tables \\[encoder], \\[recognizer] and \\[web]."),
+    typer.Option(help="TOML file with tables \\[encoder], \\[recognizer] and \\[web]."),
 ]
 
 

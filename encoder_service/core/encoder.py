@@ -38,11 +38,11 @@ class EncodedFace:
         crop: the aligned face, (112, 96, 3) uint8 RGB.
         quality: fitness for recognition in [0, 1].
         score: the detector's confidence in [0, 1]; 1 for a crop.
-        box: where the face is; None for a crop.
-        landmarks: what it was aligned by; None for a crop.
-        sighting_id: under which the map is forwarded; a UUID made here.
-        flaws: how sure the model's quality head is, in [0, 1], that something is wrong with the
-            face, by name; nothing from a model without a head.
+        box: box of the face; None for a crop.
+        landmarks: landmarks used for alignment; None for a crop.
+        sighting_id: id under which the map is forwarded, a UUID.
+        flaws: the quality head's probabilities of flaws, in [0, 1], by name; empty for a model
+            without a head.
     """
 
     png: bytes
@@ -71,9 +71,9 @@ class EncodedPicture:
     """Faces of one picture, most prominent first, with timings.
 
     Attributes:
-        faces: as many as were asked for.
-        faces_found: how many there are, as far as was looked.
-        timings: of the stages.
+        faces: encoded faces, at most the requested number.
+        faces_found: number of detected faces.
+        timings: milliseconds per stage.
     """
 
     faces: tuple[EncodedFace, ...]

@@ -258,14 +258,14 @@ class ModelDescription(Record):
         extractor: configuration of the extractor.
         alignment: template that crops are aligned to.
         normalisation: from pixels to the networks' input.
-        codecs: operating points by name. A codec of an earlier version is kept decodable by
-            carrying it along under a name of its own.
-        default_point: operating point an encoder takes when told none.
-        calibration: tables per pair of codecs; none before they are measured.
-        quality: heads by the operating point whose networks they read; models from before, and
-            those that are not fitted yet, have none.
-        measured: results of evaluation, for people.
-        provenance: how and from what the model was trained, for people.
+        codecs: operating points by name. A codec of an earlier version stays decodable if it is
+            included under its own name.
+        default_point: operating point that an encoder uses by default.
+        calibration: one table per pair of codecs; empty before calibration.
+        quality: quality heads by the operating point whose networks they read; empty in older
+            models and before fitting.
+        measured: results of evaluation, informational.
+        provenance: training method and data, informational.
     """
 
     family: Name
