@@ -113,7 +113,7 @@ class GatewaySettings(BaseModel):
         5.0, ge=0, le=3600, description="last chance of what waits on stopping"
     )
     metrics_host: str = Field("127.0.0.1", description="address of the Prometheus endpoint")
-    metrics_port: Port = Field(9466, description="Prometheus port; 0 takes a free one")
+    metrics_port: Port = Field(9467, description="Prometheus port; 0 takes a free one")
     insecure: bool = Field(default=False, description="allow a metrics_host that others can reach")
     log_format: Literal["json", "console"] = Field("json", description="json or console")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least")

@@ -6,11 +6,11 @@ _MODULES = {
     *("grpc_health", "numpy", "PIL", "pydantic", "pydantic_core", "pydantic_settings"),
     *("rich", "structlog", "typer"),
 }
-"""Of the extra `cli`, which `pip install compactface` alone does not bring."""
+"""Modules of the extra `cli`, which `pip install compactface` alone does not install."""
 
 
 def main() -> None:
-    """Run it, or say in one sentence what to install."""
+    """Run the program, or print which extra to install."""
     try:
         from command_line.main import app
     except ModuleNotFoundError as missing:

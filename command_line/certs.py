@@ -1,4 +1,4 @@
-"""`compactface certs`: a certificate authority for development, and certificates of it."""
+"""`compactface certs`: a certificate authority for development, and its certificates."""
 
 import ipaddress
 import os
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Certificates for development and small installations; its keys lie in plain files.",
+    help="Certificates for development and small installations. Keys are stored unencrypted.",
 )
 
-Folder = Annotated[Path, typer.Option("--out", file_okay=False, help="Where the files are.")]
-Days = Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")]
+Folder = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder of the files.")]
+Days = Annotated[int, typer.Option(min=1, max=3650, help="Validity in days.")]
 _FOLDER = Path("certificates")
-_MAX_NAME = 64  # X.509's bound on common names
+_MAX_NAME = 64  # X.509's limit for common names
 
 
 @app.command()
 def authority(*, out: Folder = _FOLDER, days: Days = 3650) -> None:
-    """Make a certificate authority: ca.pem, which all parties trust, and ca.key, which signs."""
+    """Create a certificate authority: ca.pem for all parties, and ca.key, which signs."""
     from cryptography import x509
 
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,13 +44,14 @@ def authority(*, out: Folder = _FOLDER, days: Days = 3650) -> None:
 @app.command()
 def issue(
     name: Annotated[
-        str, typer.Argument(help="Of a service or a camera; the access file gives it a role.")
+        str,
+        typer.Argument(help="Name of a service or a camera; the access file maps it to a role."),
     ],
     *,
     host: Annotated[
         list[str],
-        typer.Option(help="Name or address that clients reach it by; may be repeated."),
-    ] = ["localhost", "127.0.0.1"],  # noqa: B006 - Typer's way
+        typer.Option(help="Host name or address of the service; may be repeated."),
+    ] = ["localhost", "127.0.0.1"],  # noqa: B006 - required by Typer
     out: Folder = _FOLDER,
     days: Days = 365,
 ) -> None:
@@ -61,10 +62,10 @@ def issue(
 
     if not name or Path(name).name != name or name.startswith(".") or len(name) > _MAX_NAME:
         raise typer.BadParameter(
-            f"{name!r:.80} must be 1 to {_MAX_NAME} characters and name a file"
+            f"{name!r:.80} must be 1 to {_MAX_NAME} characters and a valid file name"
         )
     if name == "ca":
-        raise typer.BadParameter("ca is the authority's own name")
+        raise typer.BadParameter("ca is the name of the authority")
     root = x509.load_pem_x509_certificate((out / "ca.pem").read_bytes())
     root_key = load_pem_private_key((out / "ca.key").read_bytes(), None)
     key = _new_key()
@@ -79,7 +80,7 @@ def issue(
             critical=False,
         )
         .add_extension(x509.SubjectAlternativeName([*map(_host, host)]), critical=False)
-        .sign(root_key, _hash())  # type: ignore[arg-type] # of our own, which is elliptic
+        .sign(root_key, _hash())  # type: ignore[arg-type] # our own key, an elliptic one
     )
     _write(out, name, key, certificate)
 
@@ -140,7 +141,7 @@ def _begin(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # clocks differ
+        .not_valid_before(now - timedelta(hours=1))  # tolerates clock skew
         .not_valid_after(now + timedelta(days=days))
     )
 
@@ -148,7 +149,7 @@ def _begin(
 def _write(
     folder: Path, name: str, key: "EllipticCurvePrivateKey", certificate: "x509.Certificate"
 ) -> None:
-    """Write key and certificate; never over files that are there."""
+    """Write key and certificate; never overwrites files."""
     from cryptography.hazmat.primitives import serialization
 
     pem = key.private_bytes(

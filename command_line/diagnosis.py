@@ -1,7 +1,7 @@
-"""Why a call never reached the service that it was meant for, found out by asking again.
+"""Diagnose why a call did not reach its service, by connecting again.
 
-gRPC reports a refused connection, a wrong port and every fault of TLS as one code with a long
-line of its own internals. A second try with the standard library's sockets tells them apart.
+gRPC reports a refused connection, a wrong port and every TLS failure with one status code and
+internal details. A second connection with the standard library's sockets distinguishes them.
 """
 
 import socket
@@ -17,31 +17,31 @@ _SERVICES = {
     "encoder": "compactface.v1.EncoderService",
     "recognizer": "compactface.v1.RecognizerService",
 }
-# The start of every HTTP/2 connection: the preface, and a frame of settings that sets none.
+# The start of an HTTP/2 connection: the preface and an empty SETTINGS frame.
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-_HTTP2_SETTINGS = 4  # type of the first frame of an answer, its fourth byte
+_HTTP2_SETTINGS = 4  # type of the response's first frame, its fourth byte
 
 
 def diagnose(failure: "RequestFailed") -> str | None:
-    """One sentence for people; None where the failure's own message is as good as any."""
+    """A one-sentence diagnosis; None if the failure's own message suffices."""
     if failure.peer is None or failure.reason != failure.code:
-        return None  # the service itself said what is wrong
+        return None  # the service itself reported the problem
     if failure.code == "UNIMPLEMENTED":
-        return _say_who_is_there(failure.peer)
+        return _identify_service(failure.peer)
     if failure.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and not failure.peer.proxy:
-        return _say_what_is_in_the_way(failure.peer)
+        return _connection_problem(failure.peer)
     return None
 
 
-def _say_who_is_there(peer: "Peer") -> str:
-    """The call is unknown there: health knows which services are."""
+def _identify_service(peer: "Peer") -> str:
+    """The call is unknown to the server: ask its health service which services it has."""
     there = [name for name, service in _SERVICES.items() if _has(peer, service)]
     if not there:
-        return f"what answers at {peer.target} is no {peer.service} of compactface"
+        return f"the server at {peer.target} is not a compactface {peer.service}"
     if peer.service not in there:
         article = "an" if there[0] == "encoder" else "a"
         return f"{peer.target} is {article} {there[0]}; give the address of the {peer.service}"
-    return f"the {peer.service} at {peer.target} is of a version that does not know this call"
+    return f"the {peer.service} at {peer.target} has a version without this call"
 
 
 def _has(peer: "Peer", service: str) -> bool:
@@ -59,10 +59,10 @@ def _has(peer: "Peer", service: str) -> bool:
     return True
 
 
-def _say_what_is_in_the_way(peer: "Peer") -> str | None:
+def _connection_problem(peer: "Peer") -> str | None:
     address = _split(peer.target)
     if address is None:
-        return f"{peer.target!r} is no address; it must be HOST:PORT"
+        return f"{peer.target!r} is not an address; expected HOST:PORT"
     host, port = address
     try:
         with socket.create_connection((host, port), timeout=_WITHIN_S) as connection:
@@ -70,15 +70,15 @@ def _say_what_is_in_the_way(peer: "Peer") -> str | None:
     except ConnectionRefusedError:
         return f"is the {peer.service} running at {peer.target}? The connection was refused"
     except socket.gaierror:
-        return f"there is no host {host!r}; is {peer.target} the {peer.service}'s address?"
+        return f"host {host!r} not found; is {peer.target} the {peer.service}'s address?"
     except TimeoutError:
-        return f"{peer.target} does not answer; is there a firewall in between?"
+        return f"{peer.target} does not answer; is a firewall blocking it?"
     except OSError as error:
         return f"{peer.target} cannot be reached: {error.strerror or error}"
 
 
 def _split(target: str) -> tuple[str, int] | None:
-    """Host and port; None if it has not both."""
+    """Host and port; None if either is missing."""
     try:
         parts = urlsplit(f"//{target}")
         host, port = parts.hostname, parts.port
@@ -88,7 +88,7 @@ def _split(target: str) -> tuple[str, int] | None:
 
 
 def _try_tls(peer: "Peer", host: str, connection: socket.socket) -> str | None:
-    """Shake hands as the client did."""
+    """Perform the TLS handshake as the client did."""
     assert peer.tls is not None
     context = ssl.create_default_context(cafile=peer.tls.ca)
     context.set_alpn_protocols(["h2"])
@@ -99,19 +99,19 @@ def _try_tls(peer: "Peer", host: str, connection: socket.socket) -> str | None:
             return _refusal_of_certificate(peer, secure)
     except ssl.SSLCertVerificationError as error:
         return (
-            f"the certificate of {peer.target} does not prove that it is {host}, by the roots in "
+            f"the certificate of {peer.target} is not valid for {host} under the roots in "
             f"--ca {peer.tls.ca}: {error.verify_message}"
         )
     except (ssl.SSLError, ConnectionError) as error:
-        if _is_alert(error):  # in TLS 1.2 the caller's certificate is judged on the way
+        if _is_alert(error):  # TLS 1.2 checks the client certificate during the handshake
             return _no_certificate_accepted(peer)
-        return f"{peer.target} does not speak TLS; leave out --ca if that is meant"
+        return f"{peer.target} does not use TLS; omit --ca for plain text"
 
 
 def _refusal_of_certificate(peer: "Peer", secure: ssl.SSLSocket) -> str | None:
-    """In TLS 1.3 the caller's certificate is judged after the handshake.
+    """Detect whether the server rejects our certificate, which TLS 1.3 does after the handshake.
 
-    A server that accepts it sends HTTP/2's settings at once; one that does not hangs up.
+    A server that accepts it sends HTTP/2 SETTINGS at once; otherwise it closes the connection.
     """
     try:
         accepted = bool(secure.recv(1))
@@ -125,17 +125,17 @@ def _refusal_of_certificate(peer: "Peer", secure: ssl.SSLSocket) -> str | None:
 def _no_certificate_accepted(peer: "Peer") -> str:
     assert peer.tls is not None
     if peer.tls.certificate is None:
-        return f"{peer.target} asks for a certificate of its caller: --certificate and --key"
+        return f"{peer.target} requires a client certificate: --certificate and --key"
     return f"{peer.target} does not accept --certificate {peer.tls.certificate}"
 
 
 def _try_plain(peer: "Peer", host: str, port: int) -> str | None:
     if _speaks_tls(host, port):
-        return f"{peer.target} speaks TLS; name the roots of its certificate with --ca"
+        return f"{peer.target} uses TLS; give the roots of its certificate with --ca"
     if not _speaks_http2(host, port):
         return (
-            f"what answers at {peer.target} does not speak gRPC; is it the {peer.service}'s port "
-            "for metrics?"
+            f"the server at {peer.target} does not speak gRPC; is it the {peer.service}'s metrics "
+            "port?"
         )
     return None
 
@@ -155,7 +155,7 @@ def _speaks_tls(host: str, port: int) -> bool:
 
 
 def _is_alert(error: OSError) -> bool:
-    """Whether the other side spoke TLS when it gave up."""
+    """Whether the peer sent a TLS alert."""
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 

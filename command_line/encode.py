@@ -1,4 +1,4 @@
-"""`compactface encode`: photographs in, compact maps out."""
+"""`compactface encode`: encode photographs as compact maps."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", file_okay=False, help="Write each map and its facts here."),
+    typer.Option("--output", "-o", file_okay=False, help="Folder for maps and metadata."),
 ]
 
 
@@ -33,11 +33,11 @@ def encode(
     encoder: EncoderOptions,
     tls: TlsOptions,
 ) -> None:
-    """Turn the faces in photographs into compact maps.
+    """Encode the faces in photographs as compact maps.
 
-    With --output each face becomes PHOTO.N.png, the map, and PHOTO.N.json, its codec id,
-    quality, box and landmarks. A photograph that cannot be read is reported, the others are
-    encoded, and the end is 1. Needs no service.
+    With --output each face becomes PHOTO.N.png, the map, and PHOTO.N.json with its codec id,
+    quality, box and landmarks. Unreadable photographs are reported and skipped; the exit code is
+    then 1. Needs no service.
     """
     asked = each_photo(photos)
     if output is not None:
@@ -59,13 +59,13 @@ def encode(
 
 
 def _refuse_same_names(photos: list[Photo]) -> None:
-    """One photo's maps must not be written over another's."""
+    """Reject photographs whose maps would overwrite each other."""
     path_of: dict[str, Path] = {}
     for photo in photos:
         other = path_of.setdefault(photo.name, photo.path)
         if other != photo.path:
             raise typer.BadParameter(
-                f"{other} and {photo.path} have the same name; give them to --output one by one"
+                f"{other} and {photo.path} have the same name; use --output with one at a time"
             )
 
 

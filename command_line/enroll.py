@@ -1,4 +1,4 @@
-"""`compactface enroll`: make a person known."""
+"""`compactface enroll`: enroll a subject."""
 
 from typing import Annotated
 
@@ -22,18 +22,18 @@ from command_line.photos import open_encoder, take_one_face, tell_of_others
 
 @with_options
 def enroll(
-    subject: Annotated[str, typer.Argument(help="Id of the subject, new or known.")],
+    subject: Annotated[str, typer.Argument(help="Id of the subject, new or existing.")],
     photos: Photos,
     *,
     name: Annotated[str, typer.Option(help="Display name.")] = "",
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Word to list the subject by; repeatable. In place of those it had."),
+        typer.Option(help="Label of the subject; repeatable. Replaces existing labels."),
     ] = None,
     collection: Collection = "default",
     largest: Largest = False,
     allow_duplicate: Annotated[
-        bool, typer.Option("--allow-duplicate", help="Even if another subject looks the same.")
+        bool, typer.Option("--allow-duplicate", help="Enroll even if another subject looks alike.")
     ] = False,
     allow_low_quality: Annotated[
         bool, typer.Option("--allow-low-quality", help="Even if a face's quality is too low.")
@@ -45,16 +45,16 @@ def enroll(
 ) -> None:
     """Enroll a subject with one face from each photograph.
 
-    A photograph's EXIF time becomes the face's capture time, if it states its offset to UTC. All
-    faces are enrolled or none. Encoded right here they are as fine as the model can. Needs a
-    recognizer service, or --local, which makes the gallery if it is missing.
+    A photograph's EXIF time becomes the face's capture time if it has a UTC offset. Either all
+    faces are enrolled or none. Without --encoder the model's finest operating point is used. Needs
+    a recognizer service, or --local, which creates a missing gallery.
     """
     check_local(recognizer, local, encoder, tls)
     photos = [photo.path for photo in each_photo(photos)]
     with open_encoder(encoder, tls, enrolling=True) as opened:
         taken = [take_one_face(opened, photo, most_prominent=largest) for photo in photos]
     tell_of_others(*taken)
-    with open_recognizer(recognizer, local, encoder, tls, without_gallery="make") as client:
+    with open_recognizer(recognizer, local, encoder, tls, missing_gallery="create") as client:
         answer = client.subjects.enroll(
             [one.face.map for one in taken],
             subject_id=subject,

@@ -1,4 +1,4 @@
-"""What a person at the command line reads when something goes wrong: one line, no traceback."""
+"""Report errors at the command line in one line, without traceback."""
 
 from typing import Any
 
@@ -23,17 +23,17 @@ _EXTRAS = {
     "matplotlib": "evaluate",
     "pillow_jxl": "evaluate",
 }
-"""Which extra of the distribution brings a module."""
+"""The extra that installs each module."""
 
 
 class ReportingGroup(TyperGroup):
-    """A group of commands that reports the failures a person can do something about.
+    """A command group that reports expected errors in one line.
 
-    Whatever else is raised is a bug, and its traceback is worth having.
+    Other exceptions are bugs and keep their traceback.
     """
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; ends with 2 for unusable settings and 1 for any other failure."""
+        """Run the command; exits with 2 for invalid settings and 1 for other failures."""
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -46,7 +46,7 @@ class ReportingGroup(TyperGroup):
 
 
 def _explain(error: Exception) -> tuple[str, int] | None:
-    """What to print and the exit code; None for a bug."""
+    """Message and exit code; None for a bug."""
     from compactface.client import RequestFailed
     from shared.errors import CompactfaceError
     from shared.serving.settings_loader import SettingsError

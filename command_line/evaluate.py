@@ -1,4 +1,4 @@
-"""`compactface evaluate`: how well a model verifies faces, and in how many bytes."""
+"""`compactface evaluate`: measure a model's verification accuracy and map sizes."""
 
 import os
 import shlex
@@ -15,38 +15,38 @@ from command_line.output import open_console, show_table
 if TYPE_CHECKING:
     from shared.evaluation.panel import Panel
 
-app = typer.Typer(no_args_is_help=True, help="Measure a model: verification accuracy and bytes.")
+app = typer.Typer(no_args_is_help=True, help="Measure a model's accuracy and map sizes.")
 
 Data = Annotated[
     Path,
-    typer.Option(envvar="COMPACTFACE_DATA", help="Holds lfw112/lfw.zip and lfw112/pairs.txt."),
+    typer.Option(envvar="COMPACTFACE_DATA", help="Folder of lfw112/lfw.zip and lfw112/pairs.txt."),
 ]
 Family = Annotated[str, typer.Option(help="Model family.")]
 Version = Annotated[
-    str | None, typer.Option("--model-version", help="Its version; default: the current one.")
+    str | None, typer.Option("--model-version", help="Model version; default: the current one.")
 ]
 Points = Annotated[
     list[str] | None, typer.Option("--point", help="Operating point; repeatable; default: all.")
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Cores to use.")]
+Threads = Annotated[int, typer.Option(min=1, help="Number of cores.")]
 Report = Annotated[Path, typer.Option(help="Folder of the report.")]
 Unseen = Annotated[
     Path | None,
     typer.Option(
-        help="ONNX file of a judge that training never saw; "
-        "default: teachers/fr_feature_512.onnx below the data, if it is there."
+        help="ONNX file of a judge not used in training; "
+        "default: teachers/fr_feature_512.onnx below the data, if present.",
     ),
 ]
 Reference = Annotated[
     Path | None,
     typer.Option(
         "--reference-extractor",
-        help="Weights of the extractor before it was tuned on reconstructions: it measures A.",
+        help="Weights of the extractor before tuning on reconstructions, which measures A.",
     ),
 ]
 Kept = Annotated[
     Path,
-    typer.Option("--cache", help="Keeps what took long; delete it after changing the code."),
+    typer.Option("--cache", help="Cache of slow results; delete it after code changes."),
 ]
 
 _CORES = os.cpu_count() or 1
@@ -63,14 +63,14 @@ def lfw(
     version: Version = None,
     points: Points = None,
     folds: Annotated[
-        int, typer.Option(min=2, max=10, help="Take only the first folds, and their images.")
+        int, typer.Option(min=2, max=10, help="Number of folds to use, from the first.")
     ] = 10,
     threads: Threads = _CORES,
     unseen: Unseen = None,
     reference: Reference = None,
     report: Report = _REPORT,
 ) -> None:
-    """Verify LFW's 6,000 pairs by its ten-fold protocol. For testing only: the run is recorded."""
+    """Verify LFW's 6,000 pairs in ten folds. For testing only: the run is recorded."""
     from shared.evaluation.lfw import evaluate_lfw
     from shared.evaluation.pipeline import Pipeline
     from shared.evaluation.runs import append_run
@@ -100,7 +100,7 @@ def open_set(
     cache: Kept = _KEPT,
     report: Report = _REPORT,
 ) -> None:
-    """Identify LFW's people among its strangers. For testing only: the run is recorded."""
+    """Identify LFW's subjects among strangers. For testing only: the run is recorded."""
     from shared.evaluation.cache import Cache
     from shared.evaluation.lfw import evaluate_lfw
     from shared.evaluation.open_set import open_set_rows
@@ -126,9 +126,7 @@ def validation(
     *,
     cache: Annotated[
         Path,
-        typer.Option(
-            exists=True, file_okay=False, help="Cache of training faces, as training reads it."
-        ),
+        typer.Option(exists=True, file_okay=False, help="Cache of training faces."),
     ],
     models: Models = SHIPPED_MODELS,
     family: Family = "default",
@@ -136,11 +134,11 @@ def validation(
     points: Points = None,
     reference: Reference = None,
     turned: Annotated[
-        float, typer.Option(min=0, max=90, help="Pairs whose yaw differs by so many degrees.")
+        float, typer.Option(min=0, max=90, help="Smallest difference in yaw of a pair, degrees.")
     ] = 0,
     threads: Threads = _CORES,
 ) -> None:
-    """Verify 6,000 pairs of people held out of training. Choices are made on this."""
+    """Verify 6,000 pairs of people held out of training. Choices are based on this."""
     from shared.evaluation.panel import open_panel
     from shared.evaluation.validation import evaluate_validation
     from shared.model_directory import ModelDirectory
@@ -166,7 +164,7 @@ def validation(
 def kodak(
     *,
     data: Annotated[
-        Path, typer.Option(envvar="COMPACTFACE_DATA", help="Holds kodak/ with Kodak's pictures.")
+        Path, typer.Option(envvar="COMPACTFACE_DATA", help="Folder of kodak/ with Kodak's images.")
     ],
     models: Models = SHIPPED_MODELS,
     family: Family = "default",
@@ -174,7 +172,7 @@ def kodak(
     threads: Threads = _CORES,
     report: Report = _REPORT,
 ) -> None:
-    """Photographs through a codec made for faces, beside others at equal bits per pixel."""
+    """Encode general photographs and compare with other codecs at equal size."""
     from shared.evaluation.kodak import evaluate_kodak
     from shared.evaluation.sheets import kodak_sheet
     from shared.model_directory import ModelDirectory
@@ -251,7 +249,7 @@ def write_report(
     family: Family = "default",
     version: Version = None,
     beside: Annotated[
-        list[str] | None, typer.Option(help="Another family whose rows to show; repeatable.")
+        list[str] | None, typer.Option(help="Another family to include; repeatable.")
     ] = None,
     threads: Threads = _CORES,
     unseen: Unseen = None,
@@ -259,22 +257,22 @@ def write_report(
     rivals_at: Annotated[
         list[str] | None,
         typer.Option(
-            help="Operating point at whose size conventional codecs are measured; default: all."
+            help="Operating point at whose size to measure conventional codecs; default: all."
         ),
     ] = None,
     photos: Annotated[
-        Path, typer.Option(help="Photographs that may be published, for the sheet of faces.")
+        Path, typer.Option(help="Publishable photographs for the contact sheet.")
     ] = Path("tests/data"),
     cache: Kept = _KEPT,
     report: Report = _REPORT,
 ) -> None:
-    """Measure everything and write the report. Hours the first time, and resumable."""
+    """Measure everything and write the report. Takes hours at first; resumable."""
     from shared.evaluation.cache import Cache
-    from shared.evaluation.report import Workshop, measure
+    from shared.evaluation.report import ReportSettings, measure
     from shared.model_directory import ModelDirectory
 
     _use_threads(threads)
-    workshop = Workshop(
+    settings = ReportSettings(
         data=data,
         photos=photos,
         report=report,
@@ -286,13 +284,13 @@ def write_report(
     )
     model = ModelDirectory.load(models, family, version)
     others = [ModelDirectory.load(models, name) for name in beside or []]
-    measure(workshop, model, beside=others, rivals_at=rivals_at)
+    measure(settings, model, beside=others, rivals_at=rivals_at)
     render(report=report)
 
 
 @app.command()
 def render(*, report: Report = _REPORT) -> None:
-    """Write the report's text and plot anew, from results.json alone."""
+    """Render the report's text and plots from results.json."""
     from shared.evaluation.render import render_report
 
     render_report(report)
@@ -308,7 +306,7 @@ def check(
     threads: Threads = _CORES,
     report: Report = _REPORT,
 ) -> None:
-    """Measure LFW's first fold anew; ends with 1 if results.json says otherwise."""
+    """Measure LFW's first fold again; exits with 1 if it contradicts results.json."""
     from shared.evaluation.rows import read_results
     from shared.evaluation.slices import disagreements, measure_slices
     from shared.model_directory import ModelDirectory

@@ -1,4 +1,4 @@
-"""What `compactface evaluate` shows."""
+"""Output of `compactface evaluate`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_progress(title: str) -> "Iterator[pipeline.Progress]":
-    """A bar on the standard error that lasts as long as the block."""
+    """Show a progress bar on standard error during the block."""
     columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=None)
@@ -25,7 +25,7 @@ def open_progress(title: str) -> "Iterator[pipeline.Progress]":
 
 
 def show_result(result: "Result") -> None:
-    """Every form of probe against every form of enrollment, and the sizes."""
+    """Print accuracies of every form of probe and enrollment, and sizes."""
     show_table(
         ("judge", "probe", "enrolled", ">accuracy, %", ">TAR at FAR 1e-3, %"),
         [
@@ -43,7 +43,7 @@ def show_result(result: "Result") -> None:
     console = open_console()
     for name, point in result.points.items():
         console.print(
-            f"{name}: {point.bytes_mean:.1f} bytes a face in the mean, {point.bytes_max} at most; "
+            f"{name}: {point.bytes_mean:.1f} bytes per face on average, {point.bytes_max} at most; "
             f"codec {point.codec_id}, weights sha256 {point.weights_sha256}",
             soft_wrap=True,
         )
@@ -54,9 +54,9 @@ def show_result(result: "Result") -> None:
 
 
 def show_kodak(rows: "Sequence[KodakRow]") -> None:
-    """Bits per pixel and PSNR of each codec."""
+    """Print bits per pixel and PSNR of each codec."""
     show_table(
-        ("codec", "operating point", ">bits a pixel", ">PSNR, dB"),
+        ("codec", "operating point", ">bits per pixel", ">PSNR, dB"),
         [
             (row.codec, row.operating_point, f"{row.bits_per_pixel:.4f}", f"{row.psnr:.2f}")
             for row in rows

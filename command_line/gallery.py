@@ -1,4 +1,4 @@
-"""`compactface gallery`: who is known."""
+"""`compactface gallery`: list, show and delete collections, subjects and faces."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -24,14 +24,14 @@ from command_line.pictures import write_picture
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="See and change who is known. Needs a recognizer service, but for check, reembed and "
-    "snapshot, which take the gallery itself.",
+    help="View and change the gallery. Needs a recognizer service, except for check, reembed and "
+    "snapshot, which open the gallery itself.",
 )
 
 ErasureWait = Annotated[
-    float, typer.Option(min=0, max=60, help="Seconds to wait for the bytes to leave the disk.")
+    float, typer.Option(min=0, max=60, help="Seconds to wait until the data is erased from disk.")
 ]
-FaceId = Annotated[str, typer.Argument(help="Id of the face, as `show` lists it.")]
+FaceId = Annotated[str, typer.Argument(help="Id of the face, from `show`.")]
 
 
 @app.command()
@@ -63,8 +63,8 @@ def collections(*, to_json: Json = False, recognizer: RecognizerOptions, tls: Tl
 def subjects(
     *,
     collection: Collection = "default",
-    prefix: Annotated[str, typer.Option(help="Only ids that begin so.")] = "",
-    name: Annotated[str, typer.Option(help="Only names that hold this.")] = "",
+    prefix: Annotated[str, typer.Option(help="Only ids with this prefix.")] = "",
+    name: Annotated[str, typer.Option(help="Only names that contain this.")] = "",
     label: Annotated[
         list[str] | None, typer.Option(help="Only subjects with this label; repeatable.")
     ] = None,
@@ -146,7 +146,7 @@ def delete_subject(
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Delete a subject with its faces."""
+    """Delete a subject and its faces."""
     with recognizer.connect(tls) as client:
         answer = client.subjects.delete(
             subject, collection=collection, erasure_wait=timedelta(seconds=wait)
@@ -164,7 +164,7 @@ def delete_face(
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Delete one face."""
+    """Delete a face."""
     with recognizer.connect(tls) as client:
         answer = client.faces.delete(
             face, collection=collection, erasure_wait=timedelta(seconds=wait)
@@ -182,7 +182,7 @@ def delete_collection(
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Delete a collection with all it holds."""
+    """Delete a collection and its contents."""
     with recognizer.connect(tls) as client:
         answer = client.collections.delete(
             collection, force=force, erasure_wait=timedelta(seconds=wait)
@@ -208,12 +208,12 @@ def face(
 
 
 def _report_deletion(what: str, *, erased: bool) -> None:
-    bytes_left = "" if erased else "; its bytes leave the disk in the background"
+    bytes_left = "" if erased else "; its data will be erased from disk in the background"
     typer.echo(f"deleted {what}{bytes_left}")
 
 
 def _quota_text(count: int, most: int) -> str:
-    """A number and what it may become, e.g. "7/100"."""
+    """A count and its quota, e.g. "7/100"."""
     return f"{count}/{most}" if most else str(count)
 
 

@@ -1,4 +1,4 @@
-"""`compactface gallery` export, restore, snapshot and reembed: moving a gallery and keeping it."""
+"""`compactface gallery` export, restore, snapshot and reembed."""
 
 import os
 import tempfile
@@ -33,7 +33,7 @@ _ERASURE_WAIT_S = 60.0
 GalleryFile = Annotated[
     Path, typer.Option(exists=True, dir_okay=False, help="The recognizer's database file.")
 ]
-NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; a new one.")]
+NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write; must not exist.")]
 _GALLERY = Path("gallery.sqlite")
 
 
@@ -45,9 +45,9 @@ def export(
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Write a collection into an archive: settings, subjects, maps and embeddings.
+    """Export a collection to an archive: settings, subjects, maps and embeddings.
 
-    The file holds faces. Who is deleted from the gallery later stays in it.
+    The file contains faces. Deleting a subject from the gallery does not remove it from the file.
     """
     with recognizer.connect(tls) as client, _written_whole(file) as target:
         for chunk in client.collections.export(collection):
@@ -63,14 +63,14 @@ def restore(
     ],
     *,
     collection: Annotated[
-        str, typer.Option(help="Where to, new or empty; default: the name it had.")
+        str, typer.Option(help="Target collection, new or empty; default: its original id.")
     ] = "",
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Make a collection of an archive, whole or not at all.
+    """Restore a collection from an archive, atomically.
 
-    An archive of another model is embedded anew from its maps.
+    If the archive has another model, its maps are embedded again.
     """
     with (
         recognizer.connect(tls) as client,
@@ -91,9 +91,10 @@ def restore(
 
 
 def snapshot(file: NewFile, *, gallery: GalleryFile = _GALLERY) -> None:
-    """Copy a gallery, as it is at one moment, while it is served or not.
+    """Copy a gallery consistently, even while it is served.
 
-    To restore the copy, serve it. Who is deleted from the gallery later stays in it.
+    To restore the copy, serve it. Deleting a subject from the gallery does not remove it from the
+    copy.
     """
     from recognizer_service.gallery.storage.snapshot import snapshot as take_snapshot
 
@@ -105,23 +106,23 @@ def snapshot(file: NewFile, *, gallery: GalleryFile = _GALLERY) -> None:
 def reembed(
     *,
     to: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Of the model; default: the current one.")
+        str | None, typer.Option(metavar="VERSION", help="Model version; default: the current one.")
     ] = None,
     discard_old: Annotated[
         bool,
         typer.Option(
-            "--discard-old", help="Delete the embeddings of other models: no quick way back."
+            "--discard-old", help="Delete the embeddings of other models; switching back is slow."
         ),
     ] = False,
     gallery: GalleryOptions,
     models: Models = SHIPPED_MODELS,
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
-    device: Annotated[str, typer.Option(help="Where inference runs: cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device for inference: cpu or cuda.")] = "cpu",
 ) -> None:
-    """Embed every face of a gallery anew from its map, for another version of the model.
+    """Embed every face of a gallery from its map with another version of the model.
 
-    For a gallery that nobody serves; a service does so by itself when another version is current.
-    Interrupted, run it again: it goes on where it was. To go back, name the old version.
+    The gallery must not be served; a service does this itself when the current version changes.
+    If interrupted, run it again to resume. To go back, name the old version.
     """
     from recognizer_service.core.changeover import CrossCodecEmbedder
     from recognizer_service.gallery.gallery import Gallery
@@ -142,14 +143,14 @@ def reembed(
     with open_gallery(open_in, embedder.embedding_space, size) as opened:
         faces, seconds = _fill(opened, embedder)
         opened.spaces.serve(embedder.embedding_space)
-        rate = f" at {faces / seconds:.1f} a second" if faces else ""
-        typer.echo(f"embedded {faces} faces{rate}; all are embedded by {family}/{version}")
+        rate = f" at {faces / seconds:.1f} per second" if faces else ""
+        typer.echo(f"embedded {faces} faces{rate}; all faces have embeddings of {family}/{version}")
         if discard_old:
             _discard_others(opened)
 
 
 def _fill(gallery: "Gallery", embedder: "CrossCodecEmbedder") -> tuple[int, float]:
-    """Embed what is not; how many faces, and the seconds it took."""
+    """Embed what has no embedding; returns the number of faces and the seconds taken."""
     steps = gallery.spaces.fill(embedder)
     first = last = next(steps)
     began = time.monotonic()
@@ -166,14 +167,14 @@ def _discard_others(gallery: "Gallery") -> None:
     bytes_left = (
         ""
         if erased
-        else "; their bytes leave the disk in the background, or when the gallery is opened next"
+        else "; their data is erased in the background, or when the gallery is next opened"
     )
-    typer.echo(f"the embeddings of other models are deleted{bytes_left}")
+    typer.echo(f"deleted the embeddings of other models{bytes_left}")
 
 
 @contextmanager
 def _written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A new file, for its owner's eyes, that gets its name only if the block ends well."""
+    """A new private file that gets its name only if the block succeeds."""
     if path.exists():
         raise typer.BadParameter(f"{path} exists; choose another name or remove it")
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:

@@ -1,4 +1,4 @@
-"""`compactface gallery audit` and `check`: what was done to a gallery, and whether it is whole."""
+"""`compactface gallery audit` and `check`: audit log and integrity of a gallery."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -24,16 +24,16 @@ _DAY = "%Y-%m-%d"
 @with_options
 def audit(
     *,
-    collection: Annotated[str, typer.Option(help="Only of this collection.")] = "",
-    subject: Annotated[str, typer.Option(help="Only of this subject.")] = "",
+    collection: Annotated[str, typer.Option(help="Only events of this collection.")] = "",
+    subject: Annotated[str, typer.Option(help="Only events of this subject.")] = "",
     since: Annotated[
-        datetime | None, typer.Option(formats=[_DAY], help="Only from this day on, UTC.")
+        datetime | None, typer.Option(formats=[_DAY], help="Only events from this day on, UTC.")
     ] = None,
     to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """List who enrolled, changed, deleted, exported and imported, oldest first."""
+    """List enrollments, changes, deletions, exports and imports, oldest first."""
     from compactface.v1.gallery_pb2 import AuditOperation
 
     with recognizer.connect(tls) as client:
@@ -68,13 +68,11 @@ def check(
     *,
     gallery: GalleryOptions,
     models: Models = SHIPPED_MODELS,
-    family: Annotated[str, typer.Option(help="Model family the gallery is served with.")] = (
-        "default"
-    ),
+    family: Annotated[str, typer.Option(help="Model family of the gallery.")] = ("default"),
 ) -> None:
-    """Prove that a gallery is whole, or say what is wrong with it; ends with 1 if anything is.
+    """Check the integrity of a gallery; exits with 1 if there are problems.
 
-    It is opened as the recognizer would open it, so no recognizer may be serving it.
+    It opens the gallery as the recognizer does, so no recognizer may be serving it.
     """
     from recognizer_service.gallery.opening import check_gallery
     from shared.model_directory import ModelDirectory
@@ -90,9 +88,9 @@ def check(
     if not found.ok:
         typer.echo(f"{gallery.name}: {len(found.problems)} problems", err=True)
         raise typer.Exit(EXIT_FAILED)
-    typer.echo(f"{gallery.name}: {found.subjects} subjects, {found.faces} faces, nothing is wrong")
+    typer.echo(f"{gallery.name}: {found.subjects} subjects, {found.faces} faces, no problems")
 
 
 def _operation_text(name: str) -> str:
-    """An operation as words, e.g. AUDIT_OPERATION_DELETE_SUBJECT as "delete subject"."""
+    """An operation in words, e.g. "delete subject" for AUDIT_OPERATION_DELETE_SUBJECT."""
     return name.removeprefix("AUDIT_OPERATION_").replace("_", " ").lower()

@@ -1,4 +1,4 @@
-"""`compactface gallery create`, `update` and `update-subject`: settings, and what is said."""
+"""`compactface gallery create`, `update` and `update-subject`: change settings and metadata."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -11,26 +11,24 @@ CollectionId = Annotated[str, typer.Argument(help="Id of the collection.")]
 SubjectId = Annotated[str, typer.Argument(help="Id of the subject.")]
 
 _MaxFpir = Annotated[
-    float | None, typer.Option(help="Default threshold of identify, in (0, 1); at first 0.01.")
+    float | None, typer.Option(help="Default FPIR of identify, in (0, 1); initially 0.01.")
 ]
 _MaxFmr = Annotated[
-    float | None, typer.Option(help="Default threshold of verify, in (0, 1); at first 0.001.")
+    float | None, typer.Option(help="Default FMR of verify, in (0, 1); initially 0.001.")
 ]
 _SightingHours = Annotated[
     float | None,
     typer.Option(min=0, help="How long streamed maps are kept; 0: not at all; 24 if new."),
 ]
-_MaxSubjects = Annotated[
-    int | None, typer.Option(min=0, help="Most subjects it may hold; 0: no limit.")
-]
-_MaxFaces = Annotated[int | None, typer.Option(min=0, help="Most faces it may hold; 0: no limit.")]
+_MaxSubjects = Annotated[int | None, typer.Option(min=0, help="Limit of subjects; 0: none.")]
+_MaxFaces = Annotated[int | None, typer.Option(min=0, help="Limit of faces; 0: none.")]
 _SubjectDays = Annotated[
     float | None,
     typer.Option(min=0, help="Days after which a subject is deleted; 0: never."),
 ]
 _Score = Annotated[
     Literal["best-face", "mean-template"] | None,
-    typer.Option(help="How a subject is scored: by the best of its faces, or by their mean."),
+    typer.Option(help="Score of a subject: the best of its faces, or their mean."),
 ]
 
 
@@ -77,9 +75,9 @@ def update(
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Change a collection where options say so.
+    """Change the settings of a collection that are given as options.
 
-    A quota below what it holds deletes nothing; a shorter time counts for what is there, too.
+    Lowering a limit deletes nothing; a shorter retention also applies to existing data.
     """
     with recognizer.connect(tls) as client:
         client.collections.update(
@@ -102,21 +100,21 @@ def update_subject(
     name: Annotated[str | None, typer.Option(help="New display name.")] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Word to list the subject by; repeatable. In place of those it had."),
+        typer.Option(help="Label of the subject; repeatable. Replaces existing labels."),
     ] = None,
-    no_labels: Annotated[bool, typer.Option("--no-labels", help="Take all labels away.")] = False,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="Remove all labels.")] = False,
     metadata: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Fact to keep; repeatable. In place of the old."),
+        typer.Option(metavar="KEY=VALUE", help="Metadata; repeatable. Replaces existing metadata."),
     ] = None,
     expires: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Delete it on that day, UTC.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of deletion, UTC.")
     ] = None,
     collection: Collection = "default",
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Change what is said of a subject, where options say so."""
+    """Change the fields of a subject that are given as options."""
     if name is None and not (label or no_labels or metadata or expires):
         raise typer.BadParameter("nothing to change; see --help")
     with recognizer.connect(tls) as client:
@@ -128,7 +126,7 @@ def update_subject(
             metadata=dict(map(_fact, metadata)) if metadata else None,
             expire_time=expires.replace(tzinfo=UTC) if expires else None,
         ).subject
-    typer.echo(f"changed {subject}, now of revision {changed.revision}")
+    typer.echo(f"changed {subject}, now at revision {changed.revision}")
 
 
 def _fact(text: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from command_line.options import (
     with_options,
 )
 from command_line.output import show_table
-from command_line.photo_folder import LeftOut, look_through
+from command_line.photo_folder import LeftOut, list_photos
 from command_line.photo_import import Outcome, PhotoImport, PhotoResult
 from command_line.photo_review import DoubtfulPair, doubtful_pairs, rows
 from command_line.photos import open_encoder
@@ -29,7 +29,7 @@ def import_photos(
     folder: Annotated[
         Path,
         typer.Argument(
-            exists=True, file_okay=False, metavar="DIR", help="Holds a folder for each subject."
+            exists=True, file_okay=False, metavar="DIR", help="Folder with one folder per subject."
         ),
     ],
     *,
@@ -41,23 +41,23 @@ def import_photos(
     review: Annotated[
         Path | None,
         typer.Option(
-            dir_okay=False, metavar="FILE", help="Draw the doubtful pairs into this picture."
+            dir_okay=False, metavar="FILE", help="Draw the doubtful pairs into this image file."
         ),
     ] = None,
     encoder: EncoderOptions,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Enroll the photos in DIR: DIR/SUBJECT/PHOTO shows the subject of that id.
+    """Enroll the photos in DIR: DIR/SUBJECT/PHOTO shows the subject SUBJECT.
 
-    Each file is taken by its content, and enrolled or rejected on its own; one with no face, or
-    several, is rejected. Faces that look like another subject, or unlike the others of their own,
-    are enrolled and reported in pairs, whatever came first. Interrupted, run it again: what was
-    enrolled is not enrolled twice within 7 days. Ends with 1 if anything in DIR was left out or
-    rejected.
+    Files are recognized by content and enrolled or rejected one by one. Photos without a face, or
+    with several, are rejected. Faces that look like another subject, or unlike their own subject's
+    other faces, are enrolled and reported in pairs, independent of the order. If interrupted, run
+    it again: nothing is enrolled twice within 7 days. Exits with 1 if anything in DIR was left out
+    or rejected.
     """
     _check_sheet(review)
-    photos, left_out = look_through(folder)
+    photos, left_out = list_photos(folder)
     if not photos:
         _report_left_out(left_out, [], folder)
         raise typer.BadParameter(f"{folder} holds no folder with pictures")
@@ -89,14 +89,14 @@ def import_photos(
 
 
 def _check_sheet(path: Path | None) -> None:
-    """Refuse before the work what cannot be written after it."""
+    """Check before the import that the review sheet can be written."""
     from PIL import Image
 
     if path is None:
         return
     Image.init()
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise typer.BadParameter(f"--review is {path}; it must end like a picture, as in .png")
+        raise typer.BadParameter(f"--review is {path}; it must have an image suffix, e.g. .png")
 
 
 def _report_left_out(
@@ -123,12 +123,12 @@ def _report_pairs(pairs: Sequence[DoubtfulPair], folder: Path, sheet: Path | Non
     if sheet is None:
         return
     if not pairs:
-        typer.echo(f"nothing is doubtful; {sheet} was not written")
+        typer.echo(f"no doubtful pairs; {sheet} was not written")
         return
     from command_line.review_sheet import MAX_PAIRS, write_sheet
 
     write_sheet(pairs, folder, sheet)
-    typer.echo(f"{min(len(pairs), MAX_PAIRS)} of {len(pairs)} doubtful pairs are drawn in {sheet}")
+    typer.echo(f"{min(len(pairs), MAX_PAIRS)} of {len(pairs)} doubtful pairs are shown in {sheet}")
 
 
 def _report_counts(
@@ -138,11 +138,11 @@ def _report_counts(
     subjects = {result.photo.subject_id for result in results if result.outcome is Outcome.ENROLLED}
     typer.echo(
         f"enrolled {counts[Outcome.ENROLLED]} faces of {len(subjects)} subjects in {collection}; "
-        f"{counts[Outcome.PRESENT]} were there before, {counts[Outcome.REJECTED]} were rejected, "
+        f"{counts[Outcome.PRESENT]} were enrolled before, {counts[Outcome.REJECTED]} rejected, "
         f"{len(left_out)} left out"
     )
     faceless = {result.photo.subject_id for result in results} - {
         result.photo.subject_id for result in results if result.taken
     }
     if faceless:
-        typer.echo(f"of these subjects nothing was enrolled: {', '.join(sorted(faceless))}")
+        typer.echo(f"subjects without an enrolled face: {', '.join(sorted(faceless))}")

@@ -1,4 +1,4 @@
-"""`compactface health`: does a service take requests? What container engines ask it with."""
+"""`compactface health`: check whether a service accepts requests, e.g. as a container probe."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def health(
     *,
     target: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="The service to ask.")
+        str, typer.Option(metavar="HOST:PORT", help="Address of the service.")
     ] = "localhost:50051",
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait.")] = 5.0,
     tls: TlsOptions,
 ) -> None:
-    """Ask a service for its health, and end with 0 only if it is SERVING."""
+    """Query a service's health; exits with 0 only if it is SERVING."""
     from command_line.diagnosis import diagnose
     from compactface.client import Peer, RequestFailed
 
@@ -39,7 +39,7 @@ def _ask(peer: "Peer", timeout: float) -> str:
     """The name of its grpc.health.v1 status.
 
     Raises:
-        RequestFailed: it could not be reached.
+        RequestFailed: the service cannot be reached.
     """
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc

@@ -1,4 +1,4 @@
-"""`compactface identify`: who is in these photographs?"""
+"""`compactface identify`: identify the faces in photographs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,23 +46,23 @@ def identify(
     collection: Collection = "default",
     max_fpir: Annotated[
         float | None,
-        typer.Option(help="Tolerable share of strangers that match anybody, in (0, 1)."),
+        typer.Option(help="FPIR: share of strangers that match any subject, in (0, 1)."),
     ] = None,
     min_similarity: Annotated[
-        float | None, typer.Option(help="Cosine that a match must reach, in [-1, 1].")
+        float | None, typer.Option(help="Similarity threshold, a cosine in [-1, 1].")
     ] = None,
-    subjects: Annotated[int, typer.Option(min=1, help="Candidates to list for each face.")] = 1,
+    subjects: Annotated[int, typer.Option(min=1, help="Candidates per face.")] = 1,
     to_json: Json = False,
     encoder: EncoderOptions,
     recognizer: RecognizerOptions,
     local: LocalOptions,
     tls: TlsOptions,
 ) -> None:
-    """Tell who the faces in photographs are, if they are enrolled.
+    """Identify the faces in photographs.
 
-    Nobody is taken for two faces of one photograph. Without a threshold the collection's own holds.
-    A photograph that cannot be read is reported, the others are answered, and the end is 1. Needs
-    a recognizer service, or --local.
+    No subject is assigned to two faces of one photograph. The default threshold is the
+    collection's. Unreadable photographs are reported and skipped; the exit code is then 1. Needs a
+    recognizer service, or --local.
     """
     refuse_both("--max-fpir", max_fpir, "--min-similarity", min_similarity)
     check_local(recognizer, local, encoder, tls)
@@ -70,7 +70,7 @@ def identify(
         encoded = list(encode_each(opened, each_photo(photos)))
     faults = [item for item in encoded if isinstance(item, Fault)]
     faces_of_photos = [_faces(*item) for item in encoded if not isinstance(item, Fault)]
-    with open_recognizer(recognizer, local, encoder, tls, without_gallery="refuse") as client:
+    with open_recognizer(recognizer, local, encoder, tls, missing_gallery="fail") as client:
         ask = partial(
             client.batch_identify,
             collection=collection,
@@ -93,7 +93,7 @@ def identify(
 
 @dataclass(frozen=True, slots=True)
 class _Face:
-    """One face that was found: in which photo, and its 1-based index."""
+    """A face with its photo and its 1-based index in it."""
 
     photo: Photo
     number: int
@@ -113,9 +113,9 @@ def _faces(photo: Photo, answer: "EncodeResponse") -> list[_Face]:
 def _answers(
     ask: Callable[..., "BatchIdentifyResponse"], faces: Sequence[_Face], most: int
 ) -> Iterator["IdentifyResponse"]:
-    """The answers for the faces of one photo, which are asked about together.
+    """Identify the faces of one photo, which are sent together.
 
-    Where they are more than a batch may have, one person could match a face of each batch.
+    If they exceed the limit of a batch, a subject may match one face in each batch.
     """
     from compactface.client import RequestFailed
 
@@ -133,7 +133,7 @@ def _document(face: _Face, answer: "IdentifyResponse") -> dict[str, Any]:
 
 
 def _rows(face: _Face, answer: "IdentifyResponse") -> list[list[str]]:
-    """One row for each candidate, or one without."""
+    """One row per candidate, or one row without."""
     from compactface.v1.recognizer_pb2 import IdentifyDecision
 
     decision = decision_words(
@@ -144,10 +144,10 @@ def _rows(face: _Face, answer: "IdentifyResponse") -> list[list[str]]:
         [*start, _candidate(found), f"{found.similarity:.3f}", f"{found.threshold:.3f}"]
         for found in answer.candidates
     ] or [[*start, "", "", ""]]
-    if answer.HasField("threshold"):  # the first candidate's; for it the rate is known, too
+    if answer.HasField("threshold"):  # for the first candidate the error rate is known, too
         rows[0][-1] = threshold_text(answer.threshold)
     return rows
 
 
 def _candidate(found: "Candidate") -> str:
-    return candidate_text(found) + (", who is another face" if found.taken else "")
+    return candidate_text(found) + (", assigned to another face" if found.taken else "")

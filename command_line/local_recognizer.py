@@ -1,4 +1,4 @@
-"""The recognizer service inside this process, on a port of loopback, for as long as a command."""
+"""Run the recognizer service in this process, on a loopback port, during a command."""
 
 import asyncio
 import tempfile
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WithoutGallery = Literal["make", "refuse", "spare"]
-"""What to do where the file is missing: make it, refuse to, or do with an empty one for once."""
+MissingGallery = Literal["create", "fail", "temporary"]
+"""If the gallery's file is missing: create it, fail, or use an empty temporary one."""
 
 
 def check_local(
     recognizer: RecognizerOptions, local: LocalOptions, encoder: EncoderOptions, tls: TlsOptions
 ) -> None:
-    """End with a usage error if services are named beside --local, or --gallery without it."""
+    """Reject a service address with --local, or --gallery without it, as a usage error."""
     if not local.local:
         if local.gallery is not None:
             raise typer.BadParameter("--gallery needs --local; a service has its own gallery")
@@ -48,14 +48,14 @@ def open_recognizer(
     encoder: EncoderOptions,
     tls: TlsOptions,
     *,
-    without_gallery: WithoutGallery,
+    missing_gallery: MissingGallery,
 ) -> Iterator["RecognizerClient"]:
-    """A client of the recognizer service, or with --local of one in this process.
+    """Open a client of the recognizer service, or with --local of one in this process.
 
     Raises:
-        InvalidModel: the model cannot be used.
-        FailedPrecondition: the gallery cannot be opened, because a service has it open, say.
-        SettingsError: COMPACTFACE_RECOGNIZER_... variables cannot be used.
+        InvalidModel: the model is unusable.
+        FailedPrecondition: the gallery cannot be opened, e.g. because a service has it open.
+        SettingsError: COMPACTFACE_RECOGNIZER_... variables are invalid.
         ModuleNotFoundError: the extra `recognizer` is not installed.
     """
     if not local.local:
@@ -65,7 +65,7 @@ def open_recognizer(
     from compactface.client import RecognizerClient
 
     with ExitStack() as stack:
-        settings = _settings(local, encoder, without_gallery, stack)
+        settings = _settings(local, encoder, missing_gallery, stack)
         target = stack.enter_context(_running(settings))
         yield stack.enter_context(RecognizerClient(target))
 
@@ -73,10 +73,10 @@ def open_recognizer(
 def _settings(
     local: LocalOptions,
     encoder: EncoderOptions,
-    without_gallery: WithoutGallery,
+    missing_gallery: MissingGallery,
     stack: ExitStack,
 ) -> "RecognizerSettings":
-    """Those of `serve recognizer`, but for the ports and TLS, which nobody else needs."""
+    """The settings of `serve recognizer`, with a loopback port and without metrics and TLS."""
     from recognizer_service.settings import RecognizerSettings
     from shared.serving.settings_loader import load_settings
 
@@ -92,9 +92,9 @@ def _settings(
     )
     changes: dict[str, Any] = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca"))
     location = settings.location()
-    if isinstance(location, Path) and not location.exists() and without_gallery != "make":
-        if without_gallery == "refuse":
-            raise typer.BadParameter(f"File '{location}' does not exist; --gallery names another.")
+    if isinstance(location, Path) and not location.exists() and missing_gallery != "create":
+        if missing_gallery == "fail":
+            raise typer.BadParameter(f"File '{location}' does not exist; see --gallery.")
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compactface-"))
         changes["gallery"] = str(Path(folder) / "gallery.sqlite")
     return settings.model_copy(update=changes)
@@ -102,7 +102,7 @@ def _settings(
 
 @contextmanager
 def _running(settings: "RecognizerSettings") -> Iterator[str]:
-    """The service on an event loop of its own thread; gives its HOST:PORT."""
+    """Run the service on an event loop in its own thread; yields its HOST:PORT."""
     from prometheus_client import CollectorRegistry
 
     from recognizer_service.server import listening
@@ -119,7 +119,7 @@ def _running(settings: "RecognizerSettings") -> Iterator[str]:
 
 
 class _Runner:
-    """Runs coroutines on a loop of another thread."""
+    """Runs coroutines on the event loop of another thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

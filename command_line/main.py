@@ -31,8 +31,8 @@ class _Program(ReportingGroup):
 app = typer.Typer(
     cls=_Program,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # it prints local variables: photographs, names
-    help="Face recognition over thin networks: a few hundred bytes a face.",
+    pretty_exceptions_enable=False,  # it would print local variables: photographs, names
+    help="Face recognition over narrow networks, at a few hundred bytes per face.",
 )
 app.add_typer(serve.app, name="serve")
 app.command()(demo)
@@ -68,6 +68,6 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Set what holds for every command."""
-    if ctx.invoked_subcommand != "serve":  # gRPC's own words; errors say it in ours
+    """Apply settings common to all commands."""
+    if ctx.invoked_subcommand != "serve":  # hides gRPC's own log; errors are reported anyway
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")

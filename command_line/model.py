@@ -1,4 +1,4 @@
-"""`compactface model`: the model directory."""
+"""`compactface model`: list, verify and choose models."""
 
 from typing import Annotated
 
@@ -8,10 +8,10 @@ from command_line.model_import import import_extractor
 from command_line.options import SHIPPED_MODELS, Json, Models
 from command_line.output import show_facts, show_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="See, verify and choose models.")
+app = typer.Typer(no_args_is_help=True, help="List, verify and choose models.")
 
 Family = Annotated[str, typer.Option(help="Model family.")]
-Version = Annotated[str | None, typer.Argument(help="Its version; default: the current one.")]
+Version = Annotated[str | None, typer.Argument(help="Model version; default: the current one.")]
 
 
 @app.command("list")
@@ -39,7 +39,7 @@ def show(
     family: Family = "default",
     to_json: Json = False,
 ) -> None:
-    """Show what a model is: its codecs, embedding space and measured results."""
+    """Show a model's codecs, embedding space and measured results."""
     from shared.model_directory import ModelDirectory
 
     manifest = ModelDirectory.load(models, family, version).manifest
@@ -75,17 +75,17 @@ def verify(
     from shared.model_directory import ModelDirectory
 
     model = ModelDirectory.load(models, family, version)
-    typer.echo(f"{model.path}: {len(model.manifest.files)} files are what the manifest says")
+    typer.echo(f"{model.path}: {len(model.manifest.files)} files match the manifest")
 
 
 @app.command()
 def use(
-    version: Annotated[str, typer.Argument(help="The version to make current.")],
+    version: Annotated[str, typer.Argument(help="Version to make current.")],
     *,
     models: Models = SHIPPED_MODELS,
     family: Family = "default",
 ) -> None:
-    """Make a version the current one, after verifying it."""
+    """Verify a version and make it current."""
     from shared.model_directory import set_current
 
     set_current(models, family, version)

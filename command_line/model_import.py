@@ -1,4 +1,4 @@
-"""`compactface model import-extractor`: a face network of others as the extractor of a family."""
+"""`compactface model import-extractor`: use an imported face network as a family's extractor."""
 
 import os
 import tempfile
@@ -20,21 +20,21 @@ def import_extractor(
         typer.Option(
             exists=True,
             file_okay=False,
-            help="Whom to calibrate on: one folder per person, or a cache of training faces.",
+            help="Photographs for calibration: one folder per person, or a training cache.",
         ),
     ],
     mean: Annotated[
-        str, typer.Option(metavar="M[,M,M]", help="Taken off pixels in [0, 255]; of R, G, B.")
+        str, typer.Option(metavar="M[,M,M]", help="Mean of R, G, B, for pixels in [0, 255].")
     ],
     std: Annotated[
-        str, typer.Option(metavar="S[,S,S]", help="What the result is divided by; of R, G, B.")
+        str, typer.Option(metavar="S[,S,S]", help="Standard deviation of R, G, B, likewise.")
     ],
-    licence: Annotated[str, typer.Option(help="Of the network; it is kept in the manifest.")],
+    licence: Annotated[str, typer.Option(help="Licence of the network, kept in the manifest.")],
     size: Annotated[
         str, typer.Option("--input", metavar="HxW", help="Height and width of its input.")
     ] = "112x112",
     colour: Annotated[
-        Literal["RGB", "BGR"], typer.Option(help="Order of its input's channels.")
+        Literal["RGB", "BGR"], typer.Option(help="Channel order of its input.")
     ] = "RGB",
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Embed the mirror image too, at twice the cost.")
@@ -48,14 +48,14 @@ def import_extractor(
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     most: Annotated[
-        int, typer.Option(min=10, help="Photographs to calibrate on, at most about.")
+        int, typer.Option(min=10, help="Approximate number of photographs for calibration.")
     ] = 4000,
-    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = _CORES,
+    threads: Annotated[int, typer.Option(min=1, help="Number of cores.")] = _CORES,
 ) -> None:
     """Make a version with the same codecs and another extractor, calibrated on your faces.
 
-    Cameras and galleries keep their maps: `compactface model use`, then `compactface gallery
-    reembed`, or a restart of the service, embeds them anew. Needs compactface[train].
+    Existing maps remain valid: after `compactface model use`, `compactface gallery reembed` or a
+    restart of the service embeds them with the new extractor. Needs compactface[train].
     """
     import torch
 
@@ -85,11 +85,11 @@ def import_extractor(
     manifest = model.manifest
     rarest = manifest.calibration[0].rows[-1].fmr
     typer.echo(
-        f"{family}/{version}: {file.name} embeds in {manifest.extractor.embedding_size} numbers, "
+        f"{family}/{version}: {file.name}, embedding size {manifest.extractor.embedding_size}, "
         f"space {manifest.embedding_space}; the codecs are those of {family}/"
         f"{kept.manifest.version}"
     )
-    typer.echo(f"calibrated down to FMR {rarest:g}; beyond, thresholds are extrapolated")
+    typer.echo(f"calibrated down to FMR {rarest:g}; lower rates are extrapolated")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -107,7 +107,7 @@ def _colours(text: str) -> tuple[float, float, float]:
     if len(values) == 1:
         values *= 3
     if len(values) != 3:  # noqa: PLR2004 - red, green, blue
-        raise typer.BadParameter(f"{text!r} is neither one number nor three with commas")
+        raise typer.BadParameter(f"{text!r} must be one number, or three separated by commas")
     red, green, blue = values
     return red, green, blue
 

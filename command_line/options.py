@@ -1,6 +1,6 @@
-"""Options that several commands share, each group declared once as a dataclass.
+"""Options shared by several commands; each group is declared once as a dataclass.
 
-A command takes a group as one parameter, and `with_options` turns its fields into options::
+A command takes a group as one parameter, and `with_options` expands its fields into options::
 
     @app.command()
     @with_options
@@ -26,27 +26,25 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[Path],
-    typer.Argument(
-        exists=True, metavar="PHOTO", help="Pictures with faces; of a folder all files in it."
-    ),
+    typer.Argument(exists=True, metavar="PHOTO", help="Image files, or folders of them."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Largest = Annotated[
     bool,
     typer.Option(
         "--largest",
-        help="Of several faces in a photo take the most prominent: large, and near the centre.",
+        help="If a photo shows several faces, use the most prominent: large and central.",
     ),
 ]
 SHIPPED_MODELS = shipped_models()
 _SHIPPED = "that of the shipped model"
 Models = Annotated[Path, typer.Option(help="Folder of model families.", show_default=_SHIPPED)]
-Collection = Annotated[str, typer.Option(help="The gallery's collection.")]
+Collection = Annotated[str, typer.Option(help="Collection of the gallery.")]
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryOptions:
-    """Where a gallery is; a password is better told through the environment."""
+    """Location of a gallery. Pass passwords through the environment."""
 
     gallery: Annotated[
         str,
@@ -61,29 +59,29 @@ class GalleryOptions:
         typer.Option(
             metavar="URI",
             envvar="COMPACTFACE_RECOGNIZER_MILVUS",
-            help="Of the Milvus server, if it keeps the index.",
+            help="Address of the Milvus server, if it holds the index.",
         ),
     ] = ""
     milvus_token: Annotated[
         str,
-        typer.Option(envvar="COMPACTFACE_RECOGNIZER_MILVUS_TOKEN", help="For that server."),
+        typer.Option(envvar="COMPACTFACE_RECOGNIZER_MILVUS_TOKEN", help="Token for Milvus."),
     ] = ""
     milvus_index: Annotated[
         str,
         typer.Option(
             metavar="FLAT|HNSW|DISKANN",
             envvar="COMPACTFACE_RECOGNIZER_MILVUS_INDEX",
-            help="Of an index that has to be made.",
+            help="Type of a new Milvus index.",
         ),
     ] = "FLAT"
 
     @property
     def name(self) -> str:
-        """For messages: a URL may hold a password."""
+        """Name for messages; a URL may hold a password."""
         return self.gallery if "://" not in self.gallery else "gallery"
 
     def location(self) -> "Location":
-        """Of a gallery that exists, if it is a file."""
+        """The location; a file must exist."""
         from recognizer_service.gallery.storage.opening import parse_location
 
         try:
@@ -115,7 +113,7 @@ _Pem = Path | None
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """How to connect to the services: certificates or a token, and a proxy if there must be one."""
+    """Credentials and proxy for connections to the services."""
 
     ca: Annotated[
         _Pem,
@@ -123,7 +121,7 @@ class TlsOptions:
             exists=True,
             dir_okay=False,
             rich_help_panel="TLS",
-            help="PEM roots of the service's certificate; turns TLS on.",
+            help="PEM root certificates for the service; enables TLS.",
         ),
     ] = None
     certificate: Annotated[
@@ -132,7 +130,7 @@ class TlsOptions:
             exists=True,
             dir_okay=False,
             rich_help_panel="TLS",
-            help="PEM chain to show to the service, for mutual TLS.",
+            help="PEM certificate chain of the client, for mutual TLS.",
         ),
     ] = None
     key: Annotated[
@@ -141,14 +139,14 @@ class TlsOptions:
             exists=True,
             dir_okay=False,
             rich_help_panel="TLS",
-            help="PEM private key of --certificate.",
+            help="PEM private key for --certificate.",
         ),
     ] = None
     proxy: Annotated[
         str,
         typer.Option(
             metavar="URL",
-            help="HTTP proxy to the services; what the environment names is not used.",
+            help="HTTP proxy to the services; proxy environment variables are ignored.",
         ),
     ] = ""
 
@@ -157,12 +155,12 @@ class TlsOptions:
         typer.Option(
             envvar="COMPACTFACE_TOKEN",
             metavar="TOKEN",
-            help="Bearer token for the services; other processes can read what is typed here.",
+            help="Bearer token for the services; visible to other processes on the command line.",
         ),
     ] = ""
 
     def load(self) -> "Tls | None":
-        """The certificates; None: plain text. Files that are none are a usage error."""
+        """Load the certificates; None: plain text. Invalid files are usage errors."""
         from compactface.client import Tls
 
         if (self.certificate is None) != (self.key is None):
@@ -176,7 +174,7 @@ class TlsOptions:
 
 
 def _check_pem(ca: Path, certificate: Path | None, key: Path | None) -> None:
-    """End with a usage error if the files cannot be used; gRPC would fail in each handshake."""
+    """Check the files early; gRPC would report them only as failed handshakes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(ca)
@@ -196,7 +194,7 @@ def _check_pem(ca: Path, certificate: Path | None, key: Path | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RecognizerOptions:
-    """Where the recognizer is."""
+    """Address of the recognizer."""
 
     recognizer: Annotated[
         str | None,
@@ -204,7 +202,7 @@ class RecognizerOptions:
     ] = None
 
     def connect(self, tls: TlsOptions) -> "RecognizerClient":
-        """A client of it, to be closed."""
+        """Open a client, to be closed by the caller."""
         from compactface.client import RecognizerClient
 
         return RecognizerClient(
@@ -214,29 +212,29 @@ class RecognizerOptions:
 
 @dataclass(frozen=True, slots=True)
 class EncoderOptions:
-    """What turns photos into compact maps: a service, or this process."""
+    """The encoder: a service, or this process."""
 
     encoder: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="An encoder service; default: encode right here."),
+        typer.Option(metavar="HOST:PORT", help="Encoder service; default: encode in this process."),
     ] = None
     models: Annotated[
         Path,
-        typer.Option(help="Folder of model families, to encode right here.", show_default=_SHIPPED),
+        typer.Option(help="Folder of model families, without --encoder.", show_default=_SHIPPED),
     ] = SHIPPED_MODELS
     family: Annotated[str, typer.Option(help="Model family in that folder.")] = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """Whether to do without services."""
+    """Whether to run without services."""
 
     local: Annotated[
         bool,
         typer.Option(
             "--local",
             rich_help_panel="Without services",
-            help="Recognize right here, too: no service is asked.",
+            help="Run the recognizer in this process, too.",
         ),
     ] = False
     gallery: Annotated[
@@ -251,13 +249,13 @@ class LocalOptions:
 
 
 def refuse_both(name: str, value: object, other_name: str, other: object) -> None:
-    """End with a usage error if both options are given."""
+    """Reject two mutually exclusive options as a usage error."""
     if value is not None and other is not None:
         raise typer.BadParameter(f"{name} and {other_name} exclude each other")
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn each parameter of `command` that is annotated with a dataclass into its fields."""
+    """Expand each parameter of `command` annotated with a dataclass into its fields."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
@@ -278,7 +276,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 def declare(
     command: Callable[..., None], parameters: Sequence[inspect.Parameter]
 ) -> Callable[..., None]:
-    """Let Typer see `parameters` where `command` has `**values`."""
+    """Show Typer `parameters` in place of `**values` of `command`."""
     vars(command)["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command

@@ -1,4 +1,4 @@
-"""How answers are shown: tables for people, the protocol's JSON for programs."""
+"""Output of results: tables for people, JSON for programs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ _FILE_WIDTH = 120
 
 
 def open_console() -> Console:
-    """The standard output; as wide as the terminal, or wide enough if it is none."""
+    """A console on standard output, with a minimum width if it is not a terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """Print a table as it is, without markup; columns of numbers are named with a leading ">"."""
+    """Print a table without markup; columns whose name starts with ">" are right-aligned."""
     table = Table(title=Text(title) if title else None)
     for column in columns:
         right = column.startswith(">")
-        # Names of files are folded where there is no room, not cut.
+        # File names wrap rather than being cut.
         table.add_column(
             column.removeprefix(">"), justify="right" if right else "left", overflow="fold"
         )
@@ -43,9 +43,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
 
 
 def show_facts(title: str, facts: "JsonValue") -> None:
-    """Print any JSON as tables: what is single in one, each list or mapping of records in its own.
+    """Print JSON as tables: one for scalars, and one per list or mapping of records.
 
-    Lists of other things are left out.
+    Other lists are omitted.
     """
     single: dict[str, str] = {}
     for name, value in (facts if isinstance(facts, dict) else {"": facts}).items():
@@ -61,7 +61,7 @@ def show_facts(title: str, facts: "JsonValue") -> None:
 
 
 def _records(value: "JsonValue") -> list[dict[str, str]]:
-    """The rows of a table with the same columns each; empty if the value is no such table."""
+    """Rows of a table with equal columns; empty if the value is not a table."""
     if isinstance(value, list):
         rows = [_flat(item) for item in value if isinstance(item, dict)]
     elif isinstance(value, dict):
@@ -74,7 +74,7 @@ def _records(value: "JsonValue") -> list[dict[str, str]]:
 
 
 def _flat(value: "JsonValue", name: str = "") -> dict[str, str]:
-    """The leaves of nested mappings by the way to them, e.g. "score accuracy"."""
+    """Leaves of nested mappings by their path, e.g. "score accuracy"."""
     if isinstance(value, dict):
         return {
             way: leaf
@@ -90,7 +90,7 @@ def show_json(document: Any) -> None:
 
 
 def as_json(message: "Message") -> Mapping[str, Any]:
-    """A message in the protocol's JSON form, with its own field names; bytes are base64."""
+    """The protocol's JSON form of a message, with original field names and base64 bytes."""
     from google.protobuf.json_format import MessageToDict
 
     return MessageToDict(
@@ -99,14 +99,14 @@ def as_json(message: "Message") -> Mapping[str, Any]:
 
 
 def box_text(box: "Box") -> str:
-    """Where a face is, e.g. "91x120 at 204,61"."""
+    """Position and size of a box, e.g. "91x120 at 204,61"."""
     return f"{box.width:.0f}x{box.height:.0f} at {box.x:.0f},{box.y:.0f}"
 
 
 def threshold_text(threshold: "AppliedThreshold") -> str:
-    """A threshold and what it stands for, e.g. "0.412 (FMR 1e-03)".
+    """A threshold with its error rate, e.g. "0.412 (FMR 1e-03)".
 
-    And what raised it, e.g. "; raised by 0.11: both blur".
+    And its allowance for common flaws, e.g. "; raised by 0.11: both blur".
     """
     rate = f" (FMR {threshold.fmr:.0e})" if threshold.fmr else ""
     alike = ", ".join(threshold.alike).replace("_", " ")
@@ -115,7 +115,7 @@ def threshold_text(threshold: "AppliedThreshold") -> str:
 
 
 def candidate_text(candidate: "Candidate") -> str:
-    """A subject's id, and its display name where it has one."""
+    """A subject's id, with its display name if it has one."""
     name = candidate.display_name
     return f"{candidate.subject_id} ({name})" if name else candidate.subject_id
 
@@ -126,10 +126,10 @@ def time_text(timestamp: "Timestamp") -> str:
 
 
 def disagreement_text(found: "Disagreement") -> str:
-    """Why a new face is doubtful, e.g. "unlike the subject's other faces (0.12; 0.41 asked)"."""
-    return f"unlike the subject's other faces ({found.similarity:.2f}; {found.threshold:.2f} asked)"
+    """Why a new face is doubtful, e.g. "unlike the subject's other faces (0.12, below 0.41)"."""
+    return f"unlike the subject's other faces ({found.similarity:.2f}, below {found.threshold:.2f})"
 
 
 def decision_text(name: str) -> str:
-    """A decision as words, e.g. IDENTIFY_DECISION_NO_MATCH as "no match"."""
+    """A decision in words, e.g. "no match" for IDENTIFY_DECISION_NO_MATCH."""
     return name.split("_DECISION_", 1)[1].replace("_", " ").lower()

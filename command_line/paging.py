@@ -1,11 +1,11 @@
-"""Reading a listing of the recognizer to its end."""
+"""Read all pages of a listing."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 
 def pages(fetch: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
-    """Every page of a listing, as long as an answer names another."""
+    """Yield every page of a listing."""
     token = ""
     while True:
         page = fetch(**arguments, page_token=token)

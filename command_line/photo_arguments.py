@@ -1,4 +1,4 @@
-"""Photos as they are named on the command line: one that is bad spoils no other."""
+"""Photos named on the command line; a bad one does not stop the others."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from compactface.v1.encoder_pb2 import EncodeResponse
 
 _NOT_OF_THE_PHOTO = {"UNAVAILABLE", "UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED"}
-"""Codes of the whole service: the next photo would fare no better."""
+"""Status codes of the service as a whole, for which the next photo would fail, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo that was asked about.
+    """A photo named on the command line.
 
     Attributes:
-        path: where it is.
-        name: its file's name; of a photo in a folder that was named, with the way from there.
+        path: path of the file.
+        name: file name; for files in a named folder, the path relative to it.
     """
 
     path: Path
@@ -32,12 +32,12 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a photo has no answer.
+    """Why a photo could not be processed.
 
     Attributes:
-        photo: which.
+        photo: the photo.
         reason: UPPER_SNAKE_CASE, for programs.
-        message: one sentence for people; it names the file.
+        message: one sentence for people, with the file name.
     """
 
     photo: Photo
@@ -45,13 +45,13 @@ class Fault:
     message: str
 
     def document(self) -> dict[str, Any]:
-        """For programs, in place of an answer."""
+        """JSON form, in place of a result."""
         error = {"reason": self.reason, "message": self.message}
         return {"photo": str(self.photo.path), "error": error}
 
 
 def each_photo(arguments: Iterable[Path]) -> list[Photo]:
-    """The files among the arguments, and all files in the folders among them, hidden ones not."""
+    """The files among the arguments, and the visible files in the folders among them."""
     photos = []
     for argument in arguments:
         if argument.is_dir():
@@ -59,17 +59,17 @@ def each_photo(arguments: Iterable[Path]) -> list[Photo]:
         else:
             photos.append(Photo(argument, argument.name))
     if not photos:
-        raise typer.BadParameter("there is no file in these folders", param_hint="PHOTO")
+        raise typer.BadParameter("these folders contain no files", param_hint="PHOTO")
     return photos
 
 
 def encode_each(
     encoder: PhotoEncoder, photos: Sequence[Photo]
 ) -> Iterator["tuple[Photo, EncodeResponse] | Fault"]:
-    """The faces of each photo, in order; a fault is printed on standard error at once.
+    """Encode each photo, in order; faults are also printed on standard error.
 
     Raises:
-        RequestFailed: it is not the photo's fault.
+        RequestFailed: the failure is not specific to a photo.
     """
     from compactface.client import RequestFailed
 

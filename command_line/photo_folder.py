@@ -1,17 +1,17 @@
-"""What a folder of photos holds: a folder for each subject, and whatever else lies there."""
+"""List the photos in a folder with one folder per subject."""
 
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
-"""Files that file managers leave in every folder, and nobody put there."""
+_SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""Files that file managers create; they are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectPhoto:
-    """A file that may be a photo, and of whom: the name of its folder."""
+    """A file that may be a photo; the name of its folder is the subject's id."""
 
     subject_id: str
     path: Path
@@ -19,12 +19,12 @@ class SubjectPhoto:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What is not looked at, and why.
+    """A skipped file or folder.
 
     Attributes:
         path: file or folder.
         reason: UPPER_SNAKE_CASE.
-        message: for people.
+        message: explanation for people.
     """
 
     path: Path
@@ -32,13 +32,13 @@ class LeftOut:
     message: str
 
 
-def look_through(folder: Path) -> tuple[list[SubjectPhoto], list[LeftOut]]:
-    """All files in the folders of a folder, by subject and name, and all that is none of them.
+def list_photos(folder: Path) -> tuple[list[SubjectPhoto], list[LeftOut]]:
+    """List all files in the subfolders, sorted by subject and name, and everything skipped.
 
-    Whether a file is a photo is for its content to say, not for its name.
+    Whether a file is a photo is decided later by its content.
 
     Raises:
-        OSError: the folder itself cannot be read.
+        OSError: the folder cannot be read.
     """
     found = [item for entry in sorted(folder.iterdir()) for item in _in_folder(entry)]
     photos = [item for item in found if isinstance(item, SubjectPhoto)]
@@ -46,38 +46,38 @@ def look_through(folder: Path) -> tuple[list[SubjectPhoto], list[LeftOut]]:
 
 
 def _in_folder(entry: Path) -> Iterator[SubjectPhoto | LeftOut]:
-    if entry.name in _DROPPINGS:
+    if entry.name in _SYSTEM_FILES:
         return
     if entry.name.startswith("."):
-        yield LeftOut(entry, "HIDDEN", "its name begins with a dot")
+        yield LeftOut(entry, "HIDDEN", "its name starts with a dot")
     elif entry.is_dir():
         yield from _in_subject(entry)
     else:
-        yield LeftOut(entry, "LOOSE_FILE", "it lies in no subject's folder")
+        yield LeftOut(entry, "LOOSE_FILE", "it is not in a subject's folder")
 
 
 def _in_subject(subject: Path) -> Iterator[SubjectPhoto | LeftOut]:
     try:
-        entries = sorted(entry for entry in subject.iterdir() if entry.name not in _DROPPINGS)
+        entries = sorted(entry for entry in subject.iterdir() if entry.name not in _SYSTEM_FILES)
     except OSError as error:
         yield LeftOut(subject, "UNREADABLE_FOLDER", error.strerror or str(error))
         return
     if not entries:
-        yield LeftOut(subject, "EMPTY_FOLDER", "it holds no photo")
+        yield LeftOut(subject, "EMPTY_FOLDER", "it contains no photo")
     for entry in entries:
         if entry.name.startswith("."):
-            yield LeftOut(entry, "HIDDEN", "its name begins with a dot")
+            yield LeftOut(entry, "HIDDEN", "its name starts with a dot")
         elif entry.is_dir():
-            yield LeftOut(entry, "NESTED_FOLDER", "folders in a subject's folder are not entered")
+            yield LeftOut(entry, "NESTED_FOLDER", "subfolders of a subject's folder are not read")
         elif _is_special(entry):
-            yield LeftOut(entry, "NO_FILE", "it is no file with a content")
+            yield LeftOut(entry, "NO_FILE", "it is not a regular file")
         else:
             yield SubjectPhoto(subject.name, entry)
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device: reading one may never end."""
+    """Whether the path is a pipe, socket or device, which could block reading."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
-        return False  # reading it says what is wrong
+        return False  # reading it will report the error

@@ -1,4 +1,4 @@
-"""Photos of subjects as enrollments: each photo on its own."""
+"""Enroll photos of subjects one by one."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(Enum):
-    """What became of a photo."""
+    """Result of importing a photo."""
 
     ENROLLED = "enrolled"
     PRESENT = "enrolled before"
@@ -25,15 +25,15 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PhotoResult:
-    """What became of a photo.
+    """Result of importing a photo.
 
     Attributes:
-        photo: which.
-        outcome: what.
-        reason: UPPER_SNAKE_CASE, where it was rejected.
-        message: why it was rejected, or what a person should know about it.
-        taken: the face that was enrolled; None: rejected.
-        face_id: of that face in the gallery; "": rejected, or the gallery does not tell.
+        photo: the photo.
+        outcome: whether it was enrolled.
+        reason: UPPER_SNAKE_CASE, if it was rejected.
+        message: why it was rejected, or a note about it.
+        taken: the enrolled face; None if rejected.
+        face_id: id of the face in the gallery; "" if rejected or unknown.
     """
 
     photo: SubjectPhoto
@@ -45,11 +45,11 @@ class PhotoResult:
 
 
 class PhotoImport:
-    """Encodes photos while the recognizer enrolls those that came before.
+    """Encodes photos while the recognizer enrolls earlier ones.
 
-    Repeating it is harmless: the request id of a photo is made of the collection, the subject
-    and the file's content, so what a broken import has enrolled is not enrolled again. Nor does
-    the order matter: who looks like somebody else is enrolled all the same, and found by a review.
+    It is safe to repeat: the request id of a photo derives from the collection, the subject and
+    the file's content, so nothing is enrolled twice. The order does not matter: look-alikes are
+    enrolled anyway and found by a review.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class PhotoImport:
         most_prominent: bool,
         done: Callable[[PhotoResult], None],
     ) -> None:
-        """Prepare.
+        """Prepare an import.
 
         Args:
             encoder: finds and encodes faces.
-            client: of the recognizer.
-            collection: where to; it must exist.
-            most_prominent: of several faces in a photo take that one, instead of refusing it.
-            done: called with the result of each photo, from this thread or another.
+            client: client of the recognizer.
+            collection: target collection; must exist.
+            most_prominent: use the most prominent of several faces instead of rejecting the photo.
+            done: called with the result of each photo, possibly from another thread.
         """
         self._encoder = encoder
         self._client = client
@@ -77,20 +77,20 @@ class PhotoImport:
         self._done = done
 
     def run(self, photos: Sequence[SubjectPhoto]) -> None:
-        """Enroll them.
+        """Enroll the photos.
 
         Raises:
-            RequestFailed: the recognizer cannot be reached any more, or no such collection.
+            RequestFailed: the recognizer is unreachable, or the collection does not exist.
         """
-        self._client.collections.get(self._collection)  # before the first photo is looked at
+        self._client.collections.get(self._collection)  # fail before encoding
         sent: list[tuple[SubjectPhoto, TakenFace]] = []
-        for answer in self._client.subjects.bulk_enroll(self._enrolments(photos, sent)):
+        for answer in self._client.subjects.bulk_enroll(self._enrollments(photos, sent)):
             self._done(_result(*sent[answer.index], answer))
 
-    def _enrolments(
+    def _enrollments(
         self, photos: Sequence[SubjectPhoto], sent: list[tuple[SubjectPhoto, TakenFace]]
     ) -> Iterator["EnrollRequest"]:
-        """An enrollment for each photo with the one face that it should have."""
+        """Yield an enrollment for each photo with a usable face."""
         from compactface.client import RequestFailed
 
         for photo in photos:
@@ -98,7 +98,7 @@ class PhotoImport:
                 taken = take_one_face(
                     self._encoder, photo.path, most_prominent=self._most_prominent
                 )
-                enrolment = self._enrolment(photo, taken)
+                enrollment = self._enrollment(photo, taken)
             except (CompactfaceError, RequestFailed) as error:
                 message = error.message.removeprefix(f"{photo.path}: ")
                 self._done(PhotoResult(photo, Outcome.REJECTED, error.reason, message))
@@ -107,9 +107,9 @@ class PhotoImport:
                 self._done(PhotoResult(photo, Outcome.REJECTED, "UNREADABLE_FILE", message))
             else:
                 sent.append((photo, taken))
-                yield enrolment
+                yield enrollment
 
-    def _enrolment(self, photo: SubjectPhoto, taken: TakenFace) -> "EnrollRequest":
+    def _enrollment(self, photo: SubjectPhoto, taken: TakenFace) -> "EnrollRequest":
         from compactface.client import enrollment
 
         return enrollment(
@@ -132,7 +132,7 @@ def _result(photo: SubjectPhoto, taken: TakenFace, answer: "BulkEnrollResponse")
 
     if answer.HasField("error"):
         failure = RequestFailed.from_status(answer.error)
-        if failure.reason == "REQUEST_ID_REUSED":  # with other options, or by another model
+        if failure.reason == "REQUEST_ID_REUSED":  # with other options or another model
             return PhotoResult(photo, Outcome.PRESENT, message=taken.note, taken=taken)
         return PhotoResult(photo, Outcome.REJECTED, failure.reason, failure.message)
     outcome = Outcome.PRESENT if answer.response.repeated_request else Outcome.ENROLLED

@@ -1,4 +1,4 @@
-"""What is doubtful about imported photos, as pairs of faces."""
+"""Review imported photos: find pairs of faces with doubtful identity."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class ReviewedFace:
     """One face of a doubtful pair.
 
     Attributes:
-        subject_id: whose it is said to be.
-        face_id: in the gallery.
-        taken: where it is from; None: from no photo of this import.
+        subject_id: the subject it is enrolled as.
+        face_id: id in the gallery.
+        taken: its photo; None if it is not from this import.
     """
 
     subject_id: str
@@ -28,7 +28,7 @@ class ReviewedFace:
     taken: TakenFace | None
 
     def text(self, folder: Path) -> str:
-        """Which face, for people."""
+        """Description of the face for people."""
         if self.taken is None:
             return f"{self.subject_id}, face {self.face_id[:8]} enrolled before"
         return str(self.taken.photo.relative_to(folder))
@@ -36,14 +36,14 @@ class ReviewedFace:
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulPair:
-    """Two faces that do not go with what is said of them.
+    """Two faces whose similarity contradicts their subject ids.
 
     Attributes:
-        first: one of them.
-        second: the other.
-        alike: whether two subjects look alike; else one subject's faces do not.
+        first: one face.
+        second: the other face.
+        alike: True if two subjects look alike, False if one subject's faces do not.
         similarity: cosine of the two in [-1, 1].
-        threshold: what is reached, or not.
+        threshold: the threshold that is reached (alike) or missed.
     """
 
     first: ReviewedFace
@@ -61,12 +61,12 @@ class DoubtfulPair:
 def doubtful_pairs(
     client: "RecognizerClient", results: Sequence[PhotoResult], *, collection: str
 ) -> list[DoubtfulPair]:
-    """The doubts about the subjects of an import, each pair once, the most doubtful first.
+    """Doubtful pairs of an import's subjects, each once, most doubtful first.
 
     Args:
-        client: of the recognizer.
-        results: of all photos.
-        collection: where they were enrolled.
+        client: client of the recognizer.
+        results: results of all photos.
+        collection: collection of the import.
     """
     from compactface.client import RequestFailed
 
@@ -76,7 +76,7 @@ def doubtful_pairs(
         try:
             doubts = client.subjects.review(subject, collection=collection).doubts
         except RequestFailed as error:
-            if error.reason != "SUBJECT_NOT_FOUND":  # deleted since it was enrolled
+            if error.reason != "SUBJECT_NOT_FOUND":  # deleted in the meantime
                 raise
             continue
         for doubt in doubts:
@@ -99,7 +99,7 @@ def _pair(subject: str, doubt: "Doubt", taken: dict[str, TakenFace | None]) -> D
 
 
 def _place(face: ReviewedFace) -> tuple[str, str]:
-    """What does not change when a gallery is filled again, as ids of faces do."""
+    """A sort key that is stable across imports, unlike face ids."""
     return face.subject_id, str(face.taken.photo) if face.taken else ""
 
 
@@ -109,7 +109,7 @@ def _clearest_first(pair: DoubtfulPair) -> tuple[float, tuple[str, str], tuple[s
 
 
 def rows(pairs: Iterable[DoubtfulPair], folder: Path) -> list[list[str]]:
-    """The pairs as rows of a table."""
+    """The pairs as table rows."""
     return [
         [
             pair.first.text(folder),

@@ -1,4 +1,4 @@
-"""From photo files to encoded faces, by a service or in this process; both answer alike."""
+"""Encode photo files, with a service or in this process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 class PhotoEncoder(Protocol):
-    """Whatever finds and encodes the faces of a photo; `EncoderClient` is one."""
+    """Finds and encodes the faces of a photo; `EncoderClient` is an implementation."""
 
     def encode(self, image: bytes) -> "EncodeResponse":
-        """Every face of a picture file, the most prominent first."""
+        """Encode every face of a picture file, most prominent first."""
         ...
 
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
-"""Largest file that is read. A service takes less: what is sent must fit a message."""
-_ENROLMENT_POINT = "fine"
-"""What is enrolled is compared for years: it is worth the most bytes a model family offers."""
+"""Limit of files to read. A service accepts less, since a file must fit into a message."""
+_ENROLLMENT_POINT = "fine"
+"""Enrolled maps are used for years, so they get the finest operating point of the family."""
 
 
 @contextmanager
 def open_encoder(
     options: EncoderOptions, tls: TlsOptions, *, enrolling: bool = False
 ) -> Iterator[PhotoEncoder]:
-    """The encoder service that the options name, or else one in this process.
+    """Open the encoder service that the options name, or one in this process.
 
     Args:
         options: which of the two.
-        tls: certificates for the service.
+        tls: credentials for the service.
         enrolling: encode in this process at the operating point "fine" if the model has it. A
-            service has a point of its own.
+            service uses its configured point.
     """
     if options.encoder is None:
         yield LocalEncoder(options.models, options.family, enrolling=enrolling)
@@ -53,9 +53,9 @@ def open_encoder(
 
 
 class LocalEncoder:
-    """The encoder service's domain in this process, with the service's settings.
+    """The encoder in this process, with the service's settings.
 
-    But for `max_image_bytes`, which is at least 64 MiB: a file in this process is no message.
+    Except for `max_image_bytes`, which is at least 64 MiB, since no message limits it.
     """
 
     def __init__(self, models: Path, family: str, *, enrolling: bool = False) -> None:
@@ -64,7 +64,7 @@ class LocalEncoder:
         Raises:
             InvalidModel: the model directory is missing or damaged.
             SettingsError: COMPACTFACE_ENCODER_... variables cannot be used.
-            ModuleNotFoundError: the extra `encoder` is not installed.
+            SettingsError: COMPACTFACE_ENCODER_... variables are invalid.
         """
         from encoder_service.core.encoder import Encoder
         from encoder_service.settings import EncoderSettings
@@ -75,21 +75,21 @@ class LocalEncoder:
         from shared.serving.settings_loader import load_settings
 
         model = ModelDirectory.load(models, family)
-        fine = enrolling and _ENROLMENT_POINT in model.manifest.codecs
+        fine = enrolling and _ENROLLMENT_POINT in model.manifest.codecs
         settings = load_settings(EncoderSettings, models=models, family=family)
         self._encoder = Encoder(
             detector=open_detector(settings.detector_options),
-            crop_encoder=OnnxCropEncoder(model, _ENROLMENT_POINT if fine else None),
+            crop_encoder=OnnxCropEncoder(model, _ENROLLMENT_POINT if fine else None),
             limits=replace(
                 settings.picture_limits,
                 max_bytes=max(settings.max_image_bytes, _MAX_FILE_BYTES),
             ),
             max_faces=settings.max_faces,
-            head=QualityHead.of_model(model, _ENROLMENT_POINT if fine else None),
+            head=QualityHead.of_model(model, _ENROLLMENT_POINT if fine else None),
         )
 
     def encode(self, image: bytes) -> "EncodeResponse":
-        """Every face of a picture file, the most prominent first.
+        """Encode every face of a picture file, most prominent first.
 
         Raises:
             InvalidImage: the picture cannot be read, or is too large or too small.
@@ -111,11 +111,11 @@ class LocalEncoder:
 
 
 def read_photo(photo: Path) -> bytes:
-    """The content of a file, unless it is too large for any photo.
+    """Read a file, unless it is too large for a photo.
 
     Raises:
         InvalidImage: IMAGE_TOO_LARGE.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     size = photo.stat().st_size
     if size > _MAX_FILE_BYTES:
@@ -127,7 +127,7 @@ def read_photo(photo: Path) -> bytes:
 
 
 def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
-    """Every face of a photo, taken when its EXIF says; errors name the file."""
+    """Encode a photo with its EXIF time as capture time; errors name the file."""
     from compactface.client import RequestFailed
     from shared.faces.picture import capture_time
     from shared.serving.timestamps import timestamp
@@ -141,7 +141,7 @@ def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
     taken = capture_time(image)
     for face in answer.faces:
         if taken is None:
-            face.map.ClearField("capture_time")  # the time of encoding; the photo's is unknown
+            face.map.ClearField("capture_time")  # it would be the time of encoding
         else:
             face.map.capture_time.CopyFrom(timestamp(taken))
     return answer
@@ -149,12 +149,12 @@ def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
 
 @dataclass(frozen=True, slots=True)
 class TakenFace:
-    """The face of a photo that was taken.
+    """The selected face of a photo.
 
     Attributes:
-        photo: where it is from.
-        face: the only one, or the most prominent.
-        faces_found: how many there are in the photo.
+        photo: path of the photo.
+        face: the only face, or the most prominent.
+        faces_found: number of faces in the photo.
     """
 
     photo: Path
@@ -163,15 +163,15 @@ class TakenFace:
 
     @property
     def note(self) -> str:
-        """That there were others, and which was taken; "" where there were none."""
+        """A note if there were other faces, else ""."""
         if self.faces_found == 1:
             return ""
         where = box_text(self.face.box)
-        return f"{self.faces_found} faces were found; the most prominent was taken, {where}"
+        return f"{self.faces_found} faces were found; the most prominent was used, {where}"
 
 
 def take_one_face(encoder: PhotoEncoder, photo: Path, *, most_prominent: bool) -> TakenFace:
-    """The only face of a photo, or with `most_prominent` that one of several.
+    """Select the only face of a photo, or with `most_prominent` the most prominent of several.
 
     Raises:
         InvalidInput: NO_FACE or SEVERAL_FACES.
@@ -179,18 +179,18 @@ def take_one_face(encoder: PhotoEncoder, photo: Path, *, most_prominent: bool) -
     answer = encode_photo(encoder, photo)
     if not answer.faces:
         raise InvalidInput("NO_FACE", f"{photo}: no face was found")
-    found = max(answer.faces_found, len(answer.faces))  # an older service does not say
+    found = max(answer.faces_found, len(answer.faces))  # older services do not report the former
     if found > 1 and not most_prominent:
         raise InvalidInput(
             "SEVERAL_FACES",
             f"{photo}: {found} faces were found where one is expected; "
-            "--largest takes the most prominent",
+            "--largest uses the most prominent",
         )
     return TakenFace(photo, answer.faces[0], found)
 
 
 def tell_of_others(*taken: TakenFace) -> None:
-    """Say on the standard error which photos show more than the face that was taken."""
+    """Print on standard error which photos show other faces, too."""
     for one in taken:
         if one.note:
             typer.echo(f"note: {one.photo}: {one.note}", err=True)

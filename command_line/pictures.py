@@ -1,4 +1,4 @@
-"""Writing pictures of faces to files."""
+"""Write pictures of faces to files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from shared.private_files import private_file
 
 
 def write_picture(path: Path, png: bytes) -> None:
-    """Write a PNG for its owner's eyes only; a path that cannot be written is a usage error."""
+    """Write a PNG with private permissions; an unwritable path is a usage error."""
     try:
         with private_file(path) as file:
             file.write(png)

@@ -1,4 +1,4 @@
-"""Bars for work whose speed is worth knowing."""
+"""Progress bars with speed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from rich.text import Text
 
 
 class _SpeedColumn(ProgressColumn):
-    """How much is done a second."""
+    """Shows units per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class _SpeedColumn(ProgressColumn):
 
 @contextmanager
 def open_speed_bar(title: str, *, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on the standard error that lasts as long as the block; it takes done and total."""
+    """Show a progress bar on standard error during the block; call it with done and total."""
     columns = (
         TextColumn(title),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""`compactface protocol`: the contract, for tools and clients that have no Python stubs."""
+"""`compactface protocol`: export the protocol for tools and clients without Python stubs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +15,10 @@ def protocol(
         Path, typer.Argument(dir_okay=False, metavar="FILE", help="E.g. compactface.binpb.")
     ],
 ) -> None:
-    """Write the protocol as a descriptor set: one file in which nothing is missing.
+    """Write the protocol as a self-contained descriptor set.
 
-    It holds compactface.v1 with all that it imports, and google.rpc's error details. Node's
-    proto-loader, `grpcurl -protoset` and buf read it.
+    It holds compactface.v1 with all imports, and google.rpc's error details. Node's proto-loader,
+    `grpcurl -protoset` and buf can read it.
     """
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from google.rpc import error_details_pb2
@@ -37,7 +37,7 @@ def protocol(
 
 
 def _with_imports(file: "FileDescriptor") -> Iterator["FileDescriptor"]:
-    """A file after all that it imports, as descriptor sets must be sorted."""
+    """A file after all its imports, the order that descriptor sets require."""
     for imported in file.dependencies:
         yield from _with_imports(imported)
     yield file

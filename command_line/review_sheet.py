@@ -1,4 +1,4 @@
-"""A contact sheet of doubtful pairs, for a person to decide."""
+"""A contact sheet of doubtful pairs for review by a person."""
 
 import io
 import os
@@ -16,19 +16,19 @@ MAX_PAIRS = 100
 _PAPER, _INK, _FAINT, _EMPTY = "#f4f3ef", "#1f2328", "#6b7280", "#d8d6cf"
 _FACE, _GAP, _TEXT = 144, 16, 640
 _CONTEXT = 1.6
-"""How much of the picture is shown around a face, in heights of its box."""
+"""Height of the shown picture part, in heights of the face's box."""
 
 
 def write_sheet(pairs: Sequence[DoubtfulPair], folder: Path, path: Path) -> None:
-    """Draw the first hundred pairs into a file that only its owner may read.
+    """Draw the first hundred pairs into a private file.
 
     Args:
         pairs: at least one.
-        folder: what photos are named relative to.
-        path: a picture file; its suffix names the format.
+        folder: folder that photo names are relative to.
+        path: an image file; its suffix determines the format.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     shown = pairs[:MAX_PAIRS]
     width, row = 2 * (_FACE + _GAP) + _GAP + _TEXT, _FACE + _GAP
@@ -41,19 +41,19 @@ def write_sheet(pairs: Sequence[DoubtfulPair], folder: Path, path: Path) -> None
     content = io.BytesIO()
     sheet.save(content, Image.registered_extensions()[path.suffix.lower()])
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(file, "wb") as opened:  # noqa: PTH123 - of a descriptor
-        os.fchmod(file, 0o600)  # as well if the file was there
+    with open(file, "wb") as opened:  # noqa: PTH123 - a file descriptor
+        os.fchmod(file, 0o600)  # also if the file existed
         opened.write(content.getvalue())
 
 
 def _picture(face: ReviewedFace) -> Image.Image:
-    """The face in its photo; gray, if no photo of this import shows it."""
+    """The face in its photo, or gray if it is not from this import."""
     empty = Image.new("RGB", (_FACE, _FACE), _EMPTY)
     if face.taken is None:
         return empty
     try:
         photo = decode_photo(read_photo(face.taken.photo), PictureLimits(max_bytes=1 << 40))
-    except (InvalidImage, OSError):  # changed since it was enrolled, or read by a service only
+    except (InvalidImage, OSError):  # changed since, or in a format that only the service reads
         return empty
     box, scale = face.taken.face.box, photo.reduction
     side = round(_CONTEXT * max(box.width, box.height) / scale)

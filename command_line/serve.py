@@ -1,4 +1,4 @@
-"""`compactface serve`: services and web gateway as processes, every setting a flag."""
+"""`compactface serve`: run a service or the web gateway; every setting is a flag."""
 
 import inspect
 from collections.abc import Callable
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 _Config = Annotated[
     Path | None,
-    typer.Option(help="TOML file with the tables \\[encoder], \\[recognizer] and \\[web]."),
+    typer.Option(help="TOML file with tables \\[encoder], \\[recognizer] and \\[web]."),
 ]
 
 
 class _Services(TyperGroup):
-    """Makes a service's command when it is asked for: its flags are the settings' fields."""
+    """Builds a service's command on demand, with the fields of its settings as flags."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -41,10 +41,10 @@ def _encoder() -> Callable[..., None]:
     from encoder_service.settings import EncoderSettings
 
     def serve(**settings: Any) -> None:
-        """Serve the camera's side: photographs in, compact maps out.
+        """Run the encoder: photographs in, compact maps out.
 
-        Every setting is a flag, a variable COMPACTFACE_ENCODER_<NAME> and a key of the file; a
-        flag wins over a variable, and a variable over the file.
+        Every setting is a flag, a variable COMPACTFACE_ENCODER_<NAME> and a key of the file. Flags
+        take precedence over variables, variables over the file.
         """
         _run("encoder_service.main", EncoderSettings, **settings)
 
@@ -55,10 +55,10 @@ def _recognizer() -> Callable[..., None]:
     from recognizer_service.settings import RecognizerSettings
 
     def serve(**settings: Any) -> None:
-        """Serve the data centre's side: compact maps in, identities out.
+        """Run the recognizer: compact maps in, identities out.
 
-        Every setting is a flag, a variable COMPACTFACE_RECOGNIZER_<NAME> and a key of the file; a
-        flag wins over a variable, and a variable over the file.
+        Every setting is a flag, a variable COMPACTFACE_RECOGNIZER_<NAME> and a key of the file.
+        Flags take precedence over variables, variables over the file.
         """
         _run("recognizer_service.main", RecognizerSettings, **settings)
 

@@ -1,4 +1,4 @@
-"""`compactface sightings`: who passed the cameras."""
+"""`compactface sightings`: list, watch, enroll and delete sightings."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from compactface.v1.recognizer_pb2 import Sighting, SightingFilter
 
 app = typer.Typer(
-    no_args_is_help=True, help="See who passed the cameras, and give the unknown a name."
+    no_args_is_help=True, help="List, watch, enroll and delete sightings from cameras."
 )
 
 _RECONNECT_S = 2.0
 _AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 SightingIds = Annotated[
-    list[str], typer.Argument(metavar="SIGHTING", help="Ids of sightings, as `list` shows them.")
+    list[str], typer.Argument(metavar="SIGHTING", help="Ids of sightings, from `list`.")
 ]
 _Since = Annotated[
     str,
     typer.Option(
-        metavar="TIME|SPAN", help="Only those seen since, e.g. 2026-11-26T08:00Z, or 30m, 8h, 2d."
+        metavar="TIME|SPAN", help="Only sightings since, e.g. 2026-11-26T08:00Z, or 30m, 8h, 2d."
     ),
 ]
-_Until = Annotated[str, typer.Option(metavar="TIME|SPAN", help="Only those seen before.")]
-_Camera = Annotated[str, typer.Option(help="Only those of this camera.")]
-_Subject = Annotated[str, typer.Option(help="Only those that match this subject.")]
+_Until = Annotated[str, typer.Option(metavar="TIME|SPAN", help="Only sightings before.")]
+_Camera = Annotated[str, typer.Option(help="Only sightings of this camera.")]
+_Subject = Annotated[str, typer.Option(help="Only sightings that match this subject.")]
 _Decisions = Annotated[
     list[str] | None,
     typer.Option(
         "--decision",
         metavar="match|no-match|low-quality|empty-gallery",
-        help="Only those with this decision; repeatable.",
+        help="Only sightings with this decision; repeatable.",
     ),
 ]
 
@@ -62,12 +62,12 @@ def list_(
     camera: _Camera = "",
     subject: _Subject = "",
     decision: _Decisions = None,
-    most: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    most: Annotated[int, typer.Option(min=1, help="Largest number to list.")] = 100,
     to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """List sightings, the last seen first."""
+    """List sightings, latest first."""
     only = _filter(since, until, camera, subject, decision)
     with recognizer.connect(tls) as client:
         listing = pages(
@@ -92,17 +92,17 @@ def watch(
     camera: _Camera = "",
     subject: _Subject = "",
     decision: _Decisions = None,
-    count: Annotated[int, typer.Option(min=0, help="End after so many; 0: never.")] = 0,
+    count: Annotated[int, typer.Option(min=0, help="Stop after this many; 0: never.")] = 0,
     resume: Annotated[
-        str, typer.Option(metavar="TOKEN", help="Go on after the sighting with this resume_token.")
+        str, typer.Option(metavar="TOKEN", help="Resume after the sighting with this resume_token.")
     ] = "",
     to_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for programs, a sighting a line.")
+        bool, typer.Option("--json", help="Print JSON for programs, one sighting per line.")
     ] = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Print sightings as they are identified, until stopped; broken connections are mended."""
+    """Print sightings as they are identified, until stopped; reconnects when necessary."""
     import json
 
     from compactface.client import RequestFailed
@@ -128,27 +128,27 @@ def watch(
                     if seen == count:
                         return
             except RequestFailed as error:
-                # The first call tells of a wrong address; later ones of a restart.
+                # Only a connection that has worked before is retried.
                 if not began or error.code not in _AGAIN:
                     raise
-                typer.echo(f"{error.reason}: {error.message}; connecting again", err=True)
+                typer.echo(f"{error.reason}: {error.message}; reconnecting", err=True)
                 time.sleep(_RECONNECT_S)
 
 
 @app.command()
 @with_options
 def show(
-    sighting: Annotated[str, typer.Argument(help="Id of the sighting, as `list` shows it.")],
+    sighting: Annotated[str, typer.Argument(help="Id of the sighting, from `list`.")],
     *,
     collection: Collection = "default",
     out: Annotated[
-        Path | None, typer.Option(help="Write the picture that its map holds, a PNG, here.")
+        Path | None, typer.Option(help="File for the picture of its map, a PNG.")
     ] = None,
     to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Show a sighting, and its face."""
+    """Show a sighting, with its picture if requested."""
     with recognizer.connect(tls) as client:
         answer = client.sightings.get(
             sighting, collection=collection, include_picture=out is not None
@@ -167,17 +167,17 @@ def show(
 def enroll(
     sightings: SightingIds,
     *,
-    subject: Annotated[str, typer.Option(help="The subject's id; default: one is made.")] = "",
-    name: Annotated[str, typer.Option(help="The subject's display name.")] = "",
+    subject: Annotated[str, typer.Option(help="Id of the subject; default: generated.")] = "",
+    name: Annotated[str, typer.Option(help="Display name.")] = "",
     collection: Collection = "default",
     allow_duplicate: Annotated[
-        bool, typer.Option("--allow-duplicate", help="Even if another subject looks the same.")
+        bool, typer.Option("--allow-duplicate", help="Enroll even if another subject looks alike.")
     ] = False,
     to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Give the person of one or several sightings a name."""
+    """Enroll a subject from one or several sightings."""
     with recognizer.connect(tls) as client:
         answer = client.sightings.enroll(
             sightings,
@@ -198,7 +198,7 @@ def enroll(
 @with_options
 def delete(
     sightings: Annotated[
-        list[str] | None, typer.Argument(metavar="SIGHTING", help="Ids; or filters below.")
+        list[str] | None, typer.Argument(metavar="SIGHTING", help="Ids, or use filters.")
     ] = None,
     *,
     collection: Collection = "default",
@@ -208,15 +208,16 @@ def delete(
     subject: _Subject = "",
     everything: Annotated[bool, typer.Option("--all", help="All of the collection.")] = False,
     wait: Annotated[
-        float, typer.Option(min=0, max=60, help="Seconds to wait for the bytes to leave the disk.")
+        float,
+        typer.Option(min=0, max=60, help="Seconds to wait until the data is erased."),
     ] = 10.0,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Delete sightings, by their ids or by filters."""
+    """Delete sightings by id or by filters."""
     filtered = any((since, until, camera, subject))
     if sum((bool(sightings), filtered, everything)) != 1:
-        raise typer.BadParameter("give ids of sightings, or filters, or --all")
+        raise typer.BadParameter("give ids, filters, or --all")
     only = None if sightings else _filter(since, until, camera, subject, None)
     with recognizer.connect(tls) as client:
         answer = client.sightings.delete(
@@ -226,7 +227,7 @@ def delete(
             erasure_wait=timedelta(seconds=wait),
         )
     later = answer.sightings_deleted and not answer.erased
-    rest = "; their bytes leave the disk in the background" if later else ""
+    rest = "; their data will be erased from disk in the background" if later else ""
     typer.echo(f"deleted {answer.sightings_deleted} sightings{rest}")
 
 
@@ -248,7 +249,7 @@ def _filter(
 
 
 def _time(text: str, option: str) -> datetime | None:
-    """A time as given, in UTC unless it says otherwise; or so long ago."""
+    """Parse a time, in UTC by default, or a span before now."""
     if not text:
         return None
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -259,13 +260,13 @@ def _time(text: str, option: str) -> datetime | None:
         time_ = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"{option} is {text!r}; it must be a time, e.g. 2026-11-26T08:00Z, or a span, e.g. 8h"
+            f"{option} is {text!r}; expected a time, e.g. 2026-11-26T08:00Z, or a span, e.g. 8h"
         ) from None
     return time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
 
 
 def _seen_text(sighting: "Sighting") -> str:
-    """When it was captured, or else received; to the second."""
+    """Capture time, or receive time if unknown, in seconds."""
     captured = sighting.HasField("capture_time")
     seen = sighting.capture_time if captured else sighting.receive_time
     return f"{seen.ToDatetime():%Y-%m-%d %H:%M:%S UTC}"
@@ -276,7 +277,7 @@ def _quality_text(sighting: "Sighting") -> str:
 
 
 def _who_text(sighting: "Sighting") -> str:
-    """Who it shows, in words."""
+    """The identification in words."""
     from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, IdentifyDecision
 
     if not sighting.HasField("identification"):
@@ -286,5 +287,5 @@ def _who_text(sighting: "Sighting") -> str:
     if found.candidates:
         return candidate_text(found.candidates[0])
     if found.decision == IDENTIFY_DECISION_MATCH:
-        return "a subject that was deleted"
+        return "a deleted subject"
     return decision_text(IdentifyDecision.Name(found.decision))

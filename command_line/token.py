@@ -1,4 +1,4 @@
-"""`compactface token`: bearer tokens in an access file. Services read the file when it changes."""
+"""`compactface token`: manage bearer tokens in an access file, which services reload on change."""
 
 import os
 import re
@@ -30,23 +30,25 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose it is; logs and audit events show it.")],
+    name: Annotated[
+        str, typer.Argument(help="Owner of the token, shown in logs and audit events.")
+    ],
     *,
-    role: Annotated[str, typer.Option(help="Its role.")],
+    role: Annotated[str, typer.Option(help="Role of the token.")],
     scope: Annotated[
         list[str],
-        typer.Option(help="Of a role that the file does not have yet; may be repeated."),
-    ] = [],  # noqa: B006 - Typer's way
+        typer.Option(help="Scope of a new role; may be repeated."),
+    ] = [],  # noqa: B006 - required by Typer
     collection: Annotated[
         list[str],
-        typer.Option(help="Of such a role; may be repeated. Default: every collection."),
+        typer.Option(help="Collection of a new role; may be repeated. Default: all."),
     ] = [],  # noqa: B006
     expires_in: Annotated[
-        str, typer.Option(metavar="90d|12h|30m", help="How long it is valid. Default: always.")
+        str, typer.Option(metavar="90d|12h|30m", help="Lifetime. Default: unlimited.")
     ] = "",
     access: Access = _ACCESS,
 ) -> None:
-    """Make a token and print it, once: the file keeps only its SHA-256."""
+    """Create a token and print it once; the file keeps only its SHA-256."""
     import tomlkit
 
     from shared.serving.access_file import ALL_COLLECTIONS, digest, new_token, token_id
@@ -72,7 +74,7 @@ def create(
 
 @app.command("list")
 def list_tokens(*, to_json: Json = False, access: Access = _ACCESS) -> None:
-    """List tokens by the characters that name them."""
+    """List tokens by their prefix."""
     from shared.serving.access_file import TOKEN_PREFIX, AccessFile
 
     now = datetime.now(UTC)
@@ -101,11 +103,11 @@ def list_tokens(*, to_json: Json = False, access: Access = _ACCESS) -> None:
 
 @app.command()
 def revoke(
-    token: Annotated[str, typer.Argument(help="The token, or the beginning that `list` shows.")],
+    token: Annotated[str, typer.Argument(help="The token, or its prefix from `list`.")],
     *,
     access: Access = _ACCESS,
 ) -> None:
-    """Withdraw a token; the services refuse it from the next call on."""
+    """Revoke a token; services reject it from the next call on."""
     from shared.serving.access_file import token_id
 
     document = _read(access)
@@ -123,12 +125,12 @@ def _lifetime(text: str) -> timedelta | None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,5})([dhm])", text)
     if match is None:
-        raise typer.BadParameter(f"--expires-in {text!r} is none of the form 90d, 12h or 30m")
+        raise typer.BadParameter(f"--expires-in is {text!r}; expected e.g. 90d, 12h or 30m")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def _read(path: Path) -> "TOMLDocument":
-    """The file with its comments; an empty document where there is none."""
+    """Read the file with its comments; an empty document if it is missing."""
     import tomlkit
 
     from shared.serving.access_file import AccessFile
@@ -140,14 +142,14 @@ def _read(path: Path) -> "TOMLDocument":
 
 
 def _write(path: Path, document: "TOMLDocument") -> None:
-    """Replace the file, whole, if what it is going to say is right."""
+    """Validate the document and replace the file atomically."""
     import tomlkit
 
     from shared.serving.access_file import AccessFile
 
     text = tomlkit.dumps(document)
     AccessFile.parse(text, path)
-    # A temporary file is its owner's alone; one that is replaced keeps its mode.
+    # A temporary file is private; a replaced file keeps its mode.
     handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
-"""`compactface train`: from a folder of faces to a model directory, stage by stage.
+"""`compactface train`: train a model from a folder of faces, stage by stage.
 
-Every stage writes a checkpoint into its run folder; started again, it goes on from there.
+Every stage writes checkpoints into its run folder and resumes from them when started again.
 Several processes train together under `torchrun -m command_line train ...`.
 """
 
@@ -14,39 +14,39 @@ from shared.errors import InvalidTraining
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train a model: cache, views, extractor, codec, classifier, joint, average, publish; "
-    "elsewhere: bundle, unbundle.",
+    help="Train a model: cache, views, extractor, codec, classifier, joint, average, publish. "
+    "On another machine: bundle, unbundle.",
 )
 
-Cache = Annotated[Path, typer.Option(help="Folder that `train cache` has filled.")]
+Cache = Annotated[Path, typer.Option(help="Cache folder from `train cache`.")]
 Out = Annotated[Path, typer.Option(help="Run folder: recipe, checkpoint, TensorBoard log.")]
 Profile = Annotated[
     str,
-    typer.Option(help="Which built-in recipes: default, accelerator, paper, paper-cpu or smoke."),
+    typer.Option(help="Built-in recipes: default, accelerator, paper, paper-cpu or smoke."),
 ]
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", help="A TOML file of your own in place of the profile's.")
+    Path | None, typer.Option("--recipe", help="Your own TOML recipe instead of the profile's.")
 ]
 Samples = Annotated[int | None, typer.Option(min=1, help="Faces to see; default: the recipe's.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="A run of seconds: --profile smoke.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A run of seconds; same as --profile smoke.")]
 Start = Annotated[
-    Path | None, typer.Option(exists=True, help="Run folder whose networks are the first guess.")
+    Path | None, typer.Option(exists=True, help="Run folder with the initial weights.")
 ]
 Extractor = Annotated[Path, typer.Option(help="Run folder of stage 0 or 2.")]
 AnyExtractor = Annotated[
     str,
     typer.Option(
         metavar="RUN|onnx:FILE[@NORMALISATION]",
-        help="Run folder of stage 0 or 2; or a face network of others, which stays as it is, and "
-        "which the cache was made with.",
+        help="Run folder of stage 0 or 2; or an imported face network, which stays frozen and "
+        "must be the teacher of the cache.",
     ),
 ]
-Judges = Annotated[
+ReconstructionTeachers = Annotated[
     list[str],
     typer.Option(
         "--teacher",
         metavar="FILE[@NORMALISATION]",
-        help="ONNX file of a teacher, for recipes with teacher_weight; several may be given.",
+        help="ONNX file of a teacher, for recipes with teacher_weight; may be repeated.",
     ),
 ]
 Teachers = Annotated[
@@ -54,7 +54,7 @@ Teachers = Annotated[
     typer.Option(
         "--teacher",
         metavar="FILE[@NORMALISATION]",
-        help="ONNX file of a teacher, 112x112 input; several are asked side by side. "
+        help="ONNX file of a teacher, 112x112 input; may be repeated to concatenate embeddings. "
         "Normalisation: imagenet (the default), symmetric or raw.",
     ),
 ]
@@ -71,7 +71,7 @@ def cache(
     teacher: Teachers,
     cache: Cache = _CACHE,
 ) -> None:
-    """Decode the faces once, align those that are not 112x112, and ask the teacher once."""
+    """Decode and align the faces, and embed them with the teacher, once."""
     from shared.training.face_cache import cache_faces
     from shared.training.teacher import Teacher, cache_teacher
     from shared.training.teacher_file import TeacherFile
@@ -79,7 +79,7 @@ def cache(
     network = Teacher(*map(TeacherFile.parse, teacher), threads=_CORES)
     left_out = cache_faces(source, cache)
     for name in left_out:
-        typer.echo(f"left out, no face or not readable: {name}", err=True)
+        typer.echo(f"skipped, no face or unreadable: {name}", err=True)
     cache_teacher(network, cache)
 
 
@@ -88,9 +88,9 @@ def views(
     teacher: Teachers,
     cache: Cache = _CACHE,
     count: Annotated[int, typer.Option(min=1, help="Mixtures to draw.")] = 240_000,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 11,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 11,
 ) -> None:
-    """Mix training faces in pairs and ask the teacher about every mixture."""
+    """Mix training faces in pairs and embed every mixture with the teacher."""
     from shared.training.teacher import Teacher
     from shared.training.teacher_file import TeacherFile
     from shared.training.views import cache_views
@@ -106,7 +106,7 @@ def extractor(
     start: Annotated[
         Path | None,
         typer.Option(
-            exists=True, help="First guess: a run folder, or a model's extractor.safetensors."
+            exists=True, help="Initial weights: a run folder, or a model's extractor.safetensors."
         ),
     ] = None,
     profile: Profile = "default",
@@ -114,16 +114,16 @@ def extractor(
     samples: Samples = None,
     smoke: Smoke = False,
 ) -> None:
-    """Stage 0: sphere20, distilled from the teacher and pulled apart by LMCL."""
+    """Stage 0: train sphere20 by distillation and LMCL."""
     from shared.training.extractor import ExtractorRecipe, train_extractor
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
     from shared.training.views import load_views
 
     path = _recipe_path("extractor", profile, recipe, smoke=smoke)
-    told = read_recipe(ExtractorRecipe, path, **_changes(samples))
+    chosen = read_recipe(ExtractorRecipe, path, **_changes(samples))
     _log()
-    train_extractor(load_faces(cache), load_views(cache), told, out, start=start)
+    train_extractor(load_faces(cache), load_views(cache), chosen, out, start=start)
 
 
 @app.command()
@@ -131,17 +131,17 @@ def codec(
     cache: Cache = _CACHE,
     extractor: AnyExtractor = str(_RUNS / "extractor"),
     out: Out = _RUNS / "codec",
-    teacher: Judges = [],  # noqa: B006 - Typer's way
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     start: Start = None,
     photographs: Annotated[
-        Path | None, typer.Option(help="Pictures to cut patches from, for the profiles that do.")
+        Path | None, typer.Option(help="Photographs to cut patches from, for profiles that do.")
     ] = None,
     profile: Profile = "default",
     recipe: RecipeFile = None,
     samples: Samples = None,
     smoke: Smoke = False,
 ) -> None:
-    """Stage 1: CompNet and RecNet, before the frozen extractor or, with --photographs, alone."""
+    """Stage 1: train CompNet and RecNet on the frozen extractor, or alone on --photographs."""
     from shared.training.patches import PatchRecipe, train_on_patches
     from shared.training.recipe import read_recipe
 
@@ -165,15 +165,15 @@ def classifier(
     samples: Samples = None,
     smoke: Smoke = False,
 ) -> None:
-    """Stage 2: LMCL's weights, before the frozen extractor."""
+    """Stage 2: train LMCL's weights on the frozen extractor."""
     from shared.training.classifier import ClassifierRecipe, train_classifier
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
 
     path = _recipe_path("classifier", profile, recipe, smoke=smoke)
-    told = read_recipe(ClassifierRecipe, path, **_changes(samples))
+    chosen = read_recipe(ClassifierRecipe, path, **_changes(samples))
     _log()
-    train_classifier(load_faces(cache), told, out, extractor=extractor)
+    train_classifier(load_faces(cache), chosen, out, extractor=extractor)
 
 
 @app.command()
@@ -181,16 +181,16 @@ def joint(
     cache: Cache = _CACHE,
     extractor: AnyExtractor = str(_RUNS / "extractor"),
     codec: Annotated[
-        Path, typer.Option(help="First guess: run folder of stage 1, or a model's version.")
+        Path, typer.Option(help="Initial weights: run folder of stage 1, or a model version.")
     ] = _RUNS / "codec",
-    teacher: Judges = [],  # noqa: B006 - Typer's way
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     out: Out = _RUNS / "joint",
     profile: Profile = "default",
     recipe: RecipeFile = None,
     samples: Samples = None,
     smoke: Smoke = False,
 ) -> None:
-    """Stage 3: CompNet, RecNet and extractor together."""
+    """Stage 3: train CompNet, RecNet and extractor together."""
     path = _recipe_path("joint", profile, recipe, smoke=smoke)
     _train_codec(
         path, cache, out, extractor=extractor, teacher=teacher, start=codec, samples=samples
@@ -200,10 +200,10 @@ def joint(
 @app.command()
 def average(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of one stage, the newest last.")],
-    out: Annotated[Path, typer.Option(help="Run folder of the mean.")] = _RUNS / "average",
+    out: Annotated[Path, typer.Option(help="Run folder of the average.")] = _RUNS / "average",
 ) -> None:
-    """Average the weights of runs that went on from one another."""
-    from shared.training.soup import average_runs
+    """Average the weights of runs that continue one another."""
+    from shared.training.averaging import average_runs
 
     average_runs(runs, out)
 
@@ -213,17 +213,17 @@ def publish(
     version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 2.")],
     runs: Annotated[
         list[Path],
-        typer.Option("--run", help="Run folders, stage after stage; the last holds the networks."),
-    ] = [_RUNS / "extractor", _RUNS / "codec", _RUNS / "joint"],  # noqa: B006 - Typer's way
+        typer.Option("--run", help="Run folders of all stages; the last holds the networks."),
+    ] = [_RUNS / "extractor", _RUNS / "codec", _RUNS / "joint"],  # noqa: B006 - required by Typer
     cache: Cache = _CACHE,
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     point: Annotated[str, typer.Option(help="Default operating point.")] = "standard",
     carried: Annotated[
-        list[str], typer.Option("--carry", help="Earlier version whose codecs it is to know, too.")
-    ] = [],  # noqa: B006 - Typer's way
+        list[str], typer.Option("--carry", help="Earlier version whose codecs to include.")
+    ] = [],  # noqa: B006 - required by Typer
 ) -> None:
-    """Store the networks as a model directory, calibrated on held-out identities."""
+    """Write the networks as a model directory, calibrated on held-out identities."""
     from shared.training.faces import load_faces
     from shared.training.publish import publish as write
 
@@ -290,45 +290,45 @@ def quality(
 
 @app.command()
 def bundle(
-    out: Annotated[Path, typer.Argument(help="Folder of the files to carry, empty or missing.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the files, empty or missing.")],
     stages: Annotated[
-        list[str], typer.Option("--stage", help="What is trained there, in this order.")
-    ] = ["extractor", "codec", "joint"],  # noqa: B006 - Typer's way
+        list[str], typer.Option("--stage", help="Stages to train, in this order.")
+    ] = ["extractor", "codec", "joint"],  # noqa: B006 - required by Typer
     cache: Cache = _CACHE,
-    teacher: Judges = [],  # noqa: B006 - Typer's way
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     runs: Annotated[
         list[Path],
-        typer.Option("--run", help="Run folder that a stage goes on from or builds upon."),
-    ] = [],  # noqa: B006 - Typer's way
+        typer.Option("--run", help="Run folder that a stage continues or builds on."),
+    ] = [],  # noqa: B006 - required by Typer
     profile: Profile = "accelerator",
     recipes: Annotated[
-        Path | None, typer.Option(help="Folder of your own recipes, STAGE.toml each.")
+        Path | None, typer.Option(help="Folder of your own recipes, named STAGE.toml.")
     ] = None,
     python: Annotated[
         str | None,
         typer.Option(
             metavar="VERSION",
-            help="Python there, e.g. 3.12, to take along the packages that training needs "
-            "besides torch and numpy (Linux, x86-64); default: it has them.",
+            help="Python version there, e.g. 3.12, to include required packages except torch and "
+            "numpy (Linux, x86-64); default: none.",
         ),
     ] = None,
-    megabytes: Annotated[float, typer.Option(min=0.1, max=60, help="Largest file.")] = 60,
+    megabytes: Annotated[float, typer.Option(min=0.1, max=60, help="Size limit per file.")] = 60,
     smoke: Smoke = False,
 ) -> None:
-    """Pack faces, recipes and code for a machine without network; there: python3 train.py."""
+    """Pack faces, recipes and code for a machine without network; run train.py there."""
     from shared.training.bundle import make_bundle, stage_recipes
     from shared.training.faces import load_faces
     from shared.training.teacher_file import TeacherFile
     from shared.training.views import NO_VIEWS, VIEWS_FILE, load_views
 
-    told = stage_recipes("smoke" if smoke else profile, stages)
+    chosen = stage_recipes("smoke" if smoke else profile, stages)
     if recipes is not None:
-        told = {stage: recipes / f"{stage}.toml" for stage in told}
+        chosen = {stage: recipes / f"{stage}.toml" for stage in chosen}
     made = make_bundle(
         out,
         faces=load_faces(cache),
         views=load_views(cache) if (cache / VIEWS_FILE).exists() else NO_VIEWS,
-        recipes=told,
+        recipes=chosen,
         teachers=[TeacherFile.parse(text) for text in teacher],
         runs=runs,
         python=python,
@@ -341,10 +341,10 @@ def bundle(
 
 @app.command()
 def unbundle(
-    pieces: Annotated[Path, typer.Argument(exists=True, help="Folder of pieces from there.")],
+    pieces: Annotated[Path, typer.Argument(exists=True, help="Folder of checkpoint pieces.")],
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("build/elsewhere"),
 ) -> None:
-    """Put the pieces of checkpoints together into run folders, the newest whole ones."""
+    """Restore run folders from the newest complete checkpoints in pieces."""
     from shared.training.pieces import take_pieces
 
     taken, incomplete = take_pieces(pieces, out)
@@ -356,33 +356,33 @@ def unbundle(
             f"{out / checkpoint.run}: step {checkpoint.step}, {checkpoint.minutes:.1f} minutes"
         )
     if not taken:
-        raise InvalidTraining("NO_PIECES", f"{pieces} holds no whole checkpoint")
+        raise InvalidTraining("NO_PIECES", f"{pieces} holds no complete checkpoint")
 
 
 @app.command()
 def ablation(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
-    teacher: Judges = [],  # noqa: B006 - Typer's way
+    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = _RUNS / "ablation",
-    report: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("report"),
+    report: Annotated[Path, typer.Option(help="Folder of the table.")] = Path("report"),
     profile: Profile = "default",
     recipe: RecipeFile = None,
     smoke: Smoke = False,
 ) -> None:
-    """Train stage 3 briefly, one thing changed at a time, and tabulate what helped."""
+    """Train stage 3 briefly with one change at a time, and tabulate the results."""
     from shared.training.ablation import AblationRecipe, run_ablation
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
     from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
-    told = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
+    chosen = read_recipe(AblationRecipe, _recipe_path("ablation", profile, recipe, smoke=smoke))
     _log()
     run_ablation(
         load_faces(cache),
         load_views(cache),
-        told,
+        chosen,
         out,
         extractor=extractor,
         teachers=[TeacherFile.parse(text) for text in teacher],
@@ -408,7 +408,7 @@ def _train_codec(
     from shared.training.teacher_file import TeacherFile
     from shared.training.views import load_views
 
-    told = read_recipe(CodecRecipe, recipe, **_changes(samples))
+    chosen = read_recipe(CodecRecipe, recipe, **_changes(samples))
     _log()
     faces, views = load_faces(cache), load_views(cache)
     teachers = [TeacherFile.parse(text) for text in teacher]
@@ -417,7 +417,7 @@ def _train_codec(
         if extractor.startswith(_IMPORTED)
         else Path(extractor)
     )
-    train_codec(faces, views, told, out, extractor=before, teachers=teachers, start=start)
+    train_codec(faces, views, chosen, out, extractor=before, teachers=teachers, start=start)
 
 
 def _recipe_path(stage: str, profile: str, recipe: Path | None, *, smoke: bool) -> Path:

@@ -1,4 +1,4 @@
-"""`compactface verify`: do these show the same person?"""
+"""`compactface verify`: decide whether two photographs show the same person."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from command_line.flaws import decision_words
-from command_line.local_recognizer import WithoutGallery, check_local, open_recognizer
+from command_line.local_recognizer import MissingGallery, check_local, open_recognizer
 from command_line.options import (
     Collection,
     EncoderOptions,
@@ -40,10 +40,10 @@ def verify(
     collection: Collection = "default",
     max_fmr: Annotated[
         float | None,
-        typer.Option(help="Tolerable share of pairs of strangers that match, in (0, 1)."),
+        typer.Option(help="FMR: share of impostor pairs that match, in (0, 1)."),
     ] = None,
     min_similarity: Annotated[
-        float | None, typer.Option(help="Cosine that a match must reach, in [-1, 1].")
+        float | None, typer.Option(help="Similarity threshold, a cosine in [-1, 1].")
     ] = None,
     largest: Largest = False,
     to_json: Json = False,
@@ -52,9 +52,9 @@ def verify(
     local: LocalOptions,
     tls: TlsOptions,
 ) -> None:
-    """Tell whether a photograph shows the same person as another, or as a subject.
+    """Compare a photograph with another one, or with a subject.
 
-    Without a threshold the collection's own holds. Needs a recognizer service, or --local.
+    The default threshold is the collection's. Needs a recognizer service, or --local.
     """
     from compactface.v1.recognizer_pb2 import VerifyDecision
 
@@ -72,9 +72,9 @@ def verify(
     tell_of_others(*taken)
     probe = taken[0].face.map
     other = taken[1].face.map if reference else subject or ""
-    without_gallery: WithoutGallery = "spare" if reference else "refuse"
+    missing_gallery: MissingGallery = "temporary" if reference else "fail"
     with open_recognizer(
-        recognizer, local, encoder, tls, without_gallery=without_gallery
+        recognizer, local, encoder, tls, missing_gallery=missing_gallery
     ) as client:
         answer = client.verify(
             probe, other, collection=collection, max_fmr=max_fmr, min_similarity=min_similarity

@@ -1,12 +1,11 @@
-"""From similarities to false match rates: what a cosine between two strangers is worth.
+"""Calibration: false match rates of similarity thresholds.
 
-A table is measured on identities that no network was trained on. The false match rate (FMR)
-of a threshold is the share of impostor pairs at or above it. Between measured rows, log FMR is
-interpolated linearly in the similarity. Below what the pairs support (ten of them at or above
-the threshold) the tail is taken as exponential, P(s >= t + x) = P(s >= t) exp(-x / scale),
-with the mean excess of the top 1 % of impostor similarities as its scale, and the answer is
-flagged `extrapolated`. Cosines of strangers fall off faster than that, so thresholds err on the
-strict side.
+A table is measured on identities that no network was trained on. The false match rate (FMR) of a
+threshold is the share of impostor pairs at or above it. Between measured rows, log FMR is
+interpolated linearly in the similarity. Below what the pairs support (ten of them at or above the
+threshold) the tail is modelled as exponential, P(s >= t + x) = P(s >= t) exp(-x / scale), with the
+mean excess of the top 1 % of impostor similarities as scale, and the result is marked
+`extrapolated`. Real impostor similarities fall off faster, so extrapolated thresholds are strict.
 """
 
 import math
@@ -20,7 +19,7 @@ from shared.errors import InvalidInput
 from shared.record import Record
 
 FMRS = (0.5, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""False match rates that a table has rows for, as far as its pairs support them."""
+"""False match rates of a table's rows, as far as the number of pairs supports them."""
 
 SUPPORTING_PAIRS = 10
 TAIL_SHARE = 0.01
@@ -32,12 +31,12 @@ Embeddings = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A similarity to reach, and the false match rate it stands for.
+    """A similarity threshold with its false match rate.
 
     Attributes:
-        similarity: cosine in [-1, 1]; at or above is a match.
-        fmr: share of strangers that reach it, in (0, 1).
-        extrapolated: whether that is less than the calibration pairs can support.
+        similarity: cosine in [-1, 1]; a match is at or above.
+        fmr: false match rate, in (0, 1).
+        extrapolated: whether `fmr` is lower than the calibration pairs support.
     """
 
     similarity: float
@@ -46,13 +45,13 @@ class Threshold:
 
 
 class CalibrationRow(Record):
-    """One measured point.
+    """A measured point of the calibration.
 
     Attributes:
         fmr: share of impostor pairs at or above `similarity`.
         similarity: cosine in [-1, 1].
         low: lower end of the similarity's 95 % interval, bootstrapped over identities.
-        high: upper end of it.
+        high: upper end of the interval.
         fnmr: share of genuine pairs below `similarity`.
     """
 
@@ -64,15 +63,15 @@ class CalibrationRow(Record):
 
 
 class CalibrationTable(Record):
-    """What similarities mean between maps of two codecs.
+    """Calibration of similarities between maps of two codecs.
 
     Attributes:
         probe_codec: codec id of the probes, or "uncompressed".
-        enrolled_codec: codec id of the enrolments, or "uncompressed".
-        identities: people measured on.
-        genuine_pairs: pairs of photographs of one person.
-        impostor_pairs: pairs of photographs of two people.
-        rows: measured points, FMR falling and similarity rising.
+        enrolled_codec: codec id of the enrollments, or "uncompressed".
+        identities: number of people.
+        genuine_pairs: number of pairs of photographs of one person.
+        impostor_pairs: number of pairs of photographs of two people.
+        rows: measured points, by falling FMR and rising similarity.
         tail_scale: mean excess of the top 1 % of impostor similarities, in cosine.
     """
 
@@ -85,10 +84,10 @@ class CalibrationTable(Record):
     tail_scale: float = Field(gt=0)
 
     def threshold(self, fmr: float) -> Threshold:
-        """The similarity that a share `fmr` of strangers reaches.
+        """The similarity threshold with a given false match rate.
 
         Raises:
-            InvalidInput: FMR_OUT_OF_RANGE; `fmr` is not inside (0, 1).
+            InvalidInput: FMR_OUT_OF_RANGE; `fmr` is not in (0, 1).
         """
         if not 0 < fmr < 1:
             raise InvalidInput("FMR_OUT_OF_RANGE", f"false match rate is {fmr}; must be in (0, 1)")
@@ -101,7 +100,7 @@ class CalibrationTable(Record):
         return Threshold(similarity, fmr, extrapolated=fmr < last.fmr)
 
     def fmr_at(self, similarity: float) -> Threshold:
-        """What a similarity in [-1, 1] is worth if taken as the threshold."""
+        """The false match rate of a similarity threshold in [-1, 1]."""
         last = self.rows[-1]
         if similarity <= last.similarity:
             fmr = math.exp(np.interp(similarity, self._similarities, self._log_fmrs))
@@ -109,7 +108,7 @@ class CalibrationTable(Record):
             fmr = last.fmr * math.exp((last.similarity - similarity) / self.tail_scale)
         return Threshold(similarity, fmr, extrapolated=fmr < last.fmr)
 
-    # At -1 every stranger matches: the point from which interpolation starts.
+    # Interpolation starts at -1, where every impostor matches.
     @property
     def _similarities(self) -> NDArray[np.float64]:
         return np.array([-1.0, *(row.similarity for row in self.rows)])
@@ -120,13 +119,13 @@ class CalibrationTable(Record):
 
 
 def identification_fmr(fpir: float, n: int) -> float:
-    """The FMR of one comparison at which a search of `n` faces errs at the rate `fpir`.
+    """The FMR per comparison at which a search of `n` faces has the FPIR `fpir`.
 
-    1 - (1 - fpir)^(1/n): at FMR 1e-4 a stranger would match one of 10,000 faces 63 % of the
-    time, so a search has to be stricter than a comparison.
+    It is 1 - (1 - fpir)^(1/n). At FMR 1e-4 a stranger would match one of 10,000 faces 63 % of the
+    time, so a search needs a stricter threshold than a comparison.
 
     Raises:
-        InvalidInput: FPIR_OUT_OF_RANGE; `fpir` is not inside (0, 1).
+        InvalidInput: FPIR_OUT_OF_RANGE; `fpir` is not in (0, 1).
     """
     if not 0 < fpir < 1:
         raise InvalidInput(
@@ -144,24 +143,24 @@ def calibrate(
     enrolled_codec: str,
     seed: int = 0,
 ) -> CalibrationTable:
-    """Measure a table on all pairs of different photographs.
+    """Measure a calibration table on all pairs of different photographs.
 
     Args:
         probe: (N, D) unit vectors of N photographs through the probe's codec.
-        identities: (N,) who each shows, as any integers.
-        enrolled: (N, D) of the same photographs through the other codec; None where both
-            sides use one codec, and each pair is then counted once.
+        identities: (N,) the person in each, as an integer.
+        enrolled: (N, D) of the same photographs through the other codec; None if both sides use
+            one codec, in which case each pair counts once.
         probe_codec: codec id of `probe`.
         enrolled_codec: codec id of `enrolled`.
-        seed: of the bootstrap.
+        seed: random seed of the bootstrap.
 
     Raises:
-        ValueError: fewer than 2 identities, or nobody has two photographs.
+        ValueError: fewer than 2 identities, or no identity with two photographs.
     """
     order = np.argsort(identities, kind="stable")
     people, starts, counts = np.unique(identities[order], return_index=True, return_counts=True)
     sides = probe[order], (probe if enrolled is None else enrolled)[order]
-    if len(people) < 2 or counts.max() < 2:  # noqa: PLR2004 - a pair takes two
+    if len(people) < 2 or counts.max() < 2:  # noqa: PLR2004 - a pair needs two
         raise ValueError(f"{len(people)} identities, at most {counts.max()} photographs each")
 
     genuine, impostor = _similarities(*sides, starts, counts, once=enrolled is None)
@@ -213,12 +212,12 @@ def _similarities(
 
 
 def _reached_by(ascending: Embeddings, share: float) -> float:
-    """The largest value that at least a share of the sorted values reaches."""
+    """The largest value that at least a given share of the sorted values reaches."""
     return float(ascending[len(ascending) - max(1, round(share * len(ascending)))])
 
 
 def _grid(impostor: Embeddings) -> Embeddings:
-    """Similarities, rising, at evenly spaced log FMR from 1 to the greatest of all."""
+    """Ascending similarities at evenly spaced log FMR, from FMR 1 to the highest similarity."""
     points = 2 + round(_GRID_PER_DECADE * math.log10(len(impostor)))
     shares = np.geomspace(1, 1 / len(impostor), points)
     return np.unique(np.array([_reached_by(impostor, share) for share in shares], np.float32))
@@ -234,11 +233,11 @@ def _intervals(
     fmrs: list[float],
     seed: int,
 ) -> list[tuple[float, float]]:
-    """95 % intervals of the thresholds: identities are drawn again with replacement.
+    """95 % intervals of the thresholds, by resampling identities with replacement.
 
-    Pairs of two photographs are not independent, people are. A drawn set weighs the pairs of
-    identities a and b by how often each was drawn, so pairs are counted once, per identity
-    pair and grid cell, and never visited again.
+    Pairs of photographs are not independent, people are. A sample weights the pairs of identities
+    a and b by how often each was drawn, so it suffices to count pairs once, per identity pair and
+    grid cell.
     """
     people, cells = len(starts), len(grid) + 1
     owner = np.repeat(np.arange(people), counts)
@@ -255,7 +254,7 @@ def _intervals(
     weighted = np.stack(
         [((weights @ pairs) * weights).sum(1, dtype=np.float64) for pairs in reached]
     )
-    # Of very few people, a draw may be one person again and again, who makes no impostor pair.
+    # With very few people a sample may hold only one, who has no impostor pair.
     weighted = weighted[:, weighted[0] > 0]
     fmr = np.maximum(weighted[1:] / weighted[0], 1e-12)
     thresholds = np.array(

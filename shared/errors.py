@@ -1,4 +1,4 @@
-"""Everything that can go wrong and is somebody's business, in one tree.
+"""The errors of the domain, in one hierarchy.
 
 ::
 
@@ -6,7 +6,7 @@
     ├── InvalidInput             a field of the request breaks a limit
     │   ├── InvalidImage         not a picture we can read, or too large, or too small
     │   └── InvalidCompactMap    not a legal PNG of the codec's geometry and levels
-    ├── Unauthenticated          the caller shows no credential that counts
+    ├── Unauthenticated          the caller has no valid credential
     ├── PermissionDenied         the caller's role does not include this
     ├── NotFound                 no such collection, subject, face or sighting
     ├── AlreadyExists            subject or collection exists; request id with another body
@@ -17,12 +17,11 @@
     ├── Unavailable              a peer or a component is away; try again
     ├── Unimplemented            the protocol has it, this version does not
     ├── InvalidModel             a model directory is damaged or incomplete
-    └── InvalidTraining          a recipe, a run folder or training faces that cannot be used
+    └── InvalidTraining          an unusable recipe, run folder or set of training faces
 
-Messages name the value and the limit and are safe to show to a client. The domain raises
-these; one interceptor (`shared.serving.error_interceptor`) turns them into
-`google.rpc.Status`. Anything else that is raised is a bug, and the client sees only
-"internal error".
+Messages name the value and the limit and are safe to show to a client. The domain raises these
+errors; an interceptor (`shared.serving.error_interceptor`) converts them to `google.rpc.Status`.
+Any other exception is a bug, and the client sees only "internal error".
 """
 
 from collections.abc import Mapping
@@ -30,13 +29,13 @@ from typing import ClassVar
 
 
 class CompactfaceError(Exception):
-    """The root of the tree.
+    """Base class of all errors of the domain.
 
     Attributes:
-        code: name of the `google.rpc.Code` that a service answers with.
+        code: name of the `google.rpc.Code` of the response.
         reason: UPPER_SNAKE_CASE, stable, for programs (ErrorInfo.reason).
         message: one sentence for people.
-        field: path of the offending request field, "" where there is none.
+        field: path of the invalid request field, "" if there is none.
         metadata: further facts for programs (ErrorInfo.metadata).
     """
 
@@ -57,7 +56,7 @@ class CompactfaceError(Exception):
         self.metadata = dict(metadata or {})
 
     def in_field(self, field: str) -> "CompactfaceError":
-        """Name the request field, which code far from the request cannot know."""
+        """Set the request field, which code deep in the domain does not know."""
         self.field = field
         return self
 
@@ -77,7 +76,7 @@ class InvalidCompactMap(InvalidInput):
 
 
 class Unauthenticated(CompactfaceError):
-    """The caller shows no credential that counts."""
+    """The caller has no valid credential."""
 
     code = "UNAUTHENTICATED"
 
@@ -107,7 +106,7 @@ class FailedPrecondition(CompactfaceError):
 
 
 class UnknownCodec(FailedPrecondition):
-    """No decoder here for that codec id."""
+    """No decoder for this codec id."""
 
     def __init__(self, codec_id: str, known: list[str], *, field: str = "") -> None:
         names = ", ".join(known) or "none"
@@ -126,10 +125,10 @@ class DeadlineExceeded(CompactfaceError):
 
 
 class Overloaded(CompactfaceError):
-    """Too much at once.
+    """Overload.
 
     Attributes:
-        retry_after_s: how long to wait before another try, in seconds (RetryInfo).
+        retry_after_s: seconds to wait before a retry (RetryInfo).
     """
 
     code = "RESOURCE_EXHAUSTED"
@@ -140,11 +139,10 @@ class Overloaded(CompactfaceError):
 
 
 class Unavailable(CompactfaceError):
-    """A peer or a component is away; try again.
+    """A peer or a component is unavailable; retry.
 
     Attributes:
-        retry_after_s: how long to wait before another try, in seconds (RetryInfo); None: nobody
-            can tell.
+        retry_after_s: seconds to wait before a retry (RetryInfo); None if unknown.
     """
 
     code = "UNAVAILABLE"
@@ -155,30 +153,30 @@ class Unavailable(CompactfaceError):
 
 
 class Unimplemented(CompactfaceError):
-    """The protocol has it, this version does not."""
+    """In the protocol, but not implemented in this version."""
 
     code = "UNIMPLEMENTED"
 
 
 class InvalidModel(CompactfaceError):
-    """A model directory is damaged or incomplete: start-up fails, or a reload is refused."""
+    """A model directory is damaged or incomplete: start-up fails, or a reload is rejected."""
 
     code = "FAILED_PRECONDITION"
 
 
 class InvalidTraining(CompactfaceError):
-    """A recipe, a run folder or training faces that cannot be used."""
+    """An unusable recipe, run folder or set of training faces."""
 
     code = "INVALID_ARGUMENT"
 
 
 class TrainingStopped(CompactfaceError):
-    """Somebody asked a training to stop; what it had learned is kept."""
+    """A training was stopped; its progress is saved."""
 
     code = "CANCELLED"
 
     def __init__(self, step: int, steps: int) -> None:
         super().__init__(
             "TRAINING_STOPPED",
-            f"stopped after step {step} of {steps}; the same command goes on from there",
+            f"stopped after step {step} of {steps}; the same command resumes it",
         )

@@ -1,9 +1,9 @@
-"""What is read from and written to JSON files: frozen, strict, and nothing unknown in it."""
+"""Base class of records in JSON files."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """A frozen JSON object: an unknown or missing key, NaN or a wrong type is an error."""
+    """A frozen JSON object: unknown or missing keys, NaN and wrong types are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""How long the stages of a call take."""
+"""Measure the stages of a call."""
 
 import time
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 
 class StageTimings:
-    """Milliseconds by stage, as attributes of a subclass."""
+    """Milliseconds per stage, as attributes of a subclass."""
 
     __slots__ = ()
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Add the wall-clock time that the block takes to the attribute `stage`."""
+        """Add the wall-clock time of the block to the attribute `stage`."""
         began = time.perf_counter()
         yield
         setattr(self, stage, getattr(self, stage) + 1000 * (time.perf_counter() - began))

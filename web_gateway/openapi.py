@@ -313,7 +313,6 @@ _OWN_SCHEMAS: Final = {
             "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
             "service": {"type": "string", "enum": ["encoder", "recognizer"]},
             "retryAfterSeconds": {"type": "number"},
-            "requestId": {"type": "string"},
         },
     },
     "PhotographedFace": {

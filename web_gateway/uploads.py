@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from web_gateway.problems import Problem
@@ -63,20 +64,28 @@ async def read_photographs(request: Request, limits: Limits) -> dict[str, bytes]
 
 
 async def read_form(request: Request, limits: Limits) -> Form:
-    """A form, multipart or urlencoded."""
+    """A form, multipart or urlencoded.
+
+    Raises:
+        Problem: it cannot be read, or is too large or too late.
+    """
     body = await _read(request, limits.max_bytes, limits.seconds)
-    if _media_type(request) == "application/x-www-form-urlencoded":
-        headers = {"content-type": "application/x-www-form-urlencoded"}
-        request = Request({"type": "http", "headers": Headers(headers).raw}, _once(body))
-        data = await request.form(max_fields=_MAX_PARTS)
-        return Form({name: str(value) for name, value in data.items()})
-    parser = _InMemory(
-        request.headers,
-        _chunks(body),
-        max_files=_MAX_PARTS,
-        max_fields=_MAX_PARTS,
-        max_part_size=_MAX_FIELD_BYTES,
-    )
+    parser: MultiPartParser | FormParser
+    if _media_type(request).startswith("multipart/"):
+        parser = _InMemory(
+            request.headers,
+            _chunks(body),
+            max_files=_MAX_PARTS,
+            max_fields=_MAX_PARTS,
+            max_part_size=_MAX_FIELD_BYTES,
+        )
+    else:
+        parser = FormParser(
+            request.headers,
+            _chunks(body),
+            max_fields=_MAX_PARTS,
+            max_part_size=_MAX_FIELD_BYTES,
+        )
     form = Form()
     try:
         for name, value in (await parser.parse()).multi_items():
@@ -85,7 +94,7 @@ async def read_form(request: Request, limits: Limits) -> Form:
                 await value.close()
             else:
                 form.fields[name] = value
-    except (MultiPartException, KeyError) as error:
+    except (MultiPartException, FormParserError, ValueError) as error:
         raise Problem(
             HTTPStatus.BAD_REQUEST, "MALFORMED_REQUEST", f"the form cannot be read: {error}"
         ) from None
@@ -155,10 +164,3 @@ def _media_type(request: Request) -> str:
 
 async def _chunks(body: bytes) -> AsyncGenerator[bytes, None]:
     yield body
-
-
-def _once(body: bytes) -> Any:
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive

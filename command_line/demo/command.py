@@ -1,4 +1,4 @@
-"""`compactface demo`: the main job on the sample photographs, from end to end."""
+"""`compactface demo`: enroll, identify and verify the sample photographs."""
 
 import signal
 import sys
@@ -29,7 +29,7 @@ def demo(
 ) -> None:
     """Run both services, enroll, identify and verify the sample photographs.
 
-    Ends with 1 if any answer is wrong.
+    Exits with 1 if any answer is wrong.
     """
     from command_line.demo import report
     from command_line.demo.contact_sheet import draw

@@ -1,4 +1,4 @@
-"""One picture of everything: photo, crop, map, reconstruction, answer."""
+"""Contact sheet of photo, crop, map, reconstruction and answer."""
 
 import io
 import math
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from command_line.demo.performance import JPEG_QUALITY, Outcome, Performance, Sight
-from command_line.demo.scenario import ENROLMENTS, Identification, Verification
+from command_line.demo.scenario import ENROLLMENTS, Identification, Verification
 from shared.codec.compact_map import MapFormat, unpack
 
 _PAPER, _CARD, _INK, _FAINT = "#f4f3ef", "#ffffff", "#1f2328", "#6b7280"
 _RIGHT, _WRONG, _BOX = "#1a7f37", "#c62828", "#f5b301"
 
-_FACE = (144, 168)  # a crop at one and a half times its size
+_FACE = (144, 168)  # 1.5 times the size of a crop
 _PHOTO = (216, 168)
 _MAP = (168, 168)
 _ANSWER_WIDTH = 380
@@ -26,7 +26,7 @@ _COLUMNS = (
     ("reconstruction", _FACE[0]),
     ("answer", _ANSWER_WIDTH),
 )
-_CONTEXT = 2.6  # how many heights of the face a photo shows
+_CONTEXT = 2.6  # height of the shown photo part, in heights of the face
 _MARGIN, _GAP, _PAD = 36, 24, 14
 _ROW = _FACE[1] + 2 * _PAD
 _HEADER = 104
@@ -36,7 +36,7 @@ _WIDTH = 2 * _MARGIN + sum(width for _, width in _COLUMNS) + _GAP * (len(_COLUMN
 
 
 def draw(performance: Performance) -> Image.Image:
-    """The sheet: a row for each photo, then the pairs that were verified."""
+    """Draw the sheet: a row per photo, then the verified pairs."""
     pairs = [o for o in performance.outcomes if isinstance(o.asked, Verification)]
     rows = len(performance.sights)
     pairs_top = _HEADER + rows * (_ROW + _GAP)
@@ -73,7 +73,7 @@ def _draw_row(sheet: Image.Image, top: int, sight: Sight, performance: Performan
 def _draw_answer(
     sheet: Image.Image, corner: tuple[int, int], sight: Sight, performance: Performance
 ) -> None:
-    enrolled = {who.photo: who for who in ENROLMENTS}.get(sight.photo)
+    enrolled = {who.photo: who for who in ENROLLMENTS}.get(sight.photo)
     outcome = _identification_of(sight, performance)
     if enrolled:
         headline, colour, details = f"enrolled: {enrolled.display_name}", _INK, []
@@ -101,7 +101,7 @@ def _draw_pair(
     left, top = corner
     _card(sheet, (left, top, left + width, top + _PAIR_ROW))
     assert isinstance(outcome.asked, Verification)
-    enrolled = {who.subject_id: who.photo for who in ENROLMENTS}
+    enrolled = {who.subject_id: who.photo for who in ENROLLMENTS}
     reference = enrolled.get(outcome.asked.reference, outcome.asked.reference)
     for position, photo in enumerate((outcome.asked.photo, reference)):
         face = _open(performance.sights[photo].reconstruction)
@@ -112,7 +112,7 @@ def _draw_pair(
 
 
 def _photo_with_box(sight: Sight) -> Image.Image:
-    """The photo, or as much of it around the face as lets the face be seen."""
+    """The photo, or the part around the face if that would be too small."""
     photo, box = _open(sight.image), sight.face.box
     height = min(photo.height, round(_CONTEXT * box.height))
     width = min(photo.width, round(height * _PHOTO[0] / _PHOTO[1]))
@@ -130,7 +130,7 @@ def _within(start: float, last: int) -> int:
 
 
 def _map_picture(png: bytes, fmt: MapFormat) -> Image.Image:
-    """The symbols as shades: a colour picture, or the channels side by side."""
+    """The symbols as shades: a colour image, or the channels side by side."""
     symbols = unpack(png, fmt)
     shades = np.rint(symbols.astype(np.float32) * (255 / (fmt.levels - 1))).astype(np.uint8)
     if fmt.layout == "rgb8":
@@ -140,7 +140,7 @@ def _map_picture(png: bytes, fmt: MapFormat) -> Image.Image:
 
 
 def _tiles(channels: NDArray[np.uint8]) -> Image.Image:
-    """(C, H, W) as C small pictures with a little paper in between."""
+    """Tile (C, H, W) as C images with gaps."""
     count, height, width = channels.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -164,7 +164,7 @@ def _identification_of(sight: Sight, performance: Performance) -> Outcome:
 
 
 def _name(actual: str) -> str:
-    names = {who.subject_id: who.display_name for who in ENROLMENTS}
+    names = {who.subject_id: who.display_name for who in ENROLLMENTS}
     return names.get(actual, actual)
 
 

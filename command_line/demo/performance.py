@@ -1,4 +1,4 @@
-"""Plays the scenario against running services and writes down what they answer."""
+"""Run the demo scenario against running services and record the answers."""
 
 import io
 import time
@@ -12,12 +12,12 @@ from PIL import Image
 from command_line.demo.scenario import (
     COLLECTION,
     DIFFERENT,
-    ENROLMENTS,
+    ENROLLMENTS,
     IDENTIFICATIONS,
     SAME,
     UNKNOWN,
     VERIFICATIONS,
-    Enrolment,
+    Enrollment,
     Identification,
     Verification,
 )
@@ -39,7 +39,7 @@ from shared.codec.compact_map import Layout, MapFormat
 from shared.errors import InvalidInput, Unavailable
 
 JPEG_QUALITY = 75
-"""Of the JPEG that the aligned crop is compared with: Pillow's default."""
+"""Quality of the JPEG for comparison: Pillow's default."""
 
 _MAP_ROWS, _MAP_COLUMNS = 14, 12
 _ACKNOWLEDGED_WITHIN_S = 30.0
@@ -48,15 +48,15 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What became of one photo, for people to look at.
+    """The processing of one photo, for display.
 
     Attributes:
-        photo: name of the file.
-        image: the file.
-        face: the face that was encoded: box, map, crop.
-        reconstruction: what the recognizer sees, as a PNG.
-        jpeg_bytes: size of the crop as a JPEG.
-        stages_ms: milliseconds of each stage of the encoder.
+        photo: file name.
+        image: file content.
+        face: the encoded face: box, map, crop.
+        reconstruction: the recognizer's reconstruction, as PNG.
+        jpeg_bytes: size of the crop as JPEG.
+        stages_ms: milliseconds per stage of the encoder.
     """
 
     photo: str
@@ -69,15 +69,15 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One question and its answer.
+    """A question with its answer.
 
     Attributes:
-        asked: from the scenario.
+        asked: question of the scenario.
         actual: a subject's id, "unknown", "same", "different" or "low quality".
-        similarity: of the probe to the best candidate or the reference.
-        threshold: what a match must reach.
-        stages_ms: milliseconds of each stage of the recognizer, and of
-            "streaming": from the photo to the recognizer's acknowledgement of its map.
+        similarity: similarity of the probe to the best candidate or the reference.
+        threshold: applied threshold.
+        stages_ms: milliseconds per stage of the recognizer; and "streaming", from the photo to
+            the recognizer's acknowledgement of its map.
     """
 
     asked: Identification | Verification
@@ -94,12 +94,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """Everything that was seen and answered, in the order of the scenario.
+    """All results, in the order of the scenario.
 
     Attributes:
         map_format: geometry, levels and layout of the maps.
-        sights: by name of the photo.
-        outcomes: one for each question.
+        sights: processed photos by name.
+        outcomes: one per question.
     """
 
     map_format: MapFormat
@@ -113,28 +113,28 @@ class Performance:
 
 
 def perform(encoder: EncoderClient, recognizer: RecognizerClient, photos: Path) -> Performance:
-    """Enroll, identify and verify as the scenario says.
+    """Enroll, identify and verify as in the scenario.
 
     Args:
-        encoder: its uplink leads to the recognizer.
-        recognizer: keeps sightings in the scenario's collection, which is there and empty.
+        encoder: client of an encoder whose uplink leads to the recognizer.
+        recognizer: client of a recognizer with the scenario's collection, which must be empty.
         photos: folder of the photographs.
 
     Raises:
-        RequestFailed: a service refused a request.
-        InvalidInput: a photo has no face.
+        RequestFailed: a service rejected a request.
+        InvalidInput: a photo shows no face.
         Unavailable: the recognizer did not acknowledge a streamed map in time.
     """
     stage = _Stage(encoder, recognizer, photos)
-    for enrolment in ENROLMENTS:
-        stage.enroll(enrolment)
+    for enrollment in ENROLLMENTS:
+        stage.enroll(enrollment)
     identified = [stage.identify(asked) for asked in IDENTIFICATIONS]
     verified = [stage.verify(asked) for asked in VERIFICATIONS]
     return Performance(_map_format(encoder, recognizer), stage.sights, (*identified, *verified))
 
 
 class _Stage:
-    """The services, the photographs, and what has been seen of them so far."""
+    """The services, the photographs, and results so far."""
 
     def __init__(self, encoder: EncoderClient, recognizer: RecognizerClient, photos: Path) -> None:
         self.sights: dict[str, Sight] = {}
@@ -142,7 +142,7 @@ class _Stage:
         self._recognizer = recognizer
         self._photos = photos
 
-    def enroll(self, who: Enrolment) -> None:
+    def enroll(self, who: Enrollment) -> None:
         self._recognizer.subjects.enroll(
             [self._see(who.photo).face.map],
             subject_id=who.subject_id,
@@ -234,7 +234,7 @@ def _verified(asked: Verification, answer: VerifyResponse) -> Outcome:
 
 
 def _stages(timings: Message) -> dict[str, float]:
-    """Milliseconds by stage, from a message whose fields are called "..._ms"."""
+    """Milliseconds per stage, from a message's fields named "..._ms"."""
     names = [field.name for field in timings.DESCRIPTOR.fields]
     return {name.removesuffix("_ms"): getattr(timings, name) for name in names}
 

@@ -1,4 +1,4 @@
-"""The two services as real processes on free ports, stopped however the demo ends."""
+"""Run the two services as processes on free ports for the duration of the demo."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from typing import Any
 
 from shared.errors import Unavailable
 
-_START_WITHIN_S = 120.0  # a cold disk and a busy machine: loading torch alone takes seconds
+_START_WITHIN_S = 120.0  # loading torch alone takes seconds on a cold disk
 _STOP_WITHIN_S = 15.0
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where the two services listen, as host:port."""
+    """Addresses of the two services, as host:port."""
 
     encoder: str
     recognizer: str
@@ -30,17 +30,17 @@ class Services:
 def running_services(
     *, models: Path, family: str, gallery: Path, collection: str, logs: Path
 ) -> Iterator[Services]:
-    """Both services, ready to answer.
+    """Start both services, and stop them at the end of the block.
 
     Args:
         models: folder of model families.
-        family: which of them.
+        family: model family.
         gallery: database file of the recognizer.
-        collection: where the recognizer keeps what the encoder streams.
-        logs: folder for encoder.log and recognizer.log, and for the encoder's spool.
+        collection: collection for maps that the encoder streams.
+        logs: folder for encoder.log, recognizer.log and the encoder's spool.
 
     Raises:
-        Unavailable: a service did not start; the message holds its last words.
+        Unavailable: a service did not start; the message holds the end of its log.
     """
     common = {"models": str(models), "family": family}
     recognizer_flags = {**common, "gallery": str(gallery), "stream-collection": collection}
@@ -60,18 +60,18 @@ def running_services(
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """One service process and its log, a JSON object a line."""
+    """A service process and its log of JSON lines."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def address(self) -> str:
-        """host:port, once it listens."""
+        """The address host:port, once it is listening."""
         return str(self.wait_for("listening")["address"])
 
     def wait_for(self, event: str) -> dict[str, Any]:
-        """The first log line of that event."""
+        """The first log line with that event."""
         deadline = time.monotonic() + _START_WITHIN_S
         while time.monotonic() < deadline:
             ended = self.process.poll() is not None
@@ -81,7 +81,7 @@ class _Service:
             if ended:
                 raise self._failed(f"ended with {self.process.returncode}")
             time.sleep(_POLL_S)
-        raise self._failed(f"did not say {event!r} within {_START_WITHIN_S:.0f} s")
+        raise self._failed(f"did not log {event!r} within {_START_WITHIN_S:.0f} s")
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         for line in self.log.read_text(encoding="utf-8").splitlines():
@@ -89,7 +89,7 @@ class _Service:
                 yield json.loads(line)
 
     def _failed(self, what: str) -> Unavailable:
-        words = self.log.read_text(encoding="utf-8").strip() or "it said nothing"
+        words = self.log.read_text(encoding="utf-8").strip() or "empty log"
         return Unavailable(
             "SERVICE_NOT_STARTED", f"the {self.name} service {what}; {self.log}: {words[-2000:]}"
         )
@@ -101,7 +101,7 @@ def _running(name: str, flags: dict[str, str], logs: Path) -> Iterator[_Service]
     options = {"port": "0", "metrics-port": "0", **flags}
     command = [sys.executable, "-m", "command_line", "serve", name]
     with log.open("wb") as stderr:
-        process = subprocess.Popen(  # noqa: S603 - this very program
+        process = subprocess.Popen(  # noqa: S603 - runs this program
             [*command, *(f"--{key}={value}" for key, value in options.items())],
             stdin=subprocess.DEVNULL,
             stdout=stderr,
@@ -115,7 +115,7 @@ def _running(name: str, flags: dict[str, str], logs: Path) -> Iterator[_Service]
 
 
 def _environment() -> dict[str, str]:
-    """Without settings of other services, so that the demo is the same on every machine."""
+    """The environment without COMPACTFACE_ settings, so that the demo is reproducible."""
     return {key: value for key, value in os.environ.items() if not key.startswith("COMPACTFACE_")}
 
 

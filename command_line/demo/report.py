@@ -1,4 +1,4 @@
-"""What the demo found: tables for people, result.json for programs."""
+"""Results of the demo: tables for people, result.json for programs."""
 
 import json
 from dataclasses import asdict
@@ -16,13 +16,13 @@ from shared.private_files import private_file
 
 
 def show(performance: Performance, console: Console) -> None:
-    """Print the answers, and where the time went."""
+    """Print the answers and the timings."""
     console.print(_answers(performance))
     console.print(_times(performance))
 
 
 def write_json(path: Path, performance: Performance, info: GetEncoderInfoResponse) -> None:
-    """Write every question with its expected and its actual answer."""
+    """Write every question with its expected and actual answer."""
     document = {
         "model": f"{info.model_family}/{info.model_version}",
         "operating_point": info.operating_point,

@@ -1,4 +1,4 @@
-"""What the demo asks about the sample photographs, and what it must be answered."""
+"""The questions of the demo about the sample photographs, with expected answers."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ SAME, DIFFERENT = "same", "different"
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolment:
-    """A person to make known with one photo."""
+class Enrollment:
+    """Enrollment of a person with one photo."""
 
     subject_id: str
     display_name: str
@@ -18,13 +18,13 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Who does `photo` show?
+    """Who is in `photo`?
 
     Attributes:
-        photo: which the recognizer has not seen before.
+        photo: a photo that the recognizer has not seen before.
         expected: a subject's id, or `UNKNOWN`.
-        streamed: whether the map travels by the encoder's uplink, and the question names only
-            the sighting.
+        streamed: whether the encoder's uplink sends the map, so that the request names only the
+            sighting.
     """
 
     photo: str
@@ -62,9 +62,9 @@ LABELS = {
 }
 """Short names of the photos."""
 
-ENROLMENTS = (
-    Enrolment("barack-obama", "Barack Obama", _OBAMA),
-    Enrolment("eileen-collins", "Eileen Collins", _COLLINS),
+ENROLLMENTS = (
+    Enrollment("barack-obama", "Barack Obama", _OBAMA),
+    Enrollment("eileen-collins", "Eileen Collins", _COLLINS),
 )
 IDENTIFICATIONS = (
     Identification(_OBAMA_SPEAKING, expected="barack-obama"),

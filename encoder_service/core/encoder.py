@@ -1,4 +1,4 @@
-"""The encoder: from a picture file to compact maps, one for each face."""
+"""The encoder: from a picture file to one compact map per face."""
 
 import time
 import uuid
@@ -23,7 +23,7 @@ Picture = NDArray[np.uint8]
 
 
 class PictureKind(Enum):
-    """What a picture shows: a scene with 0 to n faces, or one face already aligned."""
+    """A scene with 0 to n faces, or one aligned face."""
 
     PHOTO = "photo"
     CROP = "crop"
@@ -38,11 +38,11 @@ class EncodedFace:
         crop: the aligned face, (112, 96, 3) uint8 RGB.
         quality: fitness for recognition in [0, 1].
         score: the detector's confidence in [0, 1]; 1 for a crop.
-        box: where the face is; None for a crop.
-        landmarks: what it was aligned by; None for a crop.
-        sighting_id: under which the map is forwarded; a UUID made here.
-        flaws: how sure the model's quality head is, in [0, 1], that something is wrong with the
-            face, by name; nothing from a model without a head.
+        box: box of the face; None for a crop.
+        landmarks: landmarks used for alignment; None for a crop.
+        sighting_id: id under which the map is forwarded, a UUID.
+        flaws: the quality head's probabilities of flaws, in [0, 1], by name; empty for a model
+            without a head.
     """
 
     png: bytes
@@ -57,7 +57,7 @@ class EncodedFace:
 
 @dataclass(slots=True)
 class EncodeTimings(StageTimings):
-    """Wall-clock milliseconds of the stages of one picture."""
+    """Wall-clock milliseconds per stage for one picture."""
 
     decode_ms: float = 0.0
     detect_ms: float = 0.0
@@ -68,12 +68,12 @@ class EncodeTimings(StageTimings):
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """Faces of one picture, the most prominent first, and where the time went.
+    """Faces of one picture, most prominent first, with timings.
 
     Attributes:
-        faces: as many as were asked for.
-        faces_found: how many there are, as far as was looked.
-        timings: of the stages.
+        faces: encoded faces, at most the requested number.
+        faces_found: number of detected faces.
+        timings: milliseconds per stage.
     """
 
     faces: tuple[EncodedFace, ...]
@@ -96,7 +96,7 @@ class _AlignedFace:
 
 
 class Encoder:
-    """Finds, aligns and encodes faces. Safe to call from several threads."""
+    """Detects, aligns and encodes faces. Thread-safe."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Encoder:
         head: QualityHead | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        """Bring the parts together.
+        """Build an encoder from its parts.
 
         Args:
             detector: finds faces and landmarks.
@@ -134,7 +134,7 @@ class Encoder:
         max_faces: int = 0,
         deadline: float | None = None,
     ) -> EncodedPicture:
-        """Every face of a picture as a compact map.
+        """Encode every face of a picture as a compact map.
 
         Args:
             image: a picture file, or an aligned crop as a picture file.
@@ -180,7 +180,7 @@ class Encoder:
     def _align(
         self, photo: Photo, detections: Sequence[Detection], timings: EncodeTimings
     ) -> list[_AlignedFace]:
-        """What was found, with its places in pixels of the file."""
+        """Align a detection, with coordinates in pixels of the file."""
         faces = []
         with timings.measure("align_ms"):
             for detection in detections:

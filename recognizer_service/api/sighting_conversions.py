@@ -16,6 +16,7 @@ from recognizer_service.gallery.types import (
     SightingFinding,
     SightingMatch,
 )
+from shared.demand import current_demand
 from shared.errors import InvalidInput
 from shared.serving.timestamps import moment, timestamp
 
@@ -110,7 +111,10 @@ def position(resume_token: str) -> int:
 
 
 def _identification(finding: SightingFinding) -> recognizer_pb2.IdentifyResponse:
-    answer = recognizer_pb2.IdentifyResponse(decision=_DECISIONS[finding.decision])
+    answer = recognizer_pb2.IdentifyResponse(
+        decision=_DECISIONS[finding.decision],
+        similarities_withheld=not current_demand().trusted,
+    )
     if match := finding.match:
         answer.threshold.CopyFrom(_threshold(match))
         if match.subject_id:

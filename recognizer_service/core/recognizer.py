@@ -33,6 +33,7 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
 from recognizer_service.gallery.types import Embedding, Sighting, SightingOutcome
 from recognizer_service.metrics import RecognizerMetrics
+from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
 from shared.inference.map_decoder import MapDecoder
 
@@ -178,7 +179,8 @@ class Recognizer:
 
     async def search(self, question: Question) -> Identification:
         """`identify`, for the service itself: it is not counted as an answer."""
-        return await self._search(question, question.max_subjects)
+        with demanding(Demand()):
+            return await self._search(question, question.max_subjects)
 
     async def _search(self, question: Question, count: int) -> Identification:
         collection_id, criterion = question.collection_id, question.criterion

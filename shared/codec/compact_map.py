@@ -1,21 +1,20 @@
-"""A face in a few hundred bytes: CompNet's output as symbols, and the symbols as a PNG file.
+"""Quantize CompNet's output to symbols and pack the symbols into a PNG file.
 
-Equation 1 of the paper turns each value x in [-1, 1] of CompNet's output into a symbol q of
-[0, L-1], q = round((x + 1)(L - 1) / 2); back it is x = 2q / (L - 1) - 1. The samples of the PNG
-are the symbols themselves, in one of two layouts:
+Equation 1 of the paper maps each value x in [-1, 1] to a symbol q = round((x + 1)(L - 1) / 2) in
+[0, L-1]. The inverse is x = 2q / (L - 1) - 1. The PNG samples are the symbols themselves, in one
+of two layouts:
 
 ``rgb8``
-    the paper's: channels 0, 1, 2 are the red, green and blue of a height x width picture with
-    8 bits a sample.
+    The paper's layout: channels 0, 1, 2 are the red, green and blue of a height x width image
+    with 8 bits per sample.
 ``row``
-    one row of gray samples of the fewest bits (1, 2, 4 or 8) that hold L levels: channel after
-    channel, each from its top row to its bottom row, left to right; the symbol of channel c at
-    (y, x) is sample (c * height + y) * width + x. One filter byte in all. A format may spare
-    symbols at the end, which a map then lacks, and which are 0 to its reader: a small map may
-    be the beginning of a large one.
+    A single row of gray samples, with the fewest bits (1, 2, 4 or 8) that hold L levels. Channels
+    follow each other; each is stored row by row, left to right. The symbol of channel c at (y, x)
+    is sample (c * height + y) * width + x. The file has a single filter byte. A format may omit
+    symbols at the end; readers take them as 0. A small map can thus be the prefix of a large one.
 
-PNG decoders stretch gray to eight bits, so Pillow shows two-bit symbols 0..3 as 0, 85, 170, 255
-and four-bit symbols times 17. `unpack` returns the symbols.
+PNG viewers scale gray to eight bits: Pillow shows two-bit symbols 0..3 as 0, 85, 170, 255 and
+multiplies four-bit symbols by 17. `unpack` returns the symbols.
 """
 
 import math
@@ -30,7 +29,7 @@ from shared.codec.png_reader import MAX_PNG_BYTES, read
 from shared.errors import InvalidCompactMap
 
 Layout = Literal["rgb8", "row"]
-"""How the symbols lie in the PNG; see the module."""
+"""How the symbols are laid out in the PNG; see the module docstring."""
 
 _RGB_CHANNELS = 3
 _MAX_LEVELS = 256
@@ -38,18 +37,18 @@ _MAX_LEVELS = 256
 
 @dataclass(frozen=True, slots=True)
 class MapFormat:
-    """The shape of a codec's maps and how they lie in their PNG.
+    """The shape of a codec's maps and their layout in the PNG file.
 
     Attributes:
         channels: C, at least 1; 3 for `rgb8`.
-        height: rows of a channel.
-        width: columns of a channel.
+        height: rows per channel.
+        width: columns per channel.
         levels: L, 2 to 256; symbols are 0 to L-1.
         layout: `rgb8` or `row`.
-        spared: symbols at the end that are not sent, not all of them; none for `rgb8`.
+        spared: number of symbols omitted at the end; 0 for `rgb8`.
 
     Raises:
-        ValueError: a value out of its range, or maps that could exceed 4096 bytes.
+        ValueError: a value is out of range, or maps could exceed 4096 bytes.
     """
 
     channels: int
@@ -60,12 +59,12 @@ class MapFormat:
     spared: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a format that no map can have."""
+        """Reject formats that no map can have."""
         if self.layout not in {"rgb8", "row"}:
             raise ValueError(f"layout {self.layout!r} is neither rgb8 nor row")
         if min(self.channels, self.height, self.width) < 1:
             raise ValueError(f"map of {self.shape} symbols; every side must be at least 1")
-        if not 2 <= self.levels <= _MAX_LEVELS:  # noqa: PLR2004 - fewer than 2 levels say nothing
+        if not 2 <= self.levels <= _MAX_LEVELS:  # noqa: PLR2004 - fewer carry no information
             raise ValueError(f"{self.levels} levels; 2 to {_MAX_LEVELS} fit into a sample")
         if self.layout == "rgb8" and self.channels != _RGB_CHANNELS:
             raise ValueError(f"{self.channels} channels; layout rgb8 has {_RGB_CHANNELS}")
@@ -78,36 +77,36 @@ class MapFormat:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the symbols."""
+        """(C, H, W)."""
         return self.channels, self.height, self.width
 
     @property
     def bit_depth(self) -> int:
-        """Bits of a PNG sample: 1, 2, 4 or 8."""
+        """Bits per PNG sample: 1, 2, 4 or 8."""
         if self.layout == "rgb8":
             return 8
         return next(bits for bits in (1, 2, 4, 8) if self.levels <= 1 << bits)
 
     @property
     def geometry(self) -> Geometry:
-        """The header that every map of this format has."""
+        """The PNG header of every map of this format."""
         if self.layout == "rgb8":
             return Geometry(self.width, self.height, self.bit_depth, RGB)
         return Geometry(math.prod(self.shape) - self.spared, 1, self.bit_depth, GRAY)
 
 
 def quantize(latent: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
-    """Symbols of CompNet's output, by equation 1; halves go to the even symbol.
+    """Quantize CompNet's output by equation 1, rounding halves to even.
 
     Args:
-        latent: (C, H, W) in [-1, 1]; a hair beyond, as floating-point tanh may be, is clipped.
+        latent: (C, H, W) in [-1, 1]; values slightly outside are clipped.
         levels: L, 2 to 256.
 
     Returns:
-        (C, H, W) in [0, L-1].
+        Symbols (C, H, W) in [0, L-1].
 
     Raises:
-        ValueError: a value is not finite, which no healthy network produces.
+        ValueError: a value is not finite.
     """
     if not np.isfinite(latent).all():
         raise ValueError("latent has values that are not finite")
@@ -117,10 +116,7 @@ def quantize(latent: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
 
 
 def dequantize(symbols: NDArray[np.uint8], fmt: MapFormat) -> NDArray[np.float32]:
-    """What RecNet sees of symbols (..., C, H, W): 2q/(L-1) - 1, or 0 where none was sent.
-
-    Float32 of the same shape, in [-1, 1].
-    """
+    """Invert equation 1: symbols (..., C, H, W) to float32 in [-1, 1]; omitted symbols become 0."""
     latent = symbols.astype(np.float32) / np.float32((fmt.levels - 1) / 2) - np.float32(1)
     size = math.prod(fmt.shape)
     latent.reshape(-1, size)[:, size - fmt.spared :] = 0
@@ -128,14 +124,14 @@ def dequantize(symbols: NDArray[np.uint8], fmt: MapFormat) -> NDArray[np.float32
 
 
 def pack(symbols: NDArray[np.uint8], fmt: MapFormat) -> bytes:
-    """The smallest PNG found for a map.
+    """Pack symbols into the smallest PNG file found.
 
     Args:
         symbols: (C, H, W) in [0, L-1].
-        fmt: the codec's format.
+        fmt: format of the codec.
 
     Raises:
-        ValueError: symbols of another shape, or a symbol above L-1.
+        ValueError: the shape does not match the format, or a symbol is above L-1.
     """
     if symbols.shape != fmt.shape:
         raise ValueError(f"symbols have shape {symbols.shape}; the format has {fmt.shape}")
@@ -148,10 +144,10 @@ def pack(symbols: NDArray[np.uint8], fmt: MapFormat) -> bytes:
 
 
 def unpack(png: bytes, fmt: MapFormat) -> NDArray[np.uint8]:
-    """The symbols (C, H, W) of a map that must be of exactly this format.
+    """Read the symbols (C, H, W) of a map, which must match the format exactly.
 
     Raises:
-        InvalidCompactMap: MAP_SYMBOL_OUT_OF_RANGE, or a reason of `shared.codec.png_reader.read`.
+        InvalidCompactMap: MAP_SYMBOL_OUT_OF_RANGE, or a reason from `shared.codec.png_reader.read`.
     """
     rows = read(png, fmt.geometry)
     samples = _split_bits(rows, fmt.bit_depth)[:, : fmt.geometry.row_samples]
@@ -168,13 +164,13 @@ def unpack(png: bytes, fmt: MapFormat) -> NDArray[np.uint8]:
 
 
 def _join_bits(samples: NDArray[np.uint8], bit_depth: int) -> NDArray[np.uint8]:
-    """(H, N) samples to (H, bytes), the first sample in the highest bits; rows end in zeros."""
+    """Pack (H, N) samples into (H, bytes), first sample in the highest bits, zero-padded."""
     bits = np.unpackbits(samples[..., np.newaxis], axis=-1)[..., -bit_depth:]
     return np.packbits(bits.reshape(len(samples), -1), axis=-1)
 
 
 def _split_bits(rows: NDArray[np.uint8], bit_depth: int) -> NDArray[np.uint8]:
-    """(H, bytes) to (H, samples), padding included."""
+    """Split (H, bytes) into (H, samples), including padding."""
     bits = np.unpackbits(rows, axis=-1).reshape(len(rows), -1, bit_depth)
     weights = 1 << np.arange(bit_depth - 1, -1, -1)
     return (bits @ weights).astype(np.uint8)

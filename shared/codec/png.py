@@ -1,8 +1,8 @@
-"""The PNG files that compact maps travel in, written as small as deflate allows.
+"""Write the smallest PNG file for a compact map.
 
-After the PNG specification (W3C, third edition): chunks in section 5, filters in 9, deflate in
-10. At a few hundred bytes a file the choice of filter and strategy is worth tens of bytes, so
-all are tried. `shared.codec.png_reader` is the way back.
+Follows the PNG specification (W3C, third edition): chunks in section 5, filters in 9, deflate in
+10. In files of a few hundred bytes the choice of filter and deflate strategy saves tens of bytes,
+so all combinations are tried. `shared.codec.png_reader` reads the files.
 """
 
 import struct
@@ -17,13 +17,13 @@ RGB = 2
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_BYTES = 13
-CHUNK_OVERHEAD = 12  # length, type and CRC, four bytes each
-# Signature, IHDR, IDAT, IEND; then zlib's header and checksum and one stored block's header.
+CHUNK_OVERHEAD = 12  # length, type and CRC, 4 bytes each
+# Signature, IHDR, IDAT, IEND; then zlib header, checksum and the header of one stored block.
 _STORED_OVERHEAD = len(SIGNATURE) + 3 * CHUNK_OVERHEAD + HEADER_BYTES + 2 + 4 + 5
 FILTERS = NONE, SUB, UP, AVERAGE, PAETH = range(5)
 
-# Level 0 bounds the size of incompressible maps. The slow levels differ in how far they look
-# for repeats, and at these sizes now one and now the other comes out a byte shorter.
+# Level 0 bounds the size of incompressible maps. The higher levels differ in how they search for
+# repeats; at these sizes none always wins.
 _DEFLATERS = (
     (0, zlib.Z_DEFAULT_STRATEGY),
     (1, zlib.Z_DEFAULT_STRATEGY),
@@ -38,13 +38,13 @@ _DEFLATERS = (
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What the IHDR chunk says, for the kinds of PNG that compact maps use.
+    """The IHDR fields that vary between compact maps.
 
     Attributes:
-        width: pixels in a row.
+        width: pixels per row.
         height: rows.
-        bit_depth: bits of a sample: 1, 2, 4 or 8 for gray, 8 for RGB.
-        color_type: GRAY (one sample a pixel) or RGB (three).
+        bit_depth: bits per sample: 1, 2, 4 or 8 for gray, 8 for RGB.
+        color_type: GRAY (one sample per pixel) or RGB (three).
     """
 
     width: int
@@ -54,42 +54,42 @@ class Geometry:
 
     @property
     def row_samples(self) -> int:
-        """Samples of a row."""
+        """Samples per row."""
         return self.width * (3 if self.color_type == RGB else 1)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row of packed samples, without its filter byte."""
+        """Bytes per row of packed samples, without the filter byte."""
         return (self.row_samples * self.bit_depth + 7) // 8
 
     @property
     def filter_distance(self) -> int:
-        """How many bytes back the filters look for the pixel to the left."""
+        """Distance in bytes to the pixel on the left, as filters use it."""
         return 3 if self.color_type == RGB else 1
 
     @property
     def inflated_bytes(self) -> int:
-        """Bytes of all rows with their filter bytes."""
+        """Bytes of all rows including their filter bytes."""
         return self.height * (1 + self.row_bytes)
 
     @property
     def largest_file_bytes(self) -> int:
-        """Size of the file that `write` makes of incompressible rows: the most it ever takes."""
+        """Size in bytes of the file that `write` makes of incompressible rows: its maximum."""
         return _STORED_OVERHEAD + self.inflated_bytes
 
     def to_bytes(self) -> bytes:
-        """The data of the IHDR chunk: deflate, adaptive filters, not interlaced."""
+        """The IHDR chunk's data: deflate, adaptive filters, no interlacing."""
         return struct.pack(
             ">IIBBBBB", self.width, self.height, self.bit_depth, self.color_type, 0, 0, 0
         )
 
 
 def write(rows: NDArray[np.uint8], geometry: Geometry) -> bytes:
-    """The smallest file found for these rows, over PNG's filters and zlib's strategies.
+    """Write the smallest file found over PNG's filters and zlib's strategies.
 
     Args:
         rows: (height, row_bytes) packed samples.
-        geometry: what the header is to say.
+        geometry: values of the header.
     """
     data = min(
         (
@@ -114,10 +114,10 @@ def _deflate(data: bytes, level: int, strategy: int) -> bytes:
 
 
 def _filterings(rows: NDArray[np.uint8], distance: int) -> list[bytes]:
-    """The rows as PNG filters them: every filter for all rows, and the best guess per row.
+    """Filter the rows in every way worth trying: each filter for all rows, and one per row.
 
-    The guess is the specification's heuristic (12.7): the filter whose output, read as signed
-    bytes, has the smallest sum of magnitudes.
+    The filter per row follows the specification's heuristic (12.7): the smallest sum of absolute
+    differences, read as signed bytes.
     """
     filtered = _filter_all_ways(rows, distance)
     magnitudes = np.abs(filtered.view(np.int8).astype(np.int32)).sum(axis=2)
@@ -128,11 +128,11 @@ def _filterings(rows: NDArray[np.uint8], distance: int) -> list[bytes]:
         np.column_stack([kinds.astype(np.uint8), filtered[kinds, row_numbers]]).tobytes()
         for kinds in choices
     )
-    return list(dict.fromkeys(scanlines))  # in a fixed order, so that maps are reproducible
+    return list(dict.fromkeys(scanlines))  # fixed order, so that maps are reproducible
 
 
 def _filter_all_ways(rows: NDArray[np.uint8], distance: int) -> NDArray[np.uint8]:
-    """(5, height, row_bytes): the rows after each filter, neighbours outside counting as 0."""
+    """Apply each filter to all rows: (5, height, row_bytes); neighbours outside count as 0."""
     padded = np.pad(rows.astype(np.int16), ((1, 0), (distance, 0)))
     left, up, corner = padded[1:, :-distance], padded[:-1, distance:], padded[:-1, :-distance]
     neighbours = np.stack([left, up, corner])

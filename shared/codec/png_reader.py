@@ -1,8 +1,8 @@
-"""Compact maps as PNG files from the network, read by their bytes alone.
+"""A strict reader for compact maps that arrive as PNG files.
 
-A picture library would inflate whatever a few kilobytes claim to hold. This reader knows what
-it expects: every chunk, length and checksum is compared with that before it is used, memory is
-bounded by the expected geometry, and what differs in any way is refused.
+An image library would inflate whatever a few kilobytes claim to hold. This reader knows the
+expected geometry: it checks every chunk, length and checksum before use, bounds memory by that
+geometry, and rejects any deviation.
 """
 
 import struct
@@ -27,11 +27,11 @@ from shared.codec.png import (
 from shared.errors import InvalidCompactMap
 
 MAX_PNG_BYTES = 4096
-"""No compact map is larger than this, in bytes."""
+"""Upper limit of a compact map in bytes."""
 
 
 def read(png: bytes, geometry: Geometry) -> NDArray[np.uint8]:
-    """The packed samples (height, row_bytes) of a file that must have exactly this geometry.
+    """Read the packed samples (height, row_bytes) of a file of exactly this geometry.
 
     Raises:
         InvalidCompactMap: MAP_TOO_LARGE, MAP_NOT_PNG, MAP_TRUNCATED, MAP_BAD_CRC,
@@ -50,7 +50,7 @@ def read(png: bytes, geometry: Geometry) -> NDArray[np.uint8]:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, content) of each chunk, checksums verified, up to the end of the file."""
+    """Yield (type, content) of each chunk with a valid checksum, up to the end of the file."""
     offset = len(SIGNATURE)
     while offset < len(png):
         head = png[offset : offset + 8]
@@ -70,12 +70,12 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         offset = end
         if kind == b"IEND" and end < len(png):
             raise InvalidCompactMap(
-                "MAP_TRAILING_BYTES", f"compact map goes on for {len(png) - end} bytes after IEND"
+                "MAP_TRAILING_BYTES", f"compact map has {len(png) - end} bytes after IEND"
             )
 
 
 def _image_data(png: bytes, geometry: Geometry) -> bytes:
-    """The joined IDAT contents of a file that is IHDR, IDAT (once or more), IEND and no more."""
+    """Join the IDAT contents of a file of IHDR, one or more IDAT, and IEND."""
     data: list[bytes] = []
     allowed: tuple[bytes, ...] = (b"IHDR",)
     for kind, content in _chunks(png):
@@ -83,7 +83,7 @@ def _image_data(png: bytes, geometry: Geometry) -> bytes:
             raise InvalidCompactMap(
                 "MAP_CHUNK_NOT_ALLOWED",
                 f"compact map has chunk {kind!r} of {len(content)} bytes where only "
-                f"{_names(allowed)} may stand, and IEND only empty",
+                f"{_names(allowed)} is allowed, and IEND must be empty",
             )
         if kind == b"IHDR":
             _check_header(content, geometry)
@@ -123,11 +123,11 @@ def _check_header(content: bytes, geometry: Geometry) -> None:
 def _inflate(data: bytes, length: int) -> bytes:
     inflater = zlib.decompressobj()
     try:
-        # One byte more than expected shows that there is more, without making any of it.
+        # One extra byte reveals excess data without inflating it.
         inflated = inflater.decompress(data, length + 1)
     except zlib.error:
         raise InvalidCompactMap(
-            "MAP_BAD_DATA", "image data of the compact map is not a whole zlib stream"
+            "MAP_BAD_DATA", "image data of the compact map is not a complete zlib stream"
         ) from None
     if len(inflated) != length or not inflater.eof or inflater.unused_data:
         raise InvalidCompactMap(
@@ -155,7 +155,7 @@ def _unfilter(inflated: bytes, geometry: Geometry) -> NDArray[np.uint8]:
 
 
 def _unfilter_row(kind: int, line: bytearray, above: bytearray, distance: int) -> None:
-    """Add to each byte of `line`, in place, what its filter predicted (section 9.2)."""
+    """Add the filter's prediction to each byte of `line`, in place (section 9.2)."""
     for i, up in enumerate(above):
         left = line[i - distance] if i >= distance else 0
         corner = above[i - distance] if i >= distance else 0

@@ -1,9 +1,9 @@
-"""How sure a difference between two codecs is: paired bootstrap intervals.
+"""Paired bootstrap intervals of the difference between two codecs.
 
-Both are judged on the same pairs, so a hard pair is hard for both and cancels out. Pairs are not
-independent, people are: each draw takes as many people as there are, with replacement, and a
-pair counts as often as its person was drawn, an impostor pair as often as both together.
-Thresholds stay those that the protocol chose. 0.2 points are 12 of LFW's 6,000 pairs.
+Both are evaluated on the same pairs, which cancels the difficulty of each pair. Pairs are not
+independent but people are: each sample draws as many people as there are, with replacement. A
+genuine pair counts as often as its person was drawn, an impostor pair as often as both together.
+Thresholds stay those of the protocol. 0.2 points are 12 of LFW's 6,000 pairs.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ DRAWS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A difference of accuracies as shares of 1, with its 95 % interval."""
+    """A difference of accuracies (shares of 1) with its 95 % interval."""
 
     difference: float
     low: float
@@ -31,14 +31,14 @@ def accuracy_difference(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
-    """How much more of the pairs one tells right than the other.
+    """The accuracy of one codec minus that of another.
 
     Args:
-        right: (P,) whether the one told a pair right.
-        other: (P,) whether the other did.
-        people: (P, 2) who a pair shows, twice the same in a genuine pair.
-        draws: bootstrap samples.
-        seed: of all draws.
+        right: (P,) whether the first classified a pair correctly.
+        other: (P,) whether the second did.
+        people: (P, 2) the people of a pair, equal in a genuine pair.
+        draws: number of bootstrap samples.
+        seed: random seed.
     """
     gained = right.astype(np.float64) - other
     names, (one, two) = np.unique(people.T, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Results that took long, kept between runs under a name that says what they depend on."""
+"""A cache of slow results on disk, keyed by everything they depend on."""
 
 import hashlib
 import json
@@ -17,20 +17,20 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A folder of arrays. Interrupt a run, start it again, and it goes on where it was.
+    """A folder of cached arrays, so that an interrupted run can resume.
 
     Attributes:
-        folder: made when first written to; None keeps nothing. Delete it at will.
+        folder: created on first write; None disables caching. It may be deleted at any time.
     """
 
     folder: Path | None
 
     def arrays(self, key: Mapping[str, JsonValue], compute: Callable[[], Arrays]) -> Arrays:
-        """What `compute` gives, computed once per key.
+        """Return the arrays under `key`, computing them once.
 
         Args:
             key: everything that the result depends on.
-            compute: is called if nothing is kept under the key.
+            compute: called if the key is not cached.
         """
         if self.folder is None:
             return compute()
@@ -45,12 +45,12 @@ NO_CACHE = Cache(None)
 
 
 def digest(key: Mapping[str, JsonValue]) -> str:
-    """sha256 of a JSON object, whatever the order of its keys."""
+    """sha256 of a JSON object, independent of key order."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
 def pixels_digest(pixels: NDArray[np.uint8]) -> str:
-    """sha256 of pictures, their number and size."""
+    """sha256 of images, including their number and size."""
     content = hashlib.sha256(repr(pixels.shape).encode())
     content.update(np.ascontiguousarray(pixels).data)
     return content.hexdigest()

@@ -1,4 +1,4 @@
-"""Do thresholds calibrated on held-out people hold on strangers from elsewhere?"""
+"""Check on LFW whether thresholds calibrated on held-out people keep their false match rate."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ _BLOCK = 512
 def check_calibration(
     model: ModelDirectory, vectors: Mapping[str, Vectors], people: NDArray[np.int64]
 ) -> list[CalibrationRow]:
-    """The false match rate that the thresholds in the manifest have among other people.
+    """Measure the false match rates of the manifest's thresholds on other people.
 
-    Every pair of photographs of two people is counted once, in the order they stand in.
+    Every pair of photographs of two people counts once, in their order.
 
     Args:
-        model: its calibration tables are checked, those of the forms at hand.
-        vectors: N photographs by form.
-        people: (N,) who each shows, ascending.
+        model: model whose calibration tables are checked, as far as their forms are given.
+        vectors: embeddings of N photographs by form.
+        people: (N,) the person in each, ascending.
     """
     forms = {model.codec(form).codec_id: form for form in vectors if form != UNCOMPRESSED}
     forms[UNCOMPRESSED] = UNCOMPRESSED
@@ -66,13 +66,12 @@ def count_strangers(
     people: NDArray[np.int64],
     thresholds: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], int]:
-    """How many pairs of strangers there are, and how many reach each threshold.
+    """Count the impostor pairs, and those that reach each threshold.
 
     Args:
         probe: (N, D) unit vectors.
         enrolled: (N, D) unit vectors of the same photographs.
-        people: (N,) who each shows, ascending, so that whoever stands later in another
-            person's rows makes a pair that was not counted yet.
+        people: (N,) the person in each, ascending; each pair counts once.
         thresholds: (T,).
 
     Returns:

@@ -1,4 +1,4 @@
-"""Who says whether two pictures show one person: our extractor, and a network of others."""
+"""Judges: networks that embed images for evaluation, our extractor or an imported one."""
 
 from pathlib import Path
 from typing import Protocol
@@ -10,18 +10,18 @@ from shared.errors import FailedPrecondition
 from shared.inference.map_decoder import MapDecoder
 from shared.inference.onnx_embedder import OnnxEmbedder
 
-# Bounds the memory of a long list, as in the map decoder.
+# Bounds memory for long lists, as in the map decoder.
 _BATCH = 64
-# A 112x96 crop is the middle of the 112x112 picture that the networks of others are used to.
+# A 112x96 crop is the middle of the 112x112 image that imported networks take.
 _MISSING_COLUMNS = 8
 
 
 class Judge(Protocol):
-    """Turns crops, as they would be shown to a person, into embeddings."""
+    """Embeds crops as 8-bit images."""
 
     @property
     def name(self) -> str:
-        """As tables print it."""
+        """Name in tables."""
         ...
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -33,7 +33,7 @@ class ExtractorJudge:
     """The extractor of a model directory."""
 
     def __init__(self, decoder: MapDecoder) -> None:
-        """Judge by the extractor that `decoder` has loaded."""
+        """Use the extractor that `decoder` has loaded."""
         manifest = decoder.model.manifest
         self.name = f"{manifest.family}/{manifest.version}"
         self._decoder = decoder
@@ -44,18 +44,18 @@ class ExtractorJudge:
 
 
 class OnnxJudge:
-    """A 112x112 network that takes (pixel - 127.5) / 128, such as those of ArcFace's makers.
+    """A 112x112 network with input (pixel - 127.5) / 128, such as ArcFace's.
 
-    The columns that a crop lacks are copies of its first and last one. This moves embeddings a
-    little, so uncompressed crops are to be judged in the same way as compressed ones.
+    Crops are padded with copies of their first and last column. This shifts embeddings a little,
+    so uncompressed crops must be embedded in the same way as compressed ones.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        """Load the network; its file's name without the suffix becomes the judge's.
+        """Load the network; the judge's name is the file's name without suffix.
 
         Args:
             path: ONNX file, (N, 3, 112, 112) RGB -> (N, D); N may be fixed to 1.
-            threads: of ONNX Runtime.
+            threads: number of ONNX Runtime threads.
 
         Raises:
             FailedPrecondition: EVALUATION_DATA_MISSING; no such file.

@@ -1,7 +1,7 @@
-"""Kodak's photographs through the codec: it was made for faces, and this shows how narrowly.
+"""Kodak's photographs through the codec, to show that it works only for faces.
 
-A photograph is cut into tiles of the size of a face crop, each a compact map as the product
-makes them; all their bytes are counted (the paper's figure 9).
+A photograph is cut into tiles of a face crop's size, each encoded as a compact map. The size is
+the sum of all files (the paper's figure 9).
 """
 
 import math
@@ -24,12 +24,12 @@ from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import ModelDirectory
 
 SHOWN = ("08", "23")
-"""Houses and parrots: the report shows them because no one is in them."""
+"""Houses and parrots: shown in the report because they contain no people."""
 
 _TILE = (112, 96)
 _CPU = torch.device("cpu")
-# A thumbnail is one of a crop.
-_RIVALS = tuple(codec for codec in CODECS if not isinstance(codec, Thumbnail))
+# A thumbnail is defined only for crops.
+_BASELINES = tuple(codec for codec in CODECS if not isinstance(codec, Thumbnail))
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -37,13 +37,13 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """What a codec made of a picture.
+    """A compressed image.
 
     Attributes:
-        codec: its name, `compactface` or that of a conventional one.
-        operating_point: of compactface; else the one whose size was the target.
+        codec: `compactface` or the name of a conventional codec.
+        operating_point: of compactface; otherwise the point whose size was the target.
         picture: (H, W, 3) RGB.
-        bits_per_pixel: of the real files.
+        bits_per_pixel: size of the files per pixel.
         psnr: in dB over all pixels and colours.
     """
 
@@ -56,7 +56,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture to be looked at, (H, W, 3) RGB, with all its renditions."""
+    """An image to show, (H, W, 3) RGB, with all its renditions."""
 
     original: Picture
     renditions: list[Rendition]
@@ -65,15 +65,17 @@ class Shown:
 def evaluate_kodak(
     model: ModelDirectory, folder: Path, *, progress: Progress = no_progress
 ) -> tuple[list[KodakRow], list[Shown]]:
-    """Every picture at every operating point, and by others at the default point's size.
+    """Compress every image at every operating point, and with conventional codecs at equal size.
+
+    Conventional codecs get the size of the default point.
 
     Args:
         model: a verified model directory.
-        folder: holds PNG or WebP files.
-        progress: called for every picture.
+        folder: folder of PNG or WebP files.
+        progress: called after every image.
 
     Returns:
-        The mean of each codec over all pictures, and the pictures of SHOWN, or else the first.
+        Mean results per codec, and the images of SHOWN, or the first if those are missing.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING.
@@ -100,7 +102,8 @@ def _render(picture: Picture, codecs: list["_PictureCodec"], default: str) -> li
     (bits,) = (one.bits_per_pixel for one in ours if one.operating_point == default)
     target = round(bits * pixels / 8)
     others = [
-        (rival.name, compress_to(rival, picture, target, measure="file")) for rival in _RIVALS
+        (baseline.name, compress_to(baseline, picture, target, measure="file"))
+        for baseline in _BASELINES
     ]
     return ours + [
         _rendition(name, default, picture, other.crop, other.file_bytes) for name, other in others
@@ -121,7 +124,7 @@ def _mean_rows(rendered: list[list[Rendition]]) -> list[KodakRow]:
 
 
 class _PictureCodec:
-    """One operating point for pictures of any size."""
+    """An operating point applied to images of any size."""
 
     def __init__(self, model: ModelDirectory, point: str) -> None:
         self._point = point
@@ -142,7 +145,7 @@ class _PictureCodec:
 
 
 def _tiles(picture: Picture) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (N, 112, 96, 3), row after row; the last ones repeat the picture's edge."""
+    """Tile (H, W, 3) as (N, 112, 96, 3), row by row; the last tiles repeat the image's edge."""
     down, right = (-side % tile for side, tile in zip(picture.shape[:2], _TILE, strict=True))
     padded = np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
     rows, columns = (side // tile for side, tile in zip(padded.shape[:2], _TILE, strict=True))
@@ -151,7 +154,7 @@ def _tiles(picture: Picture) -> NDArray[np.uint8]:
 
 
 def _joined(tiles: NDArray[np.uint8], shape: tuple[int, ...]) -> Picture:
-    """The way back, to a picture of `shape`."""
+    """Join tiles to an image of `shape`."""
     columns = math.ceil(shape[1] / _TILE[1])
     grid = tiles.reshape(-1, columns, *_TILE, 3).swapaxes(1, 2)
     return grid.reshape(-1, columns * _TILE[1], 3)[: shape[0], : shape[1]]

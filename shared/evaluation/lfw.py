@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild: the test that no choice may be made on.
+"""Labeled Faces in the Wild: the test set. No choice is made on it.
 
 Source: Huang, Ramesh, Berg, Learned-Miller, "Labeled Faces in the Wild", 2007.
 """
@@ -24,9 +24,9 @@ class Lfw:
     """Photographs of LFW, or of its first folds, in every form.
 
     Attributes:
-        names: of N photographs, sorted, `Name/Name_0001.jpg`.
-        pairs: the protocol's, as rows of `names`.
-        embedded: the N photographs.
+        names: names of N photographs, sorted, `Name/Name_0001.jpg`.
+        pairs: the protocol's pairs, as rows of `names`.
+        embedded: embeddings of the photographs.
     """
 
     names: list[str]
@@ -35,7 +35,7 @@ class Lfw:
 
     @property
     def people(self) -> NDArray[np.int64]:
-        """(N,) who each photograph shows, as numbers in the order of their names."""
+        """(N,) the person in each photograph, numbered in the order of names."""
         _, numbers = np.unique([name.split("/")[0] for name in self.names], return_inverse=True)
         return numbers
 
@@ -48,20 +48,19 @@ def evaluate_lfw(
     folds: int = FOLDS,
     progress: Progress = no_progress,
 ) -> tuple[Result, Lfw]:
-    """LFW's verification protocol through the product's own code.
+    """Run LFW's verification protocol on the product's own code.
 
     Args:
         model: a verified model directory.
-        pipeline: made of this model.
+        pipeline: pipeline of this model.
         data: folder that holds `lfw112/lfw.zip` and `lfw112/pairs.txt`.
-        folds: how many of the ten to take, the first ones. All ten encode all 13,233 images,
-            so that the mean size is that of the whole set; fewer encode only the images that
-            occur in their pairs.
-        progress: called for every batch.
+        folds: number of folds to use, from the first. All ten encode all 13,233 images, so that
+            the mean size is that of the whole set; fewer encode only the images in their pairs.
+        progress: called after every batch.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING.
-        InvalidInput: a file is not what it should be.
+        InvalidInput: a file is malformed.
     """
     began = time.perf_counter()
     with open_lfw(data) as files:
@@ -74,7 +73,7 @@ def evaluate_lfw(
 def embed_lfw(
     pipeline: Pipeline, files: LfwFiles, *, folds: int = FOLDS, progress: Progress = no_progress
 ) -> Lfw:
-    """The photographs of the first folds; those of all ten are all there are."""
+    """Embed the photographs of the first folds; ten folds mean all photographs."""
     chosen = [pair for fold in files.folds[:folds] for pair in fold]
     names = files.names if folds >= len(files.folds) else images_of(chosen)
     embedded = pipeline.embed(files.batches(names), total=len(names), progress=progress)
@@ -82,12 +81,12 @@ def embed_lfw(
 
 
 def images_of(pairs: list[Pair]) -> list[str]:
-    """The names of all images that occur in pairs, sorted."""
+    """The names of all images in the pairs, sorted."""
     return sorted({name for pair in pairs for name in (pair.first, pair.second)})
 
 
 def rows_of(pairs: list[Pair], names: list[str], *, folds: int) -> Pairs:
-    """Pairs of names as rows of `names`."""
+    """Convert pairs of names to rows of `names`."""
     row = {name: index for index, name in enumerate(names)}
     return Pairs(
         first=np.array([row[pair.first] for pair in pairs]),

@@ -1,4 +1,4 @@
-"""LFW on disk: an uncompressed zip archive of aligned faces, and the official list of pairs."""
+"""LFW's files: an uncompressed zip archive of aligned faces, and the official pairs."""
 
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _SIDE = 112
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two images by their names in the archive, and whether they show one person."""
+    """Two images, by name in the archive, and whether they show one person."""
 
     first: str
     second: str
@@ -29,12 +29,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class LfwFiles:
-    """An open archive, read in place, and the pairs.
+    """An open archive of images, and the pairs.
 
     Attributes:
-        archive: of the images.
-        names: every image, `Name/Name_0001.jpg`, sorted.
-        folds: the pairs of each fold, all of `names`.
+        archive: the zip archive.
+        names: all images, `Name/Name_0001.jpg`, sorted.
+        folds: the pairs of each fold.
     """
 
     archive: zipfile.ZipFile
@@ -42,7 +42,7 @@ class LfwFiles:
     folds: list[list[Pair]]
 
     def batches(self, names: list[str], *, size: int = BATCH) -> Iterator[Faces]:
-        """The images of these names in their order, `size` at a time.
+        """Read the named images in order, in batches of `size`.
 
         Raises:
             InvalidImage: an image cannot be read or is not 112x112.
@@ -93,13 +93,13 @@ def _check_presence(folds: list[list[Pair]], present: set[str]) -> None:
 
 
 def parse_pairs(text: str) -> list[list[Pair]]:
-    """The folds of LFW's pairs.txt.
+    """Parse LFW's pairs.txt into folds.
 
-    The first line holds the number of folds and that of pairs of either kind in a fold. Then
-    come, for every fold, genuine pairs as `name n m` and impostor pairs as `name n other m`.
+    The first line holds the number of folds and the number of pairs of either kind per fold. For
+    every fold follow genuine pairs as `name n m` and impostor pairs as `name n other m`.
 
     Raises:
-        InvalidInput: INVALID_PAIRS; not such a file.
+        InvalidInput: INVALID_PAIRS; the text has another format.
     """
     header, *lines = text.splitlines() or [""]
     try:

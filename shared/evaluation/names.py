@@ -1,19 +1,19 @@
-"""The words that results use for judges, and for crops that went through no codec or ours."""
+"""Names of judges and codecs in results."""
 
 OWN = "own"
-"""The judge that is the model's own extractor, fed by RecNet as in the recognizer."""
+"""The judge that is the model's own extractor on RecNet's output, as in the recognizer."""
 
 REFERENCE = "reference"
-"""The best extractor before any tuning on reconstructions; on crops it measures A."""
+"""The extractor before tuning on reconstructions; on uncompressed crops it measures A."""
 
 UNSEEN = "unseen"
-"""A network that no trained weight depends on."""
+"""The judge that no trained weight depends on."""
 
 OURS = "compactface"
-"""The codec that compact maps are."""
+"""The codec of compact maps."""
 
 NO_CODEC = "none"
-"""The codec of uncompressed crops."""
+"""The pseudo-codec of uncompressed crops."""
 
 TEMPLATE = "template"
-"""The codec of embeddings that a camera computes and sends in few bits."""
+"""The pseudo-codec of embeddings that a camera computes and sends in few bits."""

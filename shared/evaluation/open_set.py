@@ -1,21 +1,20 @@
-"""Identification among strangers on LFW: who of those enrolled is this, if any of them?
+"""Open-set identification on LFW.
 
-Words and measures are those of ISO/IEC 19795-1 and of NIST's FRVT 1:N (NISTIR 8271):
+Terms and measures follow ISO/IEC 19795-1 and NIST's FRVT 1:N (NISTIR 8271):
 
-- A *subject* is a person with two photographs or more, and is enrolled with one of them, the
-  first by name. The others are *mated* probes. People with one photograph are strangers, and
-  their photographs *non-mated* probes. LFW has 1,680 subjects, 7,484 mated and 4,069 non-mated
-  probes.
-- Every probe is compared with all N subjects. The *rank-1 rate* is the share of mated probes to
-  which their own subject is more similar than any other; a tie is a miss.
-- *FPIR(N, T)* is the share of non-mated probes to which any subject is as similar as T or more.
+- A *subject* is a person with two photographs or more, enrolled with the first by name. The others
+  are *mated* probes. Photographs of people with only one are *non-mated* probes. LFW has 1,680
+  subjects, 7,484 mated and 4,069 non-mated probes.
+- Every probe is compared with all N subjects. The *rank-1 rate* is the share of mated probes that
+  are more similar to their own subject than to any other; a tie is a miss.
+- *FPIR(N, T)* is the share of non-mated probes whose similarity to any subject is at least T.
 - *FNIR(N, R, T)* is the share of mated probes whose own subject is not among the R most similar,
   or is less similar than T. Here R = 1.
-- FNIR at an FPIR is that at the lowest T, of all 32-bit numbers, at which FPIR is not above it.
+- FNIR at an FPIR uses the lowest 32-bit threshold T at which the FPIR is not exceeded.
 
-At an FPIR of 1e-3 the threshold rests on the four strangers that pass it, so it is drawn anew for
-the intervals: bootstrap samples are of strangers and, since a person's photographs are hard or
-easy together, of subjects with all their probes. The gallery stays as it is.
+At an FPIR of 1e-3 the threshold depends on four strangers, so it is recomputed for every bootstrap
+sample. Samples draw strangers and, since the photographs of a person are correlated, subjects with
+all their probes. The gallery stays the same.
 """
 
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ CURVE = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5)
 """False positive identification rates of a row's curve."""
 
 _STATED = (1e-2, 1e-3)
-_ENROLMENT_POINT = "fine"  # what enrolling clients encode at, if the model has it
+_ENROLLMENT_POINT = "fine"  # the point at which clients enroll, if the model has it
 _BLOCK = 512
 
 Similarities = NDArray[np.float32]
@@ -43,12 +42,12 @@ Similarities = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What part each of N photographs has.
+    """The roles of N photographs.
 
     Attributes:
-        enrolled: (S,) row of each subject's photograph in the gallery.
+        enrolled: (S,) rows of the subjects' enrolled photographs.
         mated: (M,) rows of the mated probes.
-        mates: (M,) their subjects, as rows of `enrolled`.
+        mates: (M,) the subjects of the mated probes, as indices of `enrolled`.
         strangers: (U,) rows of the non-mated probes.
     """
 
@@ -60,13 +59,13 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class Searches:
-    """What came of searching the gallery with every probe.
+    """Results of searching the gallery with every probe.
 
     Attributes:
-        identified: (M,) similarity of each mated probe to its own subject; -inf where another
-            subject is as similar.
-        mates: (M,) which subject that is, of S.
-        strangers: (U,) similarity of each non-mated probe to the subject most similar to it.
+        identified: (M,) similarity of each mated probe to its own subject; -inf if another subject
+            is at least as similar.
+        mates: (M,) the subject of each mated probe, in [0, S).
+        strangers: (U,) highest similarity of each non-mated probe to any subject.
         subjects: S.
     """
 
@@ -77,17 +76,17 @@ class Searches:
 
 
 def open_set_rows(model: ModelDirectory, lfw: Lfw) -> list[OpenSetRow]:
-    """Identification in every form, before every judge.
+    """Identification in every form, for every judge.
 
-    A form is searched among enrolments in the same form, in the form that clients enrol in, and
-    uncompressed.
+    Each form of probe is searched among enrollments in the same form, in the form that clients
+    enroll in, and uncompressed.
 
     Args:
-        model: whose forms they are.
+        model: model of the forms.
         lfw: photographs in forms of this model.
 
     Raises:
-        InvalidInput: NOT_AN_OPEN_SET; there are no strangers, or nobody else.
+        InvalidInput: NOT_AN_OPEN_SET; there are no strangers, or only strangers.
     """
     roles = assign_roles(lfw.people)
     return [
@@ -103,13 +102,13 @@ def open_set_rows(model: ModelDirectory, lfw: Lfw) -> list[OpenSetRow]:
 
 
 def assign_roles(people: NDArray[np.int64]) -> Roles:
-    """Enrol the first photograph of everyone who has several.
+    """Enroll the first photograph of everyone who has several.
 
     Args:
-        people: (N,) who each photograph shows; the photographs are in the order of their names.
+        people: (N,) the person in each photograph; photographs are sorted by name.
 
     Raises:
-        InvalidInput: NOT_AN_OPEN_SET; there are no strangers, or nobody else.
+        InvalidInput: NOT_AN_OPEN_SET; there are no strangers, or only strangers.
     """
     _, first, person, counts = np.unique(
         people, return_index=True, return_inverse=True, return_counts=True
@@ -118,8 +117,8 @@ def assign_roles(people: NDArray[np.int64]) -> Roles:
     if known.all() or not known.any():
         raise InvalidInput(
             "NOT_AN_OPEN_SET",
-            f"{known.sum()} of {len(known)} people have several photographs; identification "
-            "needs some who have, and strangers who have one",
+            f"{known.sum()} of {len(known)} people have several photographs; "
+            "identification needs people with several and people with one",
         )
     mated = np.setdiff1d(np.flatnonzero(known[person]), first)
     subject = np.cumsum(known) - 1
@@ -132,12 +131,12 @@ def assign_roles(people: NDArray[np.int64]) -> Roles:
 
 
 def search(probes: Vectors, enrolled: Vectors, roles: Roles) -> Searches:
-    """Search the gallery with every probe, a block at a time.
+    """Search the gallery with every probe, in blocks.
 
     Args:
         probes: (N, D) unit vectors in the form of the probes.
-        enrolled: (N, D) unit vectors of the same photographs in the form of the enrolments.
-        roles: of the photographs.
+        enrolled: (N, D) unit vectors of the same photographs in the form of the enrollments.
+        roles: roles of the photographs.
     """
     gallery = enrolled[roles.enrolled].T
     identified = [
@@ -184,15 +183,17 @@ def score_searches(
 
 
 def _pairings(forms: list[str], default_point: str) -> Iterator[tuple[str, str]]:
-    """Forms of probes, and of the enrolments that each is searched among."""
-    usual = _ENROLMENT_POINT if _ENROLMENT_POINT in forms else default_point
+    """Pairs of a probe form and an enrollment form to evaluate."""
+    usual = _ENROLLMENT_POINT if _ENROLLMENT_POINT in forms else default_point
     for form in forms:
-        enrolments = (form,) if form == UNCOMPRESSED else (form, usual, UNCOMPRESSED)
-        yield from ((form, enrolled) for enrolled in dict.fromkeys(enrolments) if enrolled in forms)
+        enrollments = (form,) if form == UNCOMPRESSED else (form, usual, UNCOMPRESSED)
+        yield from (
+            (form, enrolled) for enrolled in dict.fromkeys(enrollments) if enrolled in forms
+        )
 
 
 def _identified(similarities: Similarities, mates: NDArray[np.int64]) -> Similarities:
-    """(M, S) similarities to all subjects -> (M,) to the own one, -inf where it is not ahead."""
+    """(M, S) similarities to all subjects -> (M,) to the own one, -inf if it is not the highest."""
     own = np.arange(len(mates)), mates
     to_mate = similarities[own]
     similarities[own] = -np.inf
@@ -202,21 +203,21 @@ def _identified(similarities: Similarities, mates: NDArray[np.int64]) -> Similar
 def _rates(
     identified: Similarities, strangers: Similarities, times: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
-    """(3,) rank-1 rate, and FNIR at the FPIRs stated, each mated probe counted `times` (M,)."""
+    """(3,) rank-1 rate, and FNIR at the two FPIRs, with each mated probe weighted by `times`."""
     missed = [_missed(identified, strangers, fpir) for fpir in _STATED]
     rates: NDArray[np.float64] = np.average([identified > -np.inf, *missed], axis=1, weights=times)
     return rates
 
 
 def _missed(identified: Similarities, strangers: Similarities, fpir: float) -> NDArray[np.bool_]:
-    """(M,) which mated probes are not identified where a share `fpir` < 1 of strangers is."""
+    """(M,) which mated probes are missed at the threshold of a false positive rate `fpir` < 1."""
     refused = len(strangers) - int(fpir * len(strangers))
     missed: NDArray[np.bool_] = identified <= np.partition(strangers, refused - 1)[refused - 1]
     return missed
 
 
 def _intervals(searches: Searches, *, draws: int) -> NDArray[np.float64]:
-    """(3, 2) the 95 % intervals of `_rates`."""
+    """(3, 2) 95 % intervals of `_rates`."""
     random = np.random.default_rng(0)
     subjects, strangers = searches.subjects, searches.strangers
     rates = np.empty((draws, 1 + len(_STATED)))

@@ -1,4 +1,4 @@
-"""The judges of an evaluation besides the model's own extractor, and which weights they are."""
+"""The judges of an evaluation besides the model's own extractor, with their digests."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Judges by what they are there for: REFERENCE, UNSEEN.
+    """Judges by role: REFERENCE, UNSEEN.
 
     Attributes:
-        judges: what they are shown are crops of 8-bit pixels.
+        judges: judges, applied to crops of 8-bit pixels.
         digests: sha256 of each one's weights.
     """
 
@@ -36,38 +36,38 @@ class Panel:
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def joined_by(self, role: str, judge: Judge, digest: str) -> "Panel":
-        """The panel and one more."""
+        """The panel with one more judge."""
         return Panel({role: judge, **self.judges}, {role: digest, **self.digests})
 
 
-NOBODY = Panel()
+NO_JUDGES = Panel()
 
 
 def open_panel(*, reference: Path | None, unseen: Path | None, threads: int) -> Panel:
-    """The judges in these files.
+    """Open the judges in these files.
 
     Args:
-        reference: a sphere20's weights as the project stores them, of any width.
+        reference: weights of a sphere20 of any width, as the project stores them.
         unseen: an ONNX file for 112x112 faces.
-        threads: of ONNX Runtime.
+        threads: number of ONNX Runtime threads.
 
     Raises:
         InvalidModel: `reference` holds no sphere20.
-        FailedPrecondition: EVALUATION_DATA_MISSING; there is no file `unseen`.
+        FailedPrecondition: EVALUATION_DATA_MISSING; the file `unseen` is missing.
     """
-    panel = NOBODY
+    panel = NO_JUDGES
     if unseen:
         panel = panel.joined_by(UNSEEN, OnnxJudge(unseen, threads=threads), _sha256(unseen))
     if reference:
-        panel = panel.joined_by(REFERENCE, LooseExtractor(reference), _sha256(reference))
+        panel = panel.joined_by(REFERENCE, StandaloneExtractor(reference), _sha256(reference))
     return panel
 
 
-class LooseExtractor:
-    """A sphere20 that belongs to no model directory, as a judge of crops; it mirrors them."""
+class StandaloneExtractor:
+    """A sphere20 outside of any model directory, as a judge of crops; with mirroring."""
 
     def __init__(self, path: Path) -> None:
-        """Load the weights in a safetensors file; it says how wide the network is.
+        """Load a safetensors file; the width follows from its shapes.
 
         Raises:
             InvalidModel: it holds no sphere20.

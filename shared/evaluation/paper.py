@@ -1,7 +1,7 @@
-"""What the paper measured, tables 1 and 2, on all 13,233 images of LFW.
+"""The paper's results, tables 1 and 2, on all 13,233 images of LFW.
 
-Source: N. Bian et al., "A Deep Image Compression Framework for Face Recognition", 2019. Its sizes
-are of the whole set; its "MB" are taken as units of 2^20 bytes.
+Source: N. Bian et al., "A Deep Image Compression Framework for Face Recognition", 2019. Sizes are
+of the whole set; its "MB" are taken as 2^20 bytes.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class PaperRow:
     """A row of table 1.
 
     Attributes:
-        approach: in the paper's words.
+        approach: the paper's label.
         mebibytes: size of the whole set.
-        accuracy: on LFW, as a share of 1.
+        accuracy: on LFW, in [0, 1].
     """
 
     approach: str
@@ -26,7 +26,7 @@ class PaperRow:
 
     @property
     def bytes_mean(self) -> float:
-        """Bytes of one face in the mean."""
+        """Mean bytes per face."""
         return self.mebibytes * _MEBIBYTE / IMAGES
 
 
@@ -46,10 +46,10 @@ TABLE_1 = (
 
 @dataclass(frozen=True, slots=True)
 class RoundingRow:
-    """A row of table 2, its column headings put right.
+    """A row of table 2, with its column headings corrected.
 
-    As printed, rounding helps; the text says that it costs 2 to 3 points, and the figures
-    printed under "without quantization" are those of table 1, which are with it.
+    As printed, rounding helps. But the text says that it costs 2 to 3 points, and the figures
+    printed under "without quantization" are those of table 1, which include it.
     """
 
     network: str

@@ -1,4 +1,4 @@
-"""Aligned faces through the product's own objects: real PNG files, the services' precision."""
+"""Embed aligned faces with the product's own code: real PNG files, the services' precision."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,14 +13,14 @@ from pydantic import JsonValue
 
 from shared.evaluation.cache import NO_CACHE, Arrays, Cache, pixels_digest
 from shared.evaluation.names import OWN
-from shared.evaluation.panel import NOBODY, Panel
+from shared.evaluation.panel import NO_JUDGES, Panel
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.model_directory import ONNX_FILE, UNCOMPRESSED, ModelDirectory
 
 BATCH = 64
-"""Faces held in memory at once."""
+"""Faces in memory at once."""
 
 Faces = NDArray[np.uint8]
 """(N, 112, 112, 3) RGB, aligned to ArcFace's template."""
@@ -29,19 +29,19 @@ Vectors = NDArray[np.float32]
 """(N, D) unit vectors."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many photographs are done, and of how many."""
+"""Called with the number of photographs done and the total."""
 
-# ArcFace's template for 112x112 is that of 112x96 shifted by 8 pixels.
+# ArcFace's 112x112 template is the 112x96 template shifted by 8 pixels.
 _CROP_COLUMNS = slice(8, 104)
-_BYTES = "bytes"  # what a cached batch keeps file sizes under; no judge has that name
+_BYTES = "bytes"  # key of file sizes in a cached batch; no judge has this name
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """N photographs in several forms, as several judges see them.
+    """Embeddings of N photographs in several forms, by several judges.
 
-    A *form* is what of a crop reaches the judge: UNCOMPRESSED, the crop itself, or the name of
-    an operating point, what RecNet reconstructs from the crop's map.
+    A *form* is what the judge embeds: UNCOMPRESSED is the crop itself; the name of an operating
+    point is RecNet's reconstruction from the crop's map.
 
     Attributes:
         vectors: (N, D) unit vectors by judge and form; every judge has every form.
@@ -58,14 +58,14 @@ class Embedded:
 
 
 class Pipeline:
-    """Both services' way from crop to embedding, at several operating points of one model."""
+    """Encoder and recognizer in one process, for several operating points of a model."""
 
     def __init__(
         self,
         model: ModelDirectory,
         points: Sequence[str] | None = None,
         *,
-        panel: Panel = NOBODY,
+        panel: Panel = NO_JUDGES,
         threads: int = 1,
         cache: Cache = NO_CACHE,
     ) -> None:
@@ -74,9 +74,9 @@ class Pipeline:
         Args:
             model: a verified model directory.
             points: operating points; None takes all.
-            panel: judges that are shown crops and reconstructions, besides the own extractor.
-            threads: of ONNX Runtime. Those of torch belong to the process.
-            cache: keeps what batches were embedded to.
+            panel: further judges besides the own extractor.
+            threads: number of ONNX Runtime threads; torch's are process-wide.
+            cache: cache of embedded batches.
         """
         self._encoders = {
             point: OnnxCropEncoder(model, point, threads=threads)
@@ -94,7 +94,7 @@ class Pipeline:
         }
 
     def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Embedded:
-        """Embed faces that come in batches, `total` in all, at least one."""
+        """Embed batches of faces, `total` in all, at least one."""
         parts = []
         done = 0
         for faces in batches:
@@ -104,7 +104,7 @@ class Pipeline:
         return join(parts)
 
     def embed_batch(self, faces: Faces) -> Embedded:
-        """Embed the faces of one batch."""
+        """Embed one batch of faces."""
         crops = crops_of(faces)
         key = {**self._key, "crops": pixels_digest(crops)}
         return _unflattened(self._cache.arrays(key, lambda: _flattened(self._embed_crops(crops))))
@@ -141,12 +141,12 @@ class Pipeline:
 
 
 def crops_of(faces: Faces) -> NDArray[np.uint8]:
-    """(N, 112, 112, 3) -> (N, 112, 96, 3): what the product sees of aligned faces."""
+    """Cut (N, 112, 112, 3) aligned faces to the (N, 112, 96, 3) crops that the product uses."""
     return np.ascontiguousarray(faces[:, :, _CROP_COLUMNS])
 
 
 def join(parts: Sequence[Embedded]) -> Embedded:
-    """One after the other; all of the same judges and forms."""
+    """Concatenate results with the same judges and forms."""
     first = parts[0]
     return Embedded(
         vectors={
@@ -181,4 +181,4 @@ def _unflattened(arrays: Arrays) -> Embedded:
 
 
 def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore progress."""

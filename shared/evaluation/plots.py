@@ -16,13 +16,13 @@ from shared.evaluation.rows import Results, Row
 from shared.model_directory import UNCOMPRESSED
 
 _INK, _OURS, _PAPER = "#1f2328", "#b3261e", "#1f4e8c"
-_RIVALS = ("#0f766e", "#a16207", "#7c3aed", "#be185d", "#4d7c0f", "#64748b")
-_TITLES = {OWN: "own extractor", UNSEEN: "a judge that training never saw"}
+_BASELINES = ("#0f766e", "#a16207", "#7c3aed", "#be185d", "#4d7c0f", "#64748b")
+_TITLES = {OWN: "own extractor", UNSEEN: "a judge not used in training"}
 _TICKS = (100, 150, 221, 347, 500, 700, 1000)
 
 
 def draw_rate_accuracy(results: Results, path: Path) -> None:
-    """A panel for each judge: accuracy on LFW over the bytes of a face, as a PNG file."""
+    """Plot accuracy on LFW over bytes per face, with one panel per judge, as a PNG file."""
     rows = [row for row in results.rows if row.model == results.model and row.quantized]
     judges = [judge for judge in _TITLES if any(row.judge == judge for row in rows)]
     figure = Figure(figsize=(2 + 5.5 * len(judges), 5.5), layout="constrained")
@@ -36,12 +36,12 @@ def draw_rate_accuracy(results: Results, path: Path) -> None:
 
 
 def draw_open_set(results: Results, path: Path) -> None:
-    """Misses over false alarms in identification, a line for each form, as a PNG file.
+    """Plot FNIR over FPIR of identification, with one line per form, as a PNG file.
 
-    The own extractor judges, and both sides have one form. No miss at all is drawn as half a one.
+    The judge is the own extractor, and both sides have one form. Zero misses are drawn as half.
     """
     rows = [row for row in results.open_set if row.judge == OWN and row.probe == row.enrolled]
-    colours = cycle(_RIVALS)
+    colours = cycle(_BASELINES)
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes = figure.subplots()
     for row in rows:
@@ -66,7 +66,7 @@ def draw_open_set(results: Results, path: Path) -> None:
 
 def _draw_judge(axes: Axes, rows: Sequence[Row], judge: str) -> None:
     codecs = [row.codec for row in rows if row.codec not in {OURS, NO_CODEC}]
-    colours = dict(zip(dict.fromkeys(codecs), _RIVALS, strict=False))
+    colours = dict(zip(dict.fromkeys(codecs), _BASELINES, strict=False))
     lines: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
         if row.judge == judge and row.bytes_mean is not None:
@@ -85,7 +85,7 @@ def _draw_judge(axes: Axes, rows: Sequence[Row], judge: str) -> None:
     axes.set_xticks(_TICKS)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.minorticks_off()
-    axes.set_xlabel("bytes a face, mean")
+    axes.set_xlabel("bytes per face, mean")
     axes.set_title(_TITLES[judge])
     axes.grid(visible=True, color="#e5e7eb")
 
@@ -103,8 +103,8 @@ def _draw_paper(axes: Axes) -> None:
     )
 
 
-def _style(rival: str | None, measure: str) -> dict[str, Any]:
-    if rival is None:
+def _style(baseline: str | None, measure: str) -> dict[str, Any]:
+    if baseline is None:
         return {"color": _OURS, "linewidth": 2.5, "marker": "o", "zorder": 3}
     line = {"file": "-", "payload": "--"}[measure]
-    return {"color": rival, "linewidth": 1, "linestyle": line, "marker": ".", "markersize": 5}
+    return {"color": baseline, "linewidth": 1, "linestyle": line, "marker": ".", "markersize": 5}

@@ -1,7 +1,7 @@
-"""Face verification: are these two photographs of one person? How often, and how surely.
+"""Face verification: do two photographs show one person?
 
-The protocol is that of Labeled Faces in the Wild (Huang et al., 2007), "unrestricted, labelled
-outside data": pairs come in folds; the threshold for a fold is chosen on all other folds.
+The protocol is LFW's "unrestricted, labelled outside data" (Huang et al., 2007). Pairs come in
+folds, and the threshold for each fold is chosen on the other folds.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ FAR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Pairs of photographs, fold after fold, all folds of one size.
+    """Pairs of photographs, fold after fold, in folds of equal size.
 
     Attributes:
-        first: (P,) row of the photograph that is asked about.
-        second: (P,) row of the photograph it is compared with.
+        first: (P,) rows of the probes.
+        second: (P,) rows of the enrolled photographs.
         same: (P,) whether both show one person.
         folds: number of folds, at least 2.
     """
@@ -32,10 +32,10 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well pairs are told apart.
+    """Verification scores.
 
     Attributes:
-        accuracy: share of pairs told right, mean over the folds, in [0, 1].
+        accuracy: share of pairs classified correctly, mean over the folds, in [0, 1].
         std: standard deviation of the folds' accuracies.
         tar_at_far_1e3: share of genuine pairs accepted at a false accept rate of 1e-3.
     """
@@ -47,11 +47,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Which pairs were told right.
+    """Decisions on pairs.
 
     Attributes:
-        thresholds: (F,) similarity that each fold's pairs must reach.
-        right: (P,) whether a pair was told right.
+        thresholds: (F,) similarity threshold of each fold.
+        right: (P,) whether a pair was classified correctly.
     """
 
     thresholds: NDArray[np.float64]
@@ -59,19 +59,19 @@ class Decisions:
 
     @property
     def of_folds(self) -> NDArray[np.float64]:
-        """(F,) share of each fold's pairs that were told right."""
+        """(F,) accuracy of each fold."""
         return np.array([np.mean(own) for own in np.array_split(self.right, len(self.thresholds))])
 
 
 def cosines(
     probe: NDArray[np.float32], enrolled: NDArray[np.float32], pairs: Pairs
 ) -> NDArray[np.float32]:
-    """(P,) similarities of pairs of embeddings.
+    """(P,) cosine similarities of pairs of embeddings.
 
     Args:
-        probe: (N, D) unit vectors of which `pairs.first` names rows.
-        enrolled: (N, D) unit vectors of which `pairs.second` names rows.
-        pairs: what to compare.
+        probe: (N, D) unit vectors, indexed by `pairs.first`.
+        enrolled: (N, D) unit vectors, indexed by `pairs.second`.
+        pairs: pairs to compare.
     """
     similarities: NDArray[np.float32] = np.einsum(
         "pd,pd->p", probe[pairs.first], enrolled[pairs.second]
@@ -80,17 +80,17 @@ def cosines(
 
 
 def decide(similarities: NDArray[np.float32], same: NDArray[np.bool_], *, folds: int) -> Decisions:
-    """Tell pairs apart, with the threshold of each fold chosen on the other folds.
+    """Classify pairs, with the threshold of each fold chosen on the other folds.
 
     Args:
         similarities: (P,), fold after fold.
         same: (P,) whether a pair is genuine.
-        folds: how many, at least 2.
+        folds: number of folds, at least 2.
 
     Raises:
-        ValueError: fewer than 2 folds, which leaves nothing to choose a threshold on.
+        ValueError: fewer than 2 folds, which leaves none to choose a threshold on.
     """
-    if folds < 2:  # noqa: PLR2004 - the docstring says why
+    if folds < 2:  # noqa: PLR2004 - see the docstring
         raise ValueError(f"{folds} folds; at least 2 are needed")
     thresholds, right = [], []
     for own in np.array_split(np.arange(len(same)), folds):
@@ -101,7 +101,7 @@ def decide(similarities: NDArray[np.float32], same: NDArray[np.bool_], *, folds:
 
 
 def score(similarities: NDArray[np.float32], pairs: Pairs) -> Score:
-    """Score pairs by their similarities (P,)."""
+    """Compute the scores of pairs with similarities (P,)."""
     accuracies = decide(similarities, pairs.same, folds=pairs.folds).of_folds
     return Score(
         accuracy=float(accuracies.mean()),
@@ -111,11 +111,11 @@ def score(similarities: NDArray[np.float32], pairs: Pairs) -> Score:
 
 
 def tar_at_far(similarities: NDArray[np.float32], same: NDArray[np.bool_], *, far: float) -> float:
-    """Share of genuine pairs above a threshold that at most a share `far` of impostors pass.
+    """Share of genuine pairs above the threshold that at most a share `far` of impostors passes.
 
     Args:
         similarities: (P,) of all pairs.
-        same: (P,) whether a pair is genuine; there is at least one of either kind.
+        same: (P,) whether a pair is genuine; both kinds must occur.
         far: false accept rate in (0, 1).
     """
     impostors = np.sort(similarities[~same])
@@ -125,7 +125,7 @@ def tar_at_far(similarities: NDArray[np.float32], same: NDArray[np.bool_], *, fa
 
 
 def _best_threshold(similarities: NDArray[np.float32], same: NDArray[np.bool_]) -> float:
-    """The threshold that tells most pairs right, halfway between two similarities."""
+    """The threshold of highest accuracy, halfway between two similarities."""
     genuine, impostors = np.sort(similarities[same]), np.sort(similarities[~same])
     edges = np.concatenate([[-np.inf], np.unique(similarities), [np.inf]])
     thresholds = (edges[:-1] + edges[1:]) / 2

@@ -1,4 +1,4 @@
-"""What an evaluation found, and of which weights."""
+"""Results of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class PointResult:
         codec_id: id of the codec.
         weights_sha256: see `weights_sha256`.
         bytes_mean: mean size of the PNG files, one per photograph.
-        bytes_max: largest of them.
+        bytes_max: size of the largest.
     """
 
     codec_id: str
@@ -28,13 +28,13 @@ class PointResult:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One judge's score of probes in one form against enrolments in one form.
+    """One judge's score of probes in one form against enrollments in one form.
 
     Attributes:
         judge: name of the judge.
         probe: form of the probes, see `Embedded`.
-        enrolled: form of the enrolments.
-        score: how well pairs are told apart.
+        enrolled: form of the enrollments.
+        score: the verification score.
     """
 
     judge: str
@@ -45,17 +45,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Verification by one model: every form of probe against every form of enrolment.
+    """Verification by one model: every form of probe against every form of enrollment.
 
     Attributes:
-        dataset: what it was measured on.
+        dataset: name of the data set.
         model: `<family>/<version>`.
-        images: photographs that were encoded.
-        pairs: pairs that were compared.
-        folds: folds they come in.
-        points: by name of the operating point.
-        cells: for every judge, probe and enrolment.
-        seconds: wall-clock time of it all.
+        images: number of encoded photographs.
+        pairs: number of compared pairs.
+        folds: number of folds.
+        points: results by operating point.
+        cells: results for every judge, probe and enrollment form.
+        seconds: total wall-clock time.
     """
 
     dataset: str
@@ -94,7 +94,7 @@ def score_result(
 
 
 def score_matrix(embedded: Embedded, pairs: Pairs) -> list[Cell]:
-    """Every judge's score of every form of probe against every form of enrolment."""
+    """Every judge's score of every form of probe against every form of enrollment."""
     return [
         Cell(judge, probe, enrolled, score(cosines(forms[probe], forms[enrolled], pairs), pairs))
         for judge, forms in embedded.vectors.items()

@@ -1,4 +1,4 @@
-"""results.json: every figure of the report, as it was measured.
+"""results.json: all figures of the report.
 
 The report's text and plots are made from this file alone.
 """
@@ -17,29 +17,29 @@ Share = float
 
 
 class Row(Record):
-    """Verification where both sides went through one codec.
+    """Verification with both sides through one codec.
 
     Attributes:
         dataset: "lfw".
-        protocol: how pairs were drawn and thresholds chosen.
+        protocol: how pairs and thresholds are chosen.
         codec: "compactface", "none" (uncompressed crops), "template", or the name of a conventional
             codec.
         operating_point: of compactface; the template's name; for a conventional codec, the point
-            whose mean size was its target; "" without a codec.
-        model: `<family>/<version>`, of the extractor too.
-        quantized: false where RecNet was fed CompNet's output without rounding.
-        measure: what counts as size: the whole "file", or its "payload" without the container.
-        bytes_mean: mean size of that; None without a codec.
-        on_target: share of images that the codec could make as small as the target.
-        judge: who embedded what came out: "own", "reference" or "unseen".
+            whose mean size was the target; "" without a codec.
+        model: `<family>/<version>`, also of the extractor.
+        quantized: false if RecNet received CompNet's output without rounding.
+        measure: bytes that count: the whole "file", or its "payload" without the container.
+        bytes_mean: mean size; None without a codec.
+        on_target: share of images for which the codec met the target.
+        judge: network that embedded the output: "own", "reference" or "unseen".
         accuracy: mean over the folds.
         std: standard deviation over the folds.
         tar_at_far_1e3: share of genuine pairs accepted at a false accept rate of 1e-3.
-        command: what was typed.
-        commit: of the software.
+        command: the command line.
+        commit: commit of the software.
         weights_sha256: of the operating point, or of the default one.
-        samples: pairs compared.
-        images: photographs that `bytes_mean` is the mean of.
+        samples: number of compared pairs.
+        images: number of photographs in `bytes_mean`.
     """
 
     dataset: str
@@ -63,7 +63,7 @@ class Row(Record):
 
     @property
     def label(self) -> str:
-        """What was done to the crops, in words; the reference extractor's uncompressed are A."""
+        """Label of the row's form; the reference extractor's uncompressed crops are "A"."""
         if self.codec == NO_CODEC:
             return "A, uncompressed" if self.judge == REFERENCE else UNCOMPRESSED
         if self.codec == OURS:
@@ -72,7 +72,7 @@ class Row(Record):
 
 
 class JudgeRow(Record):
-    """Who stands behind "reference" and "unseen"; the own extractor is the model's."""
+    """The networks behind "reference" and "unseen"; "own" is the model's extractor."""
 
     judge: str
     name: str
@@ -80,7 +80,7 @@ class JudgeRow(Record):
 
 
 class MatrixRow(Record):
-    """One form of probe against one form of enrolment, as one judge sees them."""
+    """One form of probe against one form of enrollment, for one judge."""
 
     judge: str
     probe: str
@@ -91,9 +91,9 @@ class MatrixRow(Record):
 
 
 class DifferenceRow(Record):
-    """Accuracy of `codec` less that of `other`, with its paired 95 % bootstrap interval.
+    """Accuracy of `codec` minus that of `other`, with a paired 95 % bootstrap interval.
 
-    `other_judge` is not always `judge`: A is measured by the reference extractor.
+    `other_judge` may differ from `judge`: A is measured with the reference extractor.
     """
 
     judge: str
@@ -106,15 +106,15 @@ class DifferenceRow(Record):
 
 
 class CalibrationRow(Record):
-    """A threshold meant for one false match rate, and the rate that it has.
+    """A calibrated threshold and its measured false match rate.
 
     Attributes:
         probe: form of the probes.
-        enrolled: form of the enrolments.
-        fmr: what the threshold was calibrated for.
+        enrolled: form of the enrollments.
+        fmr: false match rate that the threshold was calibrated for.
         threshold: cosine to reach.
         measured: share of `pairs` that reach it.
-        pairs: of strangers.
+        pairs: number of impostor pairs.
     """
 
     probe: str
@@ -126,33 +126,32 @@ class CalibrationRow(Record):
 
     @property
     def ratio(self) -> float:
-        """How many times the promised rate the measured one is."""
+        """The measured false match rate divided by the calibrated one."""
         return self.measured / self.fmr
 
 
 class CurvePoint(Record):
-    """A false positive identification rate, and the false negative one that goes with it."""
+    """A false positive identification rate with its false negative identification rate."""
 
     fpir: Share
     fnir: Share
 
 
 class OpenSetRow(Record):
-    """Identification of subjects among strangers; `open_set` says what is measured, and how.
+    """Open-set identification; see `open_set`.
 
     Attributes:
         judge: as in `Row`.
         probe: form of the probes.
-        enrolled: form of the enrolments.
-        subjects: in the gallery, with one photograph each.
-        mated_probes: other photographs of theirs.
-        non_mated_probes: photographs of strangers.
+        enrolled: form of the enrollments.
+        subjects: number of subjects in the gallery, with one photograph each.
+        mated_probes: number of their other photographs.
+        non_mated_probes: number of photographs of strangers.
         rank1: share of mated probes to which their own subject is the most similar one.
-        rank1_interval: 95 % bootstrap interval of that; so are the other two of theirs.
-        fnir_at_fpir_1e2: share of mated probes missed where 1 % of strangers are taken for
-            a subject.
-        fnir_at_fpir_1e3: the same where one in a thousand is.
-        curve: ascending.
+        rank1_interval: 95 % bootstrap interval; likewise the other two.
+        fnir_at_fpir_1e2: false negative identification rate at a false positive rate of 1e-2.
+        fnir_at_fpir_1e3: the same at 1e-3.
+        curve: ascending by false positive identification rate.
     """
 
     judge: str
@@ -171,14 +170,14 @@ class OpenSetRow(Record):
 
 
 class KodakRow(Record):
-    """A codec on Kodak's pictures.
+    """A codec on Kodak's images.
 
     Attributes:
         codec: "compactface" or the name of a conventional codec.
-        operating_point: of compactface; else the one whose size was the target.
-        bits_per_pixel: of the real files, mean over the pictures.
-        psnr: mean over the pictures, in dB.
-        images: number of pictures.
+        operating_point: of compactface; otherwise the point whose size was the target.
+        bits_per_pixel: size of the files per pixel, mean over the images.
+        psnr: mean over the images, in dB.
+        images: number of images.
     """
 
     codec: str
@@ -189,7 +188,7 @@ class KodakRow(Record):
 
 
 class SliceRow(Record):
-    """One fold of LFW, small enough to be measured anew in continuous integration.
+    """One fold of LFW, small enough for continuous integration.
 
     Attributes:
         form: "uncompressed" or an operating point.
@@ -197,8 +196,8 @@ class SliceRow(Record):
         pairs: pairs of the first fold.
         images: photographs in them.
         bytes_mean: mean size of their maps; None without a codec.
-        threshold: that the other folds chose.
-        accuracy: of the first fold at that threshold.
+        threshold: threshold chosen on the other folds.
+        accuracy: accuracy of the first fold at that threshold.
         genuine: mean similarity of its genuine pairs.
         impostor: mean similarity of its impostor pairs.
     """
@@ -215,21 +214,21 @@ class SliceRow(Record):
 
 
 class Results(Record):
-    """All that was measured in one run of the report.
+    """All results of one run of the report.
 
     Attributes:
-        date: when, UTC.
-        command: what was typed.
-        commit: of the software.
-        model: the one that most of it is about.
+        date: date, UTC.
+        command: the command line.
+        commit: commit of the software.
+        model: the model that is reported.
         default_point: its default operating point.
-        judges: besides the own extractor.
+        judges: judges besides the own extractor.
         rows: one per codec, size and judge.
-        matrix: of every form of probe and enrolment.
-        differences: between codecs.
-        calibration: thresholds of the manifest on LFW.
-        open_set: identification; none in files older than it.
-        kodak: pictures that show no faces.
+        matrix: every form of probe and enrollment.
+        differences: differences between codecs.
+        calibration: the manifest's thresholds on LFW.
+        open_set: identification; empty in older files.
+        kodak: results on images without faces.
         slices: for continuous integration.
     """
 
@@ -250,7 +249,7 @@ class Results(Record):
 
 
 def write_results(path: Path, results: Results) -> None:
-    """Write results.json, indented so that changes can be read."""
+    """Write results.json, indented for readable diffs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
@@ -259,8 +258,8 @@ def read_results(path: Path) -> Results:
     """Read results.json.
 
     Raises:
-        OSError: it cannot be read.
-        InvalidInput: INVALID_RESULTS; it is of another version, or somebody has edited it.
+        OSError: the file cannot be read.
+        InvalidInput: INVALID_RESULTS; it has another version or was edited.
     """
     try:
         return Results.model_validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The record of every look at a test set, so that peeking shows."""
+"""A log of all evaluations on a test set, so that overuse is visible."""
 
 import json
 import subprocess
@@ -11,12 +11,12 @@ from shared.evaluation.result import Result
 
 
 def append_run(path: Path, result: Result, *, command: str) -> None:
-    """Add one line of JSON: date (UTC), command, version of the software, and the result.
+    """Append a JSON line: date (UTC), command, software version, and result.
 
     Args:
-        path: a file of JSON lines; made with its folder if missing, never rewritten.
-        result: what was found.
-        command: what was typed.
+        path: a JSON Lines file, created with its folder if missing, append-only.
+        result: the result.
+        command: the command line.
     """
     run = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -30,7 +30,7 @@ def append_run(path: Path, result: Result, *, command: str) -> None:
 
 
 def software_commit() -> str:
-    """The commit that this software is at, with "-dirty" if files differ; or "unknown"."""
+    """The commit of this software, with "-dirty" if files were changed; or "unknown"."""
     try:
         said = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607

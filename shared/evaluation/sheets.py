@@ -1,4 +1,4 @@
-"""Sheets of pictures: what codecs keep, for people to look at (the paper's figures 9 and 10)."""
+"""Contact sheets that show the effect of codecs (the paper's figures 9 and 10)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from shared.evaluation.kodak import Shown
 from shared.evaluation.names import OURS
-from shared.evaluation.specimens import Specimens
+from shared.evaluation.sample_faces import SampleFaces
 from shared.model_directory import UNCOMPRESSED
 
 _PAPER, _INK, _FAINT = "#f4f3ef", "#1f2328", "#6b7280"
@@ -17,7 +17,7 @@ _MARGIN, _GAP = 24, 10
 _LABEL_WIDTH = 130
 _TITLE_HEIGHT, _CAPTION_HEIGHT = 48, 20
 _PART = (192, 256)
-"""Height and width of what is shown of one of Kodak's pictures, pixel for pixel."""
+"""Height and width of the part of a Kodak image that is shown, at full resolution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class _Tile:
     caption: str
 
 
-def faces_sheet(rows: Sequence[Specimens]) -> Image.Image:
-    """A row for each form, a column for each face, and the bytes of each."""
+def faces_sheet(rows: Sequence[SampleFaces]) -> Image.Image:
+    """A row per form, a column per face, with the bytes of each."""
     tiles = [
         (
             row.form,
@@ -42,12 +42,12 @@ def faces_sheet(rows: Sequence[Specimens]) -> Image.Image:
 
 
 def kodak_sheet(shown: Sequence[Shown]) -> Image.Image:
-    """A row for each codec, a column for each picture, of which the middle is shown."""
-    originals = [_Tile(_middle(one.original), "24 bits a pixel") for one in shown]
+    """A row per codec, a column per image, showing the middle of each."""
+    originals = [_Tile(_middle(one.original), "24 bits per pixel") for one in shown]
     tiles = [(UNCOMPRESSED, originals)]
     for same in zip(*(one.renditions for one in shown), strict=True):
         label = same[0].operating_point if same[0].codec == OURS else same[0].codec
-        captions = [f"{one.bits_per_pixel:.3f} bits a pixel, {one.psnr:.1f} dB" for one in same]
+        captions = [f"{one.bits_per_pixel:.3f} bits per pixel, {one.psnr:.1f} dB" for one in same]
         pictures = [_middle(one.picture) for one in same]
         tiles.append((label, list(map(_Tile, pictures, captions))))
     return _grid("Kodak's pictures through a codec for faces, and others", tiles)

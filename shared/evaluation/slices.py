@@ -1,4 +1,4 @@
-"""The first fold of LFW, measured anew: do the committed figures still hold?"""
+"""Re-measure the first fold of LFW to check the committed figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +14,14 @@ from shared.evaluation.rows import Results, SliceRow
 from shared.evaluation.weights import model_name, weights_sha256
 from shared.model_directory import UNCOMPRESSED, ModelDirectory
 
-# Machines round differently: a map may differ in a symbol, and a pair fall just across.
+# Rounding differs between machines: a symbol of a map may differ, and a pair cross the threshold.
 _MAX_PAIRS_APART = 1
 _MAX_BYTES_APART = 0.05
 _MAX_SIMILARITY_APART = 2e-3
 
 
 def first_slices(model: ModelDirectory, lfw: Lfw) -> list[SliceRow]:
-    """The first fold, with the thresholds that all others chose, of a full run."""
+    """The first fold of a full run, with thresholds chosen on the other folds."""
     rows = []
     for form in (UNCOMPRESSED, model.manifest.default_point):
         vectors = lfw.embedded.own[form]
@@ -39,7 +39,7 @@ def measure_slices(
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> list[SliceRow]:
-    """The slices of `committed` measured anew, at their thresholds.
+    """Measure the slices of `committed` again, at their thresholds.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING, or RESULTS_OF_OTHER_WEIGHTS: the report
@@ -64,7 +64,7 @@ def measure_slices(
 
 
 def disagreements(committed: SliceRow, measured: SliceRow) -> Iterator[str]:
-    """What differs by more than rounding can explain, in words; nothing if all is well."""
+    """Describe differences that rounding cannot explain; yields nothing if there are none."""
     apart = committed.pairs * abs(committed.accuracy - measured.accuracy)
     if (committed.pairs, committed.images) != (measured.pairs, measured.images):
         yield f"{measured.pairs} pairs of {measured.images} images, not those of the report"
@@ -80,7 +80,7 @@ def disagreements(committed: SliceRow, measured: SliceRow) -> Iterator[str]:
 
 
 def _slice_row(model: ModelDirectory, lfw: Lfw, form: str, threshold: float) -> SliceRow:
-    """The first fold of `lfw` in one form, at a threshold."""
+    """The first fold of `lfw` in one form, at a given threshold."""
     vectors, pairs = lfw.embedded.own[form], lfw.pairs
     first = slice(len(pairs.same) // pairs.folds)
     similarities = cosines(vectors, vectors, pairs)[first]

@@ -1,4 +1,4 @@
-"""The tables of the report in Markdown, made from results.json."""
+"""The Markdown tables of the report."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,16 +8,23 @@ from shared.evaluation.rows import DifferenceRow, OpenSetRow, Results, Row
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; columns named with a leading ">" are aligned to the right."""
+    """A Markdown table; columns whose name starts with ">" are right-aligned."""
     names = [column.removeprefix(">") for column in columns]
     rules = ["---:" if column.startswith(">") else "---" for column in columns]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (names, rules, *rows))
 
 
 def forms_table(results: Results) -> str:
-    """Uncompressed crops and every operating point before every judge."""
+    """Uncompressed crops and every operating point, for every judge."""
     return table(
-        ("form", "judge", ">bytes a face", ">accuracy, %", ">TAR at FAR 1e-3, %", "weights sha256"),
+        (
+            "form",
+            "judge",
+            ">bytes per face",
+            ">accuracy, %",
+            ">TAR at FAR 1e-3, %",
+            "weights sha256",
+        ),
         [
             (
                 _name(row, results),
@@ -34,16 +41,16 @@ def forms_table(results: Results) -> str:
 
 
 def table_1(results: Results) -> str:
-    """The paper's rows, then ours, then conventional codecs given our default point's bytes."""
+    """The paper's rows, ours, and conventional codecs at our default point's size."""
     theirs = [
         (f"*paper: {row.approach}*", f"*{row.bytes_mean:,.0f}*", f"*{_percent(row.accuracy)}*")
         for row in paper.TABLE_1
     ]
     ours = [
         row for row in results.rows if row.judge == OWN and row.codec in {OURS, NO_CODEC}
-    ] + _best_rivals(results, results.default_point, measure="file")
+    ] + _best_baselines(results, results.default_point, measure="file")
     return table(
-        ("approach", ">bytes a face", ">LFW accuracy, %"),
+        ("approach", ">bytes per face", ">LFW accuracy, %"),
         [
             *theirs,
             *(
@@ -56,7 +63,7 @@ def table_1(results: Results) -> str:
 
 
 def table_2(results: Results) -> str:
-    """What rounding costs, in the paper's networks and in ours."""
+    """The cost of rounding in the paper's networks and in ours."""
     rows = [
         (f"*paper: {row.network}*", *_cost(row.rounded, row.unrounded)) for row in paper.TABLE_2
     ]
@@ -75,7 +82,7 @@ def table_2(results: Results) -> str:
 
 
 def matrix_table(results: Results, judge: str) -> str:
-    """Accuracy of every form of probe (rows) against every form of enrolment (columns)."""
+    """Accuracy of every form of probe (rows) against every form of enrollment (columns)."""
     cells = {(c.probe, c.enrolled): c for c in results.matrix if c.judge == judge}
     forms = list(dict.fromkeys(probe for probe, _ in cells))
     return table(
@@ -87,8 +94,8 @@ def matrix_table(results: Results, judge: str) -> str:
     )
 
 
-def rivals_table(results: Results) -> str:
-    """Conventional codecs at the size of each operating point, before every judge."""
+def baselines_table(results: Results) -> str:
+    """Conventional codecs at the size of each operating point, for every judge."""
     judges = list(dict.fromkeys(row.judge for row in results.rows))
     found = {
         (row.operating_point, row.label, row.judge): row
@@ -101,14 +108,14 @@ def rivals_table(results: Results) -> str:
         row = same[OWN]
         accuracies = [_percent(same[judge].accuracy) for judge in judges]
         lines.append((point, label, _bytes(row), f"{100 * row.on_target:.1f}", *accuracies))
-    columns = ("size of", "codec, bytes counted", ">bytes a face", ">reached by, %")
+    columns = ("size of", "codec, bytes counted", ">bytes per face", ">reached by, %")
     return table((*columns, *(f">{judge}, %" for judge in judges)), lines)
 
 
 def templates_table(results: Results) -> str:
-    """Embeddings that a camera sends in few bits."""
+    """Quantized embeddings."""
     return table(
-        ("model", "template", ">bytes a face", ">accuracy, %", ">TAR at FAR 1e-3, %"),
+        ("model", "template", ">bytes per face", ">accuracy, %", ">TAR at FAR 1e-3, %"),
         [
             (
                 row.model,
@@ -124,13 +131,13 @@ def templates_table(results: Results) -> str:
 
 
 def differences_table(results: Results) -> str:
-    """How far our operating points are from everything else, with intervals."""
+    """Differences between our operating points and everything else, with intervals."""
     return table(
         ("ours", "less", "judge", ">difference, points", ">95 % interval"),
         [
             (
                 row.codec,
-                _opponent(row),
+                _other_name(row),
                 row.judge,
                 f"{100 * row.difference:+.2f}",
                 f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
@@ -141,7 +148,7 @@ def differences_table(results: Results) -> str:
 
 
 def calibration_table(results: Results) -> str:
-    """False match rates that were promised, and those of LFW's strangers."""
+    """Calibrated false match rates and those measured on LFW's impostor pairs."""
     return table(
         ("probe", "enrolled", ">promised", ">threshold", ">measured", ">ratio"),
         [
@@ -169,12 +176,12 @@ OPEN_SET_COLUMNS = (
 
 
 def open_set_table(results: Results) -> str:
-    """Identification among strangers, with 95 % intervals."""
+    """Open-set identification with 95 % intervals."""
     return table(OPEN_SET_COLUMNS, open_set_cells(results.open_set))
 
 
 def open_set_cells(rows: Iterable[OpenSetRow]) -> list[tuple[str, ...]]:
-    """The same for any kind of table, under `OPEN_SET_COLUMNS`."""
+    """The cells of any table under `OPEN_SET_COLUMNS`."""
     return [
         (
             row.judge,
@@ -189,7 +196,7 @@ def open_set_cells(rows: Iterable[OpenSetRow]) -> list[tuple[str, ...]]:
 
 
 def open_set_sizes(row: OpenSetRow) -> str:
-    """How many searches a row rests on, in words."""
+    """The number of subjects and probes of a row, in words."""
     return (
         f"{row.subjects:,} subjects enrolled with one photograph each, {row.mated_probes:,} other "
         f"photographs of theirs and {row.non_mated_probes:,} strangers as probes"
@@ -199,7 +206,7 @@ def open_set_sizes(row: OpenSetRow) -> str:
 def kodak_table(results: Results) -> str:
     """Bits per pixel and PSNR on Kodak's pictures."""
     return table(
-        ("codec", ">bits a pixel", ">PSNR, dB"),
+        ("codec", ">bits per pixel", ">PSNR, dB"),
         [
             (
                 row.operating_point if row.codec == OURS else row.codec,
@@ -211,8 +218,8 @@ def kodak_table(results: Results) -> str:
     )
 
 
-def _best_rivals(results: Results, point: str, *, measure: str) -> list[Row]:
-    """Each conventional codec before whichever of own and reference extractor favours it."""
+def _best_baselines(results: Results, point: str, *, measure: str) -> list[Row]:
+    """Each conventional codec with the better of own and reference extractor."""
     best: dict[str, Row] = {}
     for row in results.rows:
         if row.codec in {OURS, NO_CODEC} or row.judge not in {OWN, REFERENCE}:
@@ -223,12 +230,12 @@ def _best_rivals(results: Results, point: str, *, measure: str) -> list[Row]:
 
 
 def _name(row: Row, results: Results) -> str:
-    """What a row is about: the model is named where it is not the report's."""
+    """The label of a row, with its model if that is not the report's."""
     return row.label if row.model == results.model else f"{row.model}, {row.label}"
 
 
-def _opponent(row: DifferenceRow) -> str:
-    """The other's name, and who judged it where that was not our judge."""
+def _other_name(row: DifferenceRow) -> str:
+    """The other codec's name, with its judge if that differs."""
     judged_alike = row.other_judge == row.judge or row.other.startswith("A,")
     return row.other if judged_alike else f"{row.other}, judged by {row.other_judge}"
 

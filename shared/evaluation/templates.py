@@ -1,8 +1,7 @@
-"""Templates: what a camera sends that runs the extractor itself. The honest rival of a compact map.
+"""Templates: quantized embeddings, the alternative to compact maps if cameras run the extractor.
 
-They are smaller, or more accurate, than a map of the same extractor can be. But a person cannot
-look at them, no later extractor can embed them anew, and every camera has to run the extractor
-that the gallery is searched with.
+They are smaller, or more accurate, than maps with the same extractor. But people cannot view
+them, a later extractor cannot embed them again, and every camera must run the gallery's extractor.
 """
 
 from collections.abc import Callable
@@ -12,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GAUSSIAN_EDGE, _INNER, _OUTER = 0.9816, 0.4528, 1.510
-"""The four levels that lose least of a normal variable (Max, Quantizing for minimum distortion,
-1960)."""
+"""The four-level quantizer of least distortion for a normal variable (Max, Quantizing for minimum
+distortion, 1960)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A way to send an embedding.
+    """A quantization of embeddings.
 
     Attributes:
-        name: for people.
-        bits: a number takes.
-        decoded: (N, D) of unit length -> what a receiver has of them, (N, D), any length.
+        name: display name.
+        bits: bits per number.
+        decoded: maps (N, D) unit vectors to their decoded values, (N, D) of any length.
     """
 
     name: str
@@ -31,7 +30,7 @@ class Template:
     decoded: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
     def bytes(self, size: int) -> int:
-        """How large the template of an embedding of `size` numbers is."""
+        """Size in bytes of the template of an embedding of `size` numbers."""
         return -(-size * self.bits // 8)
 
 

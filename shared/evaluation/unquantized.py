@@ -1,4 +1,4 @@
-"""What rounding costs: RecNet fed with CompNet's output as it is (the paper's table 2)."""
+"""The cost of rounding: RecNet on CompNet's unrounded output (the paper's table 2)."""
 
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -20,7 +20,7 @@ _CPU = torch.device("cpu")
 
 
 class UnquantizedPipeline:
-    """One operating point's networks in a row, with neither rounding nor a file between them."""
+    """One operating point's networks, without rounding and without a file."""
 
     def __init__(
         self, model: ModelDirectory, point: str, *, threads: int = 1, cache: Cache = NO_CACHE
@@ -32,11 +32,11 @@ class UnquantizedPipeline:
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
             "unquantized": weights_sha256(model, point),
-            "codec": model.codec(point).codec_id,  # points may share weights
+            "codec": model.codec(point).codec_id,  # points may share networks
         }
 
     def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Vectors:
-        """(N, D) unit vectors of faces that come in batches, `total` in all."""
+        """(N, D) unit vectors of batches of faces, `total` in all."""
         parts: list[Vectors] = []
         done = 0
         for faces in batches:

@@ -1,4 +1,4 @@
-"""Verification on people held out of training: what every choice is made on."""
+"""Verification on people held out of training; all choices are made on this."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.evaluation.panel import NOBODY, Panel
+from shared.evaluation.panel import NO_JUDGES, Panel
 from shared.evaluation.pipeline import BATCH, Embedded, Pipeline, Progress, no_progress
 from shared.evaluation.protocol import Pairs
 from shared.evaluation.result import Result, score_result
@@ -16,7 +16,7 @@ from shared.training.split import Split, split_faces
 
 PAIRS = 6000
 FOLDS = 10
-# Of as many impostor pairs as there are genuine ones; one is enough where any pose will do.
+# Draws of the impostor pairs; one is enough unless a yaw difference is required.
 _DRAWS = 400
 
 
@@ -25,23 +25,23 @@ def evaluate_validation(
     faces: Faces,
     *,
     points: Sequence[str] | None = None,
-    panel: Panel = NOBODY,
+    panel: Panel = NO_JUDGES,
     count: int = PAIRS,
     turned: float = 0,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Result:
-    """Verification on pairs of held-out people.
+    """Verify pairs of held-out people.
 
     Args:
         model: a verified model directory.
-        faces: the cache that training reads, from which `split_faces` holds people out.
+        faces: the training cache; `split_faces` selects the held-out people.
         points: operating points; None takes all.
         panel: judges besides the own extractor.
-        count: pairs, or as many as there are; fewer are answered sooner.
-        turned: degrees of yaw by which the two photographs of a pair differ at least.
-        threads: of ONNX Runtime.
-        progress: called for every batch.
+        count: number of pairs, at most; fewer are faster.
+        turned: smallest difference in yaw, in degrees, between a pair's photographs.
+        threads: number of ONNX Runtime threads.
+        progress: called after every batch.
     """
     began = time.perf_counter()
     split = split_faces(faces)
@@ -63,10 +63,10 @@ def evaluate_validation(
 def embed_validation(
     model: ModelDirectory, faces: Faces, split: Split, *, threads: int = 1
 ) -> tuple[Embedded, NDArray[np.int64]]:
-    """Embed all photographs of the held-out people, as calibration needs them.
+    """Embed all photographs of the held-out people, as for calibration.
 
     Returns:
-        The embeddings of V photographs, and (V,) who each shows, as an index of
+        The embeddings of V photographs, and (V,) the person in each, as an index of
         `split.held_out`.
     """
     rows = split.validation
@@ -76,7 +76,7 @@ def embed_validation(
 
 
 def _owners(faces: Faces, split: Split) -> NDArray[np.int64]:
-    """(V,) whom each photograph of the held-out people shows, as an index of `held_out`."""
+    """(V,) the person in each held-out photograph, as an index of `held_out`."""
     index = {name: number for number, name in enumerate(split.held_out)}
     owners = faces.identities()
     return np.array([index[owners[row]] for row in split.validation])
@@ -90,22 +90,22 @@ def balanced_pairs(
     turned: float = 0,
     seed: int = 0,
 ) -> Pairs:
-    """As many genuine as impostor pairs, drawn from people rather than from photographs.
+    """Draw as many genuine as impostor pairs, balanced over people rather than photographs.
 
-    Somebody with a hundred photographs makes 4,950 genuine pairs and would outweigh everyone,
-    so people give one pair each in turn, until there are enough or none is left; no genuine
-    pair comes twice. For an impostor pair two people are drawn, then a photograph of each.
+    A person with a hundred photographs has 4,950 genuine pairs and would dominate. So people give
+    one pair each in turn, until there are enough or none is left; no genuine pair repeats. For an
+    impostor pair two people are drawn, then a photograph of each.
 
     Args:
-        identities: (N,) who each of N photographs shows.
-        count: pairs wanted, half of them genuine.
-        yaw: (N,) degrees of the heads; needed where `turned` is not 0.
-        turned: degrees by which the yaw of a pair's photographs differs at least.
-        seed: of all draws.
+        identities: (N,) the person in each of N photographs.
+        count: number of pairs, half of them genuine.
+        yaw: (N,) degrees of the heads; required if `turned` is not 0.
+        turned: smallest difference in yaw, in degrees, between a pair's photographs.
+        seed: random seed.
 
     Raises:
-        ValueError: fewer than 2 people, too few pairs for ten folds, or hardly any two people who
-            are turned that differently.
+        ValueError: fewer than 2 people, too few pairs for ten folds, or too few pairs with the
+            required difference in yaw.
     """
     random = np.random.default_rng(seed)
     order = np.argsort(identities, kind="stable")
@@ -117,7 +117,7 @@ def balanced_pairs(
         return kept
 
     genuine = order[wanted(_genuine(starts, counts, random))[: count // 2]]
-    if len(starts) < 2 or 2 * len(genuine) < FOLDS:  # noqa: PLR2004 - a stranger takes two
+    if len(starts) < 2 or 2 * len(genuine) < FOLDS:  # noqa: PLR2004 - impostors need two people
         raise ValueError(f"{len(starts)} people make {len(genuine)} genuine pairs; too few")
     random.shuffle(genuine)
     impostors = np.empty((0, 2), np.int64)
@@ -137,7 +137,7 @@ def balanced_pairs(
 def _genuine(
     starts: NDArray[np.int64], counts: NDArray[np.int64], random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """All genuine pairs, (G, 2): everyone's first, everyone's second, and so on."""
+    """All genuine pairs, (G, 2): the first of each person, then the second, and so on."""
     pairs, turns = [], []
     for start, count in zip(starts, counts, strict=True):
         own = start + np.stack(np.triu_indices(count, 1), axis=1)
@@ -154,7 +154,7 @@ def _impostors(
     count: int,
     random: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """(count, 2): photographs of two people each."""
+    """(count, 2): pairs of photographs of two people."""
     people = len(starts)
     one = random.integers(people, size=count)
     other = (one + random.integers(1, people, size=count)) % people

@@ -1,4 +1,4 @@
-"""Which weights a figure belongs to."""
+"""Digests of the weights behind a figure."""
 
 import hashlib
 
@@ -17,10 +17,10 @@ def model_name(model: ModelDirectory) -> str:
 
 
 def weights_sha256(model: ModelDirectory, point: str | None) -> str:
-    """One digest of the weights behind an operating point (None: the default).
+    """The digest of the weights of an operating point (None: the default).
 
-    The sha256 of the four files' hexadecimal digests in a row: extractor, CompNet, RecNet and
-    CompNet's ONNX form. Points that share networks have one digest; their codec ids differ.
+    It is the sha256 of the concatenated hexadecimal digests of four files: extractor, CompNet,
+    RecNet and CompNet's ONNX form. Points with shared networks have equal digests.
     """
     codec = model.manifest.networks_of(point or model.manifest.default_point)
     names = [codec_file(codec, name) for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE)]

@@ -1,4 +1,4 @@
-"""From a face anywhere in a picture to the crop that the networks know: 112 high, 96 wide."""
+"""Align a detected face to the 112x96 (height x width) crop that the networks take."""
 
 import cv2
 import numpy as np
@@ -20,30 +20,30 @@ TEMPLATE = np.array(
     ],
     np.float32,
 )
-"""(5, 2): where left eye, right eye, nose, left and right mouth corner lie in a crop (x, y).
+"""(5, 2): (x, y) of left eye, right eye, nose, left and right mouth corner in a crop.
 
 The template of SphereFace and CosFace; shifted by 8 pixels it is ArcFace's for 112x112.
 """
 
 _PROPORTION_TOLERANCE = 0.01
-_MAX_OVERSAMPLING = 16  # of faces beyond 16 times the crop's size not every pixel is read
+_MAX_OVERSAMPLING = 16  # faces larger than 16 times the crop are subsampled
 
 
 def similarity_transform(
     points: NDArray[np.float32], template: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """The (2, 3) matrix of scaling, rotation and shift that takes points nearest to a template.
+    """The (2, 3) similarity transform (scale, rotation, shift) from points to a template.
 
-    Umeyama's least squares ("Least-squares estimation of transformation parameters between two
-    point patterns", 1991). In the plane, with points as complex numbers, it is the regression
-    t = a p + b, and a is scale and rotation in one; a reflection cannot come out of it.
+    Umeyama's least-squares estimate ("Least-squares estimation of transformation parameters
+    between two point patterns", 1991). With points as complex numbers it is the regression
+    t = a p + b, in which a holds scale and rotation; reflections cannot occur.
 
     Args:
         points: (N, 2), N at least 2.
         template: (N, 2).
 
     Raises:
-        ValueError: all points are the same, or one is not finite.
+        ValueError: all points coincide, or one is not finite.
     """
     if not np.isfinite(points).all():
         raise ValueError("landmarks are not finite")
@@ -65,18 +65,16 @@ def align(
     template: NDArray[np.float32],
     margin: int = 0,
 ) -> NDArray[np.uint8]:
-    """The face upright, where the networks learned to look.
+    """Cut out an upright, aligned face.
 
-    Beyond the picture's edge it is black.
-
-    A face larger than the crop is drawn a whole number of times larger and then averaged, so
-    that fine texture does not turn into a false pattern.
+    Areas outside the picture are black. Faces larger than the crop are sampled at an integer
+    multiple of its size and averaged, to avoid aliasing.
 
     Args:
         picture: (H, W, 3) RGB.
         landmarks: in pixels of the picture.
-        template: (5, 2), where they are to lie in the crop; `Detector.template` of who found them.
-        margin: columns to show on either side of the crop; training takes 8.
+        template: (5, 2), target positions in the crop; the detector's `Detector.template`.
+        margin: extra columns on either side of the crop; training uses 8.
 
     Returns:
         (112, 96 + 2 margin, 3) RGB.
@@ -88,7 +86,7 @@ def align(
     matrix = similarity_transform(landmarks.as_array(), target)
     shrinking = 1 / np.hypot(matrix[0, 0], matrix[1, 0])
     times = int(np.clip(round(shrinking), 1, _MAX_OVERSAMPLING))
-    # Whole numbers are centres of pixels, so edges and not centres are what is multiplied.
+    # Integers are pixel centres, so coordinates are scaled relative to pixel edges.
     matrix = matrix * times
     matrix[:, 2] += (times - 1) / 2
     size = (CROP_WIDTH + 2 * margin) * times, CROP_HEIGHT * times
@@ -117,10 +115,10 @@ def outside_share(
 
 
 def fit_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The crop in a picture that is an aligned face already.
+    """Resize a picture that is already an aligned face.
 
     Args:
-        picture: (H, W, 3) RGB of at least 112x96, in the proportions 7:6 within a pixel or 1 %.
+        picture: (H, W, 3) RGB of at least 112x96, with aspect ratio 7:6 within a pixel or 1 %.
 
     Returns:
         (112, 96, 3) RGB.

@@ -93,8 +93,8 @@ def _picture(output: bytes, max_pixels: int) -> tuple[NDArray[np.uint8], int] | 
 
 
 def main() -> None:
-    """Read a file from the standard input and write its pixels to the standard output."""
-    import resource  # noqa: PLC0415 - of POSIX alone, and only the process apart needs it
+    """Read a file from standard input and write its pixels to standard output."""
+    import resource  # noqa: PLC0415 - POSIX only, and only needed in the subprocess
 
     from PIL import AvifImagePlugin  # noqa: PLC0415 - as here: the parent has its own
 

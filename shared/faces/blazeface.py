@@ -1,8 +1,8 @@
-"""Fast detection: BlazeFace says in one pass where faces may be, R-Net and O-Net do the rest.
+"""Fast detection: BlazeFace proposes faces in one pass, R-Net and O-Net refine them.
 
 Bazarevsky et al.: "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019. The
-network is MediaPipe's full-range model; `blazeface.md` says where the file comes from. Made for
-192x192 pixels, it has convolutions only, so that it is run at any size here.
+network is MediaPipe's full-range model; `blazeface.md` documents its source. It was made for
+192x192 pixels, but is fully convolutional and runs at any size here.
 """
 
 from pathlib import Path
@@ -14,32 +14,30 @@ from shared.faces.boxes import Floats, Pixels, cut_out, distinct, squares
 from shared.faces.detect import Detection, most_prominent_first
 from shared.faces.refine import ONET_TEMPLATE, RNET_SIDE, Faces, Refiner, open_session
 
-_CELL = 12.8  # pixels of the smallest face sought, on the finest level
-_SMALLEST = 12  # pixels; smaller faces hold nothing that identifies
-_STRIDE = 4  # of its positions, in pixels
-_MULTIPLE = 32  # of which its input's sides must be
-_LEVEL_STEP = (
-    1 / 3
-)  # from one level of the pyramid to the next; faces of 12 to 100 pixels are found
-_LAST_LEVEL = 128  # pixels: on a level of this size a face may fill the picture
+_CELL = 12.8  # pixels of the smallest detectable face on the finest level
+_SMALLEST = 12  # pixels; smaller faces cannot be identified
+_STRIDE = 4  # pixels between output positions
+_MULTIPLE = 32  # the input's sides must be multiples of this
+_LEVEL_STEP = 1 / 3  # scale between pyramid levels; finds faces of 12 to 100 pixels
+_LAST_LEVEL = 128  # pixels; on a level of this size a face may fill the picture
 _MIN_SCORE = 0.1  # low, since R-Net and O-Net decide
-_MAX_FACES = 300  # of a picture, the likeliest: bounds the time that a frame of noise takes
+_MAX_FACES = 300  # most likely proposals per picture; bounds the time for a frame of noise
 
-# From BlazeFace's box to the square that MTCNN would look at: medians over 341 faces, as parts of
-# the box's side.
+# From BlazeFace's box to the square of MTCNN's P-Net: medians over 341 faces, relative to the box.
 _RISE = 0.068
 _GROWTH = 1.132
 
-# R-Net and O-Net are moody: a shift by a tenth may cost a clear face its score. MTCNN comes by
-# chance with many boxes for a face; here each is looked at five times, and two must agree.
-_STEP = 2  # pixels of R-Net's 24, from one look to the next
-_LOOKS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # (down, across) in steps; first the middle
+# R-Net and O-Net are sensitive to the position of the box: a shift of a tenth may cost a clear face
+# its score. MTCNN proposes many boxes per face. Here R-Net sees each box at five positions, of
+# which two must agree.
+_STEP = 2  # pixels between positions, of R-Net's 24
+_LOOKS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # (down, across) in steps, centre first
 _MIN_AGREEING = 2
-_MIN_FIRST = 0.3  # of R-Net in the middle; what scores less is not worth four more looks
+_MIN_FIRST = 0.3  # R-Net score at the centre below which the other four are skipped
 _MIN_RNET = 0.7
 _MIN_ONET = 0.95
-_AS_GOOD = 0.2  # looks whose score is this near to the best's have a say in the landmarks
-_HOPELESS = 0.5  # what scores less at the mean of R-Net's boxes does not get a second chance
+_AS_GOOD = 0.2  # boxes within this score of the best contribute to the landmarks
+_HOPELESS = 0.5  # boxes with a lower score at the mean of R-Net's boxes are not retried
 
 
 class FastDetector:
@@ -47,10 +45,10 @@ class FastDetector:
 
     Args:
         min_face_size: side of the smallest face to find, in pixels, at least 12. Halving it
-            makes detection up to four times as slow.
-        max_side: pictures are scanned at no more pixels than this on the longer side, which
-            leaves out faces smaller than 1/80 of it; the faces found are looked at in full.
-        threads: cores that one call may use.
+            makes detection up to four times slower.
+        max_side: larger pictures are scanned with their longer side reduced to this, which misses
+            faces smaller than 1/80 of it; the faces found are refined at full resolution.
+        threads: cores per call.
 
     Raises:
         ValueError: `min_face_size` is below 12.
@@ -70,14 +68,14 @@ class FastDetector:
         self._refiner = Refiner(threads=threads)
 
     def detect(self, picture: Pixels) -> list[Detection]:
-        """Faces of a picture (H, W, 3) RGB of any size, the most prominent first; often none."""
+        """Find faces in a picture (H, W, 3) RGB of any size, most prominent first."""
         faces = self._refine(picture, self._scan(picture))
         faces = self._refiner.accepted(picture, faces[faces.scores > _MIN_ONET])
         found = zip(faces.boxes, faces.scores, faces.points, strict=True)
         return most_prominent_first([Detection.of(*face) for face in found], picture)
 
     def _scan(self, picture: Pixels) -> Floats:
-        """Boxes (N, 4) that may hold a face, the likeliest first."""
+        """Proposed boxes (N, 4), most likely first."""
         longest = max(picture.shape[:2])
         scale = min(_CELL / self._min_face_size, self._max_side / longest)
         if min(picture.shape[:2]) * scale < _CELL:
@@ -103,7 +101,7 @@ class FastDetector:
         scores = 1 / (1 + np.exp(-np.clip(odds[0, 0], -80, 80)))
         y, x = np.nonzero(scores > _MIN_SCORE)
         place = np.stack([x, y], axis=1) * _STRIDE + _STRIDE / 2
-        # Of 16 numbers four are the box: centre, from its place, and size. The rest are six points.
+        # Of 16 values, 4 are the box (centre relative to the position, and size), 12 are points.
         across, down, wide, high = boxes[0, :4, y, x].T
         centre = place + np.stack([across, down], axis=1)
         half = np.stack([wide, high], axis=1) / 2
@@ -112,7 +110,7 @@ class FastDetector:
         return corners[kept], scores[y, x][kept]
 
     def _refine(self, picture: Pixels, boxes: Floats) -> Faces:
-        """The faces that R-Net and O-Net see in boxes, with O-Net's scores, however low."""
+        """Refine boxes with R-Net and O-Net; returns faces of any score."""
         looks, cuts = _looks(picture, boxes)
         middle, first = self._refiner.correct(looks[:, 0], cuts[:, 0])
         worth = first > _MIN_FIRST
@@ -133,7 +131,7 @@ class FastDetector:
 
 
 def _looks(picture: Pixels, boxes: Floats) -> tuple[Floats, Pixels]:
-    """The squares that R-Net may look at, five for each box: (N, 5, 4), and (N, 5, 24, 24, 3)."""
+    """The squares for R-Net, five per box: (N, 5, 4), and their pixels (N, 5, 24, 24, 3)."""
     sides = boxes[:, 2:3] - boxes[:, :1]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - sides * (0, _RISE)
     pixel = sides * _GROWTH / RNET_SIDE
@@ -151,7 +149,7 @@ def _looks(picture: Pixels, boxes: Floats) -> tuple[Floats, Pixels]:
 
 
 def _consensus(faces: Faces) -> tuple[Floats, np.float32, Floats]:
-    """Box, score and points of one face that was looked at several times: the best's score."""
+    """Mean box and points of one face at several positions, with the best score."""
     good = faces[faces.scores >= faces.scores.max() - _AS_GOOD]
     weights = good.scores / good.scores.sum()
     box, points = np.tensordot(weights, good.boxes, 1), np.tensordot(weights, good.points, 1)

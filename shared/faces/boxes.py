@@ -1,4 +1,4 @@
-"""Arithmetic of boxes: rows (left, top, right, bottom), half open, in pixels of the picture."""
+"""Arithmetic of boxes (left, top, right, bottom), half open, in pixels of the picture."""
 
 import cv2
 import numpy as np
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-MAX_CANDIDATES = 1000  # per level and stage, the best; far more than faces, fewer than noise gives
+MAX_CANDIDATES = 1000  # the best per level and stage, which bounds the time for noise
 
 
 def cut_out(picture: Pixels, boxes: Floats, side: int) -> Pixels:
-    """(N, side, side, 3): the boxes of whole pixels, black beyond the picture's edge."""
+    """Cut out integer boxes: (N, side, side, 3), black outside the picture."""
     height, width = picture.shape[:2]
     cuts = np.zeros((len(boxes), side, side, 3), np.uint8)
     for cut, (left, top, right, bottom) in zip(cuts, boxes.astype(int), strict=True):
@@ -24,13 +24,13 @@ def cut_out(picture: Pixels, boxes: Floats, side: int) -> Pixels:
 
 
 def moved(boxes: Floats, corrections: Floats) -> Floats:
-    """Boxes with each side moved by a fraction of the box's width or height."""
+    """Shift each side of the boxes by a fraction of the box's width or height."""
     result: Floats = boxes + corrections * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     return result
 
 
 def squares(boxes: Floats) -> Floats:
-    """The squares of whole pixels around the boxes' centres that hold the boxes."""
+    """The integer squares around the boxes' centres that contain the boxes."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     side = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True, initial=0), 1)
     corner = np.trunc(centres - side / 2)
@@ -40,13 +40,13 @@ def squares(boxes: Floats) -> Floats:
 def distinct(
     boxes: Floats, scores: Floats, *, overlap: float, of_smaller: bool = False
 ) -> NDArray[np.intp]:
-    """Indices of the boxes that no better one covers, best first (non-maximum suppression).
+    """Non-maximum suppression: indices of the boxes to keep, best first.
 
     Args:
         boxes: (N, 4).
         scores: (N,).
-        overlap: how much of two boxes may be common, in [0, 1].
-        of_smaller: measured by the smaller box, not by the union of both.
+        overlap: largest permitted overlap of two boxes, in [0, 1].
+        of_smaller: measure overlap relative to the smaller box instead of the union.
     """
     left, top, right, bottom = boxes.T
     areas = (right - left) * (bottom - top)

@@ -1,6 +1,6 @@
-"""The seam for detectors: what a face in a picture is, and what whoever finds them promises.
+"""The interface of detectors, and the faces they return.
 
-`shared.faces.detectors` builds those there are.
+`shared.faces.detectors` builds the implementations.
 """
 
 import math
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Point = tuple[float, float]
-"""(x, y) in pixels of the picture; whole numbers are centres of pixels."""
+"""(x, y) in pixels of the picture; integers are pixel centres."""
 
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
-    """Five points of a face. Left and right are the viewer's."""
+    """Five points of a face. Left and right are from the viewer's perspective."""
 
     left_eye: Point
     right_eye: Point
@@ -32,7 +32,7 @@ class Landmarks:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels of the picture; it may reach beyond the picture's edge.
+    """A rectangle in pixels of the picture; it may extend beyond the picture.
 
     Attributes:
         x: left edge.
@@ -49,10 +49,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A face that was found.
+    """A detected face.
 
     Attributes:
-        box: around the face.
+        box: box of the face.
         landmarks: its five points.
         score: the detector's confidence, in [0, 1].
     """
@@ -65,15 +65,15 @@ class Detection:
     def of(
         cls, box: NDArray[np.float32], score: np.float32, points: NDArray[np.float32]
     ) -> "Detection":
-        """From a row (left, top, right, bottom), its score and (5, 2) points."""
+        """Build from a row (left, top, right, bottom), a score and (5, 2) points."""
         left, top, right, bottom = box.tolist()
         landmarks = Landmarks(*((x, y) for x, y in points.tolist()))
         return cls(Box(left, top, right - left, bottom - top), landmarks, float(score))
 
     def magnified(self, factor: int) -> "Detection":
-        """The same face in the picture of which this one was made at 1/`factor` of the size."""
+        """The same face in a picture that is `factor` times as large."""
 
-        def place(x: float, y: float) -> Point:  # whole numbers are centres of pixels
+        def place(x: float, y: float) -> Point:  # integers are pixel centres
             return factor * (x + 0.5) - 0.5, factor * (y + 0.5) - 0.5
 
         box, points = self.box, self.landmarks
@@ -91,17 +91,17 @@ class Detection:
 
 
 _CENTRALITY = 4.0
-"""Half way to a corner a face counts as one of 37 % of its area."""
+"""Halfway to a corner, a face counts as 37 % of its area."""
 
 
 def prominence(box: Box, width: int, height: int) -> float:
-    """How likely a picture of width x height pixels is about this face, for ranking.
+    """Rank a face by size and distance from the centre of a picture of width x height pixels.
 
-    The largest face alone will not do: in portraits the largest is now and then that of a
-    bystander, cut by the edge, close to the camera.
+    The largest face alone is not reliable: in portraits it is sometimes a bystander's, close to
+    the camera and cut by the edge.
 
     Returns:
-        The area of the box in pixels, less the further its centre is from the picture's.
+        The area of the box in pixels, reduced with its distance from the picture's centre.
     """
     x, y = box.x + box.width / 2 - width / 2, box.y + box.height / 2 - height / 2
     towards_corner = math.hypot(x, y) / math.hypot(width / 2, height / 2)
@@ -111,25 +111,25 @@ def prominence(box: Box, width: int, height: int) -> float:
 def most_prominent_first(
     detections: list[Detection], picture: NDArray[np.uint8]
 ) -> list[Detection]:
-    """The faces of a picture (H, W, 3) by `prominence`."""
+    """Sort the faces of a picture (H, W, 3) by `prominence`."""
     height, width = picture.shape[:2]
     return sorted(detections, key=lambda found: -prominence(found.box, width, height))
 
 
 class Detector(Protocol):
-    """Whatever finds faces. Implementations may be called from several threads at once."""
+    """Interface of face detectors. Implementations are thread-safe."""
 
     @property
     def template(self) -> NDArray[np.float32]:
-        """(5, 2): where this detector's landmarks lie in the crops the networks were trained on.
+        """(5, 2): positions of this detector's landmarks in the crops of the training data.
 
-        Detectors disagree by pixels on where an eye is. A crop is cut so that the landmarks
-        come to lie here (`shared.faces.align.align`).
+        Detectors differ by pixels in where they place an eye. `shared.faces.align.align` maps
+        the landmarks to these positions.
         """
         ...
 
     def detect(self, picture: NDArray[np.uint8]) -> list[Detection]:
-        """Faces of a picture (H, W, 3) RGB of any size, the most prominent first; often none."""
+        """Find faces in a picture (H, W, 3) RGB of any size, most prominent first."""
         ...
 
 
@@ -138,7 +138,7 @@ DetectorName = Literal["fast", "mtcnn"]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of every picture, whatever its size: edges as fractions of width and height.
+    """A part of every picture: edges as fractions of width and height.
 
     Attributes:
         left: in [0, 1).
@@ -153,7 +153,7 @@ class Region:
     bottom: float
 
     def __post_init__(self) -> None:
-        """Refuse a region that holds nothing; raises ValueError."""
+        """Reject an empty or invalid region with ValueError."""
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
             raise ValueError(
                 f"region {self.left},{self.top},{self.right},{self.bottom} is not left,top,right,"
@@ -162,7 +162,7 @@ class Region:
 
     @classmethod
     def parse(cls, text: str) -> "Region":
-        """From "left,top,right,bottom"; raises ValueError."""
+        """Parse "left,top,right,bottom"; raises ValueError."""
         try:
             left, top, right, bottom = (float(part) for part in text.split(","))
         except ValueError:
@@ -174,14 +174,14 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """What an operator decides about detection; `shared.faces.detectors` builds it.
+    """Options of detection; `shared.faces.detectors` builds the detector.
 
     Attributes:
         name: "fast" (BlazeFace, then R-Net and O-Net of MTCNN) or "mtcnn".
         min_face_size: side of the smallest face to find, in pixels, at least 12.
-        region: where faces are sought; None: in the whole picture.
-        turned_faces: find faces turned by about 90, 180 and 270 degrees, too, at four times the
-            time; otherwise only those whose roll is within about 45 degrees.
+        region: part of the picture to search; None: all of it.
+        turned_faces: also find faces turned by about 90, 180 and 270 degrees, at four times the
+            time; otherwise only faces with a roll within about 45 degrees.
     """
 
     name: DetectorName

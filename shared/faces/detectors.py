@@ -1,4 +1,4 @@
-"""Which detector: every one there is, built here and nowhere else."""
+"""Build detectors from their options."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ from shared.faces.mtcnn import MtcnnDetector
 
 
 def open_detector(options: DetectorOptions) -> Detector:
-    """The detector that is asked for.
+    """Build the detector with these options.
 
     Raises:
         ValueError: `min_face_size` is below 12.
@@ -35,7 +35,7 @@ def open_detector(options: DetectorOptions) -> Detector:
 
 
 class _TurnedToo:
-    """Looks at each picture four times, turned by quarters."""
+    """Detects in each picture at four rotations, 90 degrees apart."""
 
     def __init__(self, detector: Detector) -> None:
         self.template = detector.template
@@ -49,14 +49,14 @@ class _TurnedToo:
         ]
         boxes = np.array([_corners(one.box) for one in found], np.float32).reshape(-1, 4)
         scores = np.array([one.score for one in found], np.float32)
-        # A face half way between two turns is found in both.
+        # A face between two rotations is found in both.
         kept = distinct(boxes, scores, overlap=0.4, of_smaller=True)
         return most_prominent_first([found[row] for row in kept], picture)
 
     def _turned(
         self, picture: NDArray[np.uint8], quarters: int
     ) -> list[tuple[Detection, Callable[[Point], Point]]]:
-        """What is found in the picture turned against the clock, and the way back for points."""
+        """Detect in the picture rotated counterclockwise; also returns the inverse for points."""
         height, width = picture.shape[:2]
         back: Callable[[Point], Point] = (
             lambda p: p,
@@ -69,7 +69,7 @@ class _TurnedToo:
 
 
 class _InRegion:
-    """Looks at a part of each picture only."""
+    """Detects only in a part of each picture."""
 
     def __init__(self, detector: Detector, region: Region) -> None:
         self.template = detector.template
@@ -88,7 +88,7 @@ class _InRegion:
 
 
 def _placed(found: Detection, place: Callable[[Point], Point]) -> Detection:
-    """The same face with every point put elsewhere."""
+    """Apply a function to all points of a face."""
     left, top, right, bottom = _corners(found.box)
     x, y = zip(place((left, top)), place((right, bottom)), strict=True)
     points = found.landmarks

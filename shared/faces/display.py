@@ -1,4 +1,4 @@
-"""Faces as PNG files for people to look at."""
+"""Encode pictures as PNG files for display."""
 
 import io
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """(H, W, 3) uint8 RGB -> a PNG file."""
+    """Encode (H, W, 3) uint8 RGB as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG")
     return file.getvalue()

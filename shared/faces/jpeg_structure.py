@@ -1,30 +1,30 @@
-"""What the markers of a JPEG file say about it, before any pixel is decoded."""
+"""Read the structure of a JPEG file from its markers, without decoding pixels."""
 
 import re
 from dataclasses import dataclass
 
 _END, _SCAN = 0xD9, 0xDA
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # tables and an extension lie among them
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # these three are tables and an extension
 _PROGRESSIVE_FRAMES = {0xC2, 0xC6, 0xCA, 0xCE}
-_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # all but JFIF's and Adobe's, which colours need
+_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # except JFIF and Adobe, which define colours
 _ADOBE, _ADOBE_BYTES = 0xEE, 12
 _COEFFICIENTS = 64
-# In entropy-coded data 0xFF is followed by 0 or by the number of a restart.
+# In entropy-coded data, 0xFF is followed by 0 or by a restart number.
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 
 
 @dataclass(frozen=True, slots=True)
 class JpegStructure:
-    """A JPEG file as its markers tell it.
+    """The structure of a JPEG file.
 
     Attributes:
-        scans: how often its pixels are gone over.
+        scans: number of scans over the pixels.
         buffered: whether a decoder must keep the coefficients of the whole picture.
-        samples_per_pixel: coefficients for each pixel, chroma subsampling considered.
-        complete: whether its scans bring every coefficient in full. A file that is cut between
-            two scans of a progressive picture ends well, and lacks detail.
-        ended: whether it has its end marker.
-        metadata: where segments lie that no pixel needs, as (start, stop).
+        samples_per_pixel: coefficients per pixel, with chroma subsampling.
+        complete: whether the scans contain every coefficient in full precision. A progressive
+            file truncated between two scans ends correctly, but lacks detail.
+        ended: whether the end marker is present.
+        metadata: segments that decoding does not need, as (start, stop).
     """
 
     scans: int
@@ -36,7 +36,7 @@ class JpegStructure:
 
 
 def read_structure(data: bytes) -> JpegStructure:
-    """Walk along the markers as far as they go; never fails."""
+    """Read the markers as far as possible; never fails."""
     walk = _Walk()
     offset = 2
     while found := _MARKER.search(data, offset):
@@ -62,7 +62,7 @@ class _Walk:
         self._sampling: dict[int, int] = {}
         self._metadata: list[tuple[int, int]] = []
         self._precision: dict[int, list[int | None]] = {}
-        """Of each component, the lowest bit that each of its coefficients has come with."""
+        """For each component, the lowest bit received of each coefficient."""
 
     def segment(self, marker: int, body: bytes, place: tuple[int, int]) -> None:
         if marker in _FRAMES and not self._sampling:

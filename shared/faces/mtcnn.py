@@ -1,10 +1,10 @@
-"""MTCNN, the cascade that finds faces and five landmarks in three ever closer looks.
+"""MTCNN: a cascade of three networks that detects faces with five landmarks.
 
-The paper this project follows detects with it. P-Net scans a pyramid of the picture for squares
-that may hold a face; R-Net and O-Net (`shared.faces.refine`) do the rest. The package's own
-cascade is not used: it shares state between threads, rounds landmarks to whole pixels, does not
-import on Python 3.13, and under OpenCV 5, which pads their poolings on the wrong side, landmarks
-land 2 % of the face's size too far right and down.
+It is the detector of the paper. P-Net scans an image pyramid for squares that may hold a face;
+R-Net and O-Net (`shared.faces.refine`) refine them. The package's own cascade is not used: it
+shares state between threads, rounds landmarks to integers, does not import on Python 3.13, and
+with OpenCV 5, which pads pooling on the wrong side, its landmarks are 2 % of the face's size too
+far right and down.
 """
 
 import cv2
@@ -14,8 +14,8 @@ from shared.faces.boxes import Floats, Pixels, cut_out, distinct, moved, squares
 from shared.faces.detect import Detection, most_prominent_first
 from shared.faces.refine import ONET_TEMPLATE, RNET_SIDE, Faces, Refiner, open_network, run
 
-_CELL = 12  # the side of the square that P-Net judges at each of its positions
-_STRIDE = 2  # of those positions
+_CELL = 12  # side of P-Net's receptive square
+_STRIDE = 2  # pixels between output positions
 _PYRAMID_STEP = 0.709  # about 1 / sqrt(2), as published
 
 
@@ -24,11 +24,11 @@ class MtcnnDetector:
 
     Args:
         min_face_size: side of the smallest face to find, in pixels, at least 12. Halving it
-            makes detection up to four times as slow.
-        max_side: photos whose longer side is larger are scanned for faces at this size, which
-            leaves out faces smaller than 1/80 of it; the faces found are looked at in full.
-        thresholds: what P-Net, R-Net and O-Net must each be sure of, in [0, 1].
-        threads: cores that one call may use.
+            makes detection up to four times slower.
+        max_side: larger pictures are scanned with their longer side reduced to this, which misses
+            faces smaller than 1/80 of it; the faces found are refined at full resolution.
+        thresholds: minimum scores of P-Net, R-Net and O-Net, in [0, 1].
+        threads: cores per call.
 
     Raises:
         ValueError: `min_face_size` is below 12.
@@ -45,7 +45,7 @@ class MtcnnDetector:
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.95),
         threads: int = 1,
     ) -> None:
-        if min_face_size < _CELL:  # below P-Net's own size pictures would grow
+        if min_face_size < _CELL:  # the pyramid would enlarge pictures
             raise ValueError(
                 f"min_face_size is {min_face_size}; at least {_CELL} pixels are needed"
             )
@@ -56,7 +56,7 @@ class MtcnnDetector:
         self._refiner = Refiner(threads=threads)
 
     def detect(self, picture: Pixels) -> list[Detection]:
-        """Faces of a picture (H, W, 3) RGB of any size, the most prominent first; often none."""
+        """Find faces in a picture (H, W, 3) RGB of any size, most prominent first."""
         faces = self._locate(picture, self._reject(picture, self._scan(picture)))
         return most_prominent_first(
             [
@@ -79,14 +79,14 @@ class MtcnnDetector:
         return squares(moved(candidates[:, :4], candidates[:, 5:]))
 
     def _scan_level(self, shape: tuple[int, ...], base: Pixels, scale: float) -> Floats:
-        """Rows (box, score, four corrections) of one level of the pyramid."""
+        """Rows (box, score, four corrections) of one pyramid level."""
         height, width = (int(np.ceil(side * scale)) for side in shape[:2])
         level = cv2.resize(base, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
         corrections, scores = run(self._pnet, level[np.newaxis])
-        # x is the first axis of what the networks say, too.
+        # x is also the first axis of the networks' output.
         x, y = np.nonzero(scores[0, :, :, 1] >= self._thresholds[0])
         corner = np.stack([x, y], axis=1) * _STRIDE
-        # The published cascade counts pixels from 1, which makes its squares a little smaller.
+        # The published cascade counts pixels from 1, which makes its squares slightly smaller.
         corners = [(corner + 1) / scale - 1, (corner + _CELL) / scale]
         boxes = np.concatenate(corners, axis=1, dtype=np.float32)
         score = scores[0, x, y, 1]
@@ -96,7 +96,7 @@ class MtcnnDetector:
     def _reject(self, picture: Pixels, boxes: Floats) -> Floats:
         corrected, scores = self._refiner.correct(boxes, cut_out(picture, boxes, RNET_SIDE))
         passed = scores > self._thresholds[1]
-        # Overlap is that of the boxes before correction, as published.
+        # Overlap is measured before correction, as published.
         kept = np.flatnonzero(passed)[distinct(boxes[passed], scores[passed], overlap=0.7)]
         return squares(corrected[kept])
 

@@ -1,4 +1,4 @@
-"""Pictures from outside: whatever cameras, telephones and archives send, as upright RGB pixels."""
+"""Decode pictures from untrusted sources to upright RGB pixels."""
 
 import io
 import struct
@@ -24,21 +24,21 @@ else:
     pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-"""What `decode_picture` reads, by Pillow's names, and HEIF where the extra `heic` is installed.
-MPO, several JPEGs in one file, is a JPEG."""
+"""Formats that `decode_picture` reads, by Pillow's names; also HEIF if the extra `heic` is
+installed. MPO, several JPEGs in one file, counts as JPEG."""
 
 MIN_PHOTO_SIDE = 20
-"""No face can be found in a photo with a side of fewer pixels."""
+"""Photos with a shorter side contain no detectable face."""
 
-# Our own limit is checked on every picture and lower, so Pillow need not guess one and warn.
+# `decode_photo` checks a lower limit on every picture, so Pillow's own check is disabled.
 Image.MAX_IMAGE_PIXELS = None
 
 _MAX_PIXELS_IN_FULL = 25_000_000
 _REDUCTIONS = (1, 2, 4, 8)
 _MAX_SCANNED = 2_000_000_000
-"""Pixels of a JPEG times its scans: a scan of a few bytes makes the decoder visit every pixel."""
+"""Limit of pixels times scans of a JPEG: even a scan of a few bytes visits every pixel."""
 _BYTES_PER_PIXEL = {"AVIF": 11.5, "HEIF": 9.5, "WEBP": 8.5, "TIFF": 12.0}
-"""At most, while Pillow or OpenCV decode 8 bits a sample; measured."""
+"""Peak memory per pixel while Pillow or OpenCV decode 8-bit samples; measured."""
 _BYTES_PER_PIXEL_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 8, "I;16B": 8, "I;16L": 8}
 _ANIMATED_WEBP = 17.5
 _NANOSECONDS_PER_PIXEL = {"JPEG": 16, "GIF": 20, "BMP": 5, "TIFF": 40}
@@ -50,7 +50,7 @@ _MAX_SECONDS_HERE = 1.0
 _OF_OPENCV = {"PNG", "TIFF", "WEBP"}
 _SAMPLES_OF_16_BITS = 8.5
 _RESULT = 9
-"""Bytes of a pixel of the result, with the copies that turning and comparing it take."""
+"""Bytes per pixel of the result, including copies made by rotation and comparison."""
 _PADDING = bytes.fromhex("5aa533cc") * 64
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
@@ -64,17 +64,17 @@ _TURNS: dict[int, Callable[[_Pixels], _Pixels]] = {
     7: lambda picture: picture.transpose(1, 0, 2)[::-1, ::-1],
     8: np.rot90,
 }
-"""EXIF orientation to what makes the picture upright."""
+"""Transposition by EXIF orientation."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """What a picture may cost.
+    """Limits on pictures.
 
     Attributes:
         max_bytes: size of the file.
-        max_pixels: width times height as its header claims.
-        max_memory: bytes that decoding it may take; they bind sooner for formats that cannot be
+        max_pixels: width times height in its header.
+        max_memory: memory for decoding, in bytes; the stricter limit for formats that cannot be
             decoded at reduced size.
         max_seconds: time of a core that decoding it may take.
     """
@@ -87,11 +87,11 @@ class PictureLimits:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A picture as it was read.
+    """A decoded picture.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB, at least 1x1, upright.
-        reduction: pixels of the file, along each side, for one of `pixels`: 1, 2, 4 or 8.
+        reduction: factor by which each side of the file was reduced: 1, 2, 4 or 8.
     """
 
     pixels: NDArray[np.uint8]
@@ -99,17 +99,17 @@ class Photo:
 
 
 def decode_picture(data: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
-    """The pixels of `decode_photo`."""
+    """Like `decode_photo`, but returns only the pixels."""
     return decode_photo(data, limits).pixels
 
 
 def decode_photo(data: bytes, limits: PictureLimits, *, patience_s: float | None = None) -> Photo:
     """The picture in a file, upright, in colour, as a person would see it.
 
-    Orientation is applied; samples of 16 bits are scaled by the bits that are used; what is
-    transparent shows white, as in a document; of an animation or a stack the first picture is
-    taken; colour profiles are ignored. Pictures of more than 25 megapixels come at a half, a
-    quarter or an eighth of their size. Metadata that is damaged or large is passed over.
+    Applies the orientation. 16-bit samples are scaled by the bits in use; transparency is drawn on
+    white; the first picture of an animation or stack is used; colour profiles are ignored.
+    Pictures above 25 megapixels are reduced to a half, a quarter or an eighth of their size.
+    Damaged or large metadata is skipped.
 
     Args:
         data: a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF file.
@@ -139,10 +139,10 @@ def decode_photo(data: bytes, limits: PictureLimits, *, patience_s: float | None
 
 
 def capture_time(data: bytes) -> datetime | None:
-    """When a picture was taken, by its EXIF time and the offset to UTC that goes with it.
+    """The capture time of a picture, from its EXIF time and UTC offset.
 
     Returns:
-        UTC; None where the file does not say, or not in which time zone.
+        UTC; None if the file states no time or no offset.
     """
     try:
         with _open(data) as image:
@@ -151,12 +151,12 @@ def capture_time(data: bytes) -> datetime | None:
         taken = _text(times[ExifTags.Base.DateTimeOriginal])
         offset = _text(times[ExifTags.Base.OffsetTimeOriginal])
         return datetime.strptime(f"{taken} {offset}", "%Y:%m:%d %H:%M:%S %z").astimezone(UTC)
-    except Exception:  # noqa: BLE001 - no picture, no EXIF, or damaged: unknown
+    except Exception:  # noqa: BLE001 - not a picture, no EXIF, or damaged
         return None
 
 
 def require_photo_size(picture: NDArray[np.uint8]) -> None:
-    """Refuse a picture (H, W, 3) too small to look for faces in.
+    """Reject a picture (H, W, 3) that is too small for detection.
 
     Raises:
         InvalidImage: IMAGE_TOO_SMALL.
@@ -243,7 +243,7 @@ def _check_cost(
         )
     try:
         decoding = _decoder_bytes(image, jpeg, reduction)
-    except Exception:  # noqa: BLE001 - tags of other types than they must be of
+    except Exception:  # noqa: BLE001 - tags of unexpected types
         raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
     needed = round(decoding + _RESULT * pixels / reduction**2)
     if needed > limits.max_memory:
@@ -255,7 +255,7 @@ def _check_cost(
 
 
 def _decoder_bytes(image: ImageFile.ImageFile, jpeg: JpegStructure | None, reduction: int) -> float:
-    """What the decoder takes at most; see `_BYTES_PER_PIXEL`."""
+    """Peak memory of the decoder; see `_BYTES_PER_PIXEL`."""
     pixels = image.width * image.height
     of_mode = _BYTES_PER_PIXEL_OF_MODE.get(image.mode, 4)
     if jpeg:
@@ -283,8 +283,8 @@ def _pixels(
         return rgb_of_samples(_samples(data), reduction)  # Pillow takes twice the memory
     fine = _has_colour_of_16_bits(image)
     _load(image)
-    if fine:  # Pillow keeps the upper 8 of them, and has seen now that none is missing
-        image.im = None  # type: ignore[assignment] # makes room
+    if fine:  # Pillow keeps only 8 bits; it has been used to verify that the file is complete
+        image.im = None  # type: ignore[assignment] # frees memory
         return rgb_of_samples(_samples(data), reduction)
     return rgb_of_image(image, reduction)
 
@@ -292,12 +292,12 @@ def _pixels(
 def _pixels_of_jpeg(
     data: bytes, image: ImageFile.ImageFile, jpeg: JpegStructure, reduction: int
 ) -> NDArray[np.uint8]:
-    """Without an end marker, a picture is whole if no pixel depends on what would come next."""
+    """Decode a JPEG; without an end marker, it is whole if no pixel depends on missing data."""
     if jpeg.ended:
         return _drafted(image, reduction)
     if not jpeg.complete:
         raise _truncated()
-    data = data.rstrip(b"\xff")  # which would begin a marker
+    data = data.rstrip(b"\xff")  # the first byte of a missing marker
     with _open(data + b"\xff\xd9") as ended, _open(data + _PADDING + b"\xff\xd9") as padded:
         picture = _drafted(ended, reduction)
         if not np.array_equal(picture, _drafted(padded, reduction)):
@@ -315,8 +315,8 @@ def _drafted(image: ImageFile.ImageFile, reduction: int) -> NDArray[np.uint8]:
     return rgb_of_image(image, 1)
 
 
-# Decoders raise whatever a damaged file makes them stumble over, so any exception of theirs
-# speaks of the file. Their messages stay here.
+# Decoders raise arbitrary exceptions on damaged files, so every exception is blamed on the file.
+# Their messages are not forwarded.
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -331,7 +331,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             ) from None
         formats = ", ".join((*FORMATS, "HEIC"))
         raise InvalidImage(
-            "NOT_AN_IMAGE", f"{len(data)} bytes are no picture that is understood: {formats}"
+            "NOT_AN_IMAGE", f"{len(data)} bytes are not a picture in a supported format: {formats}"
         ) from None
     except Exception:  # noqa: BLE001
         raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
@@ -345,8 +345,8 @@ def _load(image: ImageFile.ImageFile) -> None:
 
 
 def _samples(data: bytes) -> Samples:
-    """All bits of a picture, as OpenCV reads them: (H, W) or (H, W, 3 or 4), RGB(A)."""
-    import cv2  # noqa: PLC0415 - clients that only ask for the capture time have no OpenCV
+    """Read a picture with all bits by OpenCV: (H, W) or (H, W, 3 or 4), RGB(A)."""
+    import cv2  # noqa: PLC0415 - clients that only read the capture time have no OpenCV
 
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -361,7 +361,7 @@ def _samples(data: bytes) -> Samples:
 
 
 def _truncated() -> InvalidImage:
-    return InvalidImage("IMAGE_TRUNCATED", "picture is cut short or damaged")
+    return InvalidImage("IMAGE_TRUNCATED", "picture is truncated or damaged")
 
 
 def _is_animated(image: ImageFile.ImageFile) -> bool:
@@ -377,7 +377,7 @@ def _has_colour_of_16_bits(image: ImageFile.ImageFile) -> bool:
 
 
 def _exif(image: ImageFile.ImageFile) -> Image.Exif:
-    """Without decoding a picture whose EXIF does not come before its pixels."""
+    """The EXIF data, without decoding pixels that precede it."""
     if image.format != "PNG" or "exif" in image.info or not image.tile:
         return image.getexif()
     return Image.Exif()
@@ -386,7 +386,7 @@ def _exif(image: ImageFile.ImageFile) -> Image.Exif:
 def _orientation(image: ImageFile.ImageFile) -> int:
     try:
         orientation = _exif(image).get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - damaged metadata does not spoil a sound picture
+    except Exception:  # noqa: BLE001 - damaged metadata does not invalidate a picture
         return 1
     return orientation if isinstance(orientation, int) else 1
 
@@ -396,7 +396,7 @@ def _text(value: object) -> str:
 
 
 def _without_metadata(data: bytes) -> bytes:
-    """A PNG or JPEG without what no pixel needs; any other file as it is."""
+    """Remove metadata from a PNG or JPEG; other files are returned unchanged."""
     if data.startswith(b"\xff\xd8"):
         start, kept = 0, []
         for begin, end in read_structure(data).metadata:
@@ -409,7 +409,7 @@ def _without_metadata(data: bytes) -> bytes:
 
 
 def _needed_chunks(data: bytes) -> Iterator[memoryview]:
-    """Critical chunks, whose names begin with a capital; transparency and EXIF if sound."""
+    """Critical chunks (capitalized names), and transparency and EXIF if valid."""
     view = memoryview(data)
     offset = 8
     while offset + 8 <= len(data):

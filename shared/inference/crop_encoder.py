@@ -1,4 +1,4 @@
-"""From aligned crops to compact maps, without torch: CompNet runs on ONNX Runtime."""
+"""Encode aligned crops to compact maps without torch: CompNet runs on ONNX Runtime."""
 
 from abc import ABC, abstractmethod
 
@@ -10,17 +10,17 @@ from shared.codec.compact_map import MapFormat, pack, quantize
 from shared.inference.pixels import to_network
 from shared.model_directory import ONNX_FILE, ModelDirectory
 
-# Bounds the memory of a frame full of faces: the first layer's output alone is megabytes each.
+# Bounds memory for frames with many faces: the first layer's output takes megabytes per face.
 MAX_BATCH = 32
 
 
 class CropEncoder(ABC):
-    """One operating point's way from crops to PNG files; safe to use from several threads.
+    """Encodes crops to PNG files at one operating point; thread-safe.
 
     Attributes:
         point: name of the operating point.
-        codec_id: what the maps need to be decoded (16 hexadecimal digits).
-        map_format: their geometry, levels and layout.
+        codec_id: id of the codec (16 hexadecimal digits).
+        map_format: geometry, levels and layout of the maps.
     """
 
     point: str
@@ -48,7 +48,7 @@ class CropEncoder(ABC):
         )
 
     def pack(self, latents: NDArray[np.float32]) -> list[bytes]:
-        """(N, C, 14, 12) in [-1, 1], quantized -> N PNG files."""
+        """Quantize and pack (N, C, 14, 12) in [-1, 1] -> N PNG files."""
         fmt = self.map_format
         return [pack(quantize(latent, fmt.levels), fmt) for latent in latents]
 
@@ -67,7 +67,7 @@ class OnnxCropEncoder(CropEncoder):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Idle workers that spin would take the camera gateway's cores from the detector.
+        # Spinning idle workers would take the detector's cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
             model.codec_path(point, ONNX_FILE), options, providers=["CPUExecutionProvider"]

@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""Selection of the torch device."""
 
 import torch
 
@@ -6,13 +6,13 @@ from shared.errors import FailedPrecondition, InvalidInput
 
 
 def open_device(name: str) -> torch.device:
-    """The device of that name, if this machine has it.
+    """The named torch device, if it is present.
 
     Args:
         name: "cpu", "cuda", or "cuda:1" for the second GPU.
 
     Raises:
-        InvalidInput: UNKNOWN_DEVICE; not such a name.
+        InvalidInput: UNKNOWN_DEVICE; no valid device name.
         FailedPrecondition: DEVICE_MISSING; torch sees no such GPU.
     """
     try:

@@ -1,4 +1,4 @@
-"""The extractors that there are: one for each architecture that a manifest can name."""
+"""Extractors, one for each architecture that a manifest can name."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -14,17 +14,17 @@ from shared.model_directory import ModelDirectory
 
 
 class Extractor(Protocol):
-    """Embeds crops; safe to use from threads."""
+    """Embeds crops; thread-safe."""
 
     def embed(self, crops: Tensor) -> NDArray[np.float32]:
         """(N, 3, 112, 96), nominally in [-1, 1] and not clipped -> (N, D) unit vectors."""
 
 
 class Sphere20Extractor:
-    """The project's own, on torch. It is trained on what RecNet gives, so that nothing is clipped.
+    """The project's own extractor, on torch. It is trained on RecNet's output without clipping.
 
     Attributes:
-        network: with its normalisation, and the mirror image where it takes that.
+        network: the network with normalisation, and mirroring where configured.
     """
 
     def __init__(self, model: ModelDirectory, device: torch.device) -> None:
@@ -52,15 +52,15 @@ EXTRACTORS: Mapping[str, Callable[[ModelDirectory, torch.device], Extractor]] = 
     "sphere20": Sphere20Extractor,
     "onnx": _onnx_extractor,
 }
-"""By architecture."""
+"""Constructors by architecture."""
 
 
 def open_extractor(model: ModelDirectory, device: torch.device) -> Extractor:
-    """The extractor of a model, on a device.
+    """Open the extractor of a model on a device.
 
     Raises:
-        InvalidModel: its file is not what the manifest says.
-        FailedPrecondition: what runs it is not installed (EXTRA_MISSING), or not for that device
-            (DEVICE_MISSING).
+        InvalidModel: its file does not match the manifest.
+        FailedPrecondition: its runtime is not installed (EXTRA_MISSING) or does not support the
+            device (DEVICE_MISSING).
     """
     return EXTRACTORS[model.manifest.extractor.architecture](model, device)

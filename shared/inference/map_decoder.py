@@ -1,4 +1,4 @@
-"""From compact maps back to pixels and on to embeddings: what the recognizer computes."""
+"""Decode compact maps to crops and embeddings, as the recognizer does."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,18 +24,18 @@ Symbols = NDArray[np.uint8]
 CodedMap = tuple[str, Symbols]
 """A codec id and the symbols of one map."""
 
-# Bounds the memory of a long list; beyond some dozens of faces batching gains nothing more.
+# Bounds memory for long lists; larger batches are no faster.
 MAX_BATCH = 64
 
 
 class MapDecoder:
-    """The RecNets of all codecs of a model, and its extractor; safe to use from threads.
+    """The RecNets of all codecs of a model and its extractor; thread-safe.
 
-    Results do not depend on what else is in a batch, but for rounding below 1e-5.
+    Results do not depend on the rest of the batch, except for rounding below 1e-5.
 
     Attributes:
-        model: the model directory it was made from.
-        formats: map format by codec id: the codecs it decodes.
+        model: the model directory it was loaded from.
+        formats: map formats by codec id, of all codecs it decodes.
     """
 
     def __init__(self, model: ModelDirectory, *, device: str = "cpu") -> None:
@@ -51,7 +51,7 @@ class MapDecoder:
         self.model = model
         self._device = open_device(device)
         if self._device.type == "cuda":
-            # TF32 would set a GPU's embeddings apart from those that a CPU enrolled.
+            # TF32 on a GPU would deviate from embeddings enrolled on a CPU.
             torch.backends.cudnn.allow_tf32 = False
         codecs = model.manifest.codecs
         self.formats: dict[str, MapFormat] = {c.codec_id: c.map_format for c in codecs.values()}
@@ -60,7 +60,7 @@ class MapDecoder:
 
     @property
     def embedding_space(self) -> str:
-        """Id of the space of the embeddings; compare only within one."""
+        """Id of the embedding space; only embeddings of equal spaces are comparable."""
         return self.model.manifest.embedding_space
 
     @property
@@ -69,25 +69,25 @@ class MapDecoder:
         return self.model.manifest.extractor.embedding_size
 
     def unpack(self, codec_id: str, png: bytes) -> Symbols:
-        """The symbols of a map's PNG file.
+        """Read the symbols of a map's PNG file.
 
         Raises:
-            UnknownCodec: no decoder for that codec id.
-            InvalidCompactMap: not a legal PNG of that codec.
+            UnknownCodec: the model has no such codec.
+            InvalidCompactMap: not a legal PNG of the codec.
         """
         return unpack(png, self._format(codec_id))
 
     def embed(self, maps: Sequence[CodedMap]) -> NDArray[np.float32]:
-        """Unit vectors (N, D) of N maps, of any mixture of codecs.
+        """Embed N maps, of any mix of codecs, as unit vectors (N, D).
 
         Raises:
-            UnknownCodec: no decoder for one of the codec ids.
+            UnknownCodec: the model lacks one of the codecs.
         """
         batches = [self._extractor.embed(self._decode(batch)) for batch in _batches(maps)]
         return np.concatenate(batches or [self._no_embeddings])
 
     def embed_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Unit vectors (N, D) of N crops that went through no codec.
+        """Embed N uncompressed crops as unit vectors (N, D).
 
         Args:
             crops: (N, 112, 96, 3) RGB in [0, 255].
@@ -102,10 +102,10 @@ class MapDecoder:
         return np.concatenate(batches or [self._no_embeddings])
 
     def reconstruct(self, maps: Sequence[CodedMap]) -> NDArray[np.uint8]:
-        """What the maps show: (N, 112, 96, 3) RGB in [0, 255], clipped for display.
+        """Reconstruct the crops (N, 112, 96, 3), RGB in [0, 255], clipped for display.
 
         Raises:
-            UnknownCodec: no decoder for one of the codec ids.
+            UnknownCodec: the model lacks one of the codecs.
         """
         normalisation = self.model.manifest.normalisation
         batches = [
@@ -124,7 +124,7 @@ class MapDecoder:
                 self.embed([(codec_id, blank)] * size)
 
     def _load_recnets(self) -> dict[str, AnyRecNet]:
-        """By codec id; codecs that share a file share the network, and its batches."""
+        """RecNets by codec id; codecs that share a file share the network and its batches."""
         by_file: dict[Path, AnyRecNet] = {}
         recnets = {}
         for point, codec in self.model.manifest.codecs.items():

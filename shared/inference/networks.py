@@ -1,4 +1,4 @@
-"""The networks of a model directory: weights as stored, float32, eval mode, channels last."""
+"""Load the networks of a model directory: float32, eval mode, channels last."""
 
 from typing import TypeVar
 
@@ -22,29 +22,29 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def new_codec(codec: CodecConfig) -> tuple[AnyCompNet, AnyRecNet]:
-    """Untrained networks of a codec's sizes."""
+    """Untrained networks of the codec's sizes."""
     return make_codec(channels=codec.channels, widths=codec.widths, face_width=codec.face_width)
 
 
 def load_compnet(model: ModelDirectory, point: str | None, device: torch.device) -> AnyCompNet:
-    """CompNet of an operating point (None: the default)."""
+    """The CompNet of an operating point; None takes the default point."""
     network, _ = new_codec(model.codec(point))
     weights = model.codec_path(point, COMPNET_FILE).read_bytes()
     return _placed(load_weights(network, weights), device)
 
 
 def load_recnet(model: ModelDirectory, point: str | None, device: torch.device) -> AnyRecNet:
-    """RecNet of an operating point (None: the default)."""
+    """The RecNet of an operating point; None takes the default point."""
     _, network = new_codec(model.codec(point))
     weights = model.codec_path(point, RECNET_FILE).read_bytes()
     return _placed(load_weights(network, weights), device)
 
 
 def load_extractor(model: ModelDirectory, device: torch.device) -> Embedder:
-    """The extractor that all operating points share, where it is one that we train.
+    """The extractor that all operating points share, if it is a sphere20.
 
     Raises:
-        InvalidModel: EXTRACTOR_NOT_OURS; it is of another architecture.
+        InvalidModel: EXTRACTOR_NOT_OURS; it has another architecture.
     """
     config = model.manifest.extractor
     if not isinstance(config, Sphere20Config):
@@ -59,6 +59,6 @@ def load_extractor(model: ModelDirectory, device: torch.device) -> Embedder:
 
 
 def _placed(network: Network, device: torch.device) -> Network:
-    # Channels last is what the convolutions of both CPUs and GPUs are fastest on; torch's
-    # annotations do not know the argument.
+    # Channels last is the fastest layout for convolutions on CPU and GPU; torch's annotations
+    # lack the argument.
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,4 +1,4 @@
-"""Face networks of others, from ONNX files: the teacher, and judges that training never sees."""
+"""Imported face networks in ONNX files: the teacher, and evaluators that training never sees."""
 
 from pathlib import Path
 
@@ -11,22 +11,22 @@ from shared.errors import InvalidModel
 
 
 def network_of_any_batch(path: Path) -> bytes:
-    """A file's network, with its weights and for N pictures, even where the file fixes N to 1.
+    """Read an ONNX network with its weights, with the batch size made variable.
 
     Args:
-        path: ONNX file with one input and one output, both of which count pictures first; its
-            weights may lie in other files beside it.
+        path: ONNX file with one input and one output, both with the batch as first axis; its
+            weights may be in other files beside it.
 
     Raises:
         FileNotFoundError: no such file.
-        InvalidModel: it is no ONNX file, or one of other inputs or outputs (EXTRACTOR_UNUSABLE).
+        InvalidModel: EXTRACTOR_UNUSABLE; not an ONNX file, or it has other inputs or outputs.
     """
     try:
         model = onnx.load(path)
     except OSError:
         raise
-    except Exception as error:  # protobuf's own, which the domain does not know
-        raise InvalidModel("EXTRACTOR_UNUSABLE", f"{path} is no ONNX file") from error
+    except Exception as error:  # protobuf's own error class
+        raise InvalidModel("EXTRACTOR_UNUSABLE", f"{path} is not an ONNX file") from error
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if (len(inputs), len(model.graph.output)) != (1, 1):
@@ -40,7 +40,7 @@ def network_of_any_batch(path: Path) -> bytes:
         if not dimensions or value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
             raise InvalidModel(
                 "EXTRACTOR_UNUSABLE",
-                f"{value.name!r} of {path} is no array of float32; export the network in float32",
+                f"{value.name!r} of {path} is not a float32 array; export the network in float32",
             )
         dimensions[0].dim_param = "N"
     content: bytes = model.SerializeToString()
@@ -48,13 +48,13 @@ def network_of_any_batch(path: Path) -> bytes:
 
 
 class OnnxEmbedder:
-    """A network from N pictures to N embeddings, even where the file fixes N to 1."""
+    """Runs a network of N pictures -> N embeddings, even where the file fixes N to 1."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
         """Load the network.
 
         Args:
-            path: ONNX file with one input and one output, both of which count pictures first.
+            path: ONNX file with one input and one output, both with the batch as first axis.
             threads: of ONNX Runtime.
 
         Raises:
@@ -62,14 +62,14 @@ class OnnxEmbedder:
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # the file promises one embedding; we know better
+        options.log_severity_level = 3  # it warns that the file declares a batch of 1
         self._session = onnxruntime.InferenceSession(
             network_of_any_batch(path), options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
 
     def embed(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 3, 112, 112), normalised as the network wants it -> (N, D) unit vectors."""
+        """(N, 3, 112, 112), normalised as the network expects -> (N, D) unit vectors."""
         (raw,) = self._session.run(None, {self._input: np.ascontiguousarray(pictures)})
         embeddings = np.asarray(raw, np.float32).reshape(len(pictures), -1)
         unit: NDArray[np.float32] = embeddings / np.linalg.norm(embeddings, axis=1)[:, None]

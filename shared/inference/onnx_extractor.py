@@ -1,4 +1,4 @@
-"""Face networks of others as extractors: ONNX files, run by ONNX Runtime on CPU or CUDA."""
+"""Imported face networks as extractors: ONNX files on ONNX Runtime, CPU or CUDA."""
 
 from typing import Self
 
@@ -16,9 +16,9 @@ _CUDA = "CUDAExecutionProvider"
 
 
 class OnnxExtractor:
-    """A network that is shown crops as a person would see them; see `Extractor`.
+    """An imported network; see `Extractor`.
 
-    It was made for photographs, so that what RecNet gives is clipped to 8-bit pixels first.
+    Such networks are made for photographs, so RecNet's output is clipped to 8-bit pixels first.
     """
 
     def __init__(
@@ -28,12 +28,12 @@ class OnnxExtractor:
         normalisation: InputNormalisation,
         device: torch.device,
     ) -> None:
-        """Load the network; on the CPU it takes as many threads as torch does.
+        """Load the network; on the CPU it uses as many threads as torch.
 
         Args:
-            network: an ONNX file of one input and one output, both of any number of pictures.
-            config: what it takes and gives.
-            normalisation: of the crops it will be given.
+            network: an ONNX file with one input and one output of variable batch size.
+            config: its input and output.
+            normalisation: of the crops that `embed` receives.
             device: "cpu" or "cuda".
 
         Raises:
@@ -44,13 +44,13 @@ class OnnxExtractor:
         self._crops = normalisation
         self._session = _session(network, device)
         self._input = self._session.get_inputs()[0].name
-        # In channels' order of the picture; it is given to the network in its own.
+        # In RGB order; the network's channel order is applied last.
         self._mean = torch.tensor(config.mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(config.std, device=device).view(3, 1, 1)
 
     @classmethod
     def of_model(cls, model: ModelDirectory, device: torch.device) -> Self:
-        """The extractor of a model directory, whose architecture is `onnx`."""
+        """The extractor of a model directory with architecture `onnx`."""
         config = model.manifest.extractor
         assert isinstance(config, OnnxConfig)
         return cls(model.extractor_path.read_bytes(), config, model.manifest.normalisation, device)
@@ -67,7 +67,7 @@ class OnnxExtractor:
         return unit
 
     def _shown(self, crops: Tensor) -> Tensor:
-        """(N, 3, 112, 96) in [-1, 1] -> (N, 3, height, width) as the network wants it."""
+        """(N, 3, 112, 96) in [-1, 1] -> (N, 3, height, width), normalised for the network."""
         pixels = (crops - self._crops.offset) * self._crops.divisor
         pixels = pixels.round().clamp(0, 255)
         height, width = self._config.height, self._config.width
@@ -92,24 +92,24 @@ def _session(network: bytes, device: torch.device) -> onnxruntime.InferenceSessi
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    # Idle workers that spin would take the cores from the RecNets, which run in turn with it.
+    # Spinning idle workers would take cores from the RecNets, which alternate with this session.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # it warns of what an exporter left behind
+    options.log_severity_level = 3  # it warns about leftovers of the exporter
     providers = _providers(device)
     try:
         session = onnxruntime.InferenceSession(network, options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors have no class in common
+    except Exception as error:  # ONNX Runtime's errors share no base class
         raise InvalidModel(
             "EXTRACTOR_UNUSABLE", f"ONNX Runtime cannot load the extractor ({first_line(error)})"
         ) from error
-    # What it cannot begin with it leaves out, and says so in its log at most.
+    # ONNX Runtime only logs a provider that fails to start.
     if device.type == "cuda" and _CUDA not in session.get_providers():
         raise _no_cuda(device, "cannot start CUDA")
     return session
 
 
 def first_line(error: Exception) -> str:
-    """What ONNX Runtime says, less the source lines that follow."""
+    """The first line of an ONNX Runtime error, without the source lines that follow."""
     return str(error).strip().partition("\n")[0]
 
 
@@ -118,7 +118,7 @@ def _providers(device: torch.device) -> list[str | tuple[str, dict[str, str]]]:
         return ["CPUExecutionProvider"]
     if _CUDA not in onnxruntime.get_available_providers():
         raise _no_cuda(device, "has no CUDA")
-    # TF32 would set a GPU's embeddings apart from those that a CPU enrolled.
+    # TF32 on a GPU would deviate from embeddings enrolled on a CPU.
     options = {"device_id": str(device.index or 0), "use_tf32": "0"}
     return [(_CUDA, options), "CPUExecutionProvider"]
 

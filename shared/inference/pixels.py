@@ -1,4 +1,4 @@
-"""Between the pixels of aligned crops and what the networks are fed and give back."""
+"""Conversion between crop pixels and network tensors."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""From aligned crops to compact maps where torch is at hand: evaluation, a GPU."""
+"""Encode aligned crops to compact maps with torch, for evaluation on a GPU."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from shared.model_directory import ModelDirectory
 
 
 class TorchCropEncoder(CropEncoder):
-    """CompNet on torch, on any device; the maps are those of `OnnxCropEncoder`."""
+    """CompNet on torch, on any device; its maps equal those of `OnnxCropEncoder`."""
 
     def __init__(
         self, model: ModelDirectory, point: str | None = None, *, device: str = "cpu"

@@ -1,4 +1,4 @@
-"""The model directory: `<models>/<family>/<version>/`, verified on load, written at once."""
+"""The model directory `<models>/<family>/<version>/`: verified on load, written atomically."""
 
 from shared.model_directory.load import MANIFEST_FILE, ModelDirectory, current_version
 from shared.model_directory.manifest import (

@@ -1,4 +1,4 @@
-"""Opening a model directory: nothing is used before everything in it is verified."""
+"""Load a model directory; every file is verified before use."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ from shared.model_directory.manifest import (
 
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
-_SAY_WHERE = "name the folder of model families with --models"
+_MODELS_HINT = "name the folder of model families with --models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ModelDirectory:
 
     Attributes:
         path: the version's folder.
-        manifest: what it says about itself, checked against its files.
+        manifest: its manifest, checked against its files.
     """
 
     path: Path
@@ -36,16 +36,16 @@ class ModelDirectory:
 
     @classmethod
     def load(cls, models: Path, family: str, version: str | None = None) -> "ModelDirectory":
-        """Open `<models>/<family>/<version>` and verify all of it.
+        """Load and verify `<models>/<family>/<version>`.
 
         Args:
             models: folder of model families.
             family: name of the family.
-            version: name of the version; None takes the one `current` names.
+            version: name of the version; None takes the version that `current` names.
 
         Raises:
-            InvalidModel: it is missing, incomplete or damaged, or does not say the truth
-                about itself; the message names the path and the remedy.
+            InvalidModel: the directory is missing, incomplete, damaged or inconsistent; the
+                message names the path and the remedy.
         """
         version = version or current_version(models, family)
         _check_name("family", family)
@@ -64,11 +64,11 @@ class ModelDirectory:
 
     @property
     def extractor_path(self) -> Path:
-        """The file of the extractor."""
+        """Path of the extractor's file."""
         return self.path / self.manifest.extractor.file
 
     def codec(self, point: str | None = None) -> CodecSpec:
-        """The operating point of that name; None takes the default.
+        """The operating point of that name; None takes the default point.
 
         Raises:
             InvalidModel: there is no such operating point.
@@ -83,17 +83,17 @@ class ModelDirectory:
         return self.manifest.codecs[name]
 
     def codec_path(self, point: str | None, name: str) -> Path:
-        """A file of an operating point (None: the default), e.g. "compnet.onnx"."""
+        """Path of an operating point's file, e.g. "compnet.onnx"; None takes the default point."""
         self.codec(point)
         owner = self.manifest.networks_of(point or self.manifest.default_point)
         return self.path / codec_file(owner, name)
 
 
 def current_version(models: Path, family: str) -> str:
-    """The version that `<models>/<family>/current` names; cheap enough to poll.
+    """The version that `<models>/<family>/current` names; cheap to poll.
 
     Raises:
-        InvalidModel: there is no such file, or it does not hold one plain name.
+        InvalidModel: the file is missing or does not hold a valid name.
     """
     _check_name("family", family)
     path = models / family / CURRENT_FILE
@@ -102,7 +102,7 @@ def current_version(models: Path, family: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidModel(
             "MODEL_MISSING",
-            f"{path} cannot be read; {_SAY_WHERE}, or write the name of a version of {family!r} "
+            f"{path} cannot be read; {_MODELS_HINT}, or write the name of a version of {family!r} "
             "into that file",
         ) from error
     _check_name(f"version in {path}", version)
@@ -130,7 +130,7 @@ def _read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise InvalidModel(
             "MODEL_MISSING",
-            f"{path} cannot be read; {_SAY_WHERE}, or copy the complete model directory there",
+            f"{path} cannot be read; {_MODELS_HINT}, or copy the complete model directory there",
         ) from error
     except ValidationError as error:
         problems = "; ".join(
@@ -149,7 +149,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
     if listed != expected:
         raise InvalidModel(
             "MANIFEST_INVALID",
-            f"{path / MANIFEST_FILE} lists other files than its codecs have: "
+            f"{path / MANIFEST_FILE} does not list the files of its codecs: "
             f"missing {sorted(expected - listed)}, unknown {sorted(listed - expected)}; "
             "export the model again",
         )

@@ -1,7 +1,7 @@
-"""manifest.json: what a model directory says about itself.
+"""manifest.json: the description of a model directory.
 
-A `ModelDescription` is what the author of a model decides; `seal` adds what follows from
-the files (digests, codec ids, embedding space) and makes it a `Manifest`.
+The author of a model writes a `ModelDescription`. `seal` adds what follows from the files
+(digests, codec ids, embedding space) and returns a `Manifest`.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from shared.errors import FailedPrecondition
 from shared.record import Record
 
 UNCOMPRESSED = "uncompressed"
-"""Stands in calibration tables for a crop that went through no codec."""
+"""The codec id, in calibration tables, of crops that were not compressed."""
 
 COMPNET_FILE, RECNET_FILE, ONNX_FILE = "compnet.safetensors", "recnet.safetensors", "compnet.onnx"
 QUALITY_FILE = "quality.safetensors"
 
-# Names become folder names; the pattern lets neither separators nor leading dots through.
+# Names become folder names; the pattern excludes separators and leading dots.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -44,14 +44,14 @@ Point = tuple[float, float]
 
 
 class Sphere20Config(Record):
-    """The extractor of the project's own training, a sphere20.
+    """A sphere20 extractor trained by this project.
 
     Attributes:
-        architecture: which extractor it is; manifests of before leave it out.
+        architecture: "sphere20"; older manifests omit it.
         width: multiplier of its channels.
         embedding_size: numbers in an embedding.
-        mirrored: whether a face is embedded as it is and as its mirror image, and the two
-            embeddings are added; see `Embedder`.
+        mirrored: whether the embeddings of the face and its mirror image are summed; see
+            `Embedder`.
     """
 
     file: ClassVar[str] = "extractor.safetensors"
@@ -62,27 +62,27 @@ class Sphere20Config(Record):
     mirrored: bool = False
 
     def described(self) -> dict[str, JsonValue]:
-        """What the embedding space depends on, the same as in manifests of before."""
+        """The fields that determine the embedding space; stable across manifest versions."""
         later = {"architecture"} if self.mirrored else {"architecture", "mirrored"}
         return self.model_dump(mode="json", exclude=later)
 
 
 class OnnxConfig(Record):
-    """A face network of others, in an ONNX file: (N, 3, height, width) -> (N, embedding_size).
+    """An imported face network in an ONNX file: (N, 3, height, width) -> (N, embedding_size).
 
-    It is fed `(pixel - mean) / std` of pixels in [0, 255].
+    Its input is `(pixel - mean) / std` of pixels in [0, 255].
 
     Attributes:
-        architecture: which extractor it is.
-        height: rows of its input.
-        width: columns of its input. A square input shows the crop with its first and last column
-            repeated to a square, one of the crop's shape the crop; either is scaled to the size.
-        colour: order of its input's channels.
-        mean: of R, G and B, whatever the order.
+        architecture: "onnx".
+        height: rows of the input.
+        width: columns of the input. A square input gets the crop padded to a square by repeating
+            its first and last column, an input of the crop's aspect ratio the crop itself. Both
+            are resized to the input size.
+        colour: channel order of the input.
+        mean: of R, G and B, whatever the channel order.
         std: of R, G and B, likewise.
         embedding_size: numbers in an embedding.
-        mirrored: whether a face is embedded as it is and as its mirror image, and the two
-            embeddings are added.
+        mirrored: whether the embeddings of the face and its mirror image are summed.
     """
 
     file: ClassVar[str] = "extractor.onnx"
@@ -97,7 +97,7 @@ class OnnxConfig(Record):
     mirrored: bool = False
 
     @model_validator(mode="after")
-    def _has_a_shape_we_can_fill(self) -> Self:
+    def _check_shape(self) -> Self:
         if self.height != self.width and CROP_WIDTH * self.height != CROP_HEIGHT * self.width:
             raise ValueError(
                 f"input is {self.height}x{self.width} (height x width); it must be square or of a "
@@ -106,7 +106,7 @@ class OnnxConfig(Record):
         return self
 
     def described(self) -> dict[str, JsonValue]:
-        """What the embedding space depends on."""
+        """The fields that determine the embedding space."""
         return self.model_dump(mode="json")
 
 
@@ -120,11 +120,11 @@ ExtractorConfig = Annotated[
     Annotated[Sphere20Config, Tag("sphere20")] | Annotated[OnnxConfig, Tag("onnx")],
     Discriminator(_architecture),
 ]
-"""What an extractor is; `shared.inference.extractor` opens each architecture."""
+"""Configuration of an extractor; `shared.inference.extractor` opens each architecture."""
 
 
 class AlignmentTemplate(Record):
-    """Where the five landmarks lie in an aligned crop.
+    """Positions of the five landmarks in an aligned crop.
 
     Attributes:
         id: its name, e.g. "cosface-112x96".
@@ -149,11 +149,11 @@ COSFACE_112X96 = AlignmentTemplate(
         (62.7299, 92.2041),
     ),
 )
-"""The template of CosFace and SphereFace, which `shared.faces.align` aligns to."""
+"""The template of CosFace and SphereFace that `shared.faces.align` uses."""
 
 
 class InputNormalisation(Record):
-    """What the networks are fed: `pixel / divisor + offset`, channels in this order."""
+    """Normalisation of the networks' input: `pixel / divisor + offset`, in this channel order."""
 
     colour: Literal["RGB"] = "RGB"
     divisor: float = Field(default=127.5, gt=0)
@@ -166,13 +166,13 @@ class CodecConfig(Record):
     Attributes:
         channels: C of the map.
         levels: L of equation 1; symbols are 0 to L - 1.
-        layout: how symbols lie in the PNG ("rgb8" or "row").
+        layout: layout of the symbols in the PNG, "rgb8" or "row".
         widths: channels of CompNet's first four convolutions; RecNet mirrors them.
-        face_width: width of the sphere20 that CompNet begins with, in networks made for faces
-            (`shared.models.face_codec`); None for the paper's.
-        spared: symbols at the end of a map that are not sent.
-        networks: operating point whose networks these are, of the same sizes, where several
-            share them; None for networks of its own.
+        face_width: width of the sphere20 in CompNet for the face networks of
+            `shared.models.face_codec`; None for the paper's networks.
+        spared: number of symbols omitted at the end of a map.
+        networks: operating point of the same sizes whose networks this one shares; None if it
+            has its own.
         height: rows of the map.
         width: columns of the map.
     """
@@ -189,7 +189,7 @@ class CodecConfig(Record):
 
     @property
     def sizes(self) -> tuple[object, ...]:
-        """What the shapes of the networks' weights follow from."""
+        """The fields that determine the shapes of the networks' weights."""
         return self.channels, self.widths, self.face_width, self.levels
 
     @property
@@ -205,9 +205,9 @@ class CodecConfig(Record):
         )
 
     def described(self) -> dict[str, JsonValue]:
-        """What the codec id depends on; as ever for those of the first version.
+        """The fields that determine the codec id; stable across manifest versions.
 
-        Where its networks are kept is not part of it.
+        `networks`, a file location, is not one of them.
         """
         fields = set(CodecConfig.model_fields) - {"networks"}
         config = self.model_dump(mode="json", include=fields)
@@ -216,7 +216,7 @@ class CodecConfig(Record):
 
 
 class CodecSpec(CodecConfig):
-    """An operating point with the id that its maps carry (16 hexadecimal digits)."""
+    """An operating point with its codec id (16 hexadecimal digits)."""
 
     codec_id: ShortId
 
@@ -250,22 +250,22 @@ class QualityConfig(Record):
 
 
 class ModelDescription(Record):
-    """What the author of a model decides.
+    """What the author of a model specifies.
 
     Attributes:
-        family: models of one family and version share an extractor.
+        family: name of the family; models of a family and version share an extractor.
         version: name of the version's folder, e.g. "1".
         extractor: configuration of the extractor.
         alignment: template that crops are aligned to.
         normalisation: from pixels to the networks' input.
-        codecs: operating points by name. A codec of an earlier version is kept decodable by
-            carrying it along under a name of its own.
-        default_point: operating point an encoder takes when told none.
-        calibration: tables per pair of codecs; none before they are measured.
-        quality: heads by the operating point whose networks they read; models from before, and
-            those that are not fitted yet, have none.
-        measured: results of evaluation, for people.
-        provenance: how and from what the model was trained, for people.
+        codecs: operating points by name. A codec of an earlier version stays decodable if it is
+            included under its own name.
+        default_point: operating point that an encoder uses by default.
+        calibration: one table per pair of codecs; empty before calibration.
+        quality: quality heads by the operating point whose networks they read; empty in older
+            models and before fitting.
+        measured: results of evaluation, informational.
+        provenance: training method and data, informational.
     """
 
     family: Name
@@ -286,7 +286,7 @@ class ModelDescription(Record):
             points = ", ".join(self.codecs)
             raise ValueError(f"default_point {self.default_point!r} is none of: {points}")
         for codec in self.codecs.values():
-            _ = codec.map_format  # which refuses combinations that no PNG can hold
+            _ = codec.map_format  # raises if no PNG can hold such maps
         for point, codec in self.codecs.items():
             owner = self.codecs.get(codec.networks or point)
             if owner is None or owner.networks or owner.sizes != codec.sizes:
@@ -300,17 +300,17 @@ class ModelDescription(Record):
         return self
 
     def networks_of(self, point: str) -> str:
-        """The operating point under whose name the networks of `point` are kept."""
+        """The operating point whose folder holds the networks of `point`."""
         return self.codecs[point].networks or point
 
 
 class Manifest(ModelDescription):
-    """A description together with what follows from the files.
+    """A description with what follows from the files.
 
     Attributes:
-        schema_version: of this file's format.
+        schema_version: version of the file format.
         codecs: operating points with their codec ids.
-        embedding_space: two embeddings may be compared only if it is equal (16 hex digits).
+        embedding_space: 16 hexadecimal digits; only embeddings of equal spaces are comparable.
         files: sha256 of every file by its path in the directory.
     """
 
@@ -320,10 +320,10 @@ class Manifest(ModelDescription):
     files: dict[str, Sha256]
 
     def calibration_for(self, probe_codec: str, enrolled_codec: str) -> CalibrationTable:
-        """The table of a pair of codec ids, in either order since cosines are symmetric.
+        """The calibration table for a pair of codec ids, in either order (cosine is symmetric).
 
         Raises:
-            FailedPrecondition: NOT_CALIBRATED; the pair has no table.
+            FailedPrecondition: NOT_CALIBRATED; there is no table for the pair.
         """
         for table in self.calibration:
             if {probe_codec, enrolled_codec} == {table.probe_codec, table.enrolled_codec}:
@@ -342,7 +342,7 @@ def codec_file(point: str, name: str) -> str:
 
 
 def expected_files(description: ModelDescription) -> list[str]:
-    """Every file of such a model besides manifest.json, sorted."""
+    """The files that a model of this description has besides manifest.json, sorted."""
     names = (COMPNET_FILE, RECNET_FILE, ONNX_FILE)
     owners = {description.networks_of(point) for point in description.codecs}
     codecs = [codec_file(owner, name) for owner in owners for name in names]
@@ -351,10 +351,10 @@ def expected_files(description: ModelDescription) -> list[str]:
 
 
 def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]) -> str:
-    """The id of an operating point, from the digests in `files` and its configuration.
+    """The id of an operating point, from its configuration and the digests in `files`.
 
-    It hashes CompNet and RecNet (as stored), quantizer, layout, input normalisation and
-    alignment template: whatever changes the map of a crop, or what a map is decoded to.
+    It hashes everything that affects a crop's map or what a map is decoded to: CompNet and RecNet
+    (as stored), quantizer, layout, input normalisation and alignment template.
     """
     codec, owner = description.codecs[point], description.networks_of(point)
     return _short_hash(
@@ -367,7 +367,7 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
 
 
 def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> str:
-    """The id of the extractor (as stored), its input normalisation and alignment template."""
+    """The hash of the extractor (as stored), its input normalisation and alignment template."""
     return _short_hash(
         extractor=files[description.extractor.file],
         config=description.extractor.described(),
@@ -377,7 +377,7 @@ def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> 
 
 
 def seal(description: ModelDescription, files: Mapping[str, str]) -> Manifest:
-    """Complete a description with the digests of its files and the ids that follow."""
+    """Complete a description with its files' digests and the ids that follow from them."""
     own = {name: getattr(description, name) for name in ModelDescription.model_fields}
     codecs = {
         point: CodecSpec(

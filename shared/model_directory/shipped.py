@@ -1,4 +1,4 @@
-"""Where the model families are that come with compactface."""
+"""The model families that ship with compactface."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ _CHECKOUT = Path(__file__).parents[2] / "deploy" / "models"
 
 
 def shipped_models() -> Path:
-    """The folder of model families that a wheel carries, or the checkout's own."""
+    """The folder of model families in the wheel, or in the checkout."""
     return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT

@@ -1,4 +1,4 @@
-"""Writing a model directory: complete and durable under its name, or not there at all."""
+"""Write a model directory atomically and durably."""
 
 import hashlib
 import os
@@ -18,16 +18,16 @@ from shared.model_directory.manifest import ModelDescription, expected_files, se
 def write_model_directory(
     models: Path, *, description: ModelDescription, files: Mapping[str, bytes]
 ) -> ModelDirectory:
-    """Write `<models>/<family>/<version>` in one step and open it.
+    """Write `<models>/<family>/<version>` atomically and load it.
 
     Args:
-        models: folder of model families; made if missing.
-        description: what the manifest is to say, less what follows from the files.
-        files: contents by path in the directory: exactly `expected_files(description)`.
+        models: folder of model families; created if missing.
+        description: the manifest without what follows from the files.
+        files: contents by path in the directory; exactly `expected_files(description)`.
 
     Raises:
-        AlreadyExists: the version is there; versions are never overwritten.
-        InvalidModel: `files` lacks a file or has one too many.
+        AlreadyExists: the version exists; versions are never overwritten.
+        InvalidModel: `files` has a missing or an extra file.
     """
     target = models / description.family / description.version
     if target.exists():
@@ -63,13 +63,13 @@ def publish_results(
     calibration: Sequence[CalibrationTable],
     measured: Mapping[str, JsonValue],
 ) -> ModelDirectory:
-    """Write the same model into another folder of families, with what was measured on it.
+    """Write a model with its evaluation results into another folder of families.
 
-    Calibration is measured on the weights as stored, so a model is written twice: first
-    without it, to a scratch folder. The files, and so codec ids and embedding space, stay.
+    Calibration is measured on the stored weights, so a model is written twice: first without
+    calibration, to a scratch folder. The files, codec ids and embedding space do not change.
 
     Raises:
-        AlreadyExists: the version is there; versions are never overwritten.
+        AlreadyExists: the version exists; versions are never overwritten.
     """
     results = {"calibration": tuple(calibration), "measured": dict(measured)}
     files = {name: (model.path / name).read_bytes() for name in model.manifest.files}
@@ -78,10 +78,10 @@ def publish_results(
 
 
 def set_current(models: Path, family: str, version: str) -> None:
-    """Make `version` the one that services take, after verifying it.
+    """Verify a version and make it current.
 
     Raises:
-        InvalidModel: that version cannot be loaded; `current` is left as it was.
+        InvalidModel: the version cannot be loaded; `current` is unchanged.
     """
     model = ModelDirectory.load(models, family, version)
     folder = model.path.parent

@@ -1,8 +1,8 @@
-"""CompNet: from an aligned crop to the compact map (paper, section 2.2 and figure 5)."""
+"""CompNet: compresses an aligned crop into a compact map (paper, section 2.2 and figure 5)."""
 
 from torch import Tensor, nn
 
-from shared.models.initial import begin_with_even_signals
+from shared.models.initial import initialize_preserving_variance
 from shared.models.residual import ResidualBlock
 
 Widths = tuple[int, int, int, int]
@@ -16,9 +16,8 @@ class CompNet(nn.Module):
         crop (3, 112, 96) -> conv 3x3 -> conv /2 -> residual -> conv /2 -> residual
                           -> conv /2 -> conv 3x3 -> tanh -> map (C, 14, 12)
 
-    `widths` are the output channels of the first four convolutions; the paper has 64
-    throughout. A narrow first layer saves most of the time, since it alone runs at the
-    full resolution of the crop.
+    `widths` are the output channels of the first four convolutions; the paper uses 64
+    throughout. A narrow first layer saves most time, since only it runs at full resolution.
     """
 
     def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
@@ -38,7 +37,7 @@ class CompNet(nn.Module):
             nn.Conv2d(w4, channels, 3, padding=1),
             nn.Tanh(),
         )
-        begin_with_even_signals(self)
+        initialize_preserving_variance(self)
 
     def forward(self, crop: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1], H and W multiples of 8 -> (N, C, H/8, W/8) in [-1, 1]."""

@@ -1,4 +1,4 @@
-"""From pictures to embeddings of unit length."""
+"""Unit-length embeddings of crops."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,10 +7,10 @@ from shared.models.sphere20 import Sphere20
 
 
 class Embedder(nn.Module):
-    """A sphere20 whose answers are unit vectors, their inner product being the similarity.
+    """A sphere20 with unit-length output, so that the inner product is the cosine similarity.
 
-    A face and its mirror image show the same person; the sum of the two embeddings errs less
-    than either (CosFace, section 4, puts the two side by side; the sum keeps the size).
+    With `mirrored` it sums the embeddings of a face and its mirror image, which is more accurate
+    than either. CosFace, section 4, concatenates the two; the sum keeps the size.
     """
 
     def __init__(self, network: Sphere20, *, mirrored: bool) -> None:
@@ -18,7 +18,7 @@ class Embedder(nn.Module):
 
         Args:
             network: the extractor.
-            mirrored: whether to embed the mirror image too, at twice the cost.
+            mirrored: also embed the mirror image, at twice the cost.
         """
         super().__init__()
         self.network = network

@@ -1,12 +1,12 @@
-"""The networks of our own codecs: they know that what comes is an aligned face.
+"""Networks of the project's own codecs, specialized to aligned faces.
 
-The paper's CompNet and RecNet are convolutional: every place of the map is written and read in
-the same way. In an aligned crop each place has its own meaning, and what tells people apart is
-spread over all of them. So CompNet is first of all a face extractor, whose answer it writes into
-the map beside what the face looks like, and RecNet reads the whole map first.
+The paper's CompNet and RecNet are convolutional and treat every position of the map alike. In an
+aligned crop each position has its own meaning, and the identity is spread over all of them. Here
+CompNet contains a face extractor and writes its output into the map together with the face's
+appearance; RecNet reads the map as a whole.
 
-One pair of networks serves every operating point of a family: a smaller map is the beginning of
-a larger one.
+One pair of networks serves all operating points of a family: a smaller map is a prefix of a
+larger one.
 """
 
 import math
@@ -23,7 +23,7 @@ from shared.models.sphere20 import sphere_stages, stage_channels
 MAP_HEIGHT, MAP_WIDTH = 14, 12
 PLACES = MAP_HEIGHT * MAP_WIDTH
 IDENTITY = 128
-"""Numbers of the identity that CompNet writes into the map."""
+"""Size of the identity vector that CompNet writes into the map."""
 
 _BLOCK = 8
 _SEEN = 96
@@ -33,28 +33,25 @@ _READ = 256
 _SPREAD = 16
 _BLOCKS = 3
 _STAGES_BEFORE_MAP = 3
-# With identities of length 1, tanh of this times a random direction fills four levels evenly.
+# For unit-length identities, tanh of this gain times a random direction fills four levels evenly.
 _FRAME_GAIN = 1.2
 
 
 class Identity(nn.Module):
-    """What an extractor makes of a face and of its mirror image, added, of length 1.
-
-    Both, since the sum errs less than either; see `Embedder`.
-    """
+    """The summed features of a face and its mirror image, scaled to unit length; see `Embedder`."""
 
     def __init__(self, *, width: float) -> None:
         super().__init__()
         self.stages = sphere_stages(width=width)
-        self.before = self._layers_of(_STAGES_BEFORE_MAP)
+        self.before = self._layers_before(_STAGES_BEFORE_MAP)
         self.embed = nn.Linear(stage_channels(3, width=width) * (PLACES // 4), IDENTITY)
 
-    def _layers_of(self, stages: int) -> int:
+    def _layers_before(self, stages: int) -> int:
         halvings = [n for n, layer in enumerate(self.stages) if isinstance(layer, nn.Conv2d)]
         return halvings[stages]
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, 112, 96) -> identities (N, 128), and the third stage's features (N, C, 14, 12)."""
+        """(N, 3, 112, 96) -> identity (N, 128) and third-stage features (N, C, 14, 12)."""
         both = torch.cat([crop, crop.flip(-1)])
         features = self.stages[: self.before](both)
         embedded = self.embed(self.stages[self.before :](features).flatten(1)).float()
@@ -63,13 +60,13 @@ class Identity(nn.Module):
 
 
 def _scaled(features: Tensor) -> Tensor:
-    """(N, C, H, W) with a mean square of 1: without normalisation, features grow as they like."""
+    """(N, C, H, W) scaled to a mean square of 1, since unnormalised features grow unbounded."""
     square = features.float().square().mean((1, 2, 3), keepdim=True)
     return (features * (square + 1e-6).rsqrt()).to(features.dtype)
 
 
 class FaceCompNet(nn.Module):
-    """An extractor, whose identity a dense layer spreads over the map, and what is seen beside it.
+    """An extractor whose identity a dense layer spreads over the map, plus local appearance.
 
     ::
 
@@ -78,7 +75,7 @@ class FaceCompNet(nn.Module):
                +-> blocks of 8x8 pixels, conv 3x3 ----------------------+---+-> conv ---+-> tanh
                                                                         look, hidden        -> map
 
-    The extractor starts as the trained one; it knows what identifies a face.
+    The extractor is initialized from the trained one.
     """
 
     def __init__(self, *, channels: int, width: float) -> None:
@@ -101,11 +98,11 @@ class FaceCompNet(nn.Module):
         )
         self.spread = nn.Linear(IDENTITY + _HIDDEN, channels * PLACES)
         self.unflatten = nn.Unflatten(1, (channels, MAP_HEIGHT, MAP_WIDTH))
-        self._begin()
+        self._initialize()
 
     @torch.no_grad()
-    def _begin(self) -> None:
-        """Start with the identity in the first and third channel, and what is seen in the rest."""
+    def _initialize(self) -> None:
+        """Initialize: identity in the first and third channel, appearance in the others."""
         nn.init.zeros_(self.spread.weight)
         nn.init.zeros_(self.spread.bias)
         for channel in (0, 2)[: self.project.out_channels]:
@@ -131,7 +128,7 @@ class FaceRecNet(nn.Module):
         map (C, 14, 12) -+-> conv 3x3 ---------------------+-> three residual blocks -> deconv x2
                          +-> dense (256, 16), conv 1x1 ----+        ... -> crop (3, 112, 96)
 
-    It reconstructs from the beginning of a map as well: symbols that were not sent are 0.
+    It also reconstructs from a prefix of a map: omitted symbols are 0.
     """
 
     def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
@@ -166,7 +163,7 @@ def make_codec(
     face_width: float | None,
     dropout: float = 0.0,
 ) -> tuple[AnyCompNet, AnyRecNet]:
-    """Fresh networks: those above with `face_width` of an extractor, or the paper's if None."""
+    """Untrained networks: face networks of width `face_width`, or the paper's if it is None."""
     if face_width is None:
         return (
             CompNet(channels=channels, widths=widths, dropout=dropout),

@@ -1,4 +1,4 @@
-"""How the convolutions of a network without normalisation begin."""
+"""Initialization of convolutional networks without normalisation."""
 
 import math
 
@@ -6,16 +6,15 @@ import torch
 from torch import nn
 
 _PRELU_SLOPE = 0.25
-"""That of torch's PReLU before training."""
+"""torch's initial PReLU slope."""
 
 
 @torch.no_grad()
-def begin_with_even_signals(network: nn.Module) -> None:
-    """Draw the weights so that signals are as strong behind a layer as before it.
+def initialize_preserving_variance(network: nn.Module) -> None:
+    """Initialize the weights so that each layer preserves the variance of its input.
 
-    torch's own beginning halves them at every layer: a dozen layers on, the paper's maps were the
-    same for all pictures to within 0.004, and stage 1 learned nothing. Layers that are zero stay
-    zero.
+    torch's default halves it at every layer: after a dozen layers the paper's maps were the same
+    for all images to within 0.004, and stage 1 learned nothing. Zero layers stay zero.
 
     Source: He et al., "Delving deep into rectifiers", 2015, equation 15.
     """
@@ -28,7 +27,7 @@ def begin_with_even_signals(network: nn.Module) -> None:
 
 
 def _summands(layer: nn.Conv2d | nn.ConvTranspose2d) -> float:
-    """Products that add up to one output."""
+    """Number of products summed into one output."""
     kernel: float = math.prod(layer.kernel_size)
     if isinstance(layer, nn.ConvTranspose2d):
         kernel /= math.prod(layer.stride)

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 class LargeMarginCosineLoss(nn.Module):
-    """Softmax over scaled cosines, the true class's cosine lowered by a margin.
+    """Softmax over scaled cosines, with a margin subtracted from the true class's cosine.
 
     loss = -log( e^{s(cos_y - m)} / (e^{s(cos_y - m)} + sum_{j != y} e^{s cos_j}) )
 
@@ -25,7 +25,7 @@ class LargeMarginCosineLoss(nn.Module):
     def forward(self, embedding: Tensor, label: Tensor) -> Tensor:
         """(N, size) embeddings and (N,) classes -> the mean loss, a scalar.
 
-        Faces of class NOBODY (-1), whose identity is unknown, do not count.
+        Faces of class NOBODY (-1), whose identity is unknown, are ignored.
         """
         unit = functional.normalize(embedding)
         cosine = functional.linear(unit, functional.normalize(self.weight))

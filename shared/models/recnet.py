@@ -1,9 +1,9 @@
-"""RecNet: from the compact map back to pixels (paper, section 2.2 and figure 5)."""
+"""RecNet: reconstructs a crop from a compact map (paper, section 2.2 and figure 5)."""
 
 from torch import Tensor, nn
 
 from shared.models.compnet import Widths
-from shared.models.initial import begin_with_even_signals
+from shared.models.initial import initialize_preserving_variance
 from shared.models.residual import ResidualBlock
 
 
@@ -15,7 +15,7 @@ class RecNet(nn.Module):
         map (C, 14, 12) -> conv 3x3 -> deconv x2 -> residual -> deconv x2 -> residual
                         -> deconv x2 -> conv 3x3 -> crop (3, 112, 96)
 
-    `widths` are those of the CompNet it mirrors, read backwards.
+    `widths` are those of CompNet, used in reverse.
     """
 
     def __init__(self, *, channels: int, widths: Widths, dropout: float = 0.0) -> None:
@@ -26,7 +26,7 @@ class RecNet(nn.Module):
             nn.PReLU(wide),
             *growing_layers(widths, dropout=dropout),
         )
-        begin_with_even_signals(self)
+        initialize_preserving_variance(self)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> (N, 3, 8H, 8W), nominally in [-1, 1], not clipped."""
@@ -35,7 +35,7 @@ class RecNet(nn.Module):
 
 
 def growing_layers(widths: Widths, *, dropout: float) -> nn.Sequential:
-    """From features at the size of the map, `widths[3]` channels, to a crop."""
+    """Upsampling layers: map-sized features of `widths[3]` channels to a crop."""
     w1, w2, w3, w4 = widths
     return nn.Sequential(
         nn.ConvTranspose2d(w4, w3, 4, stride=2, padding=1),

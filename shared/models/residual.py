@@ -6,9 +6,9 @@ from torch import Tensor, nn
 class ResidualBlock(nn.Module):
     """conv - PReLU - dropout - conv, added to the input.
 
-    The paper changed the usual block: no normalisation, PReLU for ReLU, and dropout
-    between the convolutions. The second convolution starts at zero, so that a fresh
-    network is the plain chain of its resampling layers, which trains without warm-up.
+    The paper's variant has no normalisation, PReLU instead of ReLU, and dropout between the
+    convolutions. The second convolution starts at zero, so that a fresh network is a plain chain
+    of its resampling layers and trains without warm-up.
     """
 
     def __init__(self, channels: int, *, dropout: float = 0.0) -> None:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 EMBEDDING_SIZE = 512
-"""CosFace's, and what we train."""
+"""CosFace's embedding size, and our default."""
 BLOCKS_PER_STAGE = (1, 2, 4, 1)
 BASE_WIDTHS = (64, 128, 256, 512)
 
@@ -29,7 +29,7 @@ class SphereBlock(nn.Module):
 
 
 def stage_channels(stage: int, *, width: float) -> int:
-    """Channels that a stage, counted from 0, puts out."""
+    """Output channels of a stage, counted from 0."""
     return max(8, round(BASE_WIDTHS[stage] * width))
 
 

@@ -1,7 +1,6 @@
-"""Weights on disk: safetensors, large ones as 8 bits per output channel or half precision.
+"""Weights on disk: safetensors; large tensors as int8 per output channel or as float16.
 
-What is stored is the truth of a model: everything that is measured, hashed or exported is
-measured, hashed and exported from loaded weights, never from those before rounding.
+Everything that is measured, hashed or exported uses the stored (rounded) weights.
 """
 
 import json
@@ -21,18 +20,18 @@ Network = TypeVar("Network", bound=nn.Module)
 Storage = Literal["int8", "float16"]
 """`int8`: w = q * scale, q in [-127, 127], one float32 scale per output channel."""
 
-# Below this, biases, PReLU slopes and thin layers stay as they are: they cost nothing.
+# Smaller tensors (biases, PReLU slopes, thin layers) stay float32: they take little space.
 LARGE = 1024
 _SCALE = ".scale"
 
 
 def weights_to_bytes(module: nn.Module, *, storage: Storage) -> bytes:
-    """The safetensors file of a module; the same weights give the same bytes.
+    """Serialize a module to safetensors; equal weights give equal bytes.
 
-    Tensors of fewer than 1,024 numbers stay float32; `storage` is recorded in the metadata.
+    Tensors of fewer than 1,024 numbers stay float32. The metadata records `storage`.
 
     Raises:
-        InvalidModel: a weight is not finite, or beyond what `storage` holds.
+        InvalidModel: a weight is not finite, or out of the range of `storage`.
     """
     large = {
         f"{name}.weight": 1 if isinstance(layer, nn.ConvTranspose2d) else 0
@@ -56,10 +55,10 @@ def weights_to_bytes(module: nn.Module, *, storage: Storage) -> bytes:
 
 
 def load_weights(module: Network, content: bytes) -> Network:
-    """Fill a module with float32 weights from a file's bytes; returns it in eval mode.
+    """Load a file's weights into a module as float32; returns the module in eval mode.
 
     Raises:
-        InvalidModel: not such a file, or one of another network or width.
+        InvalidModel: not a safetensors file, or the weights of another network or width.
     """
     try:
         stored = load(content)
@@ -69,7 +68,7 @@ def load_weights(module: Network, content: bytes) -> Network:
     if storage not in get_args(Storage):
         raise InvalidModel(
             "WEIGHTS_UNREADABLE",
-            f"weights are stored as {storage!r}; known are {', '.join(get_args(Storage))}",
+            f"weights have storage {storage!r}; known: {', '.join(get_args(Storage))}",
         )
     try:
         module.load_state_dict(_dequantized(stored))
@@ -83,20 +82,20 @@ def load_weights(module: Network, content: bytes) -> Network:
 
 
 def with_stored_weights(module: Network, content: bytes) -> Network:
-    """A copy of a module that holds 8-bit weights as they are stored, and widens them as it runs.
+    """A copy of a module that keeps int8 weights as stored and dequantizes them when it runs.
 
-    What is exported from it is as small as the file; a runtime that folds constants widens once.
+    Its ONNX export is as small as the file. A runtime that folds constants dequantizes once.
     """
     copy = load_weights(deepcopy(module), content)
     for name, scale in load(content).items():
         if name.endswith(_SCALE):
             layer = copy.get_submodule(name.removesuffix(f".weight{_SCALE}"))
-            register_parametrization(layer, "weight", _Widened(scale), unsafe=True)
+            register_parametrization(layer, "weight", _Dequantized(scale), unsafe=True)
     return copy
 
 
-class _Widened(nn.Module):
-    """The parametrization w = q * scale; unsafe, says torch, for one that changes the type."""
+class _Dequantized(nn.Module):
+    """The parametrization w = q * scale; torch calls it unsafe because it changes the dtype."""
 
     def __init__(self, scale: Tensor) -> None:
         super().__init__()
@@ -123,8 +122,8 @@ def _dequantized(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def widened_weights(content: bytes) -> dict[str, tuple[int, int]]:
-    """Where in a file lie what `with_stored_weights` widens: offset and length by buffer's name."""
+def int8_ranges(content: bytes) -> dict[str, tuple[int, int]]:
+    """Byte ranges in a file that `with_stored_weights` dequantizes: (offset, length) by buffer."""
     start = 8 + _header_bytes(content)
     return {
         f"{name.removesuffix('weight')}parametrizations.weight.original0": (
@@ -142,7 +141,7 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def _header(content: bytes) -> dict[str, dict[str, Any]]:
-    """The header of a safetensors file: 8 bytes of its length, then JSON."""
+    """The header of a safetensors file: its length in 8 bytes, then JSON."""
     header: dict[str, dict[str, Any]] = json.loads(content[8 : 8 + _header_bytes(content)])
     return header
 

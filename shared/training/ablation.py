@@ -1,4 +1,4 @@
-"""What helped: the joint stage with one thing changed at a time, judged on held-out people.
+"""Ablation: the joint stage with one change at a time, evaluated on held-out people.
 
 compactface train ablation
 """
@@ -35,12 +35,12 @@ _PAIRS = 2000
 
 
 class Variant(Recipe):
-    """One row of the table.
+    """One row of the ablation table.
 
     Attributes:
-        name: of its run folder.
-        says: what is different, for the reader.
-        changes: fields of the base recipe by name, nested as they are.
+        name: name of the run folder.
+        says: description of the change, for readers.
+        changes: fields of the base recipe to replace, nested as in the recipe.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Variant(Recipe):
 
 
 class AblationRecipe(Recipe):
-    """The whole table.
+    """An ablation table.
 
     Attributes:
-        base: recipe of the joint stage that all variants change, with one operating point.
-        variants: in the order of the table; the first one is what others are compared with.
+        base: recipe of the joint stage, with one operating point, that all variants change.
+        variants: rows of the table; the first is the baseline.
     """
 
     base: CodecRecipe
@@ -61,20 +61,20 @@ class AblationRecipe(Recipe):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A variant on the validation set, both sides compressed unless said otherwise.
+class AblationResult:
+    """A variant's results on the validation set; both sides are compressed unless stated.
 
     Attributes:
-        says: what is different.
+        says: description of the change.
         bytes_mean: mean size of the maps.
-        accuracy: share of pairs told right.
+        accuracy: share of pairs classified correctly.
         tar_at_far_1e3: share of genuine pairs accepted at a false accept rate of 1e-3.
-        against_uncompressed: accuracy of compressed probes against uncompressed enrolments.
-        uncompressed: accuracy where no side is compressed.
-        before_reference: accuracy before the extractor that training began with, which has
-            never seen a reconstruction.
+        against_uncompressed: accuracy of compressed probes against uncompressed enrollments.
+        uncompressed: accuracy with both sides uncompressed.
+        before_reference: accuracy under the initial extractor, which has never seen a
+            reconstruction.
         samples: faces seen in training.
-        seconds: wall-clock time of training, since it was last begun.
+        seconds: wall-clock training time since the last start.
     """
 
     says: str
@@ -99,39 +99,39 @@ def run_ablation(
     report: Path,
     threads: int,
 ) -> None:
-    """Train and judge every variant that is not judged yet, and write the table.
+    """Train and evaluate every variant that has no result yet, and write the table.
 
     Args:
         faces: training faces.
-        views: mixtures of them.
+        views: mixtures of training faces.
         recipe: the table.
         out: folder of run folders.
-        extractor: folder of the run of stage 0.
+        extractor: run folder of stage 0.
         teachers: see `train_codec`.
-        report: where the table goes, as JSON and as Markdown.
-        threads: cores to judge with.
+        report: path of the table, written as JSON and as Markdown.
+        threads: number of cores for evaluation.
     """
     for variant in track(recipe.variants, description="ablation"):
         run = out / variant.name
-        judged = run / "outcome.json"
-        if judged.exists():
+        result_file = run / "outcome.json"
+        if result_file.exists():
             continue
         changed = CodecRecipe.model_validate(_merged(recipe.base.model_dump(), variant.changes))
         began = time.monotonic()
         train_codec(faces, views, changed, run, extractor=extractor, teachers=teachers)
         seconds = time.monotonic() - began
-        outcome = _judge(
+        result = _evaluate(
             run, faces, changed, variant.says, extractor=extractor, seconds=seconds, threads=threads
         )
-        judged.write_text(json.dumps(asdict(outcome), indent=2))
-    outcomes = [
-        Outcome(**json.loads((out / variant.name / "outcome.json").read_text()))
+        result_file.write_text(json.dumps(asdict(result), indent=2))
+    results = [
+        AblationResult(**json.loads((out / variant.name / "outcome.json").read_text()))
         for variant in recipe.variants
     ]
     report.mkdir(parents=True, exist_ok=True)
-    listed = [asdict(outcome) for outcome in outcomes]
+    listed = [asdict(result) for result in results]
     (report / RESULTS_FILE).write_text(json.dumps(listed, indent=2) + "\n")
-    (report / TABLE_FILE).write_text(_table(outcomes))
+    (report / TABLE_FILE).write_text(_table(results))
 
 
 def _merged(base: dict[str, Any], changes: dict[str, JsonValue]) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _merged(base: dict[str, Any], changes: dict[str, JsonValue]) -> dict[str, An
     return merged
 
 
-def _judge(
+def _evaluate(
     run: Path,
     faces: Faces,
     recipe: CodecRecipe,
@@ -153,7 +153,7 @@ def _judge(
     extractor: Path,
     seconds: float,
     threads: int,
-) -> Outcome:
+) -> AblationResult:
     with tempfile.TemporaryDirectory() as scratch:
         model = store(
             [run],
@@ -170,7 +170,7 @@ def _judge(
         result = evaluate_validation(model, faces, panel=panel, count=_PAIRS, threads=threads)
     scores = {(cell.judge, cell.probe, cell.enrolled): cell.score for cell in result.cells}
     own = scores[OWN, _POINT, _POINT]
-    return Outcome(
+    return AblationResult(
         says=says,
         bytes_mean=result.points[_POINT].bytes_mean,
         accuracy=own.accuracy,
@@ -183,31 +183,30 @@ def _judge(
     )
 
 
-def _table(outcomes: Sequence[Outcome]) -> str:
+def _table(results: Sequence[AblationResult]) -> str:
     lines = [
-        "# What helped",
+        "# Ablation",
         "",
         f"Verification of {_PAIRS:,} pairs of held-out people after a short joint training of",
-        f"{outcomes[0].samples:,} faces, one thing changed at a time",
-        "(`compactface train ablation`). Short runs rank; they do not reach what long ones reach,",
-        "and a difference of less than a point may be chance.",
-        "The last column is judged by the extractor that training began with, which has never",
-        "seen a reconstruction.",
+        f"{results[0].samples:,} faces, with one change at a time",
+        "(`compactface train ablation`). Short runs rank variants; they do not reach the accuracy",
+        "of long runs, and differences below one point may be noise.",
+        "The last column uses the initial extractor, which has never seen a reconstruction.",
         "",
         (
             "| | bytes | map vs map, % | difference | TAR at FAR 1e-3, % | map vs crop, % "
-            "| crop vs crop, % | map vs map before another, % |"
+            "| crop vs crop, % | map vs map, initial extractor, % |"
         ),
         "|---|---|---|---|---|---|---|---|",
     ]
-    first = outcomes[0]
-    for outcome in outcomes:
-        difference = 100 * (outcome.accuracy - first.accuracy)
+    first = results[0]
+    for result in results:
+        difference = 100 * (result.accuracy - first.accuracy)
         lines.append(
-            f"| {outcome.says} | {outcome.bytes_mean:.0f} | {100 * outcome.accuracy:.2f} "
-            f"| {'' if outcome is first else f'{difference:+.2f}'} "
-            f"| {100 * outcome.tar_at_far_1e3:.1f} "
-            f"| {100 * outcome.against_uncompressed:.2f} | {100 * outcome.uncompressed:.2f} "
-            f"| {100 * outcome.before_reference:.2f} |"
+            f"| {result.says} | {result.bytes_mean:.0f} | {100 * result.accuracy:.2f} "
+            f"| {'' if result is first else f'{difference:+.2f}'} "
+            f"| {100 * result.tar_at_far_1e3:.1f} "
+            f"| {100 * result.against_uncompressed:.2f} | {100 * result.uncompressed:.2f} "
+            f"| {100 * result.before_reference:.2f} |"
         )
     return "\n".join(lines) + "\n"

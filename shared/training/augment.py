@@ -1,4 +1,4 @@
-"""What happens to a face between a person and a camera, on whole batches of tensors."""
+"""Image augmentation on batches of tensors, simulating poor cameras and imprecise alignment."""
 
 import math
 from typing import NamedTuple
@@ -11,17 +11,17 @@ from shared.training.faces import MARGIN
 from shared.training.jpeg import jpeg
 
 CROP_HEIGHT, CROP_WIDTH = 112, 96
-# Of the cylinder that stands for a head, in half widths of a 112x112 face; and how far eyes and
-# mouth, by which faces are aligned, move along with its front.
+# Radius of the cylinder that models a head, in half widths of a 112x112 face; and the share by
+# which the aligned landmarks (eyes and mouth) move with its front.
 _HEAD_RADIUS, _FACE_FOLLOWS = 1.15, 0.85
 
 
 class Placement(NamedTuple):
-    """Errors of alignment, (N,) each.
+    """Alignment errors, (N,) each.
 
     Attributes:
         angle: radians.
-        scale: 1 keeps the size; more shows more of the surroundings.
+        scale: 1 keeps the size; larger values show more of the surroundings.
         x: shift to the right, in half widths of the face.
         y: shift down, likewise.
     """
@@ -33,7 +33,7 @@ class Placement(NamedTuple):
 
 
 def place(faces: Tensor, placement: Placement) -> Tensor:
-    """Sample (N, 3, H, W) faces anew, a little beside where they were; edges are repeated."""
+    """Resample (N, 3, H, W) faces under a placement; borders are replicated."""
     cos = placement.scale * placement.angle.cos()
     sin = placement.scale * placement.angle.sin()
     theta = torch.stack(
@@ -48,14 +48,13 @@ def place(faces: Tensor, placement: Placement) -> Tensor:
 
 
 def turn(faces: Tensor, angle: Tensor) -> Tensor:
-    """Turn (N, 3, H, W) heads about the vertical, as if they were upright cylinders.
+    """Rotate (N, 3, H, W) heads about the vertical axis, modelled as upright cylinders.
 
-    What a turned head hides is hidden; what it would newly show repeats the edge. The face stays
-    in the middle, as alignment would have it.
+    Newly visible parts repeat the edge. The face stays centred, as after alignment.
 
     Args:
-        faces: aligned.
-        angle: (N,) radians; positive turns the nose to the right of the picture.
+        faces: aligned faces.
+        angle: (N,) radians; positive turns the nose to the right of the image.
     """
     n, _, height, width = faces.shape
     x = (torch.arange(width, device=faces.device) + 0.5) * (2 / width) - 1
@@ -71,33 +70,33 @@ def turn(faces: Tensor, angle: Tensor) -> Tensor:
 
 
 def random_placement(n: int, *, device: torch.device) -> Placement:
-    """Up to 4 degrees, 5 % in size and 3 pixels of 112."""
+    """Random alignment errors: up to 4 degrees, 5 % in size and 3 pixels of 112."""
     angle, scale, x, y = (2 * torch.rand(4, n, device=device) - 1).unbind()
     return Placement(angle * math.radians(4), 1 + 0.05 * scale, x * 3 / 56, y * 3 / 56)
 
 
 def cut_crops(faces: Tensor) -> Tensor:
-    """(N, 3, 112, 112) -> the middle (N, 3, 112, 96) that the product uses."""
+    """Cut the central (N, 3, 112, 96) crop that the product uses from (N, 3, 112, 112)."""
     return faces[..., MARGIN:-MARGIN]
 
 
 def degrade(crops: Tensor) -> Tensor:
-    """(N, 3, 112, 96) in [-1, 1] -> the same faces as a poor camera sees them."""
+    """Degrade (N, 3, 112, 96) crops in [-1, 1] as a poor camera would."""
     return _occlusion(_compression(_distance(_noise(_light(crops)))))
 
 
 def _uniform(like: Tensor, low: float, high: float) -> Tensor:
-    """(N, 1, 1, 1) random numbers for a batch."""
+    """Uniform random numbers (N, 1, 1, 1) for a batch."""
     return torch.empty(len(like), 1, 1, 1, device=like.device).uniform_(low, high)
 
 
 def _some(crops: Tensor, share: float) -> Tensor:
-    """Rows of a random share of the batch; drawn by the host, which need not wait for a device."""
+    """Rows of a random share of the batch; drawn on the host, which avoids a device sync."""
     return (torch.rand(len(crops)) < share).nonzero().flatten().to(crops.device)
 
 
 def _light(crops: Tensor) -> Tensor:
-    """Contrast, brightness and gamma per image; one in ten loses its colour."""
+    """Change contrast, brightness and gamma per image; convert one in ten to gray."""
     grey = crops.mean(1, keepdim=True).expand_as(crops)
     crops = torch.where(_uniform(crops, 0, 1) < 0.1, grey, crops)
     gamma = _uniform(crops, -0.35, 0.35).exp()
@@ -106,13 +105,13 @@ def _light(crops: Tensor) -> Tensor:
 
 
 def _noise(crops: Tensor, *, share: float = 0.2) -> Tensor:
-    """Every so often the grain of a sensor in the dark."""
+    """Add sensor noise to a share of the images."""
     strength = torch.where(_uniform(crops, 0, 1) < share, _uniform(crops, 0, 0.12), 0.0)
     return crops + strength * torch.randn_like(crops)
 
 
 def _distance(crops: Tensor, *, share: float = 0.2) -> Tensor:
-    """Every so often a face far away or out of focus: scaled down two- to threefold and up."""
+    """Blur a share of the images by scaling them down two- to threefold and back."""
     chosen = _some(crops, share)
     if len(chosen) == 0:
         return crops
@@ -126,7 +125,7 @@ def _distance(crops: Tensor, *, share: float = 0.2) -> Tensor:
 
 
 def _compression(crops: Tensor, *, share: float = 0.15) -> Tensor:
-    """Every so often a frame of a video stream: JPEG of quality 15 to 60."""
+    """Apply JPEG of quality 15 to 60 to a share of the images."""
     chosen = _some(crops, share)
     if len(chosen) == 0:
         return crops
@@ -135,7 +134,7 @@ def _compression(crops: Tensor, *, share: float = 0.15) -> Tensor:
 
 
 def _occlusion(crops: Tensor, *, share: float = 0.15) -> Tensor:
-    """Every so often a hand, a mask or a pole: one flat rectangle of up to half each side."""
+    """Cover part of a share of the images with a flat rectangle of up to half each side."""
     _, _, height, width = crops.shape
     row = torch.arange(height, device=crops.device)[None, None, :, None] / height
     column = torch.arange(width, device=crops.device)[None, None, None, :] / width

@@ -1,8 +1,8 @@
-"""Everything that training needs, in files small enough to be carried to a machine without network.
+"""Pack all that training needs into files that can be carried to a machine without network.
 
-The files are parts of one tar archive, whose members are the training faces as WebP with what the
-teachers said of them, recipes, this code and, if asked for, the packages that it needs. Beside
-them lie `bundle.json`, their sums, and `train.py`, which checks, unpacks and trains.
+The files are parts of one tar archive. It holds the training faces as WebP with the teachers'
+embeddings, the recipes, this code and, on request, the packages it needs. `bundle.json` holds the
+checksums of the parts; `train.py` verifies, unpacks and trains.
 
 compactface train bundle
 """
@@ -28,7 +28,7 @@ from PIL import Image
 
 import shared
 from shared.errors import InvalidTraining
-from shared.training import start_elsewhere
+from shared.training import bundle_start
 from shared.training.faces import NAMES_FILE, TEACHER_FILE, YAW_FILE, Faces
 from shared.training.pieces import cut_into_pieces
 from shared.training.recipe import read_recipe, recipe_path
@@ -38,24 +38,24 @@ from shared.training.teacher_file import TeacherFile
 from shared.training.views import NO_VIEWS, VIEWS_FILE, Views
 
 PART_BYTES = 60_000_000
-# Measured on 300 faces: 2.9 kB a face, where lossless WebP takes 11.9 and JPEG of the same fidelity
-# 3.3; teachers see them at a cosine of 0.9975 to the originals (0.994 at 90 and 2.2 kB).
+# Measured on 300 faces: 2.9 kB per face (lossless WebP 11.9, JPEG of equal fidelity 3.3). The
+# teachers' cosine to the original is 0.9975 (at quality 90: 0.994 with 2.2 kB).
 _QUALITY, _EFFORT = 95, 4
 _FACES_A_MEMBER = 1000
-# numpy comes with torch, which the machine there has.
+# numpy comes with torch, which the target machine must have.
 _PACKAGES = ("pydantic", "rich", "safetensors", "onnx", "pillow")
 _PLATFORMS = [f"manylinux{name}_x86_64" for name in ("_2_28", "_2_27", "_2_17", "2014")]
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What was written.
+    """A written bundle.
 
     Attributes:
-        files: all of them.
-        faces: training faces in it; held-out ones stay at home.
-        views: mixtures in it.
-        sizes: bytes in the archive by the first folder of its members.
+        files: names of all files.
+        faces: number of training faces; held-out faces are not included.
+        views: number of mixtures.
+        sizes: bytes in the archive by top-level folder.
     """
 
     files: list[Path]
@@ -78,35 +78,35 @@ def make_bundle(
     """Write a bundle.
 
     Args:
-        out: folder of the files; must be empty or missing.
+        out: folder for the files; must be empty or missing.
         faces: training faces with the teachers' embeddings.
-        views: mixtures of them.
-        recipes: of the stages to train, in their order, by name of the stage.
-        teachers: for recipes that ask them about reconstructions.
-        runs: run folders that stages go on from or build upon; averaged weights are taken along.
-        python: version for which packages are taken along, on Linux and x86-64, e.g. "3.12"; None
-            where the machine has them.
-        part_bytes: largest file.
+        views: mixtures of training faces.
+        recipes: recipes of the stages to train, by stage name, in order.
+        teachers: needed by recipes that compare reconstructions with a teacher.
+        runs: run folders that stages continue or build on; only averaged weights are included.
+        python: Python version, e.g. "3.12", for which to include packages (Linux, x86-64); None
+            if the target machine has them.
+        part_bytes: size limit of a file.
 
     Raises:
-        InvalidTraining: `out` holds something, a recipe is wrong or asks a teacher that is not
-            named, a run folder holds no run, or a package cannot be fetched.
+        InvalidTraining: `out` is not empty, a recipe is invalid or needs a teacher that is not
+            given, a run folder holds no run, or a package cannot be downloaded.
     """
     if out.exists() and any(out.iterdir()):
         raise InvalidTraining("OUT_NOT_EMPTY", f"{out} is not empty; choose another folder")
     for stage, path in recipes.items():
         recipe = read_recipe(STAGES[stage].recipe, path)
-        if STAGES[stage].asks_teacher(recipe) and not teachers:
+        if STAGES[stage].needs_teacher(recipe) and not teachers:
             raise InvalidTraining(
-                "NO_TEACHER", f"{path} asks about reconstructions; name the file by --teacher"
+                "NO_TEACHER", f"{path} needs a teacher for reconstructions; use --teacher"
             )
     out.mkdir(parents=True, exist_ok=True)
     parts = _Parts(out, part_bytes)
     with tempfile.TemporaryDirectory() as scratch, tarfile.open(fileobj=parts, mode="w|") as tar:
         archive = _Archive(tar)
         names = [f"teachers/{number}.onnx" for number in range(len(teachers))]
-        told = [f"{n}@{t.normalisation}" for n, t in zip(names, teachers, strict=True)]
-        programme = {"stages": [*recipes], "teachers": told}
+        named = [f"{n}@{t.normalisation}" for n, t in zip(names, teachers, strict=True)]
+        programme = {"stages": [*recipes], "teachers": named}
         archive.add("programme.json", json.dumps(programme).encode())
         for stage, path in recipes.items():
             archive.add(f"recipes/{stage}.toml", path.read_bytes())
@@ -125,7 +125,7 @@ def make_bundle(
         archive.add(f"cache/{VIEWS_FILE}", _npz(asdict(kept)))
     sums = parts.close_last()
     (out / "bundle.json").write_text(json.dumps(sums, indent=2))
-    shutil.copy(start_elsewhere.__file__, out / "train.py")
+    shutil.copy(bundle_start.__file__, out / "train.py")
     return Bundle(sorted(out.iterdir()), len(rows), len(kept), archive.sizes)
 
 
@@ -133,17 +133,17 @@ def stage_recipes(profile: str, stages: Sequence[str]) -> dict[str, Path]:
     """The recipes of a built-in profile, by stage.
 
     Raises:
-        InvalidTraining: it has no such stage, or none that can be bundled.
+        InvalidTraining: the profile has no such stage, or the stage cannot be bundled.
     """
     for stage in stages:
         if stage not in STAGES:
             known = ", ".join(STAGES)
-            raise InvalidTraining("NO_STAGE", f"no stage {stage!r} for a bundle; known: {known}")
+            raise InvalidTraining("NO_STAGE", f"stage {stage!r} cannot be bundled; known: {known}")
     return {stage: recipe_path(profile, stage) for stage in stages}
 
 
 class _Parts(io.RawIOBase):
-    """A file that is written as several, none larger than a limit."""
+    """A writable stream split into files of limited size."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
@@ -158,7 +158,7 @@ class _Parts(io.RawIOBase):
         return len(data)
 
     def close_last(self) -> dict[str, str]:
-        """Write what is left; returns the sums of all files by name."""
+        """Write the last part; returns the checksums of all files by name."""
         if self._content:
             self._put(self._content)
         return self._sums
@@ -170,7 +170,7 @@ class _Parts(io.RawIOBase):
 
 
 class _Archive:
-    """A tar archive, and what takes how much room in it."""
+    """A tar archive that counts bytes per top-level folder."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
@@ -193,7 +193,7 @@ def _add_code(archive: _Archive) -> None:
 
 
 def _add_packages(archive: _Archive, python: str, scratch: Path) -> None:
-    """Fetch wheels, of the versions that are installed here, and add what they would install."""
+    """Download wheels of the versions installed here and add their contents."""
     wanted = [f"{name}=={importlib.metadata.version(name)}" for name in _PACKAGES]
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest",
@@ -210,7 +210,7 @@ def _add_packages(archive: _Archive, python: str, scratch: Path) -> None:
 
 
 def _add_faces(archive: _Archive, faces: Faces, rows: npt.NDArray[np.int64]) -> None:
-    # One answer for a face and its mirror image, which is all that training uses.
+    # Training uses only the sum of the embeddings of a face and its mirror image.
     both = faces.teacher[rows].sum(1, keepdims=True)
     unit = both / np.linalg.norm(both, axis=2, keepdims=True)
     archive.add(f"cache/{NAMES_FILE}", json.dumps([faces.names[row] for row in rows]).encode())
@@ -235,7 +235,7 @@ def _webp(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def _views_of(views: Views, rows: npt.NDArray[np.int64], *, count: int) -> Views:
-    """The views of some faces, which are numbered anew, with answers in half precision."""
+    """The views of a subset of faces, with renumbered rows and half-precision embeddings."""
     number = np.full(count, -1, np.int32)
     number[rows] = np.arange(len(rows), dtype=np.int32)
     first, second = number[views.first], number[views.second]

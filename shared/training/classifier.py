@@ -1,4 +1,4 @@
-"""Stage 2: the classifier's weights before the frozen extractor (paper, section 2.3).
+"""Stage 2: train the classifier's weights on the frozen extractor (paper, section 2.3).
 
 compactface train classifier
 """
@@ -9,29 +9,29 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shared.training.dataset import Lessons
+from shared.training.dataset import TrainingData
 from shared.training.faces import Faces
 from shared.training.loop import train
 from shared.training.optimizers import Group
 from shared.training.recipe import Recipe, Schedule
-from shared.training.run_folder import begin
+from shared.training.run_folder import start_run
 from shared.training.split import split_faces
 from shared.training.student import Student, load_student
 from shared.training.views import NO_VIEWS
 
 
 class ClassifierRecipe(Recipe):
-    """How stage 2 trains.
+    """Recipe of stage 2.
 
     Attributes:
-        schedule: see there.
+        schedule: see `Schedule`.
     """
 
     schedule: Schedule
 
 
 class Classification(nn.Module):
-    """A student and how well its classifier knows the training identities."""
+    """A student and its classification loss on the training identities."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -48,35 +48,35 @@ class Classification(nn.Module):
 
 
 class ClassifierStage:
-    """LMCL's weights learn, and nothing else."""
+    """Trains only the weights of LMCL."""
 
-    def __init__(self, lessons: Lessons, network: Classification) -> None:
-        self.lessons = lessons
+    def __init__(self, data: TrainingData, network: Classification) -> None:
+        self.data = data
         self.network = network
 
     def groups(self) -> Sequence[Group]:
         """LMCL's weights."""
         return [Group([self.network.student.lmcl])]
 
-    def heavy(self) -> Sequence[nn.Module]:
+    def compilable(self) -> Sequence[nn.Module]:
         """The extractor."""
         return [self.network.student.extractor]
 
 
 def train_classifier(faces: Faces, recipe: ClassifierRecipe, out: Path, *, extractor: Path) -> None:
-    """Train stage 2, going on from `out` if it holds a checkpoint.
+    """Train stage 2, resuming from a checkpoint in `out`.
 
     Args:
         faces: training faces.
-        recipe: what to do.
-        out: folder of the run; it then stands for that of stage 0.
-        extractor: folder of the run of stage 0.
+        recipe: the recipe.
+        out: run folder; it can replace that of stage 0 in later stages.
+        extractor: run folder of stage 0.
 
     Raises:
-        InvalidTraining: `out` was begun with another recipe, or `extractor` is no such run.
+        InvalidTraining: `out` was started with another recipe, or `extractor` is no such run.
     """
     torch.manual_seed(recipe.schedule.seed)
     student = load_student(extractor)
-    begin(out, recipe, student.shape)
-    lessons = Lessons(faces, NO_VIEWS, split_faces(faces), mixed=0, kind="labelled")
-    train(ClassifierStage(lessons, Classification(student)), recipe.schedule, out)
+    start_run(out, recipe, student.shape)
+    data = TrainingData(faces, NO_VIEWS, split_faces(faces), mixed=0, kind="labelled")
+    train(ClassifierStage(data, Classification(student)), recipe.schedule, out)

@@ -1,9 +1,9 @@
-"""Stages 1 and 3: CompNet and RecNet, first before a frozen extractor, then all together.
+"""Stages 1 and 3: train CompNet and RecNet, first on a frozen extractor, then all together.
 
-Unlike the paper, rounding is part of training (straight through), the teacher's embedding of
-the uncompressed face is the target, a pixel loss stays on, so that a person can recognise the
-reconstruction, and all operating points train at once before one extractor, which is why a
-probe of one matches an enrolment of another.
+Differences from the paper: rounding is part of training (straight-through estimator). The target
+is the teacher's embedding of the uncompressed face. A pixel loss keeps the reconstruction
+recognizable to people. All operating points train together with one extractor, so that a probe of
+one matches an enrollment of another.
 
 compactface train codec; compactface train joint
 """
@@ -28,13 +28,13 @@ from shared.models.face_codec import (
 )
 from shared.models.quantizer import quantize_straight_through
 from shared.training.codec_recipe import CodecRecipe
-from shared.training.dataset import Lessons
+from shared.training.dataset import TrainingData
 from shared.training.faces import Faces
 from shared.training.loop import train
 from shared.training.losses import cosine_loss, feature_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.rate import entropy_bytes
-from shared.training.run_folder import averaged_weights, begin, read_run
+from shared.training.run_folder import averaged_weights, read_run, start_run
 from shared.training.split import split_faces
 from shared.training.student import (
     AnyStudent,
@@ -52,9 +52,9 @@ _TEACHER_EVERY = 4
 
 
 class CodecTraining(nn.Module):
-    """CompNet and RecNet before an extractor, and what is lost on the way through each point.
+    """CompNet, RecNet and extractor with the losses of every operating point.
 
-    It is the left half of the paper's figure 8, with the rounding.
+    This is the left half of the paper's figure 8, with rounding.
     """
 
     def __init__(
@@ -62,19 +62,21 @@ class CodecTraining(nn.Module):
     ) -> None:
         super().__init__()
         self._recipe = recipe
-        # In a tuple, so that they are neither trained nor kept: they are not ours.
-        self.judges = tuple(teachers)
+        # In a tuple, so that torch neither trains nor saves them.
+        self.teachers = tuple(teachers)
         self.compnet, self.recnet = recipe.networks.make()
-        size, answers = recipe.networks.channels * PLACES, student.teacher_size
-        self.readers = nn.ModuleDict({name: nn.Linear(size, answers) for name in recipe.points})
+        size = recipe.networks.channels * PLACES
+        self.readers = nn.ModuleDict(
+            {name: nn.Linear(size, student.teacher_size) for name in recipe.points}
+        )
         self.student = student
         if isinstance(self.compnet, FaceCompNet) and isinstance(student, Student):
-            _take_over(self.compnet.identity, student)
+            _copy_extractor(self.compnet.identity, student)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch: `crops` (N, 3, 112, 96), `target` (N, D), `label` (N,).
 
-        The batch is dealt out to the operating points, and a part stays uncompressed.
+        The batch is divided among the operating points; a part stays uncompressed.
         """
         crops, target = batch["crops"], batch["target"]
         sizes = self._deal(len(crops))
@@ -83,7 +85,7 @@ class CodecTraining(nn.Module):
         maps = self._sent(latent, sizes)
         seen = self.recnet(maps).to(crops.dtype)
         embedding = self.student.extractor(torch.cat([seen, crops[coded:]]))
-        told = self._ask_teachers(seen, crops[:coded])
+        agreement = self._teacher_losses(seen, crops[:coded])
         with torch.autocast(crops.device.type, enabled=False):
             parts = zip(
                 self.readers.values(), torch.split(maps.flatten(1), self._coded(sizes)), strict=True
@@ -93,12 +95,12 @@ class CodecTraining(nn.Module):
                 "pixel": functional.mse_loss(seen.float(), crops[:coded].float()),
                 "rate": self._excess(latent, sizes),
                 "map": cosine_loss(torch.cat(read), target[:coded]),
-                **told,
+                **agreement,
             }
             return self._losses(embedding.float(), batch, costs, sizes)
 
     def _deal(self, n: int) -> dict[str, int]:
-        """How many of n faces go through each point; the rest of them stays uncompressed."""
+        """Number of faces per point out of n; the rest stays uncompressed."""
         shares = {name: point.share for name, point in self._recipe.points.items()}
         unit = n / (sum(shares.values()) + self._recipe.uncompressed)
         ends = torch.tensor([*shares.values()]).cumsum(0).mul(unit).round().int().tolist()
@@ -110,7 +112,7 @@ class CodecTraining(nn.Module):
         return [sizes[name] for name in self._recipe.points]
 
     def _sent(self, latent: Tensor, sizes: Mapping[str, int]) -> Tensor:
-        """What RecNet sees of maps, whose order is that of the points: 0 for what is not sent."""
+        """Dequantized maps, ordered by point, with 0 for omitted symbols."""
         if self._recipe.quantize == "straight_through":
             latent = quantize_straight_through(latent, levels=self._recipe.networks.levels)
         symbols = latent[0].numel()
@@ -121,7 +123,7 @@ class CodecTraining(nn.Module):
         return torch.where(kept, latent, 0)
 
     def _excess(self, latent: Tensor, sizes: Mapping[str, int]) -> Tensor:
-        """The mean share by which maps are larger than the target of their point, at least 0."""
+        """Mean relative excess of the map sizes over their point's target, at least 0."""
         total = latent.new_zeros(())
         points = self._recipe.points.values()
         for point, part in zip(points, torch.split(latent, self._coded(sizes)), strict=True):
@@ -130,15 +132,15 @@ class CodecTraining(nn.Module):
                 total = total + (size / point.target_bytes - 1).clamp(min=0)
         return total / len(points)
 
-    def _ask_teachers(self, seen: Tensor, crops: Tensor) -> dict[str, Tensor]:
-        """How unlike some reconstructions are to their crops, before every teacher.
+    def _teacher_losses(self, seen: Tensor, crops: Tensor) -> dict[str, Tensor]:
+        """Cosine distance of reconstructions to their crops under every teacher.
 
-        A face that persuades several networks is more likely a face. Only some, since it costs
-        more than our own networks do.
+        Agreement with several networks makes a reconstruction more likely to generalize. Only a
+        part of the batch is used, since teachers are slower than our networks.
         """
         some = slice(None, None, _TEACHER_EVERY)
         unlike, other = [seen.new_zeros(())], [seen.new_zeros(())]
-        for teacher in self.judges:
+        for teacher in self.teachers:
             teacher.to(seen.device)
             with torch.no_grad():
                 wanted = teacher(crops[some])
@@ -146,7 +148,7 @@ class CodecTraining(nn.Module):
             unlike.append(cosine_loss(impression.embedding, functional.normalize(wanted.embedding)))
             if self._recipe.feature_weight:
                 other.append(feature_loss(impression.features, wanted.features))
-        count = max(1, len(self.judges))
+        count = max(1, len(self.teachers))
         return {
             "teacher": torch.stack(unlike).sum() / count,
             "feature": torch.stack(other).sum() / count,
@@ -183,10 +185,10 @@ class CodecTraining(nn.Module):
 
 
 @torch.no_grad()
-def _take_over(identity: Identity, student: Student) -> None:
-    """Have CompNet begin with what the extractor knows: its stages, and its answer to the teacher.
+def _copy_extractor(identity: Identity, student: Student) -> None:
+    """Initialize CompNet from the extractor: its stages and its projection to the teacher's space.
 
-    Nothing is taken over from an extractor of another width.
+    Does nothing if the extractor has another width.
     """
     theirs = student.extractor.stages.state_dict()
     shapes = {name: weight.shape for name, weight in identity.stages.state_dict().items()}
@@ -194,7 +196,7 @@ def _take_over(identity: Identity, student: Student) -> None:
     if shapes != {name: weight.shape for name, weight in theirs.items()}:
         return
     identity.stages.load_state_dict(theirs)
-    # The teacher's space, turned so that its strongest directions come first.
+    # Rotate the teacher's space so that its strongest directions come first.
     _, strengths, directions = torch.linalg.svd(head, full_matrices=False)
     strongest = (strengths[:, None] * directions)[:IDENTITY]
     embed = student.extractor.embed
@@ -203,10 +205,10 @@ def _take_over(identity: Identity, student: Student) -> None:
 
 
 class CodecStage:
-    """What trains in stages 1 and 3, and how fast."""
+    """Trainable parts of stages 1 and 3 with their learning rates."""
 
-    def __init__(self, lessons: Lessons, network: CodecTraining, recipe: CodecRecipe) -> None:
-        self.lessons = lessons
+    def __init__(self, data: TrainingData, network: CodecTraining, recipe: CodecRecipe) -> None:
+        self.data = data
         self.network = network
         identity, encoder = _parts(network.compnet)
         self._groups = [
@@ -220,17 +222,17 @@ class CodecStage:
                 part.requires_grad_(group.pace > 0)
 
     def groups(self) -> Sequence[Group]:
-        """Those that are not frozen."""
+        """Parameter groups that are not frozen."""
         return [group for group in self._groups if group.pace > 0]
 
-    def heavy(self) -> Sequence[nn.Module]:
+    def compilable(self) -> Sequence[nn.Module]:
         """Our networks."""
         network = self.network
-        return [network.compnet, network.recnet, *network.student.heavy()]
+        return [network.compnet, network.recnet, *network.student.compilable()]
 
 
 def _parts(compnet: AnyCompNet) -> tuple[list[nn.Module], list[nn.Module]]:
-    """CompNet's extractor, if it has one, and the rest of it."""
+    """CompNet's extractor (empty if it has none) and the rest of CompNet."""
     if not isinstance(compnet, FaceCompNet):
         return [], [compnet]
     rest = [part for part in compnet.children() if part is not compnet.identity]
@@ -247,50 +249,50 @@ def train_codec(
     teachers: Sequence[TeacherFile] = (),
     start: Path | None = None,
 ) -> None:
-    """Train stage 1 or 3, going on from `out` if it holds a checkpoint.
+    """Train stage 1 or 3, resuming from a checkpoint in `out`.
 
     Args:
         faces: training faces with the teacher's embeddings.
-        views: mixtures of them; none are needed where the recipe's share of them is 0.
-        recipe: what to do.
-        out: folder of the run.
-        extractor: folder of the run of stage 0 (or 2), or a network of others, which stays as it
-            is. It then has to be the one that taught the faces.
-        teachers: those that a recipe with `teacher_weight` asks about reconstructions.
-        start: folder of an earlier run of stage 1 or 3, or of a model's version, whose networks
-            are the first guess.
+        views: mixtures of faces; unused if the recipe's share of them is 0.
+        recipe: the recipe.
+        out: run folder.
+        extractor: run folder of stage 0 (or 2), or an imported network, which stays frozen and
+            must be the teacher of the faces.
+        teachers: teachers for recipes with `teacher_weight`.
+        start: initial weights: run folder of an earlier stage 1 or 3, or folder of a model
+            version.
 
     Raises:
-        InvalidTraining: `out` was begun with another recipe, a folder holds no such run, or
-            the recipe needs a teacher, or others taught the faces than the extractor.
+        InvalidTraining: `out` was started with another recipe, a folder holds no such run, the
+            recipe needs a teacher, or the extractor is not the teacher of the faces.
     """
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
     student: AnyStudent
     if isinstance(extractor, TeacherFile):
         student = ImportedExtractor(extractor, teacher_size=faces.teacher.shape[2])
-        student.check_it_taught(faces)
+        student.check_is_teacher(faces)
     else:
         student = load_student(extractor)
-    if recipe.asks_teacher and not teachers:
+    if recipe.needs_teacher and not teachers:
         raise InvalidTraining(
-            "NO_TEACHER", "the recipe asks about reconstructions; name the file by --teacher"
+            "NO_TEACHER", "the recipe needs a teacher for reconstructions; use --teacher"
         )
-    judges = [TeacherModule(teacher) for teacher in teachers] if recipe.asks_teacher else []
-    network = CodecTraining(recipe, student, judges)
+    modules = [TeacherModule(teacher) for teacher in teachers] if recipe.needs_teacher else []
+    network = CodecTraining(recipe, student, modules)
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:
         weights, shape["start"] = _first_guess(start)
-        begin_with(network, weights)
-    begin(out, recipe, shape)
+        load_matching_weights(network, weights)
+    start_run(out, recipe, shape)
     if isinstance(student, ImportedExtractor):
-        student.put_into(out)
-    lessons = Lessons(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
-    train(CodecStage(lessons, network, recipe), recipe.schedule, out)
+        student.copy_into(out)
+    data = TrainingData(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
+    train(CodecStage(data, network, recipe), recipe.schedule, out)
 
 
 def _first_guess(start: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """The weights of a run or of a model's default operating point, and where they come from."""
+    """The weights of a run or of a model's default operating point, and their origin."""
     if not (start / MANIFEST_FILE).is_file():
         return averaged_weights(start), read_run(start)
     version = start.resolve()
@@ -309,17 +311,17 @@ def _first_guess(start: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     return weights, {"model": f"{version.parent.name}/{version.name}"}
 
 
-def begin_with(network: CodecTraining, weights: Mapping[str, Tensor]) -> None:
-    """Take over the weights of an earlier run, but for those that had another shape."""
+def load_matching_weights(network: CodecTraining, weights: Mapping[str, Tensor]) -> None:
+    """Load the weights of an earlier run, skipping those of another shape."""
     own = network.state_dict()
     fitting = {n: w for n, w in weights.items() if n in own and own[n].shape == w.shape}
     network.load_state_dict(own | fitting)
 
 
 def load_codecs(run: Path) -> tuple[CodecRecipe, CodecTraining]:
-    """The averaged networks of a run of stage 1 or 3, and its recipe."""
-    told = read_run(run)
-    recipe = CodecRecipe.model_validate(told["recipe"])
-    network = CodecTraining(recipe, make_student(told["shape"]["student"], run))
+    """The recipe and the averaged networks of a run of stage 1 or 3."""
+    settings = read_run(run)
+    recipe = CodecRecipe.model_validate(settings["recipe"])
+    network = CodecTraining(recipe, make_student(settings["shape"]["student"], run))
     network.load_state_dict(averaged_weights(run))
     return recipe, network.eval()

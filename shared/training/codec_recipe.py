@@ -1,4 +1,4 @@
-"""How stages 1 and 3 train: what a recipe file of theirs may say."""
+"""Recipes of stages 1 and 3."""
 
 from typing import Literal
 
@@ -12,13 +12,13 @@ from shared.training.recipe import Recipe, Schedule
 
 
 class PointRecipe(Recipe):
-    """An operating point: how much of a map is sent, and how much of the training it gets.
+    """An operating point: the part of the map that is sent, and its share of training.
 
     Attributes:
-        spared: symbols at the end of the map that are not sent.
-        share: of a batch, relative to the other points'.
-        target_bytes: mean size that the rate term steers to, for layouts whose size varies;
-            None for those whose size is fixed.
+        spared: number of symbols omitted at the end of the map.
+        share: share of a batch, relative to the other points.
+        target_bytes: mean size that the rate loss aims at, for layouts of variable size; None
+            for layouts of fixed size.
     """
 
     spared: NonNegativeInt = 0
@@ -32,11 +32,11 @@ class NetworksRecipe(Recipe):
     Attributes:
         channels: C of the compact map.
         levels: L of the quantizer.
-        layout: of the PNG, see `shared.codec.compact_map`.
-        widths: of CompNet's first four convolutions (RecNet mirrors them).
-        face_width: width of the sphere20 that CompNet takes over from the extractor; None for
-            the paper's networks.
-        dropout: in the residual blocks.
+        layout: layout of the PNG, see `shared.codec.compact_map`.
+        widths: channels of CompNet's first four convolutions (RecNet mirrors them).
+        face_width: width of the sphere20 that CompNet copies from the extractor; None for the
+            paper's networks.
+        dropout: dropout rate in the residual blocks.
     """
 
     channels: PositiveInt
@@ -47,7 +47,7 @@ class NetworksRecipe(Recipe):
     dropout: float = Field(ge=0, lt=1)
 
     def make(self) -> tuple[AnyCompNet, AnyRecNet]:
-        """Fresh networks."""
+        """Untrained networks."""
         return make_codec(
             channels=self.channels,
             widths=self.widths,
@@ -57,35 +57,36 @@ class NetworksRecipe(Recipe):
 
 
 class CodecRecipe(Recipe):
-    """How stages 1 and 3 train.
+    """Recipe of stages 1 and 3.
 
     Attributes:
-        networks: what all operating points share.
+        networks: networks that all operating points share.
         points: operating points by name.
-        uncompressed: share of a batch that reaches the extractor as it is.
+        uncompressed: share of a batch that bypasses the codec.
         mixed: share of a batch that is mixtures of two faces.
-        faces: see `lessons.Kind`.
-        quantize: round in training (straight through), or not at all as the paper did.
+        faces: which photographs to use, see `Kind` in `shared.training.dataset`.
+        quantize: round in training (straight-through); false trains without rounding, as in the
+            paper.
         identity_pace: learning rate of the extractor inside CompNet, relative to the schedule's;
-            0 freezes it, which saves two thirds of CompNet's time; the paper's has none.
-        encoder_pace: of the rest of CompNet.
-        decoder_pace: of RecNet.
-        extractor_pace: of the extractor and its heads.
+            0 freezes it, which saves two thirds of CompNet's time. The paper's CompNet has none.
+        encoder_pace: relative learning rate of the rest of CompNet.
+        decoder_pace: relative learning rate of RecNet.
+        extractor_pace: relative learning rate of the extractor and its heads.
         distil_weight: weight of the cosine distance to the teacher.
         relation_weight: weight of the similarity-matrix loss.
         lmcl_weight: weight of LMCL.
         pixel_weight: weight of the mean squared error of the pixels in [-1, 1].
-        rate_weight: weight of the share by which maps exceed their target bytes.
-        map_weight: weight of the cosine distance between the teacher's embedding and what one
-            linear layer, for training only, reads off the map. It tells CompNet at once which
-            bits identify; by way of RecNet and extractor it learns that late.
+        rate_weight: weight of the relative excess of map sizes over their targets.
+        map_weight: weight of the cosine distance between the teacher's embedding and a linear
+            readout of the map, used only in training. It gives CompNet a direct gradient about
+            which bits identify a face; the gradient through RecNet and extractor is slow.
         teacher_weight: weight of the cosine distance between the teacher's embeddings of the
-            reconstruction and of the face. What persuades two networks is more likely a face
-            than what persuades the one that is trained along.
-        feature_weight: weight of the difference of what the teacher's inner layers see in the
-            reconstruction and in the crop, see `losses.feature_loss`. They are closer than its
-            embedding to what any other network looks for.
-        schedule: see there.
+            reconstruction and of the face. It discourages reconstructions that satisfy only the
+            extractor trained with them.
+        feature_weight: weight of the difference between the teacher's inner features of the
+            reconstruction and of the crop, see `losses.feature_loss`. Other networks share these
+            features more than the embedding.
+        schedule: see `Schedule`.
     """
 
     networks: NetworksRecipe
@@ -109,12 +110,12 @@ class CodecRecipe(Recipe):
     schedule: Schedule
 
     @property
-    def asks_teacher(self) -> bool:
-        """Whether a teacher is asked about reconstructions."""
+    def needs_teacher(self) -> bool:
+        """Whether the recipe needs a teacher to compare reconstructions."""
         return bool(self.teacher_weight or self.feature_weight)
 
     @model_validator(mode="after")
-    def _spares_only_what_recnet_can_do_without(self) -> "CodecRecipe":
+    def _check_spared(self) -> "CodecRecipe":
         if self.networks.face_width is None and any(p.spared for p in self.points.values()):
             raise ValueError("spared: the paper's RecNet needs the whole map; set face_width")
         return self

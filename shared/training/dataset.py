@@ -1,4 +1,4 @@
-"""What a student is shown, and what the teacher makes of it."""
+"""Training data: photographs and mixtures with the teacher's embeddings."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -18,27 +18,27 @@ from shared.training.views import Views, render
 Rows = npt.NDArray[np.int64]
 
 _MOST_OF_FREE = 0.5
-"""Share of a device's free memory that the pixels of all faces may take."""
+"""Share of the device's free memory that the pixels of all faces may use."""
 
 Kind = Literal["all", "labelled"]
-"""`all`: every face, as a poor camera may see it. `labelled`: faces of known identity, clean and
-mirrored at random, as the paper has them."""
+"""`all`: every face, degraded at random. `labelled`: faces of known identity, clean and mirrored
+at random, as in the paper."""
 
 
-class Lessons:
-    """Photographs with the teacher's embedding of them, and mixtures with that of each."""
+class TrainingData:
+    """Photographs and mixtures of them, each with the teacher's embedding."""
 
     def __init__(
         self, faces: Faces, views: Views, split: Split, *, mixed: float, kind: Kind = "all"
     ) -> None:
-        """Gather them.
+        """Prepare the data.
 
         Args:
             faces: training faces.
-            views: mixtures of them; may be empty where `mixed` is 0.
-            split: which faces may be trained on, and whose they are.
+            views: mixtures of faces; may be empty if `mixed` is 0.
+            split: the training rows and their labels.
             mixed: share of a batch that is mixtures.
-            kind: of the photographs.
+            kind: kind of photographs.
         """
         self._views = views
         self._mixed = mixed
@@ -48,16 +48,16 @@ class Lessons:
             self._train = split.train[known]
         else:
             self._train = by_pose(split.train, faces.yaw)
-        # One answer for a face and its mirror image: the sum of the two is the better one, and
-        # the student need not look twice.
+        # The sum of the embeddings of a face and its mirror image is the better target, and the
+        # student need not embed twice.
         both = faces.teacher.sum(1)
         self._targets = torch.from_numpy(both / np.linalg.norm(both, axis=1, keepdims=True))
         self._labels = torch.from_numpy(split.labels)
         self._pixels = torch.from_numpy(faces.pixels)
-        self._answers = torch.from_numpy(views.teacher)
+        self._view_targets = torch.from_numpy(views.teacher)
 
     def batches(self, size: int, *, seed: int, start: int) -> Iterator[tuple[Rows, Rows]]:
-        """Rows of photographs and rows of views; see `loop.Data`."""
+        """Batches of (photograph rows, view rows); see `loop.Data`."""
         mixed = round(size * self._mixed)
         views = np.arange(len(self._views))
         return zip(
@@ -69,7 +69,7 @@ class Lessons:
     def load(self, batch: tuple[Rows, Rows], process: Process) -> dict[str, Tensor]:
         """The `crops` (N, 3, 112, 96), `target` (N, D) and `label` (N,) of a batch.
 
-        In random order, and mixtures are labelled as nobody.
+        The order is random. Mixtures have the label NOBODY.
         """
         device = process.device
         self._settle(device)
@@ -84,7 +84,7 @@ class Lessons:
         labels = [rows_of(self._labels, plain, device)]
         if len(mixed):
             crops.append(render(self._views, mixed, self._pixels, device=device))
-            targets.append(rows_of(self._answers, mixed, device))
+            targets.append(rows_of(self._view_targets, mixed, device))
             labels.append(torch.full((len(mixed),), NOBODY, device=device))
         order = torch.randperm(len(plain) + len(mixed), device=device)
         seen = cut_crops(torch.cat(crops))[order]
@@ -97,14 +97,14 @@ class Lessons:
         }
 
     def _settle(self, device: torch.device) -> None:
-        """Have everything lie on the device, once; pixels only where they leave it room to train.
+        """Move the data to the device once; pixels only if enough memory remains for training.
 
-        A batch then costs the host no more than the numbers of its rows.
+        A batch then costs the host no more than its row numbers.
         """
         if device == self._targets.device:
             return
-        self._targets, self._labels, self._answers = (
-            told.to(device) for told in (self._targets, self._labels, self._answers)
+        self._targets, self._labels, self._view_targets = (
+            array.to(device) for array in (self._targets, self._labels, self._view_targets)
         )
         free, _ = torch.cuda.mem_get_info(device)
         if self._pixels.nbytes < _MOST_OF_FREE * free:

@@ -1,4 +1,4 @@
-"""From trained networks to a model directory."""
+"""Export trained networks to a model directory."""
 
 import io
 import tempfile
@@ -32,19 +32,19 @@ from shared.models.face_codec import AnyCompNet, AnyRecNet
 from shared.models.sphere20 import Sphere20
 from shared.models.weights import (
     Storage,
+    int8_ranges,
     load_weights,
     weights_to_bytes,
-    widened_weights,
     with_stored_weights,
 )
 
-# Two runtimes add in different orders; a value on the edge between two levels may go either way.
+# Runtimes sum in different orders; a value between two levels may round either way.
 MAX_SYMBOLS_APART = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedCodec:
-    """The two networks of an operating point."""
+    """The networks of one operating point."""
 
     compnet: AnyCompNet
     recnet: AnyRecNet
@@ -59,22 +59,21 @@ def export_model(
     carried: Mapping[str, tuple[ModelDirectory, str]] | None = None,
     storage: Storage = "int8",
 ) -> ModelDirectory:
-    """Write `<models>/<family>/<version>` and open it.
+    """Write `<models>/<family>/<version>` and load it.
 
-    What is measured afterwards is measured on the networks that the directory holds, whose
-    weights `storage` has rounded; `publish_results` then adds the calibration.
+    Evaluation then uses the stored networks, whose weights are rounded by `storage`;
+    `publish_results` adds the calibration.
 
     Args:
         models: folder of model families.
-        description: its codecs have the names and sizes of `codecs` and `carried`.
-        extractor: trained sphere20, or the file of a network of others.
-        codecs: trained networks by operating point, of those that have networks of their own.
-        carried: operating points of other models, likewise, whose files, and so codec ids, stay
-            as they are.
-        storage: how large weights are stored.
+        description: its codecs must have the names and sizes of `codecs` and `carried`.
+        extractor: trained sphere20, or the file of an imported network.
+        codecs: trained networks by operating point, for points that have their own networks.
+        carried: likewise, points of other models whose files, and so codec ids, are kept.
+        storage: storage of large weights.
 
     Raises:
-        AlreadyExists: the version is there.
+        AlreadyExists: the version exists.
         InvalidModel: networks and description disagree, or ONNX and torch do.
     """
     files = {description.extractor.file: _extractor_file(extractor, description, storage)}
@@ -94,7 +93,7 @@ def _extractor_file(
 ) -> bytes:
     config = description.extractor
     if isinstance(extractor, bytes) != isinstance(config, OnnxConfig):
-        raise InvalidModel("UNKNOWN_EXTRACTOR", f"the extractor is no {config.architecture!r}")
+        raise InvalidModel("UNKNOWN_EXTRACTOR", f"the extractor is not a {config.architecture!r}")
     if isinstance(extractor, bytes):
         return extractor
     assert isinstance(config, Sphere20Config)
@@ -121,17 +120,17 @@ def _codec_files(codec: TrainedCodec, config: CodecConfig, storage: Storage) -> 
 def compnet_to_onnx(compnet: AnyCompNet, weights: bytes) -> bytes:
     """An ONNX file: input "crop" (N, 3, 112, 96), output "latent" (N, C, 14, 12), N dynamic.
 
-    It holds the computation; weights of 8 bits it finds in COMPNET_FILE beside it, so that they
-    are shipped once. ONNX Runtime widens them when it loads.
+    The file holds only the graph. It reads int8 weights from COMPNET_FILE beside it, so that they
+    are shipped once. ONNX Runtime dequantizes them on load.
 
     Args:
-        compnet: as loaded from `weights`.
-        weights: the content of COMPNET_FILE.
+        compnet: network loaded from `weights`.
+        weights: content of COMPNET_FILE.
     """
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # torch would have its newer exporter used; that one takes 50 times as long and writes
-        # the stack traces of this machine into the file.
+        # torch recommends its newer exporter, which is 50 times slower and writes this machine's
+        # stack traces into the file.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             with_stored_weights(compnet, weights),
@@ -140,11 +139,11 @@ def compnet_to_onnx(compnet: AnyCompNet, weights: bytes) -> bytes:
             dynamo=False,
             input_names=["crop"],
             output_names=["latent"],
-            do_constant_folding=False,  # it would write 8-bit weights out as float32
+            do_constant_folding=False,  # it would store int8 weights as float32
             dynamic_axes={"crop": {0: "n"}, "latent": {0: "n"}},
         )
     model = onnx.load_from_string(file.getvalue())
-    stored = widened_weights(weights)
+    stored = int8_ranges(weights)
     for tensor in model.graph.initializer:
         if tensor.name in stored:
             offset, length = stored[tensor.name]

@@ -1,4 +1,4 @@
-"""Stage 0: sphere20, distilled from a teacher and pulled apart by LMCL.
+"""Stage 0: train sphere20 by distillation from a teacher and by LMCL.
 
 compactface train extractor
 """
@@ -14,29 +14,29 @@ from torch import Tensor, nn
 
 from shared.errors import InvalidTraining
 from shared.models.weights import load_weights
-from shared.training.dataset import Lessons
+from shared.training.dataset import TrainingData
 from shared.training.faces import Faces
 from shared.training.heads import fit_heads
 from shared.training.loop import train
 from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.recipe import Recipe, Schedule
-from shared.training.run_folder import CHECKPOINT_FILE, begin, read_run
+from shared.training.run_folder import CHECKPOINT_FILE, read_run, start_run
 from shared.training.split import Split, split_faces
 from shared.training.student import Student, load_student
 from shared.training.views import Views
 
 
 class ExtractorRecipe(Recipe):
-    """How stage 0 trains.
+    """Recipe of stage 0.
 
     Attributes:
         width: width multiplier of sphere20.
         mixed: share of a batch that is mixtures of two faces.
         relation_weight: weight of the similarity-matrix loss.
-        lmcl_weight: weight of the LMCL loss, over the labelled faces of a batch.
+        lmcl_weight: weight of the LMCL loss over the labelled faces of a batch.
         margin: LMCL's m.
-        schedule: see there.
+        schedule: see `Schedule`.
     """
 
     width: PositiveFloat
@@ -48,7 +48,7 @@ class ExtractorRecipe(Recipe):
 
 
 class Distillation(nn.Module):
-    """A student and how far it is from its teacher."""
+    """A student and its distillation losses."""
 
     def __init__(self, student: Student, recipe: ExtractorRecipe) -> None:
         super().__init__()
@@ -70,17 +70,17 @@ class Distillation(nn.Module):
 
 
 class ExtractorStage:
-    """All of the student learns."""
+    """Trains the whole student."""
 
-    def __init__(self, lessons: Lessons, network: Distillation) -> None:
-        self.lessons = lessons
+    def __init__(self, data: TrainingData, network: Distillation) -> None:
+        self.data = data
         self.network = network
 
     def groups(self) -> Sequence[Group]:
-        """All of it, at one pace."""
+        """The student, at the schedule's learning rate."""
         return [Group([self.network])]
 
-    def heavy(self) -> Sequence[nn.Module]:
+    def compilable(self) -> Sequence[nn.Module]:
         """The extractor."""
         return [self.network.student.extractor]
 
@@ -88,19 +88,19 @@ class ExtractorStage:
 def train_extractor(
     faces: Faces, views: Views, recipe: ExtractorRecipe, out: Path, *, start: Path | None = None
 ) -> None:
-    """Train stage 0, going on from `out` if it holds a checkpoint.
+    """Train stage 0, resuming from a checkpoint in `out`.
 
     Args:
         faces: training faces with the teacher's embeddings.
-        views: mixtures of them; none are needed where the recipe's share of them is 0.
-        recipe: what to do.
-        out: folder of the run.
-        start: first guess: the folder of an earlier run on the same faces, or the
-            `extractor.safetensors` of a model, whose heads are then fitted to it; None starts
-            from nothing.
+        views: mixtures of faces; unused if the recipe's share of them is 0.
+        recipe: the recipe.
+        out: run folder.
+        start: initial weights: run folder of an earlier run on the same faces, or a model's
+            `extractor.safetensors`, for which the heads are then fitted; None initializes at
+            random.
 
     Raises:
-        InvalidTraining: `out` was begun with another recipe, or `start` is no such run.
+        InvalidTraining: `out` was started with another recipe, or `start` is no such run.
     """
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
@@ -112,18 +112,18 @@ def train_extractor(
     )
     shape: dict[str, Any] = dict(student.shape)
     if start is not None:
-        goes_on = (out / CHECKPOINT_FILE).exists()  # which holds the heads, too
+        goes_on = (out / CHECKPOINT_FILE).exists()  # the checkpoint holds the heads
         seed = None if goes_on else recipe.schedule.seed
-        shape["start"] = _begin_with(student, start, faces, split, seed=seed)
-    begin(out, recipe, shape)
-    lessons = Lessons(faces, views, split, mixed=recipe.mixed)
-    train(ExtractorStage(lessons, Distillation(student, recipe)), recipe.schedule, out)
+        shape["start"] = _load_initial_weights(student, start, faces, split, seed=seed)
+    start_run(out, recipe, shape)
+    data = TrainingData(faces, views, split, mixed=recipe.mixed)
+    train(ExtractorStage(data, Distillation(student, recipe)), recipe.schedule, out)
 
 
-def _begin_with(
+def _load_initial_weights(
     student: Student, start: Path, faces: Faces, split: Split, *, seed: int | None
 ) -> dict[str, Any]:
-    """Take over earlier weights; returns where they come from. Heads are fitted with a seed."""
+    """Load initial weights; returns their origin. The seed is for fitting the heads."""
     if start.is_dir():
         earlier = load_student(start)
         if earlier.shape != student.shape:

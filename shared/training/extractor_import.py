@@ -1,4 +1,4 @@
-"""A face network of others in the place of a model's extractor: same codecs, another space."""
+"""Import a face network as a model's extractor: same codecs, new embedding space."""
 
 import hashlib
 import json
@@ -34,19 +34,19 @@ from shared.training.network_input import NetworkInput, describe
 from shared.training.publish import calibration_of
 from shared.training.split import split_faces
 
-# More of one person tell little more, and of more people than that a bootstrap takes gigabytes.
+# More photographs per person add little; more people make the bootstrap take gigabytes.
 _PHOTOGRAPHS_EACH = 10
 _MOST_PEOPLE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Photographs to calibrate on.
+    """Photographs for calibration.
 
     Attributes:
-        pixels: (N, 112, 112, 3) RGB, aligned; may be mapped from a file.
-        rows: (V,) which of them, ascending.
-        identities: (V,) who each of those shows, as any integers.
+        pixels: (N, 112, 112, 3) RGB, aligned; may be memory-mapped.
+        rows: (V,) rows of `pixels` to use, ascending.
+        identities: (V,) the person in each of those rows, as an integer.
     """
 
     pixels: NDArray[np.uint8]
@@ -54,22 +54,22 @@ class People:
     identities: NDArray[np.int64]
 
     def batches(self) -> Iterator[NDArray[np.uint8]]:
-        """The pixels of the rows, some at a time."""
+        """The pixels of the rows, in batches."""
         for start in range(0, len(self.rows), BATCH):
             yield self.pixels[self.rows[start : start + BATCH]]
 
 
 def read_people(source: Path, scratch: Path, *, most: int) -> People:
-    """Photographs of people who are named: of as many people as may be, up to ten of each.
+    """Read photographs of as many named people as possible, up to ten of each.
 
     Args:
-        source: one folder per person; or a cache of training faces, of which those are taken who
-            are held out of training, since codecs flatter those they were trained on.
-        scratch: folder for the faces that are found in photographs.
-        most: photographs to take, about.
+        source: a folder with one folder per person; or a cache of training faces, of which only
+            held-out people are used, since codecs do better on people they were trained on.
+        scratch: folder for the faces found in photographs.
+        most: approximate number of photographs.
 
     Raises:
-        InvalidTraining: nothing there shows a face (NO_FACES).
+        InvalidTraining: NO_FACES; no photograph shows a face.
     """
     cache = source
     if not (source / PIXELS_FILE).is_file():
@@ -80,8 +80,8 @@ def read_people(source: Path, scratch: Path, *, most: int) -> People:
     usable = np.arange(len(names))
     if (cache / TEACHER_FILE).is_file():
         teacher = np.load(cache / TEACHER_FILE, mmap_mode="r")
-        nobody_is_turned = np.zeros(len(names), np.float32)  # the split does not look at it
-        usable = split_faces(Faces(names, pixels, teacher, nobody_is_turned)).validation
+        no_yaw = np.zeros(len(names), np.float32)  # the split does not use yaw
+        usable = split_faces(Faces(names, pixels, teacher, no_yaw)).validation
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
     for row in usable.tolist():
         rows_of[names[row].split("/")[0]].append(row)
@@ -93,7 +93,7 @@ def read_people(source: Path, scratch: Path, *, most: int) -> People:
 
 
 def _drawn(people: list[list[int]], *, most: int) -> list[list[int]]:
-    """Up to ten photographs of each of some people; of those first who have two or more."""
+    """Up to ten photographs per person, people with two or more first."""
     random = np.random.default_rng(0)
     order = random.permutation(len(people)).tolist()
     order.sort(key=lambda person: len(people[person]) < 2)
@@ -120,26 +120,26 @@ def import_extractor(
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> ModelDirectory:
-    """Write a version with the codecs of another, byte for byte, and this file as its extractor.
+    """Write a version with the codecs of `base`, byte for byte, and this file as its extractor.
 
-    It is calibrated on photographs that go through each of its codecs.
+    It is calibrated on photographs that pass through each of its codecs.
 
     Args:
         path: ONNX file of a face network: N pictures in, N embeddings out.
-        fed: what the network takes.
-        base: the version whose codecs it keeps.
+        fed: the network's input.
+        base: version whose codecs are kept.
         models: folder of model families to write into.
         version: name of the new version.
-        licence: of the network, for people; it is kept in the manifest's provenance.
-        people: whom to calibrate on.
-        threads: of ONNX Runtime. Those of torch belong to the process.
-        progress: called for every batch.
+        licence: licence of the network; informational, stored in the manifest's provenance.
+        people: photographs for calibration.
+        threads: number of ONNX Runtime threads; torch's are process-wide.
+        progress: called after every batch.
 
     Raises:
-        InvalidModel: the file is no such network (EXTRACTOR_UNUSABLE).
-        InvalidInput: `fed` is impossible (EXTRACTOR_INPUT).
-        InvalidTraining: too few people to calibrate on (TOO_FEW_FACES).
-        AlreadyExists: the version is there.
+        InvalidModel: EXTRACTOR_UNUSABLE; the file is no such network.
+        InvalidInput: EXTRACTOR_INPUT; `fed` is invalid.
+        InvalidTraining: TOO_FEW_FACES; too few people for calibration.
+        AlreadyExists: the version exists.
     """
     network = network_of_any_batch(path)
     config = describe(network, fed)

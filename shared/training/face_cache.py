@@ -1,4 +1,4 @@
-"""From folders or zip archives of pictures to training faces: found, aligned and kept, once."""
+"""Detect and align the faces of a data set once and cache them."""
 
 import json
 import tempfile
@@ -22,20 +22,20 @@ _BATCH = 256
 
 
 def cache_faces(source: Path, cache: Path) -> list[str]:
-    """Decode every face below `source` into `cache/faces.npy` and `cache/names.json`.
+    """Write every face below `source` to `cache/faces.npy` and `cache/names.json`.
 
-    Pictures of 112x112 are taken as aligned; in any other the most prominent face is found and
+    Images of 112x112 count as aligned. In any other image the most prominent face is detected and
     aligned.
 
     Args:
-        source: a folder of zip archives, or of one folder per identity.
-        cache: created if missing.
+        source: a folder of zip archives, or with one folder per identity.
+        cache: folder, created if missing.
 
     Returns:
-        Names of the pictures that were left out, since they cannot be read or show no face.
+        Names of the images that were skipped because they are unreadable or show no face.
 
     Raises:
-        InvalidTraining: no picture below `source` shows a face.
+        InvalidTraining: no image below `source` shows a face.
     """
     cache.mkdir(parents=True, exist_ok=True)
     detector = open_detector(DetectorOptions("mtcnn"))
@@ -53,12 +53,12 @@ def cache_faces(source: Path, cache: Path) -> list[str]:
         raw.seek(0)
         _write_pixels(raw, cache / PIXELS_FILE, count=len(names))
     (cache / NAMES_FILE).write_text(json.dumps(names))
-    (cache / YAW_FILE).unlink(missing_ok=True)  # that of faces before
+    (cache / YAW_FILE).unlink(missing_ok=True)  # it belongs to earlier faces
     return left_out
 
 
 def cache_yaw(cache: Path) -> None:
-    """Estimate how far every cached face is turned, into `cache/yaw.npy`."""
+    """Estimate the yaw of every cached face and write it to `cache/yaw.npy`."""
     faces = np.load(cache / PIXELS_FILE, mmap_mode="r")
     refiner = Refiner(threads=1)
     batches = [faces[start : start + _BATCH] for start in range(0, len(faces), _BATCH)]
@@ -81,7 +81,7 @@ def _aligned(data: bytes, detector: Detector) -> npt.NDArray[np.uint8] | None:
 
 
 def _write_pixels(raw: BinaryIO, path: Path, *, count: int) -> None:
-    """The array file of so many faces, of which only one at a time is in memory."""
+    """Write an array file of `count` faces, with only one face in memory at a time."""
     shape = (count, SIZE, SIZE, 3)
     pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
     for row in pixels:

@@ -1,4 +1,4 @@
-"""Training faces, kept as one array on disk: what `shared.training.face_cache` has written."""
+"""Training faces, read from the cache that `shared.training.face_cache` writes."""
 
 import json
 import zipfile
@@ -14,21 +14,21 @@ from torch import Tensor
 
 SIZE = 112
 MARGIN = 8
-"""Columns that a 112x112 face has on either side of its 112x96 crop."""
+"""Columns by which a 112x112 face exceeds its 112x96 crop on either side."""
 UNLABELLED = "unlabelled"
 PIXELS_FILE, NAMES_FILE, TEACHER_FILE = "faces.npy", "names.json", "teacher.npy"
 YAW_FILE = "yaw.npy"
-# Degrees of yaw beyond each of which a face is shown once more.
+# A face is repeated once for each of these yaw angles (degrees) that it exceeds.
 _RARER_BEYOND = (20, 27, 33, 40)
 IMAGE_SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
 
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Aligned faces in memory order of their names.
+    """Aligned faces, sorted by name.
 
     Attributes:
-        names: `<identity>/<file>` per face; identity `unlabelled` stands for nobody.
+        names: `<identity>/<file>` per face; the identity `unlabelled` means unknown.
         pixels: (N, 112, 112, 3) uint8 RGB.
         teacher: (N, 2, D) float32 unit vectors of the teacher, plain and mirrored.
         yaw: (N,) degrees, see `shared.faces.pose`.
@@ -45,10 +45,10 @@ class Faces:
 
 
 def image_files(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
-    """All pictures in a folder's zip archives, or else in its folders, by name.
+    """All images in a folder's zip archives or, if there are none, in its folders.
 
     Returns:
-        Name and a function that reads the file, sorted by name.
+        Name and reader function of each image, sorted by name.
     """
     found: list[tuple[str, Callable[[], bytes]]] = []
     for path in sorted(source.glob("*.zip")):
@@ -62,13 +62,13 @@ def image_files(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
 
 
 def load_faces(cache: Path) -> Faces:
-    """Read what `cache_faces` and `cache_teacher` have written, 38 kB of memory a face.
+    """Read what `cache_faces` and `cache_teacher` have written: 38 kB of memory per face.
 
-    Into memory, not mapped: batches are shuffled, and a page cache that other processes
-    press on turns each of their reads into a seek. Yaw is estimated where an older cache lacks it.
+    The data is read into memory, not mapped: batches are shuffled, and with a page cache under
+    pressure every read would become a seek. Yaw is estimated if an older cache lacks it.
     """
     if not (cache / YAW_FILE).exists():
-        # Only here, since training itself does without a detector.
+        # Imported here, since training otherwise needs no detector.
         from shared.training.face_cache import cache_yaw  # noqa: PLC0415
 
         cache_yaw(cache)
@@ -81,10 +81,10 @@ def load_faces(cache: Path) -> Faces:
 
 
 def by_pose(rows: npt.NDArray[np.int64], yaw: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Rows of faces, those of turned heads several times, since pictures show few of them.
+    """Rows of faces, with turned heads repeated, since photographs show few of them.
 
     Args:
-        rows: of faces.
+        rows: rows of faces.
         yaw: degrees of all faces.
     """
     times = 1 + np.digitize(np.abs(yaw[rows]), _RARER_BEYOND)
@@ -98,7 +98,7 @@ def to_tensor(pixels: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def rows_of(array: Tensor, rows: npt.NDArray[np.integer], device: torch.device) -> Tensor:
-    """Some rows of an array, on `device`, wherever the array lies."""
+    """The given rows of an array, on `device`."""
     return array[torch.from_numpy(rows.astype(np.int64)).to(array.device)].to(device)
 
 

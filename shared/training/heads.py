@@ -1,4 +1,4 @@
-"""The heads of a student whose extractor is there already: fitted, not trained."""
+"""Fit the heads of a student to an existing extractor."""
 
 from collections.abc import Iterator
 
@@ -15,16 +15,16 @@ from shared.training.student import Student
 
 _BATCH = 64
 _NOBODIES = 6000
-"""Faces of unknown people that are looked at besides those of known ones: enough for a fit."""
+"""Faces of unknown people used in the fit besides those of known people."""
 _RIDGE = 2e-5  # per face
 
 
 @torch.no_grad()
 def fit_heads(student: Student, faces: Faces, split: Split, *, seed: int) -> None:
-    """Set both heads to what suits the extractor as it is.
+    """Fit both heads to the extractor.
 
-    The one to the teacher's space is the ridge regression of its embeddings; LMCL's weight of a
-    class is the mean embedding of its faces.
+    The head to the teacher's space is a ridge regression; LMCL's weight of a class is the mean
+    embedding of its faces.
     """
     known = split.labels[split.train] != NOBODY
     unknown = split.train[~known]

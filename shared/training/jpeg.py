@@ -1,7 +1,7 @@
-"""JPEG as a camera's stream has it, on whole batches and on whatever device they lie.
+"""JPEG compression loss on batches of tensors, on any device.
 
-Baseline JPEG with the tables of annex K of ITU-T T.81 and chroma of half the size; only what is
-lost counts, so nothing is entropy-coded.
+Baseline JPEG with the tables of annex K of ITU-T T.81 and 4:2:0 chroma. Entropy coding is
+lossless and therefore left out.
 """
 
 import math
@@ -26,14 +26,14 @@ _CHROMINANCE = (
 
 
 def jpeg(pictures: Tensor, quality: Tensor) -> Tensor:
-    """What JPEG leaves of pictures.
+    """Compress and decompress images with JPEG.
 
     Args:
         pictures: (N, 3, H, W) RGB in [-1, 1]; H and W are multiples of 16.
-        quality: (N,) 1 to 100, of the Independent JPEG Group's scale.
+        quality: (N,) 1 to 100, on the Independent JPEG Group's scale.
 
     Returns:
-        (N, 3, H, W) in [-1, 1], on the 256 levels of a byte.
+        (N, 3, H, W) in [-1, 1], in the 256 levels of a byte.
     """
     levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round()
     red, green, blue = levels.unbind(1)
@@ -57,7 +57,7 @@ def jpeg(pictures: Tensor, quality: Tensor) -> Tensor:
 
 
 def _tables(text: str, quality: Tensor) -> Tensor:
-    """(N, 1, 1, 8, 1, 8): by how much each coefficient is divided."""
+    """Quantization tables (N, 1, 1, 8, 1, 8)."""
     table = torch.tensor([*map(float, text.split())], device=quality.device).view(8, 1, 8)
     q = quality.float()[:, None, None, None, None, None]
     scale = torch.where(q < 50, (5000 / q).floor(), 200 - 2 * q)
@@ -65,7 +65,7 @@ def _tables(text: str, quality: Tensor) -> Tensor:
 
 
 def _coded(plane: Tensor, tables: Tensor) -> Tensor:
-    """(N, C, H, W) around 0, its cosine coefficients rounded to multiples of the tables."""
+    """(N, C, H, W) around 0, with DCT coefficients rounded to multiples of the tables."""
     n, c, height, width = plane.shape
     cosines = _cosines(plane.device)
     blocks = plane.view(n, c, height // 8, 8, width // 8, 8)
@@ -77,7 +77,7 @@ def _coded(plane: Tensor, tables: Tensor) -> Tensor:
 
 @cache
 def _cosines(device: torch.device) -> Tensor:
-    """The orthonormal 8x8 matrix of the cosine transform."""
+    """The orthonormal 8x8 DCT matrix."""
     i = torch.arange(8, device=device)
     matrix = torch.cos(math.pi / 8 * (i[None] + 0.5) * i[:, None]) / 2
     matrix[0] /= math.sqrt(2)

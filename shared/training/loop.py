@@ -1,4 +1,4 @@
-"""The loop that every training stage runs in: resumable, seeded, on one process or many."""
+"""The training loop of all stages: resumable, seeded, on one or several processes."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 try:
     from torch.utils.tensorboard import SummaryWriter
-except ImportError:  # where a bundle trains, the log has to do
+except ImportError:  # not installed where a bundle trains
     SummaryWriter = None  # type: ignore[assignment, misc]
 
 from shared.errors import TrainingStopped
@@ -29,7 +29,7 @@ from shared.training.optimizers import (
     set_rates,
     share_done,
 )
-from shared.training.processes import Process, joined, of_the_first
+from shared.training.processes import Process, first_process_value, joined
 from shared.training.recipe import Schedule
 from shared.training.run_folder import (
     LOG_FOLDER,
@@ -46,41 +46,41 @@ _LOG_EVERY = 50
 
 
 class Data(Protocol):
-    """What is trained on."""
+    """Training data."""
 
     def batches(self, size: int, *, seed: int, start: int) -> Iterator[Any]:
-        """Endless batches of `size`; batch `start` is the same however training was resumed."""
+        """Endless batches of `size`; batch number `start` is the same however often resumed."""
 
     def load(self, batch: Any, process: Process) -> Batch:
-        """This process's part of a batch, augmented, on its device."""
+        """This process's part of a batch, augmented and on its device."""
 
 
 class Stage(Protocol):
-    """What is trained.
+    """A training stage.
 
     Attributes:
-        lessons: what on.
-        network: all that is trained or kept; called with a batch, it answers with its losses.
-            The one named `loss` is minimised, the others are logged.
+        data: its training data.
+        network: everything that is trained or saved. Called with a batch, it returns its losses;
+            the one named `loss` is minimised, the others are logged.
     """
 
     @property
-    def lessons(self) -> Data:
-        """See above."""
+    def data(self) -> Data:
+        """See the class docstring."""
 
     @property
     def network(self) -> nn.Module:
-        """See above."""
+        """See the class docstring."""
 
     def groups(self) -> Sequence[Group]:
-        """What trains, and at which pace."""
+        """Parameter groups with their relative learning rates."""
 
-    def heavy(self) -> Sequence[nn.Module]:
-        """Parts of the network that are worth compiling."""
+    def compilable(self) -> Sequence[nn.Module]:
+        """Modules that are worth compiling."""
 
 
 def shuffled(rows: np.ndarray, *, size: int, seed: int, start: int) -> Iterator[np.ndarray]:
-    """Endless shuffled batches of rows, epoch after epoch; see `Data.batches`."""
+    """Endless batches of shuffled rows, epoch after epoch; see `Data.batches`."""
     size = min(size, len(rows))
     while size == 0:
         yield rows[:0]
@@ -94,13 +94,13 @@ def shuffled(rows: np.ndarray, *, size: int, seed: int, start: int) -> Iterator[
 
 
 def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
-    """Train until `schedule.samples` faces are seen, going on from the folder's checkpoint.
+    """Train until `schedule.samples` faces are seen, resuming from the folder's checkpoint.
 
-    Started again after it was stopped, it ends where it would have ended, to rounding; but for a
-    schedule of minutes, which counts those of all sittings, up to their last checkpoints.
+    A resumed training ends with the same result up to rounding, unless the schedule is limited in
+    minutes; those are summed over all resumptions up to their last checkpoints.
 
     Raises:
-        TrainingStopped: SIGTERM or Ctrl-C came; a checkpoint was written.
+        TrainingStopped: SIGTERM or Ctrl-C was received; a checkpoint was written.
     """
     with joined() as process, _asked_to_stop() as stop:
         network = stage.network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
@@ -111,16 +111,16 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
         step, before = restore_checkpoint(folder, **state)
         minutes = saved = before
         if schedule.compile:
-            for part in stage.heavy():
+            for part in stage.compilable():
                 part.compile()
         called = DistributedDataParallel(network) if process.count > 1 else network
-        batches = stage.lessons.batches(schedule.batch, seed=schedule.seed, start=step)
+        batches = stage.data.batches(schedule.batch, seed=schedule.seed, start=step)
         with _Report(folder, schedule, process, start=step) as report:
             while share_done(step, minutes, schedule) < 1 and not stop.is_set():
                 torch.manual_seed((schedule.seed * 1_000_003 + step) * 1_009 + process.rank)
                 rate = learning_rate(step, minutes, schedule)
                 set_rates(optimizers, rate)
-                batch = stage.lessons.load(next(batches), process)
+                batch = stage.data.load(next(batches), process)
                 with torch.autocast(process.device.type, torch.bfloat16, enabled=schedule.bf16):
                     losses: Losses = called(batch)
                 for optimizer in optimizers:
@@ -131,7 +131,7 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
                     optimizer.step()
                 average.update(network, step)
                 step += 1
-                minutes = of_the_first(before + (time.monotonic() - began) / 60, process)
+                minutes = first_process_value(before + (time.monotonic() - began) / 60, process)
                 report.add(step, losses, rate=rate)
                 waited = minutes - saved >= (schedule.save_minutes or math.inf)
                 if process.rank == 0 and (waited or step % schedule.save_every == 0):
@@ -140,7 +140,7 @@ def train(stage: Stage, schedule: Schedule, folder: Path) -> None:
         if process.rank == 0:
             save_checkpoint(folder, step=step, minutes=minutes, **state)
     if share_done(step, minutes, schedule) < 1:
-        # Nobody should take this for a finished run and publish or judge it.
+        # Otherwise the run could pass for finished and be published.
         raise TrainingStopped(step, schedule.steps)
 
 
@@ -161,7 +161,7 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 
 
 class _Report:
-    """A progress bar, lines in the log, and curves in TensorBoard; of the first process only."""
+    """Progress bar, log lines and TensorBoard curves; in the first process only."""
 
     def __init__(self, folder: Path, schedule: Schedule, process: Process, *, start: int) -> None:
         self._schedule = schedule
@@ -193,7 +193,7 @@ class _Report:
             self._writer.close()
 
     def add(self, step: int, losses: Losses, *, rate: float) -> None:
-        """Count a step, taken at a learning rate; every so often say how it goes."""
+        """Count a step and its losses; report at intervals."""
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + (
                 value.detach()

@@ -1,4 +1,4 @@
-"""What a student is asked to agree with its teacher on."""
+"""Distillation losses between a student and its teacher."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def cosine_loss(embedding: Tensor, target: Tensor) -> Tensor:
 def relation_loss(embedding: Tensor, target: Tensor) -> Tensor:
     """Mean squared difference of the batch's two cosine matrices, off the diagonal.
 
-    It lets a 512-d student learn the geometry of a 128-d teacher without a head between.
+    It compares a 512-d student with a 128-d teacher without a projection.
     """
     unit = functional.normalize(embedding)
     difference = (unit @ unit.T - target @ target.T).square()
@@ -24,9 +24,9 @@ def relation_loss(embedding: Tensor, target: Tensor) -> Tensor:
 
 
 def feature_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Mean over layers of the squared difference, relative to the square of the target.
+    """Mean over layers of the squared difference, relative to the squared target.
 
-    (N, C, H, W) each; 0 without layers.
+    Features are (N, C, H, W) each; without layers the loss is 0.
     """
     relative = [
         (mine - theirs).square().mean() / theirs.square().mean()

@@ -1,19 +1,19 @@
-"""Muon: momentum whose update is made orthogonal, for the filters of convolutions."""
+"""Muon: momentum with orthogonalized updates, for convolution filters."""
 
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-# Five steps of this polynomial drive every singular value into about [0.7, 1.2].
+# Five iterations of this polynomial map every singular value into about [0.7, 1.2].
 _STEPS, _A, _B, _C = 5, 3.4445, -4.7750, 2.0315
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps of equal length in every direction that a matrix of filters can turn to.
+    """An optimizer whose update has equal singular values in all directions.
 
-    torch has a Muon for matrices; filters are taken here as matrices (out, in * height * width).
-    Updates are scaled to the usual size of AdamW's, so that both share one learning rate.
+    Filters are treated as matrices (out, in * height * width); torch's own Muon takes matrices
+    only. Updates are scaled to AdamW's usual size, so that both share one learning rate.
 
     Sources: Jordan et al., Muon, 2024; the scale: Liu et al., Muon is scalable for LLM
     training, 2025.
@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """(M, N) -> about U V^T of its singular value decomposition U S V^T, by Newton-Schulz."""
+    """U V^T of the singular value decomposition U S V^T, approximated by Newton-Schulz."""
     wide = matrix.shape[0] <= matrix.shape[1]
     x = (matrix if wide else matrix.T).bfloat16()
     x = x / (x.norm() + 1e-7)

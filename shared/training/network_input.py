@@ -1,4 +1,4 @@
-"""What a face network of others takes, and whether it is usable as an extractor."""
+"""Input description of imported face networks, and the check that they are usable."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
@@ -11,13 +11,13 @@ from shared.errors import InvalidInput, InvalidModel
 from shared.inference.onnx_extractor import OnnxExtractor, first_line
 from shared.model_directory import InputNormalisation, OnnxConfig
 
-# Two batch sizes add in different orders; a network that mixes pictures up is off by far more.
+# Batch sizes change the order of summation; networks that mix pictures up differ far more.
 _TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """What a face network is fed; see `OnnxConfig`."""
+    """Input of a face network; see `OnnxConfig`."""
 
     height: int
     width: int
@@ -28,15 +28,15 @@ class NetworkInput:
 
 
 def describe(network: bytes, fed: NetworkInput) -> OnnxConfig:
-    """The manifest's words for a network, once it has shown that it embeds crops one by one.
+    """Check that a network embeds crops independently, and return its configuration.
 
     Args:
         network: content of an ONNX file: N pictures in, N embeddings out.
-        fed: what it takes.
+        fed: the network's input.
 
     Raises:
-        InvalidModel: it is no such network (EXTRACTOR_UNUSABLE).
-        InvalidInput: `fed` is impossible (EXTRACTOR_INPUT).
+        InvalidModel: EXTRACTOR_UNUSABLE; it is no such network.
+        InvalidInput: EXTRACTOR_INPUT; `fed` is invalid.
     """
     try:
         extractor = OnnxExtractor(
@@ -52,16 +52,16 @@ def describe(network: bytes, fed: NetworkInput) -> OnnxConfig:
     try:
         together = extractor.embed(crops)
         alone = np.concatenate([extractor.embed(crop[None]) for crop in crops])
-    except Exception as error:  # ONNX Runtime's errors have no class in common
+    except Exception as error:  # ONNX Runtime's errors share no base class
         raise InvalidModel(
             "EXTRACTOR_UNUSABLE",
-            f"the network does not embed three {fed.height}x{fed.width} pictures, together and one "
-            f"by one ({first_line(error)}); export it for this size and any number of pictures",
+            f"the network cannot embed three {fed.height}x{fed.width} pictures, together and one "
+            f"by one ({first_line(error)}); export it for this size and a variable batch size",
         ) from error
     if together.shape != alone.shape or not np.allclose(together, alone, atol=_TOLERANCE):
         raise InvalidModel(
             "EXTRACTOR_UNUSABLE",
-            "the network embeds a picture differently when others are beside it; export it for any "
-            "number of pictures, in evaluation mode",
+            "the embedding of a picture depends on the others in its batch; export the network in "
+            "evaluation mode, with a variable batch size",
         )
     return OnnxConfig(**asdict(fed), embedding_size=cast("int", together.shape[1]))

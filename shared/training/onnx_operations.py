@@ -1,7 +1,7 @@
-"""Layers of ONNX files as torch functions: those that face networks are made of.
+"""ONNX operators that face networks use, as torch functions.
 
-Every function takes a node's inputs (None for one that is left out) and its attributes, and gives
-its output, or a list of them. Semantics are those of opset 17, https://onnx.ai/onnx/operators.
+Each function takes a node's inputs (None for an omitted one) and attributes, and returns its
+output or a list of outputs. Semantics follow opset 17, https://onnx.ai/onnx/operators.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,7 +74,7 @@ def _dequantize(inputs: Inputs, attributes: Attributes) -> Tensor:
 def _reshape(inputs: Inputs, _: Attributes) -> Tensor:
     x, shape = inputs
     wanted = [x.shape[i] if size == 0 else size for i, size in enumerate(shape.tolist())]
-    if wanted[0] == 1:  # files that were made for one picture at a time say so here
+    if wanted[0] == 1:  # a batch size fixed to 1 at export
         wanted[0] = x.shape[0]
     reshaped: Tensor = x.reshape(wanted)
     return reshaped
@@ -103,7 +103,7 @@ def _slice(inputs: Inputs, _: Attributes) -> Tensor:
 
 
 def _axes(inputs: Inputs, attributes: Attributes) -> list[int] | None:
-    """Axes are an input in newer opsets and an attribute in older ones."""
+    """Axes: an input in newer opsets, an attribute in older ones."""
     if len(inputs) > 1 and inputs[1] is not None:
         axes: list[int] = inputs[1].tolist()
         return axes
@@ -211,4 +211,4 @@ OPERATIONS: dict[str, Operation] = {
     "Transpose": lambda inputs, attributes: inputs[0].permute(attributes["perm"]),
     "Unsqueeze": _unsqueeze,
 }
-"""By ONNX name."""
+"""Functions by ONNX operator name."""

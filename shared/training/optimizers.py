@@ -1,4 +1,4 @@
-"""From a recipe's schedule to optimizers and their learning rate at every step."""
+"""Optimizers and learning rates of a schedule."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Group:
 
 
 def make_optimizers(groups: Sequence[Group], schedule: Schedule) -> list[torch.optim.Optimizer]:
-    """The optimizers of a stage; together they hold every parameter that trains, once."""
+    """Build the optimizers of a stage; together they hold every trainable parameter once."""
     filters, others = [], []
     for group in groups:
         layers = [layer for network in group.networks for layer in network.modules()]
@@ -44,31 +44,31 @@ def make_optimizers(groups: Sequence[Group], schedule: Schedule) -> list[torch.o
 
 
 def _has_filters(layer: nn.Module) -> bool:
-    """Whether a layer's weight is a stack of filters that is worth turning as a matrix."""
+    """Whether a layer's weight is a stack of filters that Muon can treat as a matrix."""
     return isinstance(layer, nn.Conv2d) and min(layer.weight.flatten(1).shape) >= 16
 
 
 def set_rates(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
-    """Give every group its pace times `rate`."""
+    """Set every parameter group's learning rate to its pace times `rate`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group["pace"]
 
 
 def share_done(step: int, minutes: float, schedule: Schedule) -> float:
-    """How much of a training is over, in [0, 1]: by steps or by minutes, whichever is more.
+    """The completed share of a training in [0, 1]: of its steps or minutes, whichever is more.
 
     Args:
         step: steps done.
-        minutes: spent on them.
-        schedule: says how many there are.
+        minutes: time spent on them.
+        schedule: the schedule.
     """
     of_time = 0.0 if schedule.minutes is None else minutes / schedule.minutes
     return min(1.0, max(step / schedule.steps, of_time))
 
 
 def learning_rate(step: int, minutes: float, schedule: Schedule) -> float:
-    """The learning rate of a step, counted from 0, `minutes` after the beginning."""
+    """The learning rate of a step (counted from 0) at `minutes` after the start."""
     if step < schedule.warm_up:
         return schedule.peak_rate * (step + 1) / schedule.warm_up
     warm = schedule.warm_up / schedule.steps

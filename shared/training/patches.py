@@ -1,4 +1,4 @@
-"""Stage 1 as the paper has it: CompNet and RecNet learn pictures, on patches of photographs.
+"""Stage 1 as in the paper: train CompNet and RecNet on patches of photographs.
 
 compactface train codec --profile paper --photographs FOLDER
 """
@@ -22,19 +22,19 @@ from shared.training.loop import shuffled, train
 from shared.training.optimizers import Group
 from shared.training.processes import Process
 from shared.training.recipe import Recipe, Schedule
-from shared.training.run_folder import begin
+from shared.training.run_folder import start_run
 
 
 class PatchRecipe(Recipe):
-    """How stage 1 trains on photographs.
+    """Recipe of stage 1 on photographs.
 
     Attributes:
-        networks: the networks in the making.
+        networks: the networks.
         size: side of a patch in pixels, a multiple of 8.
-        patches: how many different ones are cut.
-        degrees: largest rotation, either way.
+        patches: number of distinct patches.
+        degrees: largest rotation, in either direction.
         scale: smallest and largest magnification.
-        schedule: see there.
+        schedule: see `Schedule`.
     """
 
     networks: NetworksRecipe
@@ -46,13 +46,13 @@ class PatchRecipe(Recipe):
 
 
 class Patches:
-    """Patches of photographs, each the same whenever it comes."""
+    """Patches of photographs; the same number always gives the same patch."""
 
     def __init__(self, source: Path, recipe: PatchRecipe) -> None:
         """Decode all photographs below `source`.
 
         Raises:
-            InvalidTraining: there are none.
+            InvalidTraining: there are no photographs.
         """
         self._photographs = [_photograph(read()) for _, read in image_files(source)]
         if not self._photographs:
@@ -60,11 +60,11 @@ class Patches:
         self._recipe = recipe
 
     def batches(self, size: int, *, seed: int, start: int) -> Iterator[np.ndarray]:
-        """Numbers of patches; see `loop.Data`."""
+        """Batches of patch numbers; see `loop.Data`."""
         return shuffled(np.arange(self._recipe.patches), size=size, seed=seed, start=start)
 
     def load(self, batch: np.ndarray, process: Process) -> dict[str, Tensor]:
-        """`patches`: (N, 3, size, size) in [-1, 1]."""
+        """Load a batch: `patches`, (N, 3, size, size) in [-1, 1]."""
         cut = [self._cut(number) for number in batch[process.rank :: process.count].tolist()]
         patches = torch.cat(cut).to(process.device)
         return {"patches": patches.contiguous(memory_format=torch.channels_last)}
@@ -94,7 +94,7 @@ def _photograph(data: bytes) -> Tensor:
 
 
 class PatchTraining(nn.Module):
-    """CompNet and RecNet, and how far they are from the identity."""
+    """CompNet and RecNet with their reconstruction loss."""
 
     def __init__(self, recipe: PatchRecipe) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class PatchTraining(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Equation 2 of the paper: the squared error summed over pixels, per patch.
 
-        The paper's pixels reach from 0 to 1, ours from -1 to 1.
+        The paper's pixels are in [0, 1], ours in [-1, 1].
         """
         patches = batch["patches"]
         reconstruction = self.recnet(self.compnet(patches))
@@ -113,33 +113,33 @@ class PatchTraining(nn.Module):
 
 
 class PatchStage:
-    """Both networks learn."""
+    """Trains both networks."""
 
-    def __init__(self, lessons: Patches, network: PatchTraining) -> None:
-        self.lessons = lessons
+    def __init__(self, data: Patches, network: PatchTraining) -> None:
+        self.data = data
         self.network = network
 
     def groups(self) -> Sequence[Group]:
-        """CompNet and RecNet, at one pace."""
+        """CompNet and RecNet, at the schedule's learning rate."""
         return [Group([self.network])]
 
-    def heavy(self) -> Sequence[nn.Module]:
+    def compilable(self) -> Sequence[nn.Module]:
         """Both networks."""
         return [self.network.compnet, self.network.recnet]
 
 
 def train_on_patches(photographs: Path, recipe: PatchRecipe, out: Path) -> None:
-    """Train stage 1 on photographs, going on from `out` if it holds a checkpoint.
+    """Train stage 1 on photographs, resuming from a checkpoint in `out`.
 
     Args:
-        photographs: a folder, or zip archives in one.
-        recipe: what to do.
-        out: folder of the run.
+        photographs: a folder of images or of zip archives.
+        recipe: the recipe.
+        out: run folder.
 
     Raises:
-        InvalidTraining: no photographs, or `out` was begun with another recipe.
+        InvalidTraining: there are no photographs, or `out` was started with another recipe.
     """
     torch.manual_seed(recipe.schedule.seed)
-    lessons = Patches(photographs, recipe)
-    begin(out, recipe, {})
-    train(PatchStage(lessons, PatchTraining(recipe)), recipe.schedule, out)
+    data = Patches(photographs, recipe)
+    start_run(out, recipe, {})
+    train(PatchStage(data, PatchTraining(recipe)), recipe.schedule, out)

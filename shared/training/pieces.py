@@ -1,8 +1,8 @@
-"""A run's weights in pieces small enough for a narrow way home, and back into a run folder.
+"""Split a run's checkpoint into small files for transfer, and restore it into a run folder.
 
-A checkpoint of run R at step S is the files `R-S.000`, `R-S.001`, ..., and `R-S.json`, which is
-written last and holds what the run was told and the sums of the pieces. Whatever is cut off while
-it is written or carried leaves the checkpoints before it whole.
+A checkpoint of run R at step S consists of the pieces `R-S.000`, `R-S.001`, ..., and `R-S.json`.
+The latter is written last and holds the run's recipe and the checksums of the pieces. An
+interrupted write or transfer leaves earlier checkpoints intact.
 """
 
 import hashlib
@@ -17,20 +17,20 @@ from typing import Any
 import torch
 
 from shared.errors import InvalidTraining
-from shared.training.run_folder import CHECKPOINT_FILE, put_checkpoint, read_run, write_told
+from shared.training.run_folder import CHECKPOINT_FILE, put_checkpoint, read_run, record_settings
 
 PIECE_BYTES = 15_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a run stands.
+    """The state of a run.
 
     Attributes:
-        run: its name.
+        run: name of the run.
         step: steps done.
-        minutes: that they took.
-        missing: names of the pieces that are not there or damaged.
+        minutes: training time.
+        missing: names of missing or damaged pieces.
     """
 
     run: str
@@ -42,19 +42,19 @@ class Checkpoint:
 def cut_into_pieces(
     run: Path, pieces: Path, *, optimizers: bool = False, size: int = PIECE_BYTES
 ) -> Checkpoint:
-    """Write a run's checkpoint as pieces, unless they are there already.
+    """Write a run's checkpoint as pieces, unless they exist.
 
     Args:
-        run: its folder.
-        pieces: folder of pieces, made if missing.
-        optimizers: keep everything as it is, so that the run goes on as if never moved; else
-            averaged weights in half precision, a sixth to an eighth of that.
-        size: bytes a piece.
+        run: run folder.
+        pieces: folder of pieces, created if missing.
+        optimizers: include the complete state, so that the run resumes exactly; otherwise only
+            averaged weights in half precision, six to eight times smaller.
+        size: bytes per piece.
 
     Raises:
-        InvalidTraining: the folder holds no run that can be gone on with.
+        InvalidTraining: the folder holds no run with a checkpoint.
     """
-    told = read_run(run)
+    settings = read_run(run)
     saved = _read_checkpoint(run)
     stem = f"{run.name}-{saved['step']:09d}"
     checkpoint = Checkpoint(run.name, saved["step"], saved["minutes"])
@@ -71,7 +71,7 @@ def cut_into_pieces(
         sums[name] = hashlib.sha256(piece).hexdigest()
         _put(pieces / name, piece)
     head = {"run": run.name, "step": checkpoint.step, "minutes": checkpoint.minutes}
-    _put(pieces / f"{stem}.json", json.dumps({**head, "told": told, "pieces": sums}).encode())
+    _put(pieces / f"{stem}.json", json.dumps({**head, "told": settings, "pieces": sums}).encode())
     return checkpoint
 
 
@@ -80,7 +80,7 @@ def _read_checkpoint(run: Path) -> dict[str, Any]:
     if not path.exists():
         raise InvalidTraining("NO_CHECKPOINT", f"{run} has no checkpoint yet")
     saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    # A mean of runs, and what was trained before there were minutes, know less.
+    # Averaged runs and older checkpoints lack step and minutes.
     return {"step": 0, "minutes": 0.0, **saved}
 
 
@@ -95,7 +95,7 @@ def _parts(content: memoryview, size: int) -> Iterator[memoryview]:
 
 
 def _put(path: Path, content: bytes | memoryview) -> None:
-    """Write a file whole and on disk, or not at all."""
+    """Write a file durably and atomically."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:
         file.write(content)
@@ -105,17 +105,17 @@ def _put(path: Path, content: bytes | memoryview) -> None:
 
 
 def take_pieces(pieces: Path, runs: Path) -> tuple[list[Checkpoint], list[Checkpoint]]:
-    """Write the newest whole checkpoint of every run into its folder, unless that is further.
+    """Restore the newest complete checkpoint of every run, unless its folder is further on.
 
     Args:
-        pieces: folder of pieces, as `cut_into_pieces` has written them.
-        runs: folder of run folders, made if missing.
+        pieces: folder of pieces that `cut_into_pieces` has written.
+        runs: folder of run folders, created if missing.
 
     Returns:
-        The checkpoints that the folders now hold, and those of which pieces are missing.
+        The checkpoints that the folders now hold, and incomplete checkpoints.
 
     Raises:
-        InvalidTraining: a folder holds another run of that name.
+        InvalidTraining: a folder holds a different run of that name.
     """
     taken: dict[str, Checkpoint] = {}
     incomplete = []
@@ -130,7 +130,7 @@ def take_pieces(pieces: Path, runs: Path) -> tuple[list[Checkpoint], list[Checkp
 
 
 def _checked(head: dict[str, Any], pieces: Path) -> Checkpoint:
-    missing = tuple(n for n, told in head["pieces"].items() if _sum(pieces / n) != told)
+    missing = tuple(n for n, digest in head["pieces"].items() if _sum(pieces / n) != digest)
     return Checkpoint(head["run"], head["step"], head["minutes"], missing)
 
 
@@ -139,7 +139,7 @@ def _sum(path: Path) -> str | None:
 
 
 def _taken(checkpoint: Checkpoint, head: dict[str, Any], pieces: Path, run: Path) -> Checkpoint:
-    write_told(run, head["told"])
+    record_settings(run, head["told"])
     if (run / CHECKPOINT_FILE).exists():
         here = _read_checkpoint(run)
         if here["step"] >= checkpoint.step:

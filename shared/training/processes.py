@@ -1,4 +1,4 @@
-"""One process, or several that `torchrun` has started."""
+"""Data-parallel training: one process, or several started by `torchrun`."""
 
 import os
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from torch import distributed
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """This process among its fellows.
+    """This process in its group.
 
     Attributes:
-        rank: 0 for the one that logs and saves.
-        count: how many train together.
-        device: where its networks live.
+        rank: 0 for the process that logs and saves.
+        count: number of processes.
+        device: device of its networks.
     """
 
     rank: int
@@ -24,18 +24,18 @@ class Process:
     device: torch.device
 
 
-def of_the_first(value: float, process: Process) -> float:
-    """What the first process says, so that all of them decide alike."""
+def first_process_value(value: float, process: Process) -> float:
+    """The first process's value, so that all processes decide alike."""
     if process.count == 1:
         return value
-    told = torch.tensor(value, dtype=torch.float64, device=process.device)
-    distributed.broadcast(told, 0)
-    return float(told)
+    shared = torch.tensor(value, dtype=torch.float64, device=process.device)
+    distributed.broadcast(shared, 0)
+    return float(shared)
 
 
 @contextmanager
 def joined() -> Iterator[Process]:
-    """Join the other processes, if `torchrun` has started any; leave them at the end."""
+    """Join the process group if `torchrun` started one; leave it at the end."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     device = torch.device("cpu")

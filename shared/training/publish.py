@@ -1,4 +1,4 @@
-"""The last stage: from checkpoints to a calibrated model directory."""
+"""The last stage: turn checkpoints into a calibrated model directory."""
 
 import tempfile
 import time
@@ -52,24 +52,25 @@ def publish(
 ) -> ModelDirectory:
     """Write the averaged networks of the last stage as a model directory.
 
-    They are stored first, and measured and calibrated as stored, on the held-out identities.
+    The networks are stored first; the stored networks are then evaluated and calibrated on the
+    held-out identities.
 
     Args:
-        runs: run folders, stage after stage; the last holds the networks, the others are
-            recorded as its provenance.
-        faces: the cache it was trained on.
+        runs: run folders of all stages in order; the last holds the networks, the others are
+            recorded as provenance.
+        faces: the cache of training faces.
         models: folder of model families to write into.
         family: name of the family.
         version: name of the version.
-        default_point: operating point of those who name none.
-        carried: earlier versions of the family whose codecs cameras and galleries still have;
-            the new version decodes them, too, and is calibrated for them.
-        threads: cores for the measurements.
+        default_point: default operating point.
+        carried: earlier versions of the family whose codecs are still in use by cameras and
+            galleries; the new version decodes them and is calibrated for them.
+        threads: number of cores for the measurements.
 
     Raises:
-        AlreadyExists: the version is there.
-        InvalidTraining: a folder holds no run, or the last one not of stage 1 or 3, or it has
-            no operating point `default_point`; or an earlier version takes other crops.
+        AlreadyExists: the version exists.
+        InvalidTraining: a folder holds no run, the last run is not of stage 1 or 3 or lacks the
+            operating point `default_point`, or an earlier version has other crops.
         InvalidModel: an earlier version cannot be loaded.
     """
     split = split_faces(faces)
@@ -112,16 +113,16 @@ def store(
     default_point: str,
     carried: Sequence[ModelDirectory] = (),
 ) -> ModelDirectory:
-    """Write the averaged networks of the last stage as they will be shipped, not calibrated yet.
+    """Write the averaged networks of the last stage as they will be shipped, uncalibrated.
 
     Args:
-        runs: run folders, stage after stage.
+        runs: run folders of all stages in order.
         models: folder of model families to write into.
-        split: what was trained on.
+        split: the training and held-out rows.
         family: name of the family.
         version: name of the version.
-        default_point: operating point of those who name none.
-        carried: earlier versions whose codecs it is to know, too.
+        default_point: default operating point.
+        carried: earlier versions whose codecs to include.
 
     Raises:
         AlreadyExists, InvalidTraining: as `publish`.
@@ -130,7 +131,7 @@ def store(
     if default_point not in recipe.points:
         known = ", ".join(recipe.points)
         raise InvalidTraining("NO_POINT", f"no operating point {default_point!r}; known: {known}")
-    # The networks are kept under the name of the point that sends most of a map.
+    # Shared networks are stored under the point that sends the most symbols.
     owner = min(recipe.points, key=lambda name: recipe.points[name].spared)
     codecs = {
         name: CodecConfig(
@@ -166,7 +167,7 @@ def store(
 
 
 def _extractor(student: AnyStudent) -> tuple[Sphere20Config | OnnxConfig, Sphere20 | bytes]:
-    """An extractor and how the manifest describes it."""
+    """An extractor and its configuration in the manifest."""
     if isinstance(student, Student):
         config = Sphere20Config(width=student.shape["width"], mirrored=True)
         return config, student.extractor
@@ -185,13 +186,14 @@ def _extractor(student: AnyStudent) -> tuple[Sphere20Config | OnnxConfig, Sphere
 def _carried_codecs(
     models: Sequence[ModelDirectory],
 ) -> Iterator[tuple[str, tuple[ModelDirectory, str]]]:
-    """Every codec once, under a name that tells its version: which model has it, as which point."""
+    """Every codec of earlier versions once, under a name that includes its version."""
     seen: set[str] = set()
     for model in models:
         manifest = model.manifest
         if (manifest.alignment, manifest.normalisation) != (COSFACE_112X96, InputNormalisation()):
             raise InvalidTraining(
-                "OTHER_CROPS", f"{model.path} has other crops; its codecs cannot be carried along"
+                "OTHER_CROPS",
+                f"{model.path} has another alignment or input; its codecs cannot be included",
             )
         for point, codec in manifest.codecs.items():
             if codec.codec_id not in seen:
@@ -212,7 +214,7 @@ def _renamed(model: ModelDirectory, point: str) -> CodecConfig:
 def calibration_of(
     model: ModelDirectory, embedded: Embedded, identities: NDArray[np.int64]
 ) -> list[CalibrationTable]:
-    """A table for every pair of {maps of each codec, uncompressed crops}."""
+    """One table for every pair of {maps of each codec, uncompressed crops}."""
     embeddings = {
         UNCOMPRESSED if form == UNCOMPRESSED else model.codec(form).codec_id: vectors
         for form, vectors in embedded.own.items()

@@ -1,21 +1,21 @@
-"""How many bytes deflate will make of a map whose symbols are not all equally likely."""
+"""A differentiable estimate of a map's size after deflate."""
 
 import torch
 from torch import Tensor
 
-# PNG's own bytes, zlib's, the filter byte and a dynamic Huffman table of some twenty symbols.
+# PNG and zlib overhead, the filter byte, and a dynamic Huffman table of about twenty symbols.
 OVERHEAD_BYTES = 95.0
 
 
 def entropy_bytes(latent: Tensor, *, levels: int) -> Tensor:
-    """Mean size of the maps of a batch if every symbol costs its entropy, a scalar.
+    """Mean map size of a batch in bytes if every symbol costs its entropy, a scalar.
 
-    Each value is shared between its two nearest symbols, so that the estimate is that of the
-    rounded map and has a gradient: towards symbols that are common already.
+    Each value is divided between its two nearest symbols, so that the estimate is that of the
+    rounded map and has a gradient towards symbols that are already common.
 
     Args:
         latent: (N, C, H, W) in [-1, 1], not rounded.
-        levels: L. Below 17, samples of several symbols share a byte and this does not hold.
+        levels: L. Not valid below 17 levels, where several symbols share a byte.
     """
     position = (latent + 1) * ((levels - 1) / 2)
     below = position.detach().floor().clamp(0, levels - 2)

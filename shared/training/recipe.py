@@ -1,4 +1,4 @@
-"""Recipes: what a stage is told, read from a TOML file with a comment per field."""
+"""Recipes: the settings of a training stage, read from TOML files."""
 
 import tomllib
 from pathlib import Path
@@ -9,41 +9,42 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from shared.errors import InvalidTraining
 
 RECIPES = Path(__file__).parent / "recipes"
-"""One folder per profile, in it one file per stage."""
+"""One folder per profile, with one file per stage."""
 
 Share = Field(ge=0, le=1)
 
 
 class Recipe(BaseModel):
-    """A part of a recipe: unknown fields are refused, since a typo would train for days."""
+    """A part of a recipe; unknown fields are errors, since a typo could cost days of training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Schedule(Recipe):
-    """How long, in what steps, and with which optimizer a stage trains.
+    """Length, step size and optimizer of a training stage.
 
     Attributes:
-        samples: faces seen in all.
-        minutes: of training, all sittings together, after which it ends even if fewer faces were
-            seen; the learning rate has then fallen. None for as long as it takes.
-        batch: faces a step, over all processes.
-        optimizer: `muon` moves the filters of convolutions, and AdamW the rest.
+        samples: total faces to see.
+        minutes: limit of the training time, summed over resumptions; the learning rate decays
+            within it. None for no limit.
+        batch: faces per step, over all processes.
+        optimizer: `muon` applies to convolution filters, with AdamW for the rest.
         peak_rate: learning rate after warm-up.
         final_rate: learning rate at the end.
         curve: `stable` stays at the peak and falls linearly during `decay`; `cosine` and
-            `exponential` fall all the time.
+            `exponential` fall throughout.
         decay: share of the training during which a `stable` rate falls.
         warm_up: steps of linear warm-up.
-        momentum: of SGD.
-        weight_decay: of all optimizers.
-        clip: largest norm of the gradient.
+        momentum: momentum of SGD.
+        weight_decay: weight decay of all optimizers.
+        clip: limit of the gradient norm.
         average: decay of the moving average of the weights, which is what is published.
-        bf16: run the networks in bfloat16, where weights stay float32.
+        bf16: run the networks in bfloat16; weights stay float32.
         compile: compile the networks (a minute at the start, a quarter faster after).
         save_every: steps between checkpoints.
-        save_minutes: minutes between checkpoints, if those steps take longer; None for any.
-        seed: of shuffling, augmentation and initial weights.
+        save_minutes: minutes between checkpoints, if `save_every` takes longer; None for no
+            limit.
+        seed: seed of shuffling, augmentation and initial weights.
     """
 
     samples: PositiveInt
@@ -67,7 +68,7 @@ class Schedule(Recipe):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all."""
+        """Total optimizer steps."""
         return -(-self.samples // self.batch)
 
 
@@ -75,21 +76,21 @@ R = TypeVar("R", bound=Recipe)
 
 
 def read_recipe(kind: type[R], path: Path, **changes: dict[str, Any]) -> R:
-    """Read and check a recipe.
+    """Read and validate a recipe.
 
     Args:
-        kind: what the file must hold.
+        kind: expected type of the recipe.
         path: a TOML file.
-        changes: per table, values that take the place of the file's.
+        changes: values per table that replace those of the file.
 
     Raises:
-        InvalidTraining: no such file, not TOML, or a field that is missing, unknown or out of
-            range; the message names it.
+        InvalidTraining: the file is missing or not TOML, or a field is missing, unknown or out
+            of range; the message names it.
     """
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
-        raise InvalidTraining("NO_RECIPE", f"there is no recipe {path}") from error
+        raise InvalidTraining("NO_RECIPE", f"recipe {path} does not exist") from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidTraining("RECIPE_UNREADABLE", f"{path}: {error}") from error
     for table, fields in changes.items():
@@ -105,10 +106,10 @@ def read_recipe(kind: type[R], path: Path, **changes: dict[str, Any]) -> R:
 
 
 def recipe_path(profile: str, stage: str) -> Path:
-    """Where the recipe of a built-in profile lies.
+    """Path of a recipe of a built-in profile.
 
     Raises:
-        InvalidTraining: there is no such profile, or it has no such stage.
+        InvalidTraining: there is no such profile, or it lacks the stage.
     """
     path = RECIPES / profile / f"{stage}.toml"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""A run's folder: the recipe it was begun with, its checkpoint, its TensorBoard log."""
+"""A run folder: recipe, checkpoint and TensorBoard log."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ _MAY_CHANGE = ("samples", "minutes", "save_every", "save_minutes")
 
 
 class Average:
-    """Exponential moving average of a network's parameters (its decay warms up)."""
+    """Exponential moving average of a network's parameters, with a decay that warms up."""
 
     def __init__(self, network: nn.Module, *, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
@@ -25,31 +25,31 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Move the average towards `network`, quickly at first."""
+        """Move the average towards `network`; faster at the start."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(averages, list(network.parameters()), 1 - decay)
 
 
-def begin(folder: Path, recipe: Recipe, shape: dict[str, Any]) -> None:
-    """Write down what a run was told, or check that it goes on as it began.
+def start_run(folder: Path, recipe: Recipe, shape: dict[str, Any]) -> None:
+    """Record a run's recipe, or check that a resumed run has the same one.
 
     Args:
-        folder: of the run, made if missing.
-        recipe: of the stage.
-        shape: whatever else is needed to build its networks again.
+        folder: run folder, created if missing.
+        recipe: recipe of the stage.
+        shape: what else is needed to rebuild the networks.
 
     Raises:
-        InvalidTraining: the run was begun with another recipe. Only its length may change.
+        InvalidTraining: the run was started with another recipe. Only its length may change.
     """
-    write_told(folder, {"recipe": recipe.model_dump(mode="json"), "shape": shape})
+    record_settings(folder, {"recipe": recipe.model_dump(mode="json"), "shape": shape})
 
 
-def write_told(folder: Path, now: dict[str, Any]) -> None:
-    """Write down what `read_run` is to find, or check that it is the same run.
+def record_settings(folder: Path, now: dict[str, Any]) -> None:
+    """Record a run's settings for `read_run`, or check that they are unchanged.
 
     Raises:
-        InvalidTraining: as `begin`.
+        InvalidTraining: as `start_run`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RECIPE_FILE
@@ -59,7 +59,7 @@ def write_told(folder: Path, now: dict[str, Any]) -> None:
             if field.rsplit(".", 1)[-1] not in _MAY_CHANGE:
                 raise InvalidTraining(
                     "RECIPE_CHANGED",
-                    f"{folder} was begun with {field} = {old!r}, now it is {new!r}; "
+                    f"{folder} was started with {field} = {old!r}, not {new!r}; "
                     "choose another folder",
                 )
     path.write_text(json.dumps(now, indent=2))
@@ -77,16 +77,16 @@ def _differences(was: Any, now: Any, path: str = "") -> list[tuple[str, Any, Any
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a run was told: {"recipe": ..., "shape": ...}.
+    """Read a run's settings: {"recipe": ..., "shape": ...}.
 
     Raises:
-        InvalidTraining: this is no run's folder.
+        InvalidTraining: the folder holds no run.
     """
     try:
-        told: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text())
+        settings: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text())
     except FileNotFoundError as error:
         raise InvalidTraining("NO_RUN", f"{folder} holds no training run") from error
-    return told
+    return settings
 
 
 def save_checkpoint(
@@ -98,7 +98,7 @@ def save_checkpoint(
     average: Average,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Write everything that goes on from here."""
+    """Write everything that is needed to resume."""
     state = {
         "step": step,
         "minutes": minutes,
@@ -116,13 +116,13 @@ def restore_checkpoint(
     average: Average,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> tuple[int, float]:
-    """Go on from the folder's checkpoint.
+    """Resume from the folder's checkpoint.
 
-    A checkpoint of averaged weights alone (see `shared.training.pieces`) is gone on with from
-    those, with optimizers that begin anew.
+    A checkpoint with averaged weights only (see `shared.training.pieces`) resumes from those with
+    fresh optimizers.
 
     Returns:
-        The steps done and the minutes they took, 0 where there is no checkpoint.
+        Steps done and minutes taken; 0 without a checkpoint.
     """
     path = folder / CHECKPOINT_FILE
     if not path.exists():
@@ -133,37 +133,37 @@ def restore_checkpoint(
     if "optimizers" in saved:
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-    # Checkpoints of before there were minutes know steps only.
+    # Older checkpoints have no minutes.
     return saved["step"], saved.get("minutes", 0.0)
 
 
-def write_run(folder: Path, told: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Write a run that is over, of which only what later stages and models need is kept.
+def write_run(folder: Path, settings: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write a finished run with only what later stages and models need.
 
     Args:
-        folder: of the run, made if missing.
-        told: {"recipe": ..., "shape": ...} and where it comes from, for `read_run`.
-        weights: what `averaged_weights` is to find.
+        folder: run folder, created if missing.
+        settings: {"recipe": ..., "shape": ...} and the origin, for `read_run`.
+        weights: the weights, for `averaged_weights`.
 
     Raises:
-        InvalidTraining: a run is there already.
+        InvalidTraining: the folder already holds a run.
     """
     if (folder / CHECKPOINT_FILE).exists():
         raise InvalidTraining("RUN_EXISTS", f"{folder} holds a run already; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE_FILE).write_text(json.dumps(told, indent=2))
+    (folder / RECIPE_FILE).write_text(json.dumps(settings, indent=2))
     put_checkpoint(folder, {"average": dict(weights)})
 
 
 def put_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint whole, and rename it into place."""
+    """Write a checkpoint atomically."""
     partial = folder / f"{CHECKPOINT_FILE}.partial"
     torch.save(state, partial)
     partial.replace(folder / CHECKPOINT_FILE)
 
 
 def averaged_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights of a run, which are what later stages and models are made of.
+    """The averaged weights of a run, which later stages and models use.
 
     Raises:
         InvalidTraining: the run has no checkpoint yet.

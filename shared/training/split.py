@@ -1,4 +1,4 @@
-"""Which identities are held out: every choice is made on them, and they are trained on never."""
+"""The split into training and held-out identities; all choices are made on the latter."""
 
 import hashlib
 from collections import Counter
@@ -10,22 +10,23 @@ import numpy.typing as npt
 from shared.training.faces import UNLABELLED, Faces
 
 HELD_OUT_SHARE = 0.20775
-"""Of the identities with two faces or more. By a hash of its name, so that an identity is held out
-whatever others join it; this share holds all 600 that version 3 had held out."""
-# Teacher cosines: strangers of one training set lie below 0.4 but for one pair in 10,000.
+"""Share of the identities with two faces or more. An identity is held out by a hash of its name,
+whatever other identities exist; this share includes the 600 that version 3 held out."""
+
+# Strangers of one training set have teacher cosines below 0.4 except for one pair in 10,000.
 LOOK_ALIKE_COSINE = 0.45
 SAME_PERSON_COSINE = 0.6
 NOBODY = -1
-"""The label of a face whose identity is unknown or too rare to learn."""
+"""Label of faces whose identity is unknown or too rare to learn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows of `Faces` by their use.
+    """Rows of `Faces` by use.
 
     Attributes:
         train: rows to train on, labelled or not.
-        labels: per row of `Faces`, the class of a labelled training face, else NOBODY.
+        labels: class of every row of `Faces` that is a labelled training face, else NOBODY.
         classes: number of training classes.
         validation: rows of the held-out identities.
         held_out: names of the held-out identities, sorted.
@@ -49,15 +50,15 @@ def _templates(faces: Faces, owners: list[str], names: list[str]) -> npt.NDArray
 
 
 def _position(name: str) -> float:
-    """Where an identity stands in [0, 1), evenly spread and for ever."""
+    """A uniform, stable hash of an identity's name to [0, 1)."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) / 2**256
 
 
 def split_faces(faces: Faces) -> Split:
-    """Hold identities out by a hash of their name, and free the rest of their look-alikes.
+    """Hold identities out by a hash of their name, and remove their look-alikes from training.
 
-    Deterministic for the same faces and teacher. Held-out identities that look like one
-    another (one person under two labels) are dropped, not merged.
+    Deterministic for the same faces and teacher. Held-out identities that look alike (one person
+    under two labels) are dropped, not merged.
     """
     owners = faces.identities()
     counts = Counter(owners)

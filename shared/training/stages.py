@@ -1,4 +1,4 @@
-"""The stages that lead to a model: what their recipes are, and which they build upon."""
+"""The stages of training: their recipes and dependencies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from shared.training.views import Views
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What a stage stands on.
+class StageInputs:
+    """Inputs of a stage.
 
     Attributes:
         faces: training faces.
-        views: mixtures of them.
-        runs: folder of run folders, each named as its stage.
-        teachers: that recipes may ask about reconstructions.
+        views: mixtures of training faces.
+        runs: folder of run folders, each named after its stage.
+        teachers: teachers for recipes that compare reconstructions.
     """
 
     faces: Faces
@@ -36,38 +36,40 @@ class NamedStage:
     """A stage.
 
     Attributes:
-        recipe: what its recipe file must hold.
-        train: trains by such a recipe, into the run folder of the stage's name.
+        recipe: type of its recipe.
+        train: trains by a recipe, into the run folder of the stage's name.
     """
 
     recipe: type[Recipe]
-    train: Callable[[Ground, Any], None]
+    train: Callable[[StageInputs, Any], None]
 
-    def asks_teacher(self, recipe: Recipe) -> bool:
-        """Whether a recipe needs the teacher's file."""
-        return isinstance(recipe, CodecRecipe) and recipe.asks_teacher
-
-
-def _extractor(ground: Ground, recipe: ExtractorRecipe) -> None:
-    train_extractor(ground.faces, ground.views, recipe, ground.runs / "extractor")
+    def needs_teacher(self, recipe: Recipe) -> bool:
+        """Whether a recipe needs a teacher."""
+        return isinstance(recipe, CodecRecipe) and recipe.needs_teacher
 
 
-def _codec(ground: Ground, recipe: CodecRecipe) -> None:
-    _train_codec(ground, recipe, "codec", start=None)
+def _extractor(inputs: StageInputs, recipe: ExtractorRecipe) -> None:
+    train_extractor(inputs.faces, inputs.views, recipe, inputs.runs / "extractor")
 
 
-def _joint(ground: Ground, recipe: CodecRecipe) -> None:
-    _train_codec(ground, recipe, "joint", start=ground.runs / "codec")
+def _codec(inputs: StageInputs, recipe: CodecRecipe) -> None:
+    _train_codec(inputs, recipe, "codec", start=None)
 
 
-def _train_codec(ground: Ground, recipe: CodecRecipe, name: str, *, start: Path | None) -> None:
+def _joint(inputs: StageInputs, recipe: CodecRecipe) -> None:
+    _train_codec(inputs, recipe, "joint", start=inputs.runs / "codec")
+
+
+def _train_codec(
+    inputs: StageInputs, recipe: CodecRecipe, name: str, *, start: Path | None
+) -> None:
     train_codec(
-        ground.faces,
-        ground.views,
+        inputs.faces,
+        inputs.views,
         recipe,
-        ground.runs / name,
-        extractor=ground.runs / "extractor",
-        teachers=ground.teachers,
+        inputs.runs / name,
+        extractor=inputs.runs / "extractor",
+        teachers=inputs.teachers,
         start=start,
     )
 

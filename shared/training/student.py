@@ -1,4 +1,4 @@
-"""What the codecs train before: our extractor with its heads, or a finished one of others."""
+"""The extractor during training: our sphere20 with its heads, or a frozen imported network."""
 
 import hashlib
 import shutil
@@ -25,11 +25,11 @@ _ASKED, _AGREEMENT = 16, 0.7
 
 
 class Student(nn.Module):
-    """Sphere20 with the two heads that only training needs.
+    """Sphere20 with the two heads that only training uses.
 
     Attributes:
-        shape: what it takes to make one like it.
-        teacher_size: numbers in an answer to the teacher.
+        shape: arguments to build an equal student.
+        teacher_size: size of the teacher's embedding.
     """
 
     def __init__(self, *, width: float, teacher_size: int, classes: int, margin: float) -> None:
@@ -45,16 +45,15 @@ class Student(nn.Module):
         self.to_teacher = nn.Linear(EMBEDDING_SIZE, teacher_size, bias=False)
         self.lmcl = LargeMarginCosineLoss(classes=classes, size=EMBEDDING_SIZE, margin=margin)
 
-    def heavy(self) -> Sequence[nn.Module]:
-        """What is worth compiling."""
+    def compilable(self) -> Sequence[nn.Module]:
+        """Modules that are worth compiling."""
         return [self.extractor]
 
 
 class ImportedExtractor(nn.Module):
-    """A network of others in the student's place: frozen, and its own teacher.
+    """An imported network in place of the student: frozen, and its own teacher.
 
-    It has nothing to train and nothing to keep, since it is not ours: a run folder holds a copy of
-    its file.
+    It has nothing to train or save; the run folder holds a copy of its file.
     """
 
     def __init__(self, file: TeacherFile, *, teacher_size: int) -> None:
@@ -66,7 +65,7 @@ class ImportedExtractor(nn.Module):
             "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
             "teacher_size": teacher_size,
         }
-        self._network = (TeacherModule(file),)  # in a tuple, so that it is no part of ours
+        self._network = (TeacherModule(file),)  # in a tuple, so that it is not a submodule
 
     def extractor(self, crops: Tensor) -> Tensor:
         """(N, 3, 112, 96) in [-1, 1] -> (N, D)."""
@@ -74,40 +73,40 @@ class ImportedExtractor(nn.Module):
         return network.to(crops.device)(crops).embedding  # type: ignore[no-any-return]
 
     def to_teacher(self, embedding: Tensor) -> Tensor:
-        """The same: it is the teacher."""
+        """The embedding itself, since this network is the teacher."""
         return embedding
 
     def lmcl(self, embedding: Tensor, label: Tensor) -> Tensor:  # noqa: ARG002 - as a student's
-        """Nothing: no class of ours was trained before it."""
+        """Zero: there are no classes."""
         return embedding.new_zeros(())
 
-    def heavy(self) -> Sequence[nn.Module]:
-        """Nothing is worth compiling: thin layers are faster as they are."""
+    def compilable(self) -> Sequence[nn.Module]:
+        """None: compiled, thin layers are slower."""
         return []
 
     @torch.no_grad()
-    def check_it_taught(self, faces: Faces) -> None:
-        """Compare its answers with those in the cache, which the codecs are to reach.
+    def check_is_teacher(self, faces: Faces) -> None:
+        """Check that this network made the embeddings in the cache.
 
         Raises:
-            InvalidTraining: another network, or several, gave those.
+            InvalidTraining: another network, or several, made them.
         """
         pixels = torch.from_numpy(np.array(faces.pixels[:_ASKED]))
         crops = cut_crops(to_tensor(pixels, torch.zeros(len(pixels), dtype=torch.bool)))
-        told = torch.from_numpy(faces.teacher[:_ASKED, 0])
-        answers = self.extractor(crops)
-        if answers.shape == told.shape:
-            agreement = float(functional.cosine_similarity(answers, told).mean())
+        cached = torch.from_numpy(faces.teacher[:_ASKED, 0])
+        embeddings = self.extractor(crops)
+        if embeddings.shape == cached.shape:
+            agreement = float(functional.cosine_similarity(embeddings, cached).mean())
             if agreement > _AGREEMENT:
                 return
         raise InvalidTraining(
             "OTHER_TEACHER",
             f"the cache was not made with {self.file.path.name}; "
-            "`compactface train cache --teacher` and `train views` have to name it, and it alone",
+            "run `train cache` and `train views` with it as the only --teacher",
         )
 
-    def put_into(self, run: Path) -> None:
-        """Copy the file into a run folder, for those who read the run."""
+    def copy_into(self, run: Path) -> None:
+        """Copy the file into a run folder, for readers of the run."""
         run.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.file.path, run / OnnxConfig.file)
 
@@ -116,7 +115,7 @@ AnyStudent = Student | ImportedExtractor
 
 
 def make_student(shape: dict[str, Any], run: Path) -> AnyStudent:
-    """A student as a run describes it; its weights are in the run's checkpoint."""
+    """Build the student that a run describes; the checkpoint holds its weights."""
     if "normalisation" not in shape:
         return Student(**shape)
     file = TeacherFile(run / OnnxConfig.file, shape["normalisation"])

@@ -1,4 +1,4 @@
-"""The teachers' embeddings of all training faces, computed once."""
+"""Compute the teachers' embeddings of all training faces once."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ _BATCH = 32
 
 
 class Teacher:
-    """One face network, or several whose unit embeddings are put side by side.
+    """One face network, or several whose unit embeddings are concatenated.
 
-    The cosine of two such embeddings is the mean of the networks' cosines.
+    The cosine of two concatenated embeddings is the mean of the networks' cosines.
     """
 
     def __init__(self, *files: TeacherFile, threads: int) -> None:

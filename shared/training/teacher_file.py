@@ -1,4 +1,4 @@
-"""Which networks teach, and how each wants its pixels shifted and scaled."""
+"""Teacher networks and their input normalisation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,16 @@ NORMALISATIONS: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]
     "symmetric": (np.full(3, 127.5, np.float32), np.full(3, 127.5, np.float32)),
     "raw": (np.zeros(3, np.float32), np.ones(3, np.float32)),
 }
-"""What a teacher's input is made of: (pixel - mean) / scale, pixels being 0..255 RGB."""
+"""(mean, scale) of a teacher's input: (pixel - mean) / scale, for RGB pixels in 0..255."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherFile:
-    """A face network of 112x112 pictures in an ONNX file.
+    """A face network for 112x112 images in an ONNX file.
 
     Attributes:
-        path: of the file.
-        normalisation: one of `NORMALISATIONS`.
+        path: path of the file.
+        normalisation: a key of `NORMALISATIONS`.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class TeacherFile:
         """Read `FILE` or `FILE@NORMALISATION`.
 
         Raises:
-            InvalidTraining: no such file, or no such normalisation.
+            InvalidTraining: the file or the normalisation does not exist.
         """
         name, at, normalisation = text.rpartition("@")
         teacher = cls(Path(name), normalisation) if at else cls(Path(text))
@@ -47,5 +47,5 @@ class TeacherFile:
                 f"normalisation {teacher.normalisation!r}; known: {', '.join(NORMALISATIONS)}",
             )
         if not teacher.path.is_file():
-            raise InvalidTraining("NO_TEACHER", f"there is no teacher {teacher.path}")
+            raise InvalidTraining("NO_TEACHER", f"teacher {teacher.path} does not exist")
         return teacher

@@ -1,4 +1,4 @@
-"""A teacher as a torch module: gradients pass through it to the pictures that it judges."""
+"""A teacher as a torch module, differentiable with respect to its input."""
 
 from typing import Any, NamedTuple
 
@@ -13,13 +13,13 @@ from shared.training.onnx_operations import OPERATIONS, Attributes
 from shared.training.teacher_file import NORMALISATIONS, TeacherFile
 
 
-class Impression(NamedTuple):
-    """What a network makes of N pictures.
+class TeacherOutput(NamedTuple):
+    """A network's output for N images.
 
     Attributes:
         embedding: (N, D), not of unit length.
-        features: (N, C, H, W) each, what its layers that shrink a picture are given; early ones
-            are what any face network looks for, late ones are the teacher's own.
+        features: (N, C, H, W) each, the inputs of its strided layers. Early ones are common to all
+            face networks, late ones specific to the teacher.
     """
 
     embedding: Tensor
@@ -36,7 +36,7 @@ class TeacherModule(nn.Module):
         """Read the network.
 
         Raises:
-            InvalidTraining: it has a layer that is not among `OPERATIONS`.
+            InvalidTraining: it has an operator that is not in `OPERATIONS`.
             FileNotFoundError: no such file.
         """
         super().__init__()
@@ -57,7 +57,7 @@ class TeacherModule(nn.Module):
                     f"{file.path} has a layer {node.op_type}; "
                     f"supported are {', '.join(OPERATIONS)}",
                 )
-        # Older files list their weights among the inputs.
+        # Older files list weights among the inputs.
         (self._input,) = (i.name for i in graph.input if i.name not in self._names)
         self._output = graph.output[0].name
         mean, scale = NORMALISATIONS[file.normalisation]
@@ -70,12 +70,12 @@ class TeacherModule(nn.Module):
             self._names[name], torch.from_numpy(numpy_helper.to_array(tensor).copy())
         )
 
-    def forward(self, crops: Tensor) -> Impression:
-        """See (N, 3, 112, 96) crops in [-1, 1], whose edges are repeated."""
-        with torch.autocast(crops.device.type, enabled=False):  # bfloat16 is slower here, and worse
-            return self._see(crops.float())
+    def forward(self, crops: Tensor) -> TeacherOutput:
+        """Embed (N, 3, 112, 96) crops in [-1, 1], with replicated borders."""
+        with torch.autocast(crops.device.type, enabled=False):  # bfloat16 is slower and less exact
+            return self._run(crops.float())
 
-    def _see(self, crops: Tensor) -> Impression:
+    def _run(self, crops: Tensor) -> TeacherOutput:
         # Not `functional.pad`: compiled, its gradient has strides that torch does not expect.
         left, right = (
             edge.expand(-1, -1, -1, MARGIN) for edge in (crops[..., :1], crops[..., -1:])
@@ -88,8 +88,8 @@ class TeacherModule(nn.Module):
             given: list[Any] = [values[name] if name else None for name in inputs]
             answer = OPERATIONS[operation](given, attributes)
             answers = answer if isinstance(answer, list) else [answer]
-            values.update(zip(outputs, answers, strict=False))  # of some layers one is enough
+            values.update(zip(outputs, answers, strict=False))  # some layers return only one
             if operation == "Conv" and given[0].shape[2:] > answers[0].shape[2:]:
                 features.append(given[0])
-        # The first layer that shrinks is given the picture itself.
-        return Impression(values[self._output], features[1:])
+        # The input of the first strided layer is the image itself.
+        return TeacherOutput(values[self._output], features[1:])

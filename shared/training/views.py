@@ -1,11 +1,10 @@
-"""Views: mixtures of two faces, each with the teacher's answer to that very mixture.
+"""Views: mixtures of two faces, each with the teacher's embedding of the mixture.
 
-Tens of thousands of photographs are soon known by heart; there is no end of mixtures of two of
-them, and the teacher has an opinion on each. A student that agrees with it there agrees with it
-on strangers, too (Beyer et al., Knowledge distillation: a good teacher is patient and
-consistent, CVPR 2022).
+A student soon memorizes tens of thousands of photographs, but mixtures of two are unlimited in
+number. A student that agrees with its teacher on mixtures also agrees on strangers (Beyer et al.,
+Knowledge distillation: a good teacher is patient and consistent, CVPR 2022).
 
-A view is kept as the few numbers that make it, not as pixels.
+A view is stored as its parameters, not as pixels.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -22,29 +21,29 @@ from shared.training.augment import Placement, place, turn
 from shared.training.faces import SIZE, by_pose, load_faces, rows_of, to_bytes, to_tensor
 from shared.training.split import split_faces
 
-if TYPE_CHECKING:  # training itself does without the teachers' runtime
+if TYPE_CHECKING:  # training itself does not need the teachers' runtime
     from shared.training.teacher import Teacher
 
 VIEWS_FILE = "views.npz"
 _BATCH = 64
-# A slope of 4 goes from one face to the other within half the width.
+# A slope of 4 blends from one face to the other within half the width.
 _CUT_SLOPE = 4.0
-# How many views are turned, and by how much at most.
+# Share of views that are turned, and the largest angle.
 _TURNED_SHARE, _MOST_TURNED = 0.35, np.radians(50)
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """V mixtures and what the teacher sees in them.
+    """V mixtures with the teacher's embeddings.
 
-    The share of the first face at a point (x, y) of [-1, 1]^2 is
-    clamp(share + slope * (x cos(direction) + y sin(direction)), 0, 1): a blend where the slope
-    is zero, else a cut with a soft edge.
+    The weight of the first face at a point (x, y) of [-1, 1]^2 is
+    clamp(share + slope * (x cos(direction) + y sin(direction)), 0, 1): a uniform blend for slope
+    zero, otherwise a cut with a soft edge.
 
     Attributes:
-        first: (V,) rows of the faces.
-        second: (V,) rows of the faces they are mixed with.
-        mirrored: (V, 2) whether each of the two is.
+        first: (V,) rows of the first faces.
+        second: (V,) rows of the second faces.
+        mirrored: (V, 2) whether each of the two is mirrored.
         share: (V,) in [0, 1].
         slope: (V,) per half width.
         direction: (V,) radians.
@@ -64,42 +63,42 @@ class Views:
     teacher: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
-        """How many views there are."""
+        """Number of views."""
         return len(self.first)
 
 
 def render(
     views: Views, rows: npt.NDArray[np.int64], pixels: Tensor, *, device: torch.device
 ) -> Tensor:
-    """The pixels of some views: (N, 3, 112, 112) in [-1, 1], as the teacher has seen them.
+    """Render views: (N, 3, 112, 112) in [-1, 1], as the teacher has seen them.
 
     Args:
-        views: what to make.
-        rows: (N,) of `views`.
-        pixels: of all faces, (F, 112, 112, 3) RGB.
-        device: where they are made.
+        views: all views.
+        rows: (N,) rows of `views`.
+        pixels: (F, 112, 112, 3) RGB of all faces.
+        device: device to render on.
     """
 
-    def told(column: npt.NDArray[np.generic]) -> Tensor:
+    def of_rows(column: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(column[rows]).to(device)
 
-    mirrored = told(views.mirrored)
+    mirrored = of_rows(views.mirrored)
     first, second = (
         to_tensor(rows_of(pixels, faces[rows], device), mirrored[:, place_of])
         for place_of, faces in enumerate((views.first, views.second))
     )
     axis = (torch.arange(SIZE, device=device) + 0.5) * (2 / SIZE) - 1
     share, slope, direction = (
-        told(column)[:, None, None] for column in (views.share, views.slope, views.direction)
+        of_rows(column)[:, None, None] for column in (views.share, views.slope, views.direction)
     )
     along = axis[None, None, :] * direction.cos() + axis[None, :, None] * direction.sin()
     weight = (share + slope * along).clamp(0, 1)[:, None]
-    mixed = turn(torch.lerp(second, first, weight), told(views.turn))
-    return place(mixed, Placement(*told(views.placement).unbind(1)))
+    mixed = turn(torch.lerp(second, first, weight), of_rows(views.turn))
+    return place(mixed, Placement(*of_rows(views.placement).unbind(1)))
 
 
 def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
-    """Draw `count` views of the faces `rows`, a row as often as it is given; no teacher yet."""
+    """Draw `count` views of the given rows of faces, without the teacher's embeddings."""
     random = np.random.default_rng(seed)
     rounds = 1 + count // len(rows)
     first = np.concatenate([random.permutation(rows) for _ in range(rounds)])[:count]
@@ -118,7 +117,7 @@ def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
         first=first.astype(np.int32),
         second=random.choice(rows, count).astype(np.int32),
         mirrored=random.random((count, 2)) < 0.5,
-        # A cut may lie off the middle, but not so far that only one face is left.
+        # Limits the offset of a cut, so that both faces stay visible.
         share=np.where(cut, 0.5 + random.uniform(-1, 1, count), random.random(count)).astype(
             np.float32
         ),
@@ -131,13 +130,13 @@ def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
 
 
 def cache_views(teacher: "Teacher", cache: Path, *, count: int, seed: int) -> None:
-    """Draw views of the training faces and ask the teacher, into `cache/views.npz`.
+    """Draw views of the training faces, embed them, and write `cache/views.npz`.
 
     Args:
-        teacher: the one whose embeddings the cache holds.
-        cache: folder that already holds the faces and the teacher's embeddings of them.
-        count: views to draw.
-        seed: of all draws.
+        teacher: the teacher of the cached embeddings.
+        cache: folder that holds the faces and the teacher's embeddings of them.
+        count: number of views.
+        seed: random seed.
     """
     faces = load_faces(cache)
     pixels, cpu = torch.from_numpy(faces.pixels), torch.device("cpu")
@@ -158,4 +157,4 @@ def load_views(cache: Path) -> Views:
 
 
 NO_VIEWS = draw_views(np.zeros(1, np.int64), count=0, seed=0)
-"""For stages that mix nothing."""
+"""For stages without mixtures."""

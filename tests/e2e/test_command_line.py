@@ -93,7 +93,7 @@ def test_nobody_is_two_faces_of_one_photo(
     assert sorted(answer["candidates"][0]["taken"] for answer in two) == [False, True]
     table = compactface(command.replace("--json ", ""), tmp_path / "twice.png")
     assert table.count("obama") == 2
-    assert table.count("who is another face") == 1
+    assert table.count("assigned to another face") == 1
     again = json.loads(compactface(command, OBAMA, OBAMA))
     assert [answer["candidates"][0]["taken"] for answer in again] == [False, False]
 

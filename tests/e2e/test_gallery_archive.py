@@ -106,11 +106,14 @@ def test_a_gallery_is_embedded_anew_and_back(models: Path, gallery: Path) -> Non
     there = program("reembed", "--to", "2", *where)
     assert there.exit_code == 0, there.output
     assert "embedded 10 faces at" in there.stdout
-    assert "all are embedded by default/2" in there.stdout
+    assert "all faces have embeddings of default/2" in there.stdout
     assert "embedded 0 faces; all" in program("reembed", "--to", "2", *where).stdout
     with Gallery(gallery, embedding_space=space_of(models, "2")) as newer:
         assert newer.check().ok
-    assert "embedded 0 faces; all are embedded by default/1" in program("reembed", *where).stdout
+    assert (
+        "embedded 0 faces; all faces have embeddings of default/1"
+        in program("reembed", *where).stdout
+    )
     discarded = program("reembed", "--to", "2", "--discard-old", *where)
     assert "deleted" in discarded.stdout
     with Gallery(gallery, embedding_space=space_of(models, "2")) as newer:

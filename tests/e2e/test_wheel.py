@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 BIDEN = ROOT / "tests" / "data" / "joe_biden_blue_room.jpg"
 BUILT_FROM = (
     *("pyproject.toml", "README.md", "LICENSE", "deploy/models"),
-    *("command_line", "encoder_service", "recognizer_service", "shared"),
+    *("camera_gateway", "command_line", "encoder_service", "recognizer_service", "shared"),
+    "web_gateway",
 )
 
 

@@ -110,7 +110,7 @@ async def attack(models: Path, crops: np.ndarray, *, calls: int, scope: str, fol
 def _faces(models: Path) -> np.ndarray:
     """Aligned faces of two of the sample photographs."""
     from encoder_service.core.encoder import Encoder  # noqa: PLC0415 - only the script needs it
-    from shared.faces.detect import MtcnnDetector  # noqa: PLC0415
+    from shared.faces.mtcnn import MtcnnDetector  # noqa: PLC0415
 
     encoder = Encoder(
         detector=MtcnnDetector(),
@@ -118,7 +118,8 @@ def _faces(models: Path) -> np.ndarray:
         limits=PictureLimits(),
         max_faces=1,
     )
-    photos = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))[:2]
+    data = Path(__file__).parents[1] / "data"
+    photos = [data / "barack_obama_blue_room.jpg", data / "eileen_collins_portrait.jpg"]
     return np.stack([encoder.encode(photo.read_bytes()).faces[0].crop for photo in photos])
 
 

@@ -58,8 +58,8 @@ async def test_where_nobody_listens_it_asks_whether_the_service_is_running(free_
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("nowhere.invalid:50052", "there is no host 'nowhere.invalid'"),
-        ("127.0.0.1:fifty", "it must be HOST:PORT"),
+        ("nowhere.invalid:50052", "host 'nowhere.invalid' not found"),
+        ("127.0.0.1:fifty", "expected HOST:PORT"),
     ],
 )
 async def test_an_address_that_is_none_is_named(target: str, expected: str) -> None:
@@ -79,7 +79,7 @@ async def test_the_other_service_is_told_by_its_name(encoder: Service, recognize
 
 async def test_a_grpc_service_of_others_is_no_recognizer() -> None:
     async with running() as other:
-        assert "is no recognizer of compactface" in await fault_at(other.port)
+        assert "is not a compactface recognizer" in await fault_at(other.port)
 
 
 async def test_the_port_of_metrics_is_told_from_the_service(free_port: int) -> None:
@@ -90,7 +90,7 @@ async def test_the_port_of_metrics_is_told_from_the_service(free_port: int) -> N
 async def test_roots_of_a_service_without_tls_are_too_much(authority: Authority) -> None:
     async with running() as plain:
         line = await fault_at(plain.port, "--ca", authority.certificate)
-    assert "does not speak TLS" in line
+    assert "does not use TLS" in line
     assert "--ca" in line
 
 
@@ -98,7 +98,7 @@ async def test_a_service_with_tls_asks_for_its_roots(authority: Authority) -> No
     certificate, key = authority.issue("server")
     async with running(tls_certificate=certificate, tls_key=key) as secure:
         line = await fault_at(secure.port)
-    assert "speaks TLS" in line
+    assert "uses TLS" in line
     assert "--ca" in line
 
 
@@ -109,7 +109,7 @@ async def test_roots_that_did_not_sign_the_certificate_are_named(
     stranger = Authority(tmp_path, "stranger").certificate
     async with running(tls_certificate=certificate, tls_key=key) as secure:
         line = await fault_at(secure.port, "--ca", stranger)
-    assert f"by the roots in --ca {stranger}" in line
+    assert f"under the roots in --ca {stranger}" in line
     assert "unable to get local issuer certificate" in line
 
 
@@ -118,7 +118,7 @@ async def test_a_certificate_for_another_name_is_told(authority: Authority) -> N
     settings = {"tls_certificate": certificate, "tls_key": key, "host": "127.0.0.2"}
     async with running(**settings) as secure:
         line = await fault_at(secure.port, "--ca", authority.certificate, host="127.0.0.2")
-    assert "does not prove that it is 127.0.0.2" in line
+    assert "is not valid for 127.0.0.2" in line
     assert "mismatch" in line
 
 

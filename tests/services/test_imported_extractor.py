@@ -60,7 +60,7 @@ def all_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("--std", "127.5,127.5,127.5", "--licence", "CC0-1.0", "--faces", scratch / "people"),
         *("--models", models, "--threads", 1),
     )
-    assert "default/2: somebodys.onnx embeds in 128 numbers" in said
+    assert "default/2: somebodys.onnx, embedding size 128" in said
     assert "the codecs are those of default/1" in said
     return models
 
@@ -181,7 +181,7 @@ async def test_the_program_changes_a_gallery_over_that_nobody_serves(
     for version, faces in (("2", 3), ("1", 0)):
         said = program("gallery", "reembed", "--to", version, *where)
         assert f"embedded {faces} faces" in said
-        assert f"all are embedded by default/{version}" in said
+        assert f"all faces have embeddings of default/{version}" in said
         set_current(models, FAMILY, version)
         checked = program("gallery", "check", *where)
         assert "3 faces" in checked

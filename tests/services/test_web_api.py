@@ -18,6 +18,8 @@ from PIL import Image
 from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.access import AccessFolder
 from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
+from web_gateway.services import METHODS
+from web_gateway.transcoding import MAPPED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -466,3 +468,12 @@ async def test_the_document_describes_every_path(web: httpx.AsyncClient) -> None
     assert {parameter["name"] for parameter in post["parameters"]} >= {"collection", "maxFpir"}
     operations = [o for path in document["paths"].values() for o in path.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+async def test_every_method_of_the_protocol_has_a_path_or_is_known_to_have_none() -> None:
+    streams = {"EncodeStream", "StreamMaps", "BulkEnroll", "Export", "Import"}
+    as_events = {"WatchSightings"}
+    takes_photographs = {"Encode"}
+    of_the_operator = {"Reembed"}
+    mapped = {each.method for each in MAPPED}
+    assert METHODS.keys() - mapped == streams | as_events | takes_photographs | of_the_operator

@@ -204,6 +204,30 @@ async def test_forms_of_other_pages_are_refused(
     assert "<h1>Sign in</h1>" in await browser.open("/people")
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b; charset=idna", b"--b\r\nx"),
+        ("multipart/form-data; boundary=" + "b" * 300, b"x"),
+        (
+            "multipart/form-data; boundary=b; charset=punycode",
+            b'--b\r\nContent-Disposition: form-data; name="\xff-\xff"\r\n\r\nx\r\n--b--\r\n',
+        ),
+        ("application/x-www-form-urlencoded", b"a=1&" * 100),
+        ("application/x-www-form-urlencoded", b"token=%ff%00"),
+        ("application/x-www-form-urlencoded", b"token=" + b"x" * 70_000),
+        ("", b"\xff"),
+    ],
+)
+async def test_forms_that_no_browser_sends(
+    gateway: httpx.AsyncClient, kind: str, body: bytes
+) -> None:
+    answer = await gateway.post("/sign-in", content=body, headers={"content-type": kind})
+    assert answer.status_code in {400, 401, 413}, answer.text
+    assert "internal error" not in answer.text
+
+
 async def test_services_that_ask_for_no_token(encoder: Service, recognizer: Service) -> None:
     async with running_web(encoder, recognizer) as client:
         browser = Browser(client.base_url)

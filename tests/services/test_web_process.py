@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from shared.serving.process_settings import ProcessSettings
+from shared.serving.tls import HttpsFiles
 from tests.services.authority import Authority
 from tests.services.hosting import until
 from tests.services.processes import Process, ending, start
@@ -89,3 +90,25 @@ async def test_settings_of_a_proxied_gateway() -> None:
     }
     assert "localhost" in WebSettings().known_names
     assert not WebSettings(host="0.0.0.0", insecure=True).known_names  # noqa: S104
+
+
+async def test_replaced_certificates_are_shown_from_the_next_handshake(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.issue("first")
+    files = HttpsFiles(certificate, key)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=files.context)
+    port = server.sockets[0].getsockname()[1]
+
+    async def shown() -> str:
+        return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port), timeout=5)
+
+    assert (await shown()).strip() == certificate.read_text().strip()
+    other, other_key = authority.issue("second")
+    other.replace(certificate)  # in the middle of a rotation: the key is still the old one
+    files.renew()
+    before = await shown()
+    assert before.strip() != certificate.read_text().strip()
+    other_key.replace(key)
+    files.renew()
+    assert (await shown()).strip() == certificate.read_text().strip()
+    server.close()

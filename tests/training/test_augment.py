@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from shared.training.dataset import Lessons
+from shared.training.dataset import TrainingData
 from shared.training.faces import load_faces, to_bytes
 from shared.training.jpeg import jpeg
 from shared.training.processes import Process
@@ -46,9 +46,9 @@ def test_a_batch_is_made_on_the_device(cache: Path, monkeypatch: pytest.MonkeyPa
     device = torch.device("meta")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**12, 10**12))
     faces = load_faces(cache)
-    lessons = Lessons(faces, load_views(cache), split_faces(faces), mixed=0.5)
+    data = TrainingData(faces, load_views(cache), split_faces(faces), mixed=0.5)
 
-    batch = lessons.load(next(lessons.batches(16, seed=0, start=0)), Process(0, 1, device))
+    batch = data.load(next(data.batches(16, seed=0, start=0)), Process(0, 1, device))
 
     assert {name: part.device for name, part in batch.items()} == dict.fromkeys(
         ("crops", "target", "label"), device

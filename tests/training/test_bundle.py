@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from command_line.main import app
 from shared.model_directory import ModelDirectory
-from shared.training.elsewhere import expanded_cache
+from shared.training.bundle_start import checked_parts, unpack
+from shared.training.bundle_training import expanded_cache
 from shared.training.faces import load_faces
 from shared.training.pieces import cut_into_pieces, take_pieces
 from shared.training.recipe import recipe_path
 from shared.training.run_folder import CHECKPOINT_FILE, averaged_weights
 from shared.training.split import split_faces
-from shared.training.start_elsewhere import checked_parts, unpack
 from shared.training.views import load_views
 from tests.training.invented import run_train
 
@@ -57,7 +57,7 @@ def test_a_bundle_needs_the_teacher_that_its_recipes_ask(cache: Path, tmp_path: 
     result = CliRunner().invoke(app, ["train", *told])
 
     assert result.exit_code == 1
-    assert "name the file by --teacher" in " ".join(result.output.split())
+    assert "teacher for reconstructions; use --teacher" in " ".join(result.output.split())
 
 
 def test_a_bundle_holds_the_training_faces_in_small_files(
@@ -202,7 +202,7 @@ def test_pieces_do_not_replace_another_run(extractor: Path, tmp_path: Path) -> N
     )
 
     assert result.exit_code == 1
-    assert "was begun with recipe.margin = 0.1" in " ".join(result.output.split())
+    assert "was started with recipe.margin = 0.1" in " ".join(result.output.split())
     assert (tmp_path / "extractor" / CHECKPOINT_FILE).read_bytes() == b"another run's"
 
 

@@ -49,7 +49,7 @@ def test_a_run_goes_on_only_with_the_recipe_it_was_begun_with(
     )  # fmt: skip
 
     assert result.exit_code == 1
-    assert "recipe.relation_weight = 8.0, now it is 4.0" in " ".join(result.output.split())
+    assert "recipe.relation_weight = 8.0, not 4.0" in " ".join(result.output.split())
 
 
 def test_several_processes_train_together(cache: Path, tmp_path: Path) -> None:

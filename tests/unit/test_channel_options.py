@@ -10,7 +10,13 @@ def test_the_library_knows_every_option_that_we_set() -> None:
     """It ignores what it does not know."""
     library = Path(cygrpc.__file__).read_bytes()
     used: dict[str, Path] = {}
-    for folder in ("shared", "encoder_service", "recognizer_service", "command_line"):
+    for folder in (
+        "shared",
+        "encoder_service",
+        "recognizer_service",
+        "command_line",
+        "web_gateway",
+    ):
         for path in (ROOT / folder).rglob("*.py"):
             if not path.stem.endswith(("_pb2", "_pb2_grpc")):
                 names = re.findall(r'[("{ ]"(grpc\.[a-z0-9_.]+)"[,:]', path.read_text())

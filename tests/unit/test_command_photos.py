@@ -82,7 +82,7 @@ def test_the_most_prominent_of_several_faces_is_taken_with_a_note(
     assert caught.value.reason == "SEVERAL_FACES"
     taken = take_one_face(encoder, tmp_path / "crowd.jpg", most_prominent=True)
     assert crowd.width / 3 < taken.face.box.x < crowd.width * 2 / 3
-    assert taken.note.startswith("3 faces were found; the most prominent was taken, ")
+    assert taken.note.startswith("3 faces were found; the most prominent was used, ")
     assert take_one_face(encoder, PHOTO, most_prominent=True).note == ""
 
 

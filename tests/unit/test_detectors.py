@@ -214,19 +214,19 @@ class Ignorant(Elsewhere):
 # Settings
 
 
-def test_the_encoder_uses_the_fast_detector_unless_told_otherwise() -> None:
+def test_the_encoder_uses_mtcnn_by_default() -> None:
     assert load_settings(EncoderSettings).detector_options == DetectorOptions(
-        "fast", min_face_size=24
+        "mtcnn", min_face_size=24
     )
 
 
 def test_settings_choose_detector_region_and_turned_faces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMPACTFACE_ENCODER_DETECTOR", "mtcnn")
+    monkeypatch.setenv("COMPACTFACE_ENCODER_DETECTOR", "fast")
     monkeypatch.setenv("COMPACTFACE_ENCODER_MIN_FACE_SIZE", "40")
     monkeypatch.setenv("COMPACTFACE_ENCODER_REGION_OF_INTEREST", "0, 0.25, 0.5, 1")
     monkeypatch.setenv("COMPACTFACE_ENCODER_TURNED_FACES", "true")
     assert load_settings(EncoderSettings).detector_options == DetectorOptions(
-        "mtcnn", min_face_size=40, region=Region(0, 0.25, 0.5, 1), turned_faces=True
+        "fast", min_face_size=40, region=Region(0, 0.25, 0.5, 1), turned_faces=True
     )
 
 

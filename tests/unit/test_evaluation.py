@@ -225,7 +225,7 @@ def test_command_prints_the_result_and_records_the_run(
             app, [*arguments, "--folds", folds], env={"COMPACTFACE_DATA": str(lfw)}
         )
         assert ran.exit_code == 0, ran.output
-        assert "bytes a face in the mean" in ran.stdout
+        assert "bytes per face on average" in ran.stdout
         assert "over 24 images" in ran.stdout or folds == "2"
     runs = [json.loads(line) for line in (tmp_path / "lfw_runs.jsonl").read_text().splitlines()]
     assert [run["folds"] for run in runs] == [2, 3]

@@ -12,9 +12,9 @@ from shared.errors import FailedPrecondition
 from shared.evaluation.bootstrap import accuracy_difference
 from shared.evaluation.calibration_check import check_calibration, count_strangers
 from shared.evaluation.kodak import evaluate_kodak
+from shared.evaluation.measurements import Measurement, differences
 from shared.evaluation.rows import Row, SliceRow, read_results
 from shared.evaluation.slices import disagreements, measure_slices
-from shared.evaluation.trials import Trial, differences
 from shared.model_directory import ModelDirectory
 from tests.tiny_lfw import clouds
 
@@ -60,7 +60,7 @@ def test_pairs_of_one_person_make_an_interval_wider() -> None:
     assert widths[1] > 2 * widths[0]
 
 
-def a_trial(judge: str, codec: str, *, right: int, point: str = "standard") -> Trial:
+def a_measurement(judge: str, codec: str, *, right: int, point: str = "standard") -> Measurement:
     """A codec that tells the first so many of 200 pairs right."""
     row = Row(
         dataset="lfw",
@@ -79,26 +79,26 @@ def a_trial(judge: str, codec: str, *, right: int, point: str = "standard") -> T
         samples=200,
         images=400,
     )
-    return Trial(row, np.arange(200) < right)
+    return Measurement(row, np.arange(200) < right)
 
 
 def test_a_rival_is_judged_by_whichever_of_our_extractors_favours_it() -> None:
-    trials = [
-        a_trial("own", "none", right=196, point=""),
-        a_trial("own", "compactface", right=190),
-        a_trial("unseen", "none", right=198, point=""),
-        a_trial("unseen", "compactface", right=188),
-        a_trial("reference", "none", right=199, point=""),
-        a_trial("reference", "compactface", right=100),
-        a_trial("own", "AVIF", right=170),
-        a_trial("unseen", "AVIF", right=160),
-        a_trial("reference", "AVIF", right=180),
-        a_trial("own", "WebP", right=150),
-        a_trial("reference", "WebP", right=140),
-        a_trial("own", "WebP", right=195, point="fine"),
+    measurements = [
+        a_measurement("own", "none", right=196, point=""),
+        a_measurement("own", "compactface", right=190),
+        a_measurement("unseen", "none", right=198, point=""),
+        a_measurement("unseen", "compactface", right=188),
+        a_measurement("reference", "none", right=199, point=""),
+        a_measurement("reference", "compactface", right=100),
+        a_measurement("own", "AVIF", right=170),
+        a_measurement("unseen", "AVIF", right=160),
+        a_measurement("reference", "AVIF", right=180),
+        a_measurement("own", "WebP", right=150),
+        a_measurement("reference", "WebP", right=140),
+        a_measurement("own", "WebP", right=195, point="fine"),
     ]
     people = np.repeat(np.arange(200)[:, np.newaxis], 2, axis=1)
-    rows = differences(trials, people, model="default/1")
+    rows = differences(measurements, people, model="default/1")
     points = {(row.judge, row.other, row.other_judge): 200 * row.difference for row in rows}
     assert points == pytest.approx(
         {

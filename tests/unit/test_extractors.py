@@ -215,10 +215,10 @@ def test_files_that_are_no_face_networks_are_refused(
     write_network(tmp_path / "mixes.onnx", batches=False)
     write_network(tmp_path / "large.onnx", side=224)
     for name, words in {
-        "text.onnx": "is no ONNX file",
+        "text.onnx": "is not an ONNX file",
         "two.onnx": "1 inputs and 2 outputs",
-        "mixes.onnx": "differently when others are beside it",
-        "large.onnx": "does not embed three 112x112 pictures",
+        "mixes.onnx": "depends on the others in its batch",
+        "large.onnx": "cannot embed three 112x112 pictures",
     }.items():
         with pytest.raises(InvalidModel, match=words) as caught:
             import_extractor(

@@ -41,7 +41,7 @@ def change(path: Path, statement: str, *values: object) -> None:
 def test_a_whole_gallery_is_said_to_be_whole(check: Callable[[], Result]) -> None:
     result = check()
     assert result.exit_code == 0
-    assert "3 subjects, 5 faces, nothing is wrong" in result.output
+    assert "3 subjects, 5 faces, no problems" in result.output
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_the_first_photograph_is_enrolled_and_single_ones_are_strangers() -> Non
 
 @pytest.mark.parametrize("people", [[0, 0, 1, 1], [0, 1, 2]])
 def test_without_strangers_or_without_subjects_nothing_can_be_measured(people: list[int]) -> None:
-    with pytest.raises(InvalidInput, match="strangers who have one") as refusal:
+    with pytest.raises(InvalidInput, match="people with one") as refusal:
         assign_roles(np.array(people))
     assert refusal.value.reason == "NOT_AN_OPEN_SET"
 

@@ -16,7 +16,10 @@ PROSE = [
     *ROOT.glob("report/*.md"),
     *ROOT.glob("protos/compactface/v1/*.proto"),
 ]
-PACKAGES = ("command_line", "encoder_service", "recognizer_service", "shared")
+PACKAGES = (
+    *("camera_gateway", "command_line", "encoder_service", "recognizer_service", "shared"),
+    "web_gateway",
+)
 
 
 def messages(source: Path) -> Iterator[str]:

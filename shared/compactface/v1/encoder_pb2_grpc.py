@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class EncoderServiceStub:
-    """Finds the faces in a picture, aligns them, and turns each into a compact map.
+    """Detects the faces in a picture, aligns them, and encodes each as a compact map.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo says when to come back) and
+    RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo has the delay before a retry) and
     UNAVAILABLE (starting or shutting down). A request above `max_message_bytes` of GetEncoderInfo
     ends its call with RESOURCE_EXHAUSTED without details.
     """
@@ -59,17 +59,17 @@ class EncoderServiceStub:
 
 
 class EncoderServiceServicer:
-    """Finds the faces in a picture, aligns them, and turns each into a compact map.
+    """Detects the faces in a picture, aligns them, and encodes each as a compact map.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo says when to come back) and
+    RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo has the delay before a retry) and
     UNAVAILABLE (starting or shutting down). A request above `max_message_bytes` of GetEncoderInfo
     ends its call with RESOURCE_EXHAUSTED without details.
     """
 
     def Encode(self, request, context):
-        """Encodes one picture. No face in a photo is a normal, empty answer.
+        """Encodes one picture. A photo without a face is not an error: the response is empty.
 
         Errors:
         - INVALID_ARGUMENT: the picture is empty, too large in bytes, pixels or memory to decode it,
@@ -78,7 +78,7 @@ class EncoderServiceServicer:
         - FAILED_PRECONDITION: `forward` is set and this encoder has no uplink
         (reason UPLINK_DISABLED).
         - RESOURCE_EXHAUSTED: `forward` is set and the disk of the uplink's spool is full
-        (reason UPLINK_FULL); nothing of this picture was taken.
+        (reason UPLINK_FULL); no map of this picture was spooled.
         - UNAVAILABLE: `forward` is set and the spool cannot be written (reason SPOOL_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -86,9 +86,9 @@ class EncoderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EncodeStream(self, request_iterator, context):
-        """Encodes a sequence of pictures, answering in order, one response for each request. A bad
-        picture gets its own `error` and does not end the stream. The server reads no further while
-        `max_stream_in_flight` pictures wait.
+        """Encodes a sequence of pictures. Responses are in order, one per request. A bad picture gets its
+        own `error` and does not end the stream. The server stops reading while `max_stream_in_flight`
+        pictures are in progress.
 
         Errors: as Encode, per response; the stream itself ends only for those of every call, and for
         a request above `max_message_bytes`.
@@ -133,11 +133,11 @@ def add_EncoderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EncoderService:
-    """Finds the faces in a picture, aligns them, and turns each into a compact map.
+    """Detects the faces in a picture, aligns them, and encodes each as a compact map.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo says when to come back) and
+    RESOURCE_EXHAUSTED (too many calls in flight; RetryInfo has the delay before a retry) and
     UNAVAILABLE (starting or shutting down). A request above `max_message_bytes` of GetEncoderInfo
     ends its call with RESOURCE_EXHAUSTED without details.
     """

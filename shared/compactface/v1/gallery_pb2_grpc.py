@@ -26,16 +26,16 @@ if _version_not_supported:
 
 
 class GalleryServiceStub:
-    """Keeps enrolled subjects. Every acknowledged change survives a crash.
+    """Manages enrolled subjects. Every acknowledged change survives a crash.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (RetryInfo says when to come back) and UNAVAILABLE. Every call on content
-    ends with NOT_FOUND if its collection does not exist. What would have to be stored and cannot be
-    ends with RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
-    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); nothing of it is kept, reads go on, and health answers
-    NOT_SERVING until it is over. Where recognizers share a gallery, one that serves another model
-    than they do since ends with FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
+    RESOURCE_EXHAUSTED (RetryInfo has the delay before a retry) and UNAVAILABLE. Calls with a
+    collection end with NOT_FOUND if it does not exist. Changes that cannot be stored end with
+    RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
+    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); they have no effect, reads continue, and health is
+    NOT_SERVING until the fault is over. If recognizers share a gallery, one whose model is no longer
+    the gallery's answers FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
     """
 
     def __init__(self, channel):
@@ -147,23 +147,23 @@ class GalleryServiceStub:
 
 
 class GalleryServiceServicer:
-    """Keeps enrolled subjects. Every acknowledged change survives a crash.
+    """Manages enrolled subjects. Every acknowledged change survives a crash.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (RetryInfo says when to come back) and UNAVAILABLE. Every call on content
-    ends with NOT_FOUND if its collection does not exist. What would have to be stored and cannot be
-    ends with RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
-    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); nothing of it is kept, reads go on, and health answers
-    NOT_SERVING until it is over. Where recognizers share a gallery, one that serves another model
-    than they do since ends with FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
+    RESOURCE_EXHAUSTED (RetryInfo has the delay before a retry) and UNAVAILABLE. Calls with a
+    collection end with NOT_FOUND if it does not exist. Changes that cannot be stored end with
+    RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
+    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); they have no effect, reads continue, and health is
+    NOT_SERVING until the fault is over. If recognizers share a gallery, one whose model is no longer
+    the gallery's answers FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
     """
 
     def CreateCollection(self, request, context):
-        """Creates an isolated gallery.
+        """Creates a collection, an isolated gallery.
 
         Errors:
-        - INVALID_ARGUMENT: a malformed id or an impossible default.
+        - INVALID_ARGUMENT: a malformed id, or a default out of range.
         - ALREADY_EXISTS: the collection exists.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -171,7 +171,7 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCollection(self, request, context):
-        """One collection.
+        """Gets a collection.
 
         Errors: NOT_FOUND.
         """
@@ -180,9 +180,9 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """All collections, by id.
+        """Lists all collections, by id.
 
-        Errors: INVALID_ARGUMENT for a page token that is not ours.
+        Errors: INVALID_ARGUMENT for an invalid page token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,15 +193,15 @@ class GalleryServiceServicer:
 
         Errors:
         - NOT_FOUND: no such collection.
-        - INVALID_ARGUMENT: an impossible value, or an update_mask that is empty or names what cannot
-        be changed.
+        - INVALID_ARGUMENT: a value out of range, or an update_mask that is empty or names an immutable
+        field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """Deletes a collection with all it holds; bytes as in DeleteSubject.
+        """Deletes a collection with its contents; data is erased as in DeleteSubject.
 
         Errors:
         - INVALID_ARGUMENT: a wait out of range (OUT_OF_RANGE).
@@ -213,40 +213,39 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Enroll(self, request, context):
-        """Adds faces to a subject, new or known. All of them or none.
+        """Adds faces to a new or existing subject, atomically.
 
         Errors:
         - INVALID_ARGUMENT: no map, too many, or a bad one; a malformed id, name, label or metadata; where
         the model has a quality head, a face of too low a quality (QUALITY_TOO_LOW) or none at all
         (NOT_A_FACE).
         - NOT_FOUND: no such sighting (SIGHTING_NOT_FOUND).
-        - ALREADY_EXISTS: `create_only` and the subject exists (SUBJECT_EXISTS); another subject
-        looks the same and on_duplicate is REJECT (DUPLICATE_FACE, metadata names the subject);
+        - ALREADY_EXISTS: `create_only` is set and the subject exists (SUBJECT_EXISTS); another subject
+        looks alike and on_duplicate is REJECT (DUPLICATE_FACE, the metadata names the subject);
         the request id was used with another body (REQUEST_ID_REUSED).
-        - FAILED_PRECONDITION: unknown codec; on_duplicate is REJECT and there is no calibration to
-        tell by (NOT_CALIBRATED); the subject has as many faces as it may have
-        (TOO_MANY_FACES), or the collection as many subjects or faces (QUOTA_EXCEEDED, metadata
-        names the quota and its limit).
+        - FAILED_PRECONDITION: unknown codec; on_duplicate is REJECT and the model is not calibrated
+        for the codecs (NOT_CALIBRATED); the subject's limit of faces is reached (TOO_MANY_FACES), or
+        a quota of the collection (QUOTA_EXCEEDED, the metadata names the quota and its limit).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BulkEnroll(self, request_iterator, context):
-        """Enrolls many, with a result for each, in the order of the requests. A request that fails
-        ends nothing. The server reads only a little ahead of its answers, so a quick sender is held
-        up and not refused. After a broken stream send again whatever was not answered, or all of it:
-        requests that carry a request id are enrolled once.
+        """Enrolls many, with one result per request, in order. A failed request does not end the stream.
+        The server limits how far it reads ahead of its responses; a fast sender is slowed down, not
+        rejected. After a broken stream, resend the unanswered requests, or all: requests with a
+        request id are enrolled only once.
 
-        Errors: UNAVAILABLE, the server stops; requests without an answer were not read, or may have
-        been enrolled.
+        Errors: UNAVAILABLE if the server stops; unanswered requests were not read, or may have been
+        enrolled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSubject(self, request, context):
-        """One subject with its faces.
+        """Gets a subject with its faces.
 
         Errors: NOT_FOUND.
         """
@@ -255,30 +254,30 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSubjects(self, request, context):
-        """The subjects of a collection that pass all filters, by id.
+        """Lists the subjects of a collection that pass all filters, by id.
 
-        Errors: INVALID_ARGUMENT for a page token that is not ours, or a filter beyond its limit.
+        Errors: INVALID_ARGUMENT for an invalid page token, or a filter beyond its limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSubject(self, request, context):
-        """Changes what is known of a subject, but for its faces.
+        """Changes a subject's name, metadata, labels and expiry.
 
         Errors:
         - NOT_FOUND: no such subject.
-        - INVALID_ARGUMENT: a malformed name, label or metadata; an update_mask that names what
-        cannot be changed.
-        - FAILED_PRECONDITION: the subject is of another revision (REVISION_CHANGED).
+        - INVALID_ARGUMENT: a malformed name, label or metadata; an update_mask that names an immutable
+        field.
+        - FAILED_PRECONDITION: the subject has another revision (REVISION_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSubject(self, request, context):
-        """Deletes a subject with its faces, maps and embeddings. It is gone when this answers; the bytes
-        leave the disk after that, in the background, and a caller may wait for it.
+        """Deletes a subject with its faces, maps and embeddings. The deletion is effective with the
+        response. The data is erased from disk in the background; a caller may wait for it.
 
         Errors: NOT_FOUND; INVALID_ARGUMENT for a wait out of range (OUT_OF_RANGE).
         """
@@ -287,7 +286,7 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFace(self, request, context):
-        """One face. With its picture it discloses a face.
+        """Gets a face. With its picture it discloses the face.
 
         Errors: NOT_FOUND; with the picture FAILED_PRECONDITION if its codec cannot be decoded
         (UNKNOWN_CODEC).
@@ -297,7 +296,7 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFaces(self, request, context):
-        """The faces of a subject, oldest first.
+        """Lists the faces of a subject, oldest first.
 
         Errors: NOT_FOUND.
         """
@@ -306,7 +305,7 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteFace(self, request, context):
-        """Deletes one face; bytes as in DeleteSubject.
+        """Deletes a face; data is erased as in DeleteSubject.
 
         Errors: NOT_FOUND; INVALID_ARGUMENT for a wait out of range (OUT_OF_RANGE).
         """
@@ -315,64 +314,62 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Whether the bytes of a deletion have left the disk. They do so in the background, in the order
-        of the deletions, most within a fraction of a second; after a crash the whole file is gone
-        through first.
+        """Tells whether the data of a deletion has been erased from disk. Deletions are erased in order,
+        usually within a fraction of a second; after a crash the whole file is scrubbed first.
 
         Errors:
         - INVALID_ARGUMENT: a number or a wait out of range (OUT_OF_RANGE).
-        - NOT_FOUND: no deletion was given this number (ERASURE_NOT_FOUND).
+        - NOT_FOUND: no deletion has this number (ERASURE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Export(self, request, context):
-        """Streams a collection as a checksummed archive of maps, embeddings and metadata, described in
+        """Exports a collection as a checksummed archive of maps, embeddings and metadata, described in
         docs/gallery-archive.md. Discloses biometrics. The archive is complete only if the stream ends
-        with OK, and says so itself.
+        with OK; it also has an end record.
 
-        Errors: FAILED_PRECONDITION if the model was changed meanwhile (EMBEDDING_SPACE_CHANGED); export
-        again.
+        Errors: FAILED_PRECONDITION if the model changed during the export (EMBEDDING_SPACE_CHANGED);
+        export again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Import(self, request_iterator, context):
-        """Restores an archive, as a collection of its own that is not seen before it is complete. An
-        archive of another model is embedded anew from its maps.
+        """Restores an archive as a collection, which becomes visible when it is complete. If the archive
+        has another model, its maps are embedded again.
 
         Errors:
-        - INVALID_ARGUMENT: no archive, one that is damaged (ARCHIVE_DAMAGED; metadata `record` and
-        `offset` name the place) or cut short (ARCHIVE_INCOMPLETE); nothing of it is kept.
+        - INVALID_ARGUMENT: not an archive, or a damaged (ARCHIVE_DAMAGED; metadata `record` and
+        `offset` give the position) or truncated one (ARCHIVE_INCOMPLETE); nothing is stored.
         - ALREADY_EXISTS: the collection exists and is not empty (COLLECTION_EXISTS).
-        - FAILED_PRECONDITION: no decoder for a map that must be embedded anew (UNKNOWN_CODEC); the
-        model was changed meanwhile (EMBEDDING_SPACE_CHANGED).
+        - FAILED_PRECONDITION: no decoder for a map that must be embedded again (UNKNOWN_CODEC); the
+        model changed during the import (EMBEDDING_SPACE_CHANGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reembed(self, request, context):
-        """Changes over to the model that the model directory names as current: every face of the gallery
-        is embedded anew from its map, in the background, while the old model serves; then the new one
-        serves, in one step and without dropping a request. Call it again to learn how far it is: it
-        begins where nothing is under way, goes on where a crash left off, and reports `done` where the
-        current model serves.
+        """Changes to the current model of the model directory. All faces of the gallery are embedded from
+        their maps in the background while the old model serves; then the new model takes over at
+        once, without a failed request. Call again for progress: a call starts a change if none is in
+        progress, resumes one after a crash, and returns `done` if the current model serves.
 
-        Errors: FAILED_PRECONDITION if the model cannot be loaded, or an enrolled map cannot be decoded
-        by any version in the model directory (UNKNOWN_CODEC). What went wrong in the background is the
-        answer to the next call; the one after that tries again.
+        Errors: FAILED_PRECONDITION if the model cannot be loaded, or if no version in the model
+        directory can decode an enrolled map (UNKNOWN_CODEC). A failure in the background is returned
+        by the next call; the one after that tries again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReviewSubject(self, request, context):
-        """The faces of a subject that may not be who they are said to be: like another subject's, or
-        unlike the subject's others. Changes nothing, and says the same whatever the order in which
-        faces were enrolled. Faces of codecs the model is not calibrated for are left out.
+        """Lists the faces of a subject whose identity is doubtful: like another subject's, or unlike the
+        subject's others. Read-only; the result does not depend on the order of enrollment. Faces of
+        codecs without calibration are left out.
 
         Errors: NOT_FOUND.
         """
@@ -381,9 +378,9 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEvents(self, request, context):
-        """Who enrolled, changed, deleted, exported and imported, oldest first.
+        """Lists enrollments, changes, deletions, exports and imports, oldest first.
 
-        Errors: INVALID_ARGUMENT for a page token that is not ours.
+        Errors: INVALID_ARGUMENT for an invalid page token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -501,16 +498,16 @@ def add_GalleryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GalleryService:
-    """Keeps enrolled subjects. Every acknowledged change survives a crash.
+    """Manages enrolled subjects. Every acknowledged change survives a crash.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
-    RESOURCE_EXHAUSTED (RetryInfo says when to come back) and UNAVAILABLE. Every call on content
-    ends with NOT_FOUND if its collection does not exist. What would have to be stored and cannot be
-    ends with RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
-    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); nothing of it is kept, reads go on, and health answers
-    NOT_SERVING until it is over. Where recognizers share a gallery, one that serves another model
-    than they do since ends with FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
+    RESOURCE_EXHAUSTED (RetryInfo has the delay before a retry) and UNAVAILABLE. Calls with a
+    collection end with NOT_FOUND if it does not exist. Changes that cannot be stored end with
+    RetryInfo and UNAVAILABLE (GALLERY_LOCKED, GALLERY_READ_ONLY, GALLERY_UNAVAILABLE) or
+    RESOURCE_EXHAUSTED (GALLERY_DISK_FULL); they have no effect, reads continue, and health is
+    NOT_SERVING until the fault is over. If recognizers share a gallery, one whose model is no longer
+    the gallery's answers FAILED_PRECONDITION (EMBEDDING_SPACE_CHANGED) until Reembed.
     """
 
     @staticmethod

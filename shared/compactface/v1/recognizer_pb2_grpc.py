@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RecognizerServiceStub:
-    """Tells who compact maps show.
+    """Identifies and verifies the faces in compact maps.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
@@ -115,7 +115,7 @@ class RecognizerServiceStub:
 
 
 class RecognizerServiceServicer:
-    """Tells who compact maps show.
+    """Identifies and verifies the faces in compact maps.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,
@@ -141,12 +141,12 @@ class RecognizerServiceServicer:
     """
 
     def Identify(self, request, context):
-        """Who is this? Searches one collection and returns the subjects that match best: those furthest
-        above the threshold of their codec, or least below it. No match is a normal answer.
+        """Identifies a face: searches one collection and returns the best subjects, ranked by the margin
+        of their similarity over the threshold of their codec. No match is a normal response.
 
         Errors:
-        - INVALID_ARGUMENT: no probe; both or an impossible threshold; `max_subjects` above the limit;
-        `picture` too long.
+        - INVALID_ARGUMENT: no probe; two thresholds, or one out of range; `max_subjects` above the
+        limit; `picture` too long.
         - NOT_FOUND: no such collection, or no such sighting.
         - FAILED_PRECONDITION: unknown codec; no calibration for the pair of codecs and no
         `min_similarity` given (reason NOT_CALIBRATED).
@@ -156,10 +156,9 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchIdentify(self, request, context):
-        """Identifies many probes in one call, each with a status of its own: one bad probe spoils no
-        other.
+        """Identifies several probes in one call, each with its own status.
 
-        Errors: INVALID_ARGUMENT if there are no items or more than `max_batch`; all others stand in
+        Errors: INVALID_ARGUMENT if there are no items or more than `max_batch`; other errors are in
         the item's result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -167,11 +166,11 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Verify(self, request, context):
-        """Is this the same person? Compares a probe with another map or with an enrolled subject
-        (the one of the subject's faces that is furthest above the threshold of its codec).
+        """Verifies a face: compares a probe with another map or with an enrolled subject (the subject's
+        face with the largest margin over the threshold of its codec).
 
         Errors:
-        - INVALID_ARGUMENT: no probe or reference; both or an impossible threshold.
+        - INVALID_ARGUMENT: no probe or reference; two thresholds, or one out of range.
         - NOT_FOUND: no such collection, subject or sighting.
         - FAILED_PRECONDITION: as Identify; SUBJECT_HAS_NO_FACES.
         """
@@ -180,58 +179,58 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamMaps(self, request_iterator, context):
-        """Takes maps from an encoder's uplink: at least once, in order, deduplicated by sighting id.
-        One acknowledgement per map, in order, however many came in one message; STORED and DUPLICATE
-        promise that the sighting survives a crash. Those of one message become durable together.
-        The collection and the camera's name are the server's to decide (from the client's
-        certificate and the configuration), never the message's. An acknowledgement with an error
-        that is not retryable means that the map will never be taken.
+        """Receives maps from an encoder's uplink: delivered at least once, in order, and deduplicated by
+        sighting id. Each map gets one acknowledgement, in order, also if several share a message.
+        STORED and DUPLICATE guarantee that the sighting survives a crash. The maps of one message
+        become durable together. The server determines the collection and the camera's name, from the
+        client's certificate and its configuration. An error that is not retryable is final for the
+        map.
 
-        Errors: those of every call; UNAVAILABLE, too, if the server's collection is gone (reason
-        STREAM_COLLECTION_MISSING); all others stand in the acknowledgement.
+        Errors: those of every call; UNAVAILABLE also if the server's collection does not exist (reason
+        STREAM_COLLECTION_MISSING); other errors are in the acknowledgement.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchSightings(self, request, context):
-        """Streams sightings of a collection as they are identified, within moments of their arrival. A
-        sighting comes once more when it was enrolled from, with the name it has then. Every answer
-        carries a token to go on from, after whatever ended the stream.
+        """Streams sightings of a collection as they are identified, shortly after their arrival. A
+        sighting is sent again when it is used for an enrollment, with its new subject. Every response
+        contains a token for resuming after the stream has ended.
 
         Errors:
-        - INVALID_ARGUMENT: a token that is not ours (INVALID_RESUME_TOKEN); a filter beyond its limits.
+        - INVALID_ARGUMENT: an invalid token (INVALID_RESUME_TOKEN); a filter beyond its limits.
         - NOT_FOUND: no such collection; no such sighting (`after_sighting_id`).
-        - RESOURCE_EXHAUSTED: the reader was too slow (reason WATCHER_TOO_SLOW; the metadata
-        `resume_token` says where to go on).
-        - UNAVAILABLE: the server stops; go on from the last token.
+        - RESOURCE_EXHAUSTED: the reader is too slow (reason WATCHER_TOO_SLOW; resume from the
+        metadata's `resume_token`).
+        - UNAVAILABLE: the server stops; resume from the last token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSightings(self, request, context):
-        """The sightings of a collection that pass all filters, the last seen first.
+        """Lists the sightings of a collection that pass all filters, latest first.
 
-        Errors: INVALID_ARGUMENT for a page token that is not ours, or a filter beyond its limits;
-        NOT_FOUND for the collection.
+        Errors: INVALID_ARGUMENT for an invalid page token, or a filter beyond its limits; NOT_FOUND
+        for the collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSighting(self, request, context):
-        """One sighting. With its picture it discloses a face.
+        """Gets a sighting. With its picture it discloses a face.
 
-        Errors: NOT_FOUND; with the picture also those of every map.
+        Errors: NOT_FOUND; with the picture also those of every call with a map.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSightings(self, request, context):
-        """Deletes sightings by their ids, or all that pass a filter. They are gone when this answers; the
-        bytes leave the disk as in GalleryService.DeleteSubject. Ids that are not there are no error.
+        """Deletes sightings by id, or all that pass a filter. The deletion is effective with the
+        response; data is erased as in GalleryService.DeleteSubject. Unknown ids are ignored.
 
         Errors: INVALID_ARGUMENT: neither ids nor a filter, or both (NOTHING_SELECTED), more than 1000
         ids, a filter beyond its limits or a wait out of range (OUT_OF_RANGE); NOT_FOUND for the
@@ -242,19 +241,19 @@ class RecognizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """The embedding of a map. Embeddings may be compared only within one embedding space.
+        """Computes the embedding of a map. Embeddings are comparable only within one embedding space.
         Discloses a biometric template.
 
-        Errors: those of every map.
+        Errors: those of every call with a map.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reconstruct(self, request, context):
-        """The picture that a map holds, for a person to look at. Discloses a face.
+        """Reconstructs the picture of a map, for display. Discloses a face.
 
-        Errors: those of every map; NOT_FOUND for a sighting.
+        Errors: those of every call with a map; NOT_FOUND for a sighting.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -336,7 +335,7 @@ def add_RecognizerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecognizerService:
-    """Tells who compact maps show.
+    """Identifies and verifies the faces in compact maps.
 
     Errors carry google.rpc.ErrorInfo (domain "compactface") and, for INVALID_ARGUMENT, BadRequest
     with the field's path. Besides those listed, every call may end with DEADLINE_EXCEEDED,

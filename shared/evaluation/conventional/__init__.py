@@ -9,7 +9,7 @@ from shared.evaluation.conventional.thumbnail import Thumbnail
 from shared.evaluation.conventional.webp import WebP
 
 CODECS: tuple[Codec, ...] = (Jpeg(), Jpeg2000(), WebP(), Avif(), JpegXl(), Thumbnail())
-"""Everything that compact maps are compared with."""
+"""The codecs that compact maps are compared with."""
 
 __all__ = [
     "CODECS",

@@ -1,4 +1,4 @@
-"""What the codecs that we compare with have in common."""
+"""Interface of the conventional codecs."""
 
 import io
 from abc import ABC, abstractmethod
@@ -14,14 +14,14 @@ Picture = NDArray[np.uint8]
 
 
 class Codec(ABC):
-    """A picture codec with one knob; stateless, so that processes can be sent it.
+    """An image codec with one quality setting; stateless and picklable.
 
-    Whatever else a codec can be told is set in its favour: the encoder's patience, chroma at half
-    resolution where that pays, no metadata.
+    All other options are set in the codec's favour: highest effort that pays, subsampled chroma
+    where it helps, no metadata.
 
     Attributes:
-        name: as tables print it.
-        settings: positions of the knob, from the smallest files to the best pictures.
+        name: name in tables.
+        settings: quality settings, from smallest files to best images.
     """
 
     name: ClassVar[str]
@@ -29,7 +29,7 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, picture: Picture, setting: float) -> list[bytes]:
-        """The picture as one file or several, of which the caller keeps the smallest.
+        """Encode the image as one or several files, of which the caller keeps the smallest.
 
         Args:
             picture: (height, width, 3) RGB.
@@ -37,27 +37,27 @@ class Codec(ABC):
         """
 
     def decode(self, file: bytes) -> Picture:
-        """The picture in a file that `encode` has made."""
+        """Decode a file that `encode` has made."""
         with Image.open(io.BytesIO(file)) as image:
             return np.asarray(image.convert("RGB"))
 
     @abstractmethod
     def payload_bytes(self, file: bytes) -> int:
-        """Bytes of a file that change with the picture.
+        """Bytes of a file that depend on the image.
 
-        The rest could be built into a decoder that never sees anything but crops from one camera:
-        signatures, boxes, the picture's size, tables that follow from the setting. Where the
-        setting itself is lost with them it counts as one byte.
+        The rest could be built into a decoder for crops from one camera: signatures, boxes, the
+        image size, tables that follow from the setting. A setting that is lost with them counts
+        as one byte.
         """
 
 
 def save(picture: Picture, file_format: str, **options: Any) -> bytes:
-    """The picture as Pillow writes it.
+    """Encode an image with Pillow.
 
     Args:
         picture: (height, width, 3) RGB.
         file_format: Pillow's name of the format.
-        options: Pillow's for this format.
+        options: Pillow's options for this format.
     """
     file = io.BytesIO()
     Image.fromarray(picture).save(file, file_format, **options)

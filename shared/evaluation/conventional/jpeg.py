@@ -11,12 +11,12 @@ from shared.evaluation.conventional.codec import Codec, Picture, save
 _END_OF_IMAGE = 0xD9
 _HUFFMAN_TABLES = 0xC4
 _START_OF_SCAN = 0xDA
-# In a scan 0xFF stands before a stuffed zero or a restart marker; before all else it ends the scan.
+# Within a scan, 0xFF precedes a stuffed zero or a restart marker; anything else ends the scan.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 
 
 class Jpeg(Codec):
-    """Chroma 4:2:0; optimised, progressive and standard Huffman tables all tried."""
+    """4:2:0 chroma; the smallest of optimised, progressive and standard Huffman tables."""
 
     name = "JPEG"
     settings = range(1, 101)
@@ -24,8 +24,8 @@ class Jpeg(Codec):
     def encode(self, picture: Picture, setting: float) -> list[bytes]:
         """Three files of the same pixels.
 
-        At a few hundred bytes optimised tables make the smallest file, although they take a
-        hundred bytes themselves, and the standard ones the smallest payload.
+        At a few hundred bytes, optimised tables give the smallest file even though they take a
+        hundred bytes, and standard tables give the smallest payload.
         """
         return [
             _save(picture, setting, optimize=True),
@@ -49,13 +49,13 @@ def _save(picture: Picture, quality: float, **options: bool) -> bytes:
 
 @cache
 def _standard_huffman_tables() -> frozenset[bytes]:
-    """Those of T.81's annex K, as the encoder writes them when it is not to optimise."""
+    """The Huffman tables of T.81's annex K, as the encoder writes them without optimisation."""
     file = _save(np.zeros((8, 8, 3), np.uint8), 50)
     return frozenset(content for marker, content in _parts(file) if marker == _HUFFMAN_TABLES)
 
 
 def _parts(file: bytes) -> Iterator[tuple[int | None, bytes]]:
-    """Segments with their markers, and scans with None, in the order of the file."""
+    """Segments with their markers, and scans with None, in file order."""
     position = 2
     while (marker := file[position + 1]) != _END_OF_IMAGE:
         end = position + 2 + int.from_bytes(file[position + 2 : position + 4], "big")

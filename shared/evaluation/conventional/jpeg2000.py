@@ -2,10 +2,10 @@
 
 from shared.evaluation.conventional.codec import Codec, Picture, save
 
-# OpenJPEG signs its work in 41 bytes unless it is given another comment, which we can cut out.
+# OpenJPEG adds a comment of 41 bytes unless another one is given; this one is cut out later.
 _COMMENT = "."
 _COMMENT_SEGMENT = b"\xff\x64\x00\x05\x00\x01."
-# No two bytes of packet data are above 0xFF8F, so that this is found nowhere else.
+# Packet data has no two bytes above 0xFF8F, so this marker is unambiguous.
 _START_OF_DATA = b"\xff\x93"
 _END_OF_CODESTREAM = b"\xff\xd9"
 
@@ -13,9 +13,8 @@ _END_OF_CODESTREAM = b"\xff\xd9"
 class Jpeg2000(Codec):
     """One tile, one quality layer, 9/7 wavelet over five resolutions, colour transform.
 
-    The knob is the compression ratio, in steps of half a per cent; the encoder cuts its embedded
-    stream where that ratio asks for it. Six resolutions, the encoder's default, are 0.3 dB worse
-    for crops.
+    The setting is the compression ratio, in steps of 0.5 %; the encoder truncates its embedded
+    stream accordingly. Six resolutions, the encoder's default, are 0.3 dB worse for crops.
     """
 
     name = "JPEG2000"
@@ -37,6 +36,6 @@ class Jpeg2000(Codec):
         return [codestream.replace(_COMMENT_SEGMENT, b"", 1)]
 
     def payload_bytes(self, file: bytes) -> int:
-        """The tile's packets: what stands between the last header and the end marker."""
+        """The tile's packets, from the last header to the end marker."""
         headers = file.index(_START_OF_DATA) + len(_START_OF_DATA)
         return len(file) - headers - len(_END_OF_CODESTREAM)

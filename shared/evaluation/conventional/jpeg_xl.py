@@ -6,10 +6,10 @@ _SIGNATURE_BYTES = 2
 
 
 class JpegXl(Codec):
-    """Effort 7 of 10; the knob is libjxl's quality from 0 (distance 25) to 100 in half steps.
+    """Effort 7 of 10; the setting is libjxl's quality, 0 (distance 25) to 100 in half steps.
 
-    Effort 9 takes six times as long, and a face network likes its pictures no better at equal
-    bytes. Needs the extra `evaluate`.
+    Effort 9 takes six times as long without better embeddings at equal size. Needs the extra
+    `evaluate`.
     """
 
     name = "JPEG XL"
@@ -21,15 +21,15 @@ class JpegXl(Codec):
         return [save(picture, "JXL", quality=setting, effort=7, num_threads=1)]
 
     def decode(self, file: bytes) -> Picture:
-        """The picture in a file that `encode` has made."""
+        """Decode a file that `encode` has made."""
         _register()
         return super().decode(file)
 
     def payload_bytes(self, file: bytes) -> int:
-        """All but the signature of two bytes."""
+        """All bytes but the two-byte signature."""
         return len(file) - _SIGNATURE_BYTES
 
 
 def _register() -> None:
-    # Only here, so that the other codecs work where the extra is not installed.
-    import pillow_jxl  # noqa: F401, PLC0415 - importing it tells Pillow of the format
+    # Imported here, so that the other codecs work without the extra.
+    import pillow_jxl  # noqa: F401, PLC0415 - registers the format with Pillow

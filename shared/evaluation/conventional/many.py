@@ -1,4 +1,4 @@
-"""A codec over many crops, on all cores."""
+"""Compress many crops on all cores."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shared.evaluation.conventional.codec import Codec, Picture
 from shared.evaluation.conventional.search import Compressed, Measure, compress_to
 
-# Crops that a process is handed at once: seconds of work, next to which the hand-over is nothing.
+# Crops per task: seconds of work, so that the transfer between processes does not matter.
 _CHUNK = 8
 
 
@@ -23,16 +23,16 @@ def compress_all(
     measure: Measure,
     workers: int,
 ) -> list[Compressed]:
-    """`compress_to` for every crop, in processes of their own.
+    """Apply `compress_to` to every crop, in worker processes.
 
     Args:
-        codec: any.
+        codec: a codec.
         crops: (N, 112, 96, 3) RGB, at least one.
-        target_bytes: the most that each may take.
+        target_bytes: size limit per crop.
         measure: which bytes count.
-        workers: processes.
+        workers: number of processes.
     """
     compress = partial(compress_to, codec, target_bytes=target_bytes, measure=measure)
-    # Spawned, because a fork would inherit the locks of whatever threads run here.
+    # Spawned, since a fork would inherit locks held by other threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         return list(pool.map(compress, crops, chunksize=_CHUNK))

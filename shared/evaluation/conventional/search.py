@@ -1,4 +1,4 @@
-"""The best picture that fits into so many bytes."""
+"""Find the best image within a size limit."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,22 +7,22 @@ from typing import Literal
 from shared.evaluation.conventional.codec import Codec, Picture
 
 Measure = Literal["file", "payload"]
-"""Which bytes count: those of the file, or those that `Codec.payload_bytes` leaves."""
+"""The bytes that count: those of the file, or those of `Codec.payload_bytes`."""
 
-# Sizes are not quite monotonic in the setting. AVIF's and JPEG XL's wobble by some per cent, so
-# that a better setting a few steps up may fit although the next one does not.
+# Sizes are not monotonic in the setting: AVIF's and JPEG XL's vary by some per cent, so that a
+# better setting a few steps up may fit although the next one does not.
 _LOOK_AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """A picture that has been through a codec.
+    """A compressed image.
 
     Attributes:
-        file: as the codec wrote it.
-        crop: what the decoder shows, (height, width, 3) RGB.
-        payload_bytes: what of it changes with the picture.
-        reached: whether it kept to the target.
+        file: the encoded file.
+        crop: the decoded image, (height, width, 3) RGB.
+        payload_bytes: bytes that depend on the image.
+        reached: whether it is within the size limit.
     """
 
     file: bytes
@@ -37,15 +37,14 @@ class Compressed:
 
 
 def compress_to(codec: Codec, crop: Picture, target_bytes: int, *, measure: Measure) -> Compressed:
-    """The crop at the highest setting that fits, or else in the fewest bytes.
+    """Compress a crop at the highest setting that fits, or else to the fewest bytes.
 
-    Found by bisection; then a few settings above are tried as well, and the highest that fits
-    is taken.
+    The setting is found by bisection; then a few higher settings are tried.
 
     Args:
-        codec: any.
+        codec: a codec.
         crop: (height, width, 3) RGB.
-        target_bytes: the most it may take.
+        target_bytes: size limit.
         measure: which bytes count.
     """
     size = len if measure == "file" else codec.payload_bytes

@@ -1,4 +1,4 @@
-"""The simplest codec: a small picture, enlarged again."""
+"""The simplest codec: a thumbnail, enlarged again."""
 
 import numpy as np
 from PIL import Image
@@ -11,10 +11,10 @@ _LENGTH_OF_DATA = len(SIGNATURE) + CHUNK_OVERHEAD + HEADER_BYTES
 
 
 class Thumbnail(Codec):
-    """The crop scaled down by a bicubic filter, as RGB PNG, and scaled up again to 112x96.
+    """The crop scaled down with a bicubic filter, as RGB PNG, and scaled up again to 112x96.
 
-    The knob is the thumbnail's width in pixels. The file comes from the writer of compact maps,
-    which tries PNG's filters and deflate's strategies.
+    The setting is the thumbnail's width in pixels. The PNG writer is that of compact maps, which
+    tries PNG's filters and deflate's strategies.
     """
 
     name = "thumbnail"
@@ -33,5 +33,5 @@ class Thumbnail(Codec):
         return np.asarray(small.resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC))
 
     def payload_bytes(self, file: bytes) -> int:
-        """The data of the chunk IDAT, and a byte for the width."""
+        """Size of the IDAT chunk's data, plus a byte for the width."""
         return 1 + int.from_bytes(file[_LENGTH_OF_DATA : _LENGTH_OF_DATA + 4], "big")

@@ -6,10 +6,10 @@ _STEPS = 127
 
 
 class WebP(Codec):
-    """Method 6, the slowest; chroma 4:2:0, which is all that VP8 has.
+    """Method 6, the slowest; 4:2:0 chroma, the only one in VP8.
 
-    The knob is spread so that its steps are about one of VP8's 128 quantizers each: libwebp takes
-    the cube root of the quality.
+    The settings are spaced about one VP8 quantizer (of 128) apart: libwebp takes the cube root of
+    the quality.
     """
 
     name = "WebP"

@@ -1,4 +1,4 @@
-"""Every codec on the same pairs before every judge, and how far apart they are."""
+"""Score every codec on the same pairs with every judge, and compare them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.evaluation.baselines import Baseline, BaselineResult
 from shared.evaluation.bootstrap import accuracy_difference
 from shared.evaluation.lfw import Lfw
 from shared.evaluation.names import NO_CODEC, OURS, OWN, REFERENCE, TEMPLATE
 from shared.evaluation.pipeline import Vectors
 from shared.evaluation.protocol import FAR, Pairs, cosines, decide, tar_at_far
-from shared.evaluation.rivals import JudgedRival, Rival
 from shared.evaluation.rows import DifferenceRow, Row
 from shared.evaluation.templates import TEMPLATES
 from shared.evaluation.weights import model_name, weights_sha256
@@ -22,11 +22,11 @@ PROTOCOL = "{folds} folds, threshold from the others, both sides alike"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where figures come from.
+    """Origin of figures.
 
     Attributes:
-        command: what was typed.
-        commit: of the software.
+        command: the command line.
+        commit: commit of the software.
     """
 
     command: str
@@ -34,22 +34,22 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One codec before one judge.
+class Measurement:
+    """The result of one codec with one judge.
 
     Attributes:
         row: its figures.
-        right: (P,) which pairs were told right.
+        right: (P,) whether each pair was classified correctly.
     """
 
     row: Row
     right: NDArray[np.bool_]
 
 
-def model_trials(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Trial]:
-    """Every form of a model's crops before every judge."""
+def model_measurements(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Measurement]:
+    """Every form of a model's crops, with every judge."""
     return [
-        _trial(
+        _measurement(
             forms[form],
             lfw.pairs,
             origin,
@@ -66,11 +66,11 @@ def model_trials(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Trial]
     ]
 
 
-def template_trials(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Trial]:
-    """The own extractor's embeddings of uncompressed crops, sent as templates."""
+def template_measurements(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Measurement]:
+    """The own extractor's embeddings of uncompressed crops, quantized as templates."""
     vectors = lfw.embedded.own[UNCOMPRESSED]
     return [
-        _trial(
+        _measurement(
             template.decoded(vectors),
             lfw.pairs,
             origin,
@@ -86,11 +86,11 @@ def template_trials(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Tri
     ]
 
 
-def unquantized_trial(
+def unquantized_measurement(
     model: ModelDirectory, point: str, vectors: Vectors, lfw: Lfw, origin: Origin
-) -> Trial:
-    """An operating point without rounding; `vectors` are of the photographs in `lfw`."""
-    return _trial(
+) -> Measurement:
+    """An operating point without rounding; `vectors` embed the photographs of `lfw`."""
+    return _measurement(
         vectors,
         lfw.pairs,
         origin,
@@ -105,27 +105,27 @@ def unquantized_trial(
     )
 
 
-def rival_trials(
-    rival: Rival,
-    judged: JudgedRival,
+def baseline_measurements(
+    baseline: Baseline,
+    judged: BaselineResult,
     pairs: Pairs,
     origin: Origin,
     *,
     model: ModelDirectory,
     point: str,
-) -> list[Trial]:
-    """A conventional codec at the size of an operating point; `pairs` are rows of `judged`."""
+) -> list[Measurement]:
+    """A conventional codec at an operating point's size; `pairs` are rows of `judged`."""
     return [
-        _trial(
+        _measurement(
             vectors,
             pairs,
             origin,
             judge=judge,
-            codec=rival.codec.name,
+            codec=baseline.codec.name,
             operating_point=point,
             model=model_name(model),
             weights_sha256=weights_sha256(model, point),
-            measure=rival.measure,
+            measure=baseline.measure,
             bytes_mean=_mean(judged.sizes),
             on_target=float(judged.reached.mean()),
             images=len(judged.sizes),
@@ -135,26 +135,26 @@ def rival_trials(
 
 
 def differences(
-    trials: Sequence[Trial], people: NDArray[np.int64], *, model: str
+    measurements: Sequence[Measurement], people: NDArray[np.int64], *, model: str
 ) -> list[DifferenceRow]:
-    """How far a model's operating points are from everything they are compared with.
+    """Differences between a model's operating points and everything they are compared with.
 
-    That is the uncompressed crop before the same judge; A, the reference extractor's
-    uncompressed crops; and, at equal size, each conventional codec, for which the better of
-    own and reference extractor judges where our own does.
+    That is the uncompressed crop with the same judge; A, the reference extractor's uncompressed
+    crops; and each conventional codec at equal size. If the judge is our own extractor,
+    conventional codecs get the better of own and reference extractor.
 
     Args:
-        trials: all on the same pairs.
-        people: (P, 2) who a pair shows.
+        measurements: results on the same pairs.
+        people: (P, 2) the people of each pair.
         model: `<family>/<version>`.
     """
     rows = []
-    for ours in trials:
+    for ours in measurements:
         if (ours.row.codec, ours.row.model, ours.row.quantized) != (OURS, model, True):
             continue
         if ours.row.judge == REFERENCE:
             continue
-        for other in _opponents(ours.row, trials):
+        for other in _compared_with(ours.row, measurements):
             interval = accuracy_difference(ours.right, other.right, people)
             rows.append(
                 DifferenceRow(
@@ -170,23 +170,23 @@ def differences(
     return rows
 
 
-def _opponents(ours: Row, trials: Sequence[Trial]) -> Iterator[Trial]:
+def _compared_with(ours: Row, measurements: Sequence[Measurement]) -> Iterator[Measurement]:
     judges = {ours.judge, REFERENCE} if ours.judge == OWN else {ours.judge}
-    best: dict[str, Trial] = {}
-    for trial in trials:
-        row = trial.row
+    best: dict[str, Measurement] = {}
+    for measurement in measurements:
+        row = measurement.row
         if row.model != ours.model or row.judge not in judges or row.codec == OURS:
             continue
         if row.codec == NO_CODEC:
-            yield trial
+            yield measurement
         elif row.operating_point == ours.operating_point:
-            rival = best.setdefault(row.label, trial)
-            if rival.row.accuracy < row.accuracy:
-                best[row.label] = trial
+            baseline = best.setdefault(row.label, measurement)
+            if baseline.row.accuracy < row.accuracy:
+                best[row.label] = measurement
     yield from best.values()
 
 
-def _trial(
+def _measurement(
     vectors: Vectors,
     pairs: Pairs,
     origin: Origin,
@@ -201,7 +201,7 @@ def _trial(
     quantized: bool = True,
     measure: str = "file",
     on_target: float = 1.0,
-) -> Trial:
+) -> Measurement:
     similarities = cosines(vectors, vectors, pairs)
     decisions = decide(similarities, pairs.same, folds=pairs.folds)
     row = Row(
@@ -224,7 +224,7 @@ def _trial(
         samples=len(pairs.same),
         images=images,
     )
-    return Trial(row, decisions.right)
+    return Measurement(row, decisions.right)
 
 
 def _mean(sizes: NDArray[np.int64] | None) -> float | None:

@@ -1,7 +1,7 @@
-"""The mean of several runs' weights, which often is better than each of them.
+"""Average the weights of several runs, which is often better than each of them.
 
-It takes runs that went on from one another or from one start: between their weights the loss
-stays low, and in the middle it is flatter (model soups, Wortsman et al. 2022, arXiv:2203.05482).
+The runs must continue one another or share a start: the loss stays low between their weights and
+is flatter in the middle (model soups, Wortsman et al. 2022, arXiv:2203.05482).
 
 compactface train average
 """
@@ -17,22 +17,22 @@ from shared.training.run_folder import averaged_weights, read_run, write_run
 
 
 def average_runs(runs: Sequence[Path], out: Path) -> None:
-    """Write a run folder that can be published or trained further, but not gone on with.
+    """Write a run folder that can be published or be the start of another run, but not resumed.
 
     Args:
-        runs: run folders of one stage, a run with twice the weight twice; what the last was
-            told, the mean is said to be told.
-        out: folder of the mean.
+        runs: run folders of one stage; repeat a run to double its weight. The average gets the
+            recipe of the last.
+        out: folder of the average.
 
     Raises:
-        InvalidTraining: a folder holds no run, the networks differ in shape, or `out` holds a
-            run already.
+        InvalidTraining: a folder holds no run, the networks differ in shape, or `out` already
+            holds a run.
     """
     weights = [averaged_weights(run) for run in runs]
     for run, other in zip(runs, weights, strict=True):
         if _shapes(other) != _shapes(weights[-1]):
             raise InvalidTraining(
-                "OTHER_NETWORKS", f"{run} holds other networks than {runs[-1]}: no mean of them"
+                "OTHER_NETWORKS", f"{run} has other networks than {runs[-1]}; cannot average"
             )
     mean = {name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[-1]}
     write_run(out, {**read_run(runs[-1]), "mean_of": [run.name for run in runs]}, mean)

@@ -1,8 +1,8 @@
-"""Check and unpack the bundle beside this file, and train.
+"""Verify and unpack the bundle in this folder, and train.
 
 python3 train.py --help
 
-It takes the standard library alone; `shared.training.elsewhere` does the rest.
+It uses only the standard library; `shared.training.bundle_training` does the rest.
 """
 
 import argparse
@@ -22,7 +22,7 @@ HERE = Path(__file__).absolute().parent
 
 
 def main() -> None:
-    """Unpack into `--work`, unless that was done, and hand all arguments on."""
+    """Unpack into `--work` unless done before, and pass all arguments on."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--work", type=Path, default=Path("work"))
     given, _ = parser.parse_known_args()
@@ -37,17 +37,17 @@ def main() -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        # A compiler that fails costs speed, and not the run.
+        # A compiler failure costs speed, but does not end the run.
         "TORCHDYNAMO_SUPPRESS_ERRORS": "1",
     }
-    command = [sys.executable, "-m", "shared.training.elsewhere", *sys.argv[1:]]
-    os.execve(sys.executable, command, environment)  # noqa: S606 - ourselves, with our own words
+    command = [sys.executable, "-m", "shared.training.bundle_training", *sys.argv[1:]]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and module
 
 
 def checked_parts(folder: Path) -> list[Path]:
-    """The parts of the bundle in a folder; ends the program where one is missing or damaged."""
+    """The parts of the bundle in a folder; exits if a part is missing or damaged."""
     sums = json.loads((folder / "bundle.json").read_text())
-    wrong = [name for name, told in sums.items() if _sum(folder / name) != told]
+    wrong = [name for name, digest in sums.items() if _sum(folder / name) != digest]
     if wrong:
         sys.exit(f"missing or damaged: {', '.join(wrong)}; bring these {len(wrong)} again")
     return [folder / name for name in sums]
@@ -61,7 +61,7 @@ def _sum(path: Path) -> str | None:
 
 
 def unpack(parts: Sequence[Path], folder: Path) -> None:
-    """Unpack the archive that the parts make, and the packages in it."""
+    """Unpack the archive that the parts form, and the packages in it."""
     with tarfile.open(fileobj=io.BufferedReader(_Chain(parts)), mode="r|") as tar:
         tar.extractall(folder, filter="data")
     for wheel in folder.glob("wheels/*.whl"):
@@ -70,7 +70,7 @@ def unpack(parts: Sequence[Path], folder: Path) -> None:
 
 
 class _Chain(io.RawIOBase):
-    """Several files, read one after the other."""
+    """Several files as one stream."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._chunks = self._read_all(paths)

@@ -1,4 +1,4 @@
-"""Faces that may be published, in every form, for people to look at (the paper's figure 10)."""
+"""Publishable faces in every form (the paper's figure 10)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ from shared.model_directory import UNCOMPRESSED, ModelDirectory
 
 
 @dataclass(frozen=True, slots=True)
-class Specimens:
+class SampleFaces:
     """The same N faces in one form.
 
     Attributes:
         form: "uncompressed", an operating point, or the name of a conventional codec.
         crops: (N, 112, 96, 3) RGB.
-        sizes: (N,) bytes of the files; of uncompressed crops, of their pixels.
+        sizes: (N,) bytes of the files; for uncompressed crops, of their pixels.
     """
 
     form: str
@@ -33,7 +33,7 @@ class Specimens:
 
 
 def find_faces(photos: Path) -> NDArray[np.uint8]:
-    """The most prominent face of each JPEG file in a folder, by name: (N, 112, 96, 3) RGB.
+    """Find the most prominent face of each JPEG file in a folder: (N, 112, 96, 3) RGB, by name.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING; there is no photograph with a face.
@@ -53,25 +53,25 @@ def find_faces(photos: Path) -> NDArray[np.uint8]:
     return np.stack(crops)
 
 
-def render_faces(model: ModelDirectory, crops: NDArray[np.uint8]) -> list[Specimens]:
-    """Crops (N, 112, 96, 3) as they are, at every operating point, and by conventional codecs.
+def render_faces(model: ModelDirectory, crops: NDArray[np.uint8]) -> list[SampleFaces]:
+    """Render crops (N, 112, 96, 3) uncompressed, at every operating point and in other codecs.
 
-    Those may make files as large as the default point's.
+    Conventional codecs get the size of the default point.
     """
     decoder = MapDecoder(model)
-    rows = [Specimens(UNCOMPRESSED, crops, np.array([crop.nbytes for crop in crops]))]
+    rows = [SampleFaces(UNCOMPRESSED, crops, np.array([crop.nbytes for crop in crops]))]
     for point in model.manifest.codecs:
         encoder = OnnxCropEncoder(model, point)
         files = encoder.encode(crops)
         maps = [(encoder.codec_id, decoder.unpack(encoder.codec_id, png)) for png in files]
         sizes = np.array([len(png) for png in files])
-        rows.append(Specimens(point, decoder.reconstruct(maps), sizes))
+        rows.append(SampleFaces(point, decoder.reconstruct(maps), sizes))
         if point == model.manifest.default_point:
             target = round(sizes.mean())
     for codec in CODECS:
         compressed = [compress_to(codec, crop, target, measure="file") for crop in crops]
         rows.append(
-            Specimens(
+            SampleFaces(
                 codec.name,
                 np.stack([one.crop for one in compressed]),
                 np.array([one.file_bytes for one in compressed]),

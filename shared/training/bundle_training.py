@@ -1,6 +1,6 @@
-"""A programme of stages on the machine that a bundle was carried to.
+"""Train the stages of a bundle on another machine.
 
-`train.py` of the bundle starts it; see `shared.training.start_elsewhere`.
+The bundle's `train.py` starts it; see `shared.training.bundle_start`.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from shared.training.faces import (
 from shared.training.pieces import Checkpoint, cut_into_pieces, take_pieces
 from shared.training.recipe import read_recipe
 from shared.training.run_folder import CHECKPOINT_FILE
-from shared.training.stages import STAGES, Ground
+from shared.training.stages import STAGES, StageInputs
 from shared.training.teacher_file import TeacherFile
 from shared.training.views import VIEWS_FILE, load_views
 
@@ -43,30 +43,30 @@ _WATCH_S = 0.5
 
 
 def main() -> None:
-    """Train stage after stage, each from its newest checkpoint."""
+    """Train each stage in order, resuming from its newest checkpoint."""
     parser = argparse.ArgumentParser(prog="train.py", description=main.__doc__)
     parser.add_argument(
         "stages",
         nargs="*",
         metavar="STAGE=MINUTES",
-        help="which stages, and for how long at most; default: the bundle's, by their recipes",
+        help="stages to train, each with an optional time limit; default: those of the bundle",
     )
     parser.add_argument(
-        "--work", type=Path, default=Path("work"), help="folder to unpack and train in"
+        "--work", type=Path, default=Path("work"), help="folder to unpack into and train in"
     )
     parser.add_argument(
         "--pieces",
         type=Path,
         default=Path("pieces"),
-        help="folder of pieces to bring home; those in it are gone on from",
+        help="folder for checkpoints in pieces; training resumes from those in it",
     )
     parser.add_argument(
-        "--every", type=float, default=5.0, metavar="MINUTES", help="between checkpoints in pieces"
+        "--every", type=float, default=5.0, metavar="MINUTES", help="interval of checkpoint pieces"
     )
     parser.add_argument(
         "--optimizers",
         action="store_true",
-        help="pieces of everything, six to eight times as large: to go on as if never moved",
+        help="include optimizer state (six to eight times larger), to resume exactly",
     )
     given = parser.parse_args()
     given.pieces.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ def main() -> None:
 
 def _train_all(given: argparse.Namespace) -> None:
     bundle, runs = given.work / "bundle", given.work / "runs"
-    told = json.loads((bundle / "programme.json").read_text())
-    programme = dict(map(_stage_and_minutes, given.stages)) or dict.fromkeys(told["stages"])
+    settings = json.loads((bundle / "programme.json").read_text())
+    programme = dict(map(_stage_and_minutes, given.stages)) or dict.fromkeys(settings["stages"])
     for folder in (bundle / "pieces", given.pieces):
         for here in take_pieces(folder, runs)[0]:
             log.info("%s: step %d, %.1f minutes", here.run, here.step, here.minutes)
@@ -98,13 +98,13 @@ def _train_all(given: argparse.Namespace) -> None:
         for stage, minutes in programme.items()
     }
     cache = expanded_cache(bundle, given.work / "cache")
-    teachers = [TeacherFile.parse(f"{bundle}/{teacher}") for teacher in told["teachers"]]
-    ground = Ground(load_faces(cache), load_views(cache), runs, teachers)
+    teachers = [TeacherFile.parse(f"{bundle}/{teacher}") for teacher in settings["teachers"]]
+    inputs = StageInputs(load_faces(cache), load_views(cache), runs, teachers)
     for stage, recipe in recipes.items():
         log.info("%s begins", stage)
         cut = partial(cut_into_pieces, runs / stage, given.pieces, optimizers=given.optimizers)
         with _cutting(runs / stage, cut, every_s=60 * given.every):
-            STAGES[stage].train(ground, recipe)
+            STAGES[stage].train(inputs, recipe)
 
 
 def _stage_and_minutes(text: str) -> tuple[str, float | None]:
@@ -115,11 +115,11 @@ def _stage_and_minutes(text: str) -> tuple[str, float | None]:
 
 
 def expanded_cache(bundle: Path, cache: Path) -> Path:
-    """The bundle's faces and answers as a cache has them; done once.
+    """Expand the bundle's faces and embeddings into a cache folder, once.
 
     Args:
-        bundle: unpacked.
-        cache: folder to be made.
+        bundle: folder of the unpacked bundle.
+        cache: folder to create.
     """
     if cache.exists():
         return cache
@@ -158,7 +158,7 @@ def _pictures(path: Path) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def _cutting(run: Path, cut: Callable[[], Checkpoint], *, every_s: float) -> Iterator[None]:
-    """Have a run's checkpoints cut into pieces every so often, and at the end, come what may."""
+    """Cut a run's checkpoints into pieces at intervals and at the end, even after an error."""
     over = threading.Event()
     checkpoint = run / CHECKPOINT_FILE
 
@@ -186,7 +186,7 @@ def _cutting(run: Path, cut: Callable[[], Checkpoint], *, every_s: float) -> Ite
 
 
 def _written(path: Path) -> int:
-    """When a file was written, in nanoseconds; 0 where there is none."""
+    """Modification time of a file in nanoseconds; 0 if it is missing."""
     return path.stat().st_mtime_ns if path.exists() else 0
 
 

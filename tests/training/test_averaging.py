@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from shared.errors import InvalidTraining
+from shared.training.averaging import average_runs
 from shared.training.run_folder import averaged_weights, read_run
-from shared.training.soup import average_runs
 from shared.training.student import load_student
 from tests.training.invented import run_train
 
@@ -38,7 +38,7 @@ def test_networks_of_different_shapes_have_no_mean(
     run_train("codec", "--smoke", "--cache", cache, "--extractor", extractor,
               "--teacher", cache.parent / "teacher.onnx", "--out", tmp_path / "codec")  # fmt: skip
 
-    with pytest.raises(InvalidTraining, match=f"{extractor} holds other networks than"):
+    with pytest.raises(InvalidTraining, match=f"{extractor} has other networks than"):
         average_runs([extractor, tmp_path / "codec"], tmp_path / "mean")
 
     assert not (tmp_path / "mean").exists()

@@ -1,4 +1,4 @@
-"""Conventional codecs on the same crops and at the same size, before the same judges."""
+"""Conventional codecs on the same crops, at the same size, with the same judges."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from shared.evaluation.panel import Panel
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
 
 BLOCK = 1024
-"""Faces compressed before anything is kept: a minute's work, and 33 MB."""
+"""Faces compressed before results are cached: a minute's work, and 33 MB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
-    """A codec that is given so many bytes for each crop.
+class Baseline:
+    """A conventional codec with a size limit per crop.
 
     Attributes:
-        codec: which.
-        target_bytes: the most a crop may take; the best picture that fits is taken.
+        codec: the codec.
+        target_bytes: size limit per crop; the best quality that fits is used.
         measure: which bytes count.
     """
 
@@ -36,13 +36,13 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedRival:
-    """N photographs that went through a rival.
+class BaselineResult:
+    """The results of N photographs.
 
     Attributes:
         vectors: (N, D) unit vectors by judge.
         sizes: (N,) bytes of the files, or of their payloads if those were measured.
-        reached: (N,) whether the codec could keep to the target.
+        reached: (N,) whether the codec met the limit.
     """
 
     vectors: Mapping[str, Vectors]
@@ -50,8 +50,8 @@ class JudgedRival:
     reached: NDArray[np.bool_]
 
 
-def judge_rival(
-    rival: Rival,
+def measure_baseline(
+    baseline: Baseline,
     blocks: Iterable[Faces],
     panel: Panel,
     *,
@@ -59,15 +59,15 @@ def judge_rival(
     workers: int,
     progress: Progress,
     cache: Cache = NO_CACHE,
-) -> JudgedRival:
-    """Compress faces that come in blocks, `total` in all, and show them to every judge."""
+) -> BaselineResult:
+    """Compress blocks of faces, `total` in all, and embed them with every judge."""
     parts = []
     done = 0
     for faces in blocks:
-        parts.append(_judge_block(rival, crops_of(faces), panel, workers=workers, cache=cache))
+        parts.append(_judge_block(baseline, crops_of(faces), panel, workers=workers, cache=cache))
         done += len(faces)
         progress(done, total)
-    return JudgedRival(
+    return BaselineResult(
         vectors={
             role: np.concatenate([part.vectors[role] for part in parts]) for role in panel.judges
         },
@@ -77,21 +77,25 @@ def judge_rival(
 
 
 def _judge_block(
-    rival: Rival, crops: NDArray[np.uint8], panel: Panel, *, workers: int, cache: Cache
-) -> JudgedRival:
+    baseline: Baseline, crops: NDArray[np.uint8], panel: Panel, *, workers: int, cache: Cache
+) -> BaselineResult:
     key: dict[str, JsonValue] = {
         "crops": pixels_digest(crops),
-        "codec": rival.codec.name,
+        "codec": baseline.codec.name,
         "pillow": PIL.__version__,
-        "target_bytes": rival.target_bytes,
-        "measure": rival.measure,
+        "target_bytes": baseline.target_bytes,
+        "measure": baseline.measure,
     }
 
     def compressed() -> Arrays:
         files = [
             one.file
             for one in compress_all(
-                rival.codec, crops, rival.target_bytes, measure=rival.measure, workers=workers
+                baseline.codec,
+                crops,
+                baseline.target_bytes,
+                measure=baseline.measure,
+                workers=workers,
             )
         ]
         content = np.frombuffer(b"".join(files), np.uint8)
@@ -99,26 +103,26 @@ def _judge_block(
 
     @remember
     def files() -> list[bytes]:
-        # What took longest: kept, so that another judge is only shown the pictures.
+        # The slowest step; cached, so that a new judge only needs to embed.
         kept = cache.arrays({**key, "kept": "files"}, compressed)
         ends = kept["lengths"].cumsum()[:-1]
         return [file.tobytes() for file in np.split(kept["content"], ends)]
 
     @remember
     def pictures() -> NDArray[np.uint8]:
-        return np.stack([rival.codec.decode(file) for file in files()])
+        return np.stack([baseline.codec.decode(file) for file in files()])
 
     def judged(role: str, judge: Judge) -> Vectors:
         whole_key = {**key, "judge": panel.digests[role]}
         return cache.arrays(whole_key, lambda: {"vectors": judge.embed(pictures())})["vectors"]
 
-    return JudgedRival(
+    return BaselineResult(
         vectors={role: judged(role, judge) for role, judge in panel.judges.items()},
-        **cache.arrays(key, lambda: _sizes(rival, files())),
+        **cache.arrays(key, lambda: _sizes(baseline, files())),
     )
 
 
-def _sizes(rival: Rival, files: Sequence[bytes]) -> dict[str, NDArray[Any]]:
-    size = len if rival.measure == "file" else rival.codec.payload_bytes
+def _sizes(baseline: Baseline, files: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+    size = len if baseline.measure == "file" else baseline.codec.payload_bytes
     sizes = np.array([size(file) for file in files])
-    return {"sizes": sizes, "reached": sizes <= rival.target_bytes}
+    return {"sizes": sizes, "reached": sizes <= baseline.target_bytes}
