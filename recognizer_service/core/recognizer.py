@@ -30,7 +30,7 @@ from recognizer_service.core.types import (
 from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH
+from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH, check_range
 from recognizer_service.gallery.types import Embedding, Sighting, SightingOutcome
 from recognizer_service.metrics import RecognizerMetrics
 from shared.demand import Demand, demanding
@@ -185,6 +185,7 @@ class Recognizer:
     async def _search(self, question: Question, count: int) -> Identification:
         collection_id, criterion = question.collection_id, question.criterion
         check_criterion(criterion, rate_name="max_fpir")
+        check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
         self.model.networks.check(1)
         timings = Timings()
         collection = await self._collection(collection_id)
