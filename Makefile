@@ -27,7 +27,7 @@ demo: setup  ## the main job on the sample photographs, with both services as re
 
 test: setup  ## all tests, and the share of the services' lines that they run
 	rm -rf build/coverage
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses=2 --dist=loadfile
 	$(BIN)/coverage combine --quiet
 	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines of services, program and client"
 
