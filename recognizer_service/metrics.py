@@ -64,7 +64,7 @@ class RecognizerMetrics:
             registry=registry,
         )
         for reason in ("full", "expired"):
-            self.alerts_dropped.labels(reason)  # start at 0, so that the first drop shows as an increase
+            self.alerts_dropped.labels(reason)  # start at 0
         self.alerts_waiting = Gauge(
             "compactface_alerts_waiting", "Alerts that wait for their targets.", registry=registry
         )

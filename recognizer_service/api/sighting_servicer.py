@@ -210,7 +210,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             outcomes = await self._store(maps, camera_id)
         except (Overloaded, Unavailable):
             raise  # the client resends them; later maps must not overtake them
-        except Exception as error:  # noqa: BLE001 - a bug triggered by one map must not block the others
+        except Exception as error:  # noqa: BLE001 - one map's bug must not block the others
             if len(maps) > 1:
                 return [answer for item in maps for answer in await self._take([item], camera_id)]
             outcomes = [error]

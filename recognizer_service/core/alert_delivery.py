@@ -191,9 +191,7 @@ class AlertDesk:
                 self._metrics.alerts_delivered.inc()
 
     async def _forget(self, key: int) -> None:
-        """Remove an event from the outbox; retry until it succeeds, so that it is not sent
-        twice.
-        """
+        """Remove an event from the outbox; retry until it succeeds, to avoid sending twice."""
         while True:
             try:
                 return await self._in_writer(self._outbox.delivered, key)

@@ -117,7 +117,7 @@ class Broker:
             raise NotTaken(
                 f"the broker at {self._host} did not acknowledge it within {self._timeout_s:g} s"
             ) from None
-        except (RuntimeError, ValueError) as error:  # the connection is lost, or paho's queue is full
+        except (RuntimeError, ValueError) as error:  # disconnected, or paho's queue is full
             raise NotTaken(f"the broker at {self._host} did not get it: {error}") from error
 
     async def __aenter__(self) -> Self:

@@ -185,7 +185,7 @@ class ModelInUse:
             try:
                 return await question(asked)
             except EmbeddingSpaceChanged:
-                async with self._changing:  # if the changeover was ours, the new networks serve by now
+                async with self._changing:  # the new networks serve by now, if the change was ours
                     if self.networks is asked:
                         raise
 

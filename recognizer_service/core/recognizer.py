@@ -362,9 +362,7 @@ class Recognizer:
         return settled
 
     async def embed(self, face: FaceMap) -> tuple[Embedding, str]:
-        """Return the map's embedding, (D,) float32 of unit length, and its space; see
-        `identify`.
-        """
+        """Embed a map: (D,) float32 of unit length, and its space; see `identify`."""
         networks = self.model.networks
         (embedding,) = await networks.embed([face], Timings())
         return embedding, networks.space
