@@ -220,7 +220,7 @@ def _keys_of(connection: Connection, doomed: _Doomed) -> tuple[int, int]:
     }
     row = connection.execute(_SUBJECT_KEYS, named).one_or_none()
     if row is None or named["collection"].startswith(HIDDEN_PREFIX):
-        subject_key(connection, doomed.collection_id, doomed.subject_id)  # raises NotFound for what is missing
+        subject_key(connection, doomed.collection_id, doomed.subject_id)  # raises NotFound
         raise AssertionError
     return row.key, row.collection_key
 
