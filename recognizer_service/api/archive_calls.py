@@ -29,7 +29,7 @@ class _InThread(Protocol):
 async def export(
     gallery: Gallery, collection_id: str, *, caller: str
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the archive of a collection in chunks of at least 64 KiB; see `Gallery.export`."""
+    """Yield the archive of a collection in chunks of about 64 KiB; see `Gallery.export`."""
     with _own_thread() as in_thread:
         records = await in_thread(gallery.export, collection_id, caller=caller)
         while chunk := await in_thread(_next_chunk, records):

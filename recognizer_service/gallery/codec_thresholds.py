@@ -48,9 +48,7 @@ class CodecThresholds:
         return similarity - (self.lowest if threshold is None else threshold)
 
     def strictest(self, codec_ids: Iterable[str]) -> str:
-        """Return the codec with the highest threshold; an unknown threshold counts as the
-        highest.
-        """
+        """Return the codec with the highest threshold; an unknown one counts as the highest."""
         return max(codec_ids, key=lambda each: (not self.knows(each), -self.margin(each, 0)))
 
     def _known(self) -> list[float]:

@@ -83,9 +83,7 @@ class Collections:
             ) from None
 
     def get(self, collection_id: str) -> Collection:
-        """Return one collection, or raise NotFound. Reads one row, whatever the collection's
-        size.
-        """
+        """Return one collection, or raise NotFound. Reads one row, whatever its size."""
         with self._store.database.reading() as connection:
             return _read(connection, collection_id)
 

@@ -230,9 +230,7 @@ def _is_uuid(text: str) -> bool:
 
 
 def as_embedding(values: NDArray[np.floating] | Sequence[float], size: int) -> Embedding:
-    """Return the values as a (size,) float32 embedding; refuse other shapes, NaN and other
-    lengths.
-    """
+    """Return the values as a (size,) float32 embedding; refuse other shapes, NaN and lengths."""
     embedding = np.ascontiguousarray(values, dtype=np.float32)
     if embedding.shape != (size,):
         raise InvalidInput(

@@ -1,6 +1,4 @@
-"""Sightings: maps streamed by cameras, kept for their collection's retention, and their
-findings.
-"""
+"""Sightings: maps streamed by cameras, kept for the collection's retention, and their findings."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -108,9 +106,7 @@ class Sightings:
     def store_all(
         self, collection_id: str, given: Sequence[Sighting]
     ) -> list[SightingOutcome | CompactfaceError]:
-        """Store sightings in one transaction; return the outcome or error of each, as in
-        `store`.
-        """
+        """Store sightings in one transaction; return each outcome or error, as in `store`."""
         # Not `changing`: no index is updated, so the space served does not matter.
         database = self._store.database
         with database.exclusive, database.writing() as connection:
@@ -135,9 +131,7 @@ class Sightings:
         return SightingOutcome.STORED
 
     def get(self, collection_id: str, sighting_id: str) -> Sighting:
-        """Return one sighting, or raise NotFound (SIGHTING_NOT_FOUND) if it is unknown or
-        expired.
-        """
+        """Return one sighting, or raise NotFound (SIGHTING_NOT_FOUND) if unknown or expired."""
         return self.find(collection_id, [sighting_id])[0].sighting
 
     def find(self, collection_id: str, sighting_ids: Sequence[str]) -> list[SeenFace]:

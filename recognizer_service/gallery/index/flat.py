@@ -111,9 +111,7 @@ class FlatIndex:
         return sorted(self._rows.keys().tolist())
 
     def contents(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield keys and embeddings of all faces in batches; the index must not change
-        meanwhile.
-        """
+        """Yield keys and embeddings of all faces in batches; do not change the index meanwhile."""
         keys = self._rows.keys()
         for start in range(0, len(keys), _CHUNK):
             portion = keys[start : start + _CHUNK]

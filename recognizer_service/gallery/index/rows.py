@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 
 class ReadersWriterLock:
-    """Many readers or one writer; waiting writers take precedence over new readers. Not
-    reentrant.
-    """
+    """Many readers or one writer; waiting writers go before new readers. Not reentrant."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -179,7 +179,9 @@ class SharedCache:
         changes = self._log.changes(_CHANGES_AT_ONCE)
         of_space: dict[str, dict[int, Change]] = defaultdict(dict)
         for change in changes:
-            of_space[change.space][change.face_key] = change  # all entries of a face hold the same current state
+            of_space[change.space][change.face_key] = (
+                change  # all entries hold the same current state
+            )
         for space, latest in of_space.items():
             self._apply(space, list(latest.values()))
         if changes:

@@ -126,9 +126,7 @@ class Eraser:
             self._wake.set()
 
     def close(self) -> None:
-        """Finish small amounts of work and stop; the next process to open the file does the
-        rest.
-        """
+        """Finish small erasures and stop; the next process to open the file does the rest."""
         self._stop.set()
         self._wake.set()
         if self._thread:
@@ -152,7 +150,7 @@ class Eraser:
             begun = time.monotonic()
             try:
                 done = self._step() if self._is_needed() else True
-            except Exception:  # noqa: BLE001 - for example a full disk; the next attempt may succeed
+            except Exception:  # noqa: BLE001 - e.g. a full disk; a later attempt may succeed
                 _log.exception("erasure_failed")
                 self._stop.wait(_FAILED_REST_S)
                 continue

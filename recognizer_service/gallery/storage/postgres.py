@@ -131,9 +131,7 @@ class PostgresDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open one transaction; see `Database`. Others wait, so that keys are committed in
-        order.
-        """
+        """Open one transaction; see `Database`. Writers wait, so that keys rise in commit order."""
         with self._fault.noted(), self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
             self._check_ownership(connection)

@@ -29,7 +29,7 @@ _INTERIOR, _LEAF = {0x02, 0x05}, {0x0A, 0x0D}
 _FILE_HEADER_BYTES = 100
 _FILE_HEADER = struct.Struct(">16xH2xB11xI16xI")
 """Page size, reserved bytes, first free page, whether it has pointer map pages."""
-_PAGE_HEADER = struct.Struct(">BHHH")  # type, first free block, number of cells, start of cell content
+_PAGE_HEADER = struct.Struct(">BHHH")  # type, first free block, cell count, content start
 _NUMBER = struct.Struct(">I")
 _TRUNK_HEADER = struct.Struct(">II")  # next trunk, number of leaves
 _BLOCK_HEADER = struct.Struct(">HH")  # next free block, size of this one

@@ -204,7 +204,7 @@ def _open_alone(path: Path) -> IO[bytes]:
     """Open the file for reading and writing, created if missing, and lock it under any name."""
     with _holding:
         with suppress(FileNotFoundError):
-            if _identity(path.stat()) in _held:  # must not be opened: closing it would drop the locks
+            if _identity(path.stat()) in _held:  # closing it would drop the locks
                 raise _in_use(path)
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         try:
@@ -281,7 +281,7 @@ def _engine(path: Path) -> Engine:
 
 def _fault(error: sqlite3.Error) -> faults.StorageFault | None:
     """Return the storage fault of a SQLite error; None if the statement or file is at fault."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # not set on errors raised by Python
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # not set by Python's own errors
     if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the memory-mapped index of the log could not grow
         return faults.disk_full(str(error))
     match code & _PRIMARY_CODE:
