@@ -187,14 +187,11 @@ class Changeover:
         self._closing = False
 
     def begin(self) -> None:
-        """Start in the background. After a failure the old model serves until `ask` starts it
-        again.
-        """
+        """Start in the background. After a failure the old model serves until `ask` restarts."""
         self._task = self._background.start("changeover", self._change_over())
 
     async def ask(self) -> Status:
-        """Return the progress; starts a changeover if none runs and the current model does not
-        serve.
+        """Return the progress; start unless it is running or the current model serves.
 
         Raises:
             CompactfaceError: the last attempt failed. Each failure is raised once.

@@ -16,9 +16,7 @@ class Pulse:
 
     @property
     def next(self) -> asyncio.Event:
-        """Return an event set at the next beat; get it before checking state, so that none is
-        missed.
-        """
+        """Return an event set at the next beat; get it before checking state, to miss none."""
         return self._next
 
 

@@ -103,9 +103,7 @@ class Thresholds:
         )
 
     def fmr_at(self, similarity: float, codecs: tuple[str, str]) -> tuple[float | None, bool]:
-        """Return the estimated FMR of a similarity and whether it is extrapolated; None
-        uncalibrated.
-        """
+        """Return a similarity's estimated FMR and whether it is extrapolated; None uncalibrated."""
         table = self._table(codecs)
         if table is None:
             return None, False

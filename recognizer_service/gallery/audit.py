@@ -137,9 +137,7 @@ class AuditLog:
         subject_id: str = "",
         caller: str = "",
     ) -> None:
-        """Record an operation without a transaction of its own, such as an export; durable on
-        return.
-        """
+        """Record an operation without a transaction of its own, durably; for example an export."""
         event = AuditEvent(self._store.now(), caller, operation, collection_id, subject_id)
         with self._store.changing(), self._store.database.writing() as connection:
             record(connection, event)
@@ -153,9 +151,7 @@ class AuditLog:
         page_size: int = 100,
         page_token: str = "",
     ) -> Page[AuditEvent]:
-        """Return one page of events, oldest first, optionally of a collection or subject or since a
-        time.
-        """
+        """Return one page of events, oldest first, by collection, subject or start time."""
         query = _EVENT
         if collection_id:
             query = query.where(audit.c.collection_id == asked_for(collection_id))

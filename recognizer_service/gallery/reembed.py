@@ -157,10 +157,9 @@ class Spaces:
             self._store.cache = cache
 
     def discard_others(self) -> int:
-        """Delete the embeddings of all spaces but the one served; return the erasure, see
-        `Deletion`.
+        """Delete the embeddings of all spaces but the one served; return the erasure's number.
 
-        Afterwards an earlier model can be used only by re-embedding the gallery.
+        Afterwards an earlier model can be used only by re-embedding the gallery. See `Deletion`.
         """
         database = self._store.database
         self._store.cache.discard_others()

@@ -41,8 +41,7 @@ class Imported:
 
 
 class Importer:
-    """Reads an archive in chunks of any size; leaving the ``with`` block unfinished undoes the
-    import.
+    """Imports an archive in chunks of any size; an unfinished ``with`` block undoes the import.
 
     Content is stored as it arrives, in a hidden collection, so memory does not grow with the
     archive and no lock is held while waiting for bytes.

@@ -39,8 +39,7 @@ class Cache(Protocol):
         """
 
     def catch_up(self) -> None:
-        """Apply changes that a crash left unapplied; call it before a change, under
-        `Database.exclusive`.
+        """Apply what a crash left unapplied; before a change, under `Database.exclusive`.
 
         Raises:
             EmbeddingSpaceChanged: another process has changed the space served.

@@ -136,7 +136,7 @@ class Rows:
                     yield key, value
 
     def keys(self) -> NDArray[np.int64]:
-        """Return the keys of all faces in row order, when no removed row remains."""
+        """Remove pending rows, then return the keys of all faces in row order."""
         self.settle(wait=True)
         with self._naming:
             return self._names().copy()

@@ -152,9 +152,7 @@ class SharedCache:
             change(collection_name=name, alias=self._alias)
 
     def _check_space(self) -> None:
-        """Check that all processes serve one space, set by the first if all faces are embedded in
-        it.
-        """
+        """Check that all processes serve one space; the first sets it if all faces have it."""
         served = self._log.served()
         if served == self.space:
             return
@@ -179,9 +177,8 @@ class SharedCache:
         changes = self._log.changes(_CHANGES_AT_ONCE)
         of_space: dict[str, dict[int, Change]] = defaultdict(dict)
         for change in changes:
-            of_space[change.space][change.face_key] = (
-                change  # all entries hold the same current state
-            )
+            # All entries of a face hold the same current state.
+            of_space[change.space][change.face_key] = change
         for space, latest in of_space.items():
             self._apply(space, list(latest.values()))
         if changes:

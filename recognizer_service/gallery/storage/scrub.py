@@ -44,8 +44,7 @@ class UnknownLayoutError(Exception):
 
 
 def logged_pages(log: Path) -> set[int]:
-    """Return the page numbers in a write-ahead log, including earlier generations; empty if
-    missing.
+    """Return the page numbers in a write-ahead log and its earlier rounds; empty if missing.
 
     The caller ensures that nobody writes meanwhile.
     """
