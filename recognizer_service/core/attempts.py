@@ -68,7 +68,7 @@ class Budget:
             self._full_at.popitem(last=False)
 
     def give_back(self, key: Hashable) -> None:
-        """Return a token."""
+        """Refund a token."""
         if key in self._full_at:
             self._full_at[key] -= self._allowance.refill_s
 

@@ -93,7 +93,7 @@ class Gallery:
                 or servers. With the index in Milvus, several processes may open it.
             embedding_space: space of the extractor in use, from the model's manifest.
             embedding_size: dimension of the embeddings, likewise; None: as recorded in the gallery,
-                or 512 in galleries from before sizes were recorded.
+                or 512 for a space without a recorded size.
             index: form of the in-memory index, unless it is in Milvus; see `IndexForm`.
             faiss_threads: maximum number of threads per in-memory search.
             audit_retention: how long audit events are kept.

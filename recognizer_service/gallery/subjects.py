@@ -60,7 +60,7 @@ _COUNT = (
 
 @dataclass(frozen=True, slots=True)
 class _Doomed:
-    """A subject or face to delete, and the caller."""
+    """A subject to delete, and the caller."""
 
     collection_id: str
     subject_id: str
