@@ -89,9 +89,7 @@ class PostgresDatabase:
             raise
 
     def _become_owner(self) -> int:
-        """Take the lock; return the ownership's number: the previous one plus one, or the shared
-        one.
-        """
+        """Take the lock; return the ownership number: the previous plus one, or the shared one."""
         lock = func.pg_try_advisory_lock_shared if self._shared else func.pg_try_advisory_lock
         if not self._owner.scalar(select(lock(_OWNER))):
             raise FailedPrecondition(
