@@ -1,4 +1,4 @@
-"""What a recognizer counts, besides the calls themselves."""
+"""Prometheus metrics of the recognizer, besides those of the calls themselves."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -9,7 +9,7 @@ from shared.serving.buckets import STAGE_BUCKETS_S
 
 
 class RecognizerMetrics:
-    """Batches, decisions, sightings, stages and the size of the gallery."""
+    """Metrics of batches, decisions, sightings, stages and gallery size."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.model = Info("compactface_model", "The model in use.", registry=registry)
@@ -64,7 +64,7 @@ class RecognizerMetrics:
             registry=registry,
         )
         for reason in ("full", "expired"):
-            self.alerts_dropped.labels(reason)  # 0 from the start: the first is a rise
+            self.alerts_dropped.labels(reason)  # start at 0
         self.alerts_waiting = Gauge(
             "compactface_alerts_waiting", "Alerts that wait for their targets.", registry=registry
         )
@@ -99,21 +99,21 @@ class RecognizerMetrics:
         self._near_misses.labels(question).inc()
 
     def attempt_refused(self, question: str) -> None:
-        """Count a question that was refused unanswered."""
+        """Count a question refused for lack of attempts."""
         self._attempts_refused.labels(question).inc()
 
     def serves(self, manifest: Manifest) -> None:
-        """Say which model is in use."""
+        """Record which model is in use."""
         self.model.info({"family": manifest.family, "version": manifest.version})
 
     def batch_started(self, *, size: int, longest_wait_s: float, queued: int) -> None:
-        """Count one pass of the networks."""
+        """Record one forward pass."""
         self._batch_size.observe(size)
         self._wait.observe(longest_wait_s)
         self._queued.set(queued)
 
     def answered(self, question: str, decision: Decision, timings: Timings) -> None:
-        """Count one answer and where its time went."""
+        """Count one answer and record its stage timings."""
         self._decisions.labels(question, decision.value).inc()
         for stage, milliseconds in (
             ("unpack", timings.unpack_ms),
@@ -123,7 +123,7 @@ class RecognizerMetrics:
             self._stages.labels(stage).observe(milliseconds / 1000)
 
     def sighting_identified(self, result: str) -> None:
-        """Count what came of identifying one sighting."""
+        """Count the result of identifying one sighting."""
         self._sightings_identified.labels(result).inc()
 
     def sighted(self, outcome: SightingOutcome) -> None:

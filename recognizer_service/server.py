@@ -1,4 +1,4 @@
-"""The recognizer service as a process: brings the parts together and runs them."""
+"""The recognizer process: builds the parts and runs them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ _SERVICES = (
 )
 _PURGE_EVERY_S = 60.0
 _WATCH_EVERY_S = 1.0
-_WRITERS = 4  # they change the gallery one after the other, but some also wait for the disk
+_WRITERS = 4  # writes are serialized, but some also wait for the disk
 
 
 async def run(settings: RecognizerSettings, registry: CollectorRegistry) -> None:
@@ -69,12 +69,12 @@ async def run(settings: RecognizerSettings, registry: CollectorRegistry) -> None
 async def listening(
     settings: RecognizerSettings, registry: CollectorRegistry
 ) -> AsyncIterator[ServiceHost]:
-    """The service, listening and warmed up; it is SERVING once its `serve` is called.
+    """Start the service, listening and warmed up; `serve` sets its health to SERVING.
 
     Raises:
         InvalidModel: the model directory is damaged.
-        FailedPrecondition: the gallery cannot be opened, or no version in the model directory
-            embeds as its faces were embedded; or the gallery lacks `stream_collection`
+        FailedPrecondition: the gallery cannot be opened, no version in the model directory has the
+            embedding space of the gallery, or the gallery lacks `stream_collection`
             (STREAM_COLLECTION_MISSING).
         SettingsError: an address cannot be bound, or the TLS files cannot be used.
     """
@@ -158,7 +158,7 @@ async def listening(
 
 
 def _open_gallery(settings: RecognizerSettings, current: Manifest) -> Gallery:
-    """The gallery, in the model's space or else in the one its faces were embedded in before."""
+    """Open the gallery in the model's embedding space, or else in the previous one."""
     return open_gallery(
         lambda space, size: Gallery(
             settings.location(),
@@ -174,11 +174,11 @@ def _open_gallery(settings: RecognizerSettings, current: Manifest) -> Gallery:
 
 
 def _check_stream_collection(gallery: Gallery, name: str) -> None:
-    """Refuse a collection for streamed maps that there is not; a new gallery gets it.
+    """Check that the collection for streamed maps exists; a new gallery gets it.
 
     Raises:
         FailedPrecondition: STREAM_COLLECTION_MISSING.
-        SettingsError: the name can be none of a collection.
+        SettingsError: the name is not a valid collection id.
     """
     try:
         if gallery.is_new:
@@ -199,7 +199,7 @@ def _check_stream_collection(gallery: Gallery, name: str) -> None:
 
 
 def _model_of(gallery: Gallery, current: ModelDirectory, models: Path) -> ModelDirectory:
-    """The model that can serve the gallery as it is: the current one, or one before it."""
+    """Return the model that can serve the gallery as it is: the current or an earlier one."""
     served = gallery.spaces.served
     if served == current.manifest.embedding_space:
         return current
@@ -233,7 +233,7 @@ def _open_networks(
 
 
 def _broker(settings: RecognizerSettings) -> AbstractAsyncContextManager[Broker | None]:
-    """The broker that the settings name, if they name one."""
+    """Return the configured broker, if any."""
     if not settings.mqtt:
         return nullcontext()
     return Broker(
@@ -273,7 +273,7 @@ def _add_services(
 
 
 def _face_count(gallery: Gallery) -> int:
-    """Faces enrolled in all collections; counts are stored, so each costs one row."""
+    """Return the number of enrolled faces; counts are stored, so each collection costs one row."""
     total, token = 0, ""
     while True:
         page = gallery.collections.list(page_size=MAX_PAGE_SIZE, page_token=token)
@@ -283,7 +283,7 @@ def _face_count(gallery: Gallery) -> int:
 
 
 async def _keep_purging(recognizer: Recognizer, metrics: RecognizerMetrics) -> None:
-    """Delete what has expired, every minute."""
+    """Delete expired data every minute."""
     while True:
         purged = await recognizer.in_writer(recognizer.gallery.purge_expired)
         metrics.alerts_dropped.labels("expired").inc(purged.alerts)
@@ -291,12 +291,12 @@ async def _keep_purging(recognizer: Recognizer, metrics: RecognizerMetrics) -> N
 
 
 async def _keep_watch(recognizer: Recognizer, host: ServiceHost) -> None:
-    """Let health tell when nothing can be stored; from then on try, to see when it is over."""
+    """Report storage faults to the health service, and retry until they are over."""
     gallery = recognizer.gallery
     while True:
         if gallery.fault:
             await host.set_healthy(healthy=False)
-            with suppress(CompactfaceError):  # which is the fault that goes on
+            with suppress(CompactfaceError):  # the fault persists
                 await recognizer.in_writer(gallery.try_writing)
         await host.set_healthy(healthy=gallery.fault is None)
         await asyncio.sleep(_WATCH_EVERY_S)

@@ -1,4 +1,4 @@
-"""Settings of the recognizer service; those it shares with the encoder stand in `shared`."""
+"""Settings of the recognizer service; those shared with the encoder are in `shared`."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -19,7 +19,7 @@ from shared.serving.settings import ServiceSettings
 
 
 class RecognizerSettings(ServiceSettings):
-    """What an operator decides about a recognizer."""
+    """Settings of the recognizer service."""
 
     model_config = SettingsConfigDict(env_prefix="COMPACTFACE_RECOGNIZER_")
     table: ClassVar[str] = "recognizer"
@@ -45,7 +45,7 @@ class RecognizerSettings(ServiceSettings):
     max_queue: int = Field(512, ge=1, description="maps that may wait for inference")
     max_batch_items: int = Field(64, ge=1, le=1024, description="items of one BatchIdentify")
     min_quality: float = Field(0.15, ge=0, le=1, description="below: nothing is concluded")
-    # What a caller without the scope admin may be wrong about; see docs/access.md.
+    # Limits for callers without the scope admin; see docs/access.md.
     failed_verifications: int = Field(
         20, ge=1, description="that a caller may fail against one subject, at once"
     )
@@ -69,7 +69,7 @@ class RecognizerSettings(ServiceSettings):
     mqtt_ca: Path | None = Field(None, description="PEM roots of the broker")
 
     def location(self) -> Location:
-        """Where the gallery is."""
+        """The location of the gallery."""
         milvus = Milvus(self.milvus, self.milvus_token, self.milvus_index) if self.milvus else None
         return parse_location(self.gallery, milvus)
 

@@ -15,11 +15,11 @@ _DEFAULT_PAGE = 100
 
 
 class AlertServicer(alerts_pb2_grpc.AlertServiceServicer):
-    """The rules by which somebody is told.
+    """The gRPC service for alert rules.
 
     Args:
-        recognizer: the domain.
-        alerts: delivers.
+        recognizer: the domain object.
+        alerts: delivers alerts.
     """
 
     def __init__(self, recognizer: Recognizer, alerts: AlertDesk) -> None:
@@ -61,7 +61,7 @@ class AlertServicer(alerts_pb2_grpc.AlertServiceServicer):
     async def TestAlertRule(
         self, request: alerts_pb2.TestAlertRuleRequest, context: Context
     ) -> alerts_pb2.TestAlertRuleResponse:
-        """Send a test."""
+        """Send a test event."""
         delivered, outcome = await self._alerts.test(
             collection_id(request.collection), request.rule_id
         )

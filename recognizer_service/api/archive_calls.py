@@ -1,8 +1,7 @@
 """Export and Import: archives as streams of chunks.
 
-The gallery's side of them blocks, and may take long, so each call has a thread of its own. One
-thread keeps the steps in order, too: undoing an import waits for the step that a caller who
-gave up left behind.
+The gallery's side blocks and may take long, so each call has its own thread. The thread also
+keeps the steps in order: undoing an import waits for the step that a cancelled caller left behind.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ class _InThread(Protocol):
 async def export(
     gallery: Gallery, collection_id: str, *, caller: str
 ) -> AsyncGenerator[bytes, None]:
-    """The archive of a collection in chunks of 64 KiB or a little more; see `Gallery.export`."""
+    """Yield the archive of a collection in chunks of about 64 KiB; see `Gallery.export`."""
     with _own_thread() as in_thread:
         records = await in_thread(gallery.export, collection_id, caller=caller)
         while chunk := await in_thread(_next_chunk, records):
@@ -40,7 +39,7 @@ async def export(
 async def restore(
     recognizer: Recognizer, requests: AsyncIterator[gallery_pb2.ImportRequest], *, caller: str
 ) -> Imported:
-    """Restore an archive; see `Gallery.importing`, and `Importer` for what it raises."""
+    """Restore an archive; see `Gallery.importing`, and `Importer` for the errors."""
     embedder = CrossCodecEmbedder(recognizer.decoder)
     importer: Importer | None = None
     with _own_thread() as in_thread:

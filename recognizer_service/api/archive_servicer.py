@@ -1,5 +1,5 @@
 # ruff: noqa: N802, ARG002 - names and signatures are the protocol's
-"""GalleryService, the part that moves galleries: between machines, and between models."""
+"""GalleryService: export, import and re-embedding."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,12 +15,12 @@ from shared.serving.stopping import until_stopping
 
 
 class ArchiveServicer(gallery_pb2_grpc.GalleryServiceServicer):
-    """Archives, and the change to another model.
+    """Archives and the changeover to another model.
 
     Args:
-        recognizer: the domain.
-        changeover: brings it to the current model.
-        stopping: ends streams when it is set.
+        recognizer: the domain object.
+        changeover: switches the recognizer to the current model.
+        stopping: ends streams when set.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ArchiveServicer(gallery_pb2_grpc.GalleryServiceServicer):
     async def Reembed(
         self, request: gallery_pb2.ReembedRequest, context: Context
     ) -> gallery_pb2.ReembedResponse:
-        """Change over to the current model."""
+        """Switch to the current model."""
         status = await self._changeover.ask()
         return gallery_pb2.ReembedResponse(
             faces_done=status.progress.faces_done,

@@ -1,4 +1,4 @@
-"""BatchIdentify: many probes at once, each with a status of its own."""
+"""BatchIdentify: many probes in one call, each with its own status."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from shared.serving.error_interceptor import to_status
 async def identify_all(
     recognizer: Recognizer, requests: Sequence[recognizer_pb2.IdentifyRequest]
 ) -> list[recognizer_pb2.BatchIdentifyResult]:
-    """A result for each request, in order."""
+    """Return one result per request, in order."""
     items = [_question(request) for request in requests]
     questions = [item for item in items if isinstance(item, Question)]
     answers = iter(await recognizer.identify_each(questions))

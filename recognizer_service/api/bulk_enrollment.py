@@ -1,4 +1,4 @@
-"""BulkEnroll: enrolments embedded side by side, and stored one after the other as they came."""
+"""BulkEnroll: enrollments are embedded concurrently and stored in order."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -11,16 +11,16 @@ from shared.errors import CompactfaceError, Unavailable
 from shared.serving.error_interceptor import to_status
 from shared.serving.in_order import map_in_order
 
-_IN_FLIGHT = 32  # enough to fill a batch of the networks, little to hold in memory
+_IN_FLIGHT = 32  # enough to fill a batch, small enough to hold in memory
 
 
 async def enroll_all(
     enroller: Enroller, requests: AsyncIterator[gallery_pb2.BulkEnrollRequest], *, caller: str
 ) -> AsyncGenerator[gallery_pb2.BulkEnrollResponse, None]:
-    """An answer for each request, in order; nothing more is read while 32 are in work.
+    """Yield one answer per request, in order; at most 32 requests are in flight.
 
     Raises:
-        Unavailable: the service stops, or its database is away.
+        Unavailable: the service is stopping, or the database is unavailable.
     """
     index = 0
     prepare = partial(_prepare, enroller, caller)
@@ -39,7 +39,7 @@ async def _prepare(
             gallery_conversions.enrol_request(request.enroll, caller=caller),
         )
     except Unavailable:
-        raise  # of no single item: the service stops, or its database is away
+        raise  # concerns the whole stream: the service is stopping or the database is unavailable
     except CompactfaceError as error:
         return error
 

@@ -1,4 +1,4 @@
-"""Between the recognizer's domain and its protobuf messages; a request's shape is checked here."""
+"""Converts between domain types and protobuf messages, and validates the shape of requests."""
 
 from collections.abc import Mapping
 
@@ -45,12 +45,12 @@ _OUTCOMES = {
 
 
 def collection_id(named: str) -> str:
-    """The collection a request means."""
+    """Return the collection that a request names, or the default."""
     return named or DEFAULT_COLLECTION
 
 
 def face_map(message: compact_map_pb2.CompactMap, *, field: str) -> FaceMap:
-    """A map as it came in, at the path `field` of the request.
+    """Convert a map; `field` is its path in the request.
 
     Raises:
         InvalidInput: INVALID_TIME.
@@ -67,7 +67,7 @@ def face_map(message: compact_map_pb2.CompactMap, *, field: str) -> FaceMap:
 
 
 def probe(message: recognizer_pb2.Probe) -> Probe:
-    """What is being asked about; the path to it is "probe".
+    """Convert a probe; its path in the request is "probe".
 
     Raises:
         InvalidInput: NO_PROBE, neither a map nor a sighting; INVALID_TIME.
@@ -81,10 +81,10 @@ def probe(message: recognizer_pb2.Probe) -> Probe:
 
 
 def question(request: recognizer_pb2.IdentifyRequest) -> Question:
-    """What Identify is asked, alone or in a batch.
+    """Convert an Identify request, alone or in a batch.
 
     Raises:
-        InvalidInput: as `probe`; INVALID_LENGTH or UNPRINTABLE_TEXT of the picture's name.
+        InvalidInput: as `probe`; INVALID_LENGTH or UNPRINTABLE_TEXT for the picture's name.
     """
     check_text(request.picture, "picture", least=0)
     return Question(
@@ -97,7 +97,7 @@ def question(request: recognizer_pb2.IdentifyRequest) -> Question:
 
 
 def identify_criterion(message: recognizer_pb2.IdentifyThreshold) -> Criterion:
-    """How sure an identification must be; an empty message leaves it to the collection."""
+    """Convert an identification threshold; an empty message means the collection's default."""
     kind = message.WhichOneof("criterion")
     return Criterion(
         max_rate=message.max_fpir if kind == "max_fpir" else None,
@@ -106,7 +106,7 @@ def identify_criterion(message: recognizer_pb2.IdentifyThreshold) -> Criterion:
 
 
 def verify_criterion(message: recognizer_pb2.VerifyThreshold) -> Criterion:
-    """How sure a verification must be; an empty message leaves it to the collection."""
+    """Convert a verification threshold; an empty message means the collection's default."""
     kind = message.WhichOneof("criterion")
     return Criterion(
         max_rate=message.max_fmr if kind == "max_fmr" else None,
@@ -115,7 +115,7 @@ def verify_criterion(message: recognizer_pb2.VerifyThreshold) -> Criterion:
 
 
 def identify_response(answer: Identification) -> recognizer_pb2.IdentifyResponse:
-    """The answer to Identify; who is not trusted learns of matches alone."""
+    """Build the response to Identify; untrusted callers see matches only."""
     trusted = current_demand().trusted
     return recognizer_pb2.IdentifyResponse(
         decision=IDENTIFY_DECISIONS[answer.decision],
@@ -134,7 +134,7 @@ def identify_response(answer: Identification) -> recognizer_pb2.IdentifyResponse
 
 
 def verify_response(answer: Verification) -> recognizer_pb2.VerifyResponse:
-    """The answer to Verify."""
+    """Build the response to Verify."""
     trusted = current_demand().trusted
     return recognizer_pb2.VerifyResponse(
         decision=_VERIFY_DECISIONS[answer.decision],
@@ -152,12 +152,12 @@ def verify_response(answer: Verification) -> recognizer_pb2.VerifyResponse:
 
 
 def outcome(outcome: SightingOutcome) -> recognizer_pb2.StreamMapsResponse.Outcome:
-    """What became of a streamed map."""
+    """Build the response for one streamed map."""
     return _OUTCOMES[outcome]
 
 
 def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec]:
-    """Codecs by operating point, as they are announced."""
+    """Build the codec messages, by operating point."""
     return [
         recognizer_pb2.Codec(
             codec_id=codec.codec_id,
@@ -172,7 +172,7 @@ def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec
 
 
 def shown_similarity(similarity: float) -> float:
-    """As answers show it: rounded to 0.001 for callers with the scope admin, 0 for others."""
+    """Return the similarity to show: rounded to 0.001 with the scope admin, 0 without."""
     return round(similarity, 3) if current_demand().trusted else 0.0
 
 
@@ -202,7 +202,7 @@ def _threshold(threshold: AppliedThreshold) -> recognizer_pb2.AppliedThreshold:
 
 
 def _flaws(probe: FaceMap | None) -> compact_map_pb2.Flaws | None:
-    """What is wrong with the probe; names that this protocol does not know are left out."""
+    """Build the flaws of a probe; names unknown to the protocol are left out."""
     found = flaws(probe) if probe else {}
     known = compact_map_pb2.Flaws.DESCRIPTOR.fields_by_name
     return (

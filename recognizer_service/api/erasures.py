@@ -1,4 +1,4 @@
-"""Waiting for the bytes of a deletion to leave the disk."""
+"""Waits for the bytes of a deletion to be erased from disk."""
 
 import asyncio
 
@@ -10,9 +10,9 @@ _ASK_EVERY_S = 0.05
 async def erased(
     recognizer: Recognizer, erasure: int, wait_s: float, stopping: asyncio.Event
 ) -> bool:
-    """Whether an erasure is done within so many seconds.
+    """Wait for an erasure; return whether it finished in time.
 
-    Asks now and then, for no thread of the gallery's is to wait.
+    Polls, so that no thread of the gallery is blocked.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s

@@ -1,4 +1,4 @@
-"""Between the gallery and its protobuf messages."""
+"""Converts between gallery types and protobuf messages."""
 
 from collections.abc import Iterable, Mapping
 
@@ -30,7 +30,7 @@ _SCORE_MESSAGES = {score: message for message, score in _SCORES.items()}
 
 
 def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRequest:
-    """Whom to enrol.
+    """Convert an Enroll request.
 
     Raises:
         InvalidInput: INVALID_TIME.
@@ -60,7 +60,7 @@ def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRe
 
 
 def enroll_response(answer: EnrolAnswer) -> gallery_pb2.EnrollResponse:
-    """The answer to Enroll."""
+    """Build the response to Enroll."""
     return gallery_pb2.EnrollResponse(
         subject=subject_message(answer.enrolled.subject),
         faces=map(face_message, answer.enrolled.faces),
@@ -77,7 +77,7 @@ def enroll_response(answer: EnrolAnswer) -> gallery_pb2.EnrollResponse:
 
 
 def doubt_message(doubt: Doubt) -> gallery_pb2.Doubt:
-    """One doubt."""
+    """Build a doubt message."""
     alike = bool(doubt.other_subject_id)
     return gallery_pb2.Doubt(
         kind=gallery_pb2.DOUBT_KIND_LOOKS_LIKE_ANOTHER
@@ -92,8 +92,9 @@ def doubt_message(doubt: Doubt) -> gallery_pb2.Doubt:
 
 
 def new_settings(message: gallery_pb2.Collection) -> CollectionSettings:
-    """What to set a new collection to; rates that are 0, and a retention of sightings that is
-    absent, are left to the gallery.
+    """Convert the settings of a new collection.
+
+    Rates of 0 and an absent sighting retention take the gallery's defaults.
 
     Raises:
         InvalidInput: INVALID_SUBJECT_SCORE.
@@ -106,7 +107,7 @@ def new_settings(message: gallery_pb2.Collection) -> CollectionSettings:
 
 
 def changed_settings(request: gallery_pb2.UpdateCollectionRequest) -> CollectionSettings:
-    """What to set a collection to.
+    """Convert the changed settings of a collection.
 
     Raises:
         InvalidInput: INVALID_UPDATE_MASK or INVALID_SUBJECT_SCORE.
@@ -116,7 +117,7 @@ def changed_settings(request: gallery_pb2.UpdateCollectionRequest) -> Collection
 
 
 def _settings(message: gallery_pb2.Collection) -> dict[str, CollectionSettings]:
-    """The settings by the names of their fields."""
+    """Return the settings by field name."""
     return {
         "max_fpir": {"max_fpir": message.max_fpir},
         "max_fmr": {"max_fmr": message.max_fmr},
@@ -136,7 +137,7 @@ def _taken(values: Mapping[str, CollectionSettings], names: Iterable[str]) -> Co
 
 
 def subject_changes(request: gallery_pb2.UpdateSubjectRequest) -> SubjectChanges:
-    """What to change of a subject.
+    """Convert the changes to a subject.
 
     Raises:
         InvalidInput: INVALID_UPDATE_MASK or INVALID_TIME.
@@ -157,7 +158,7 @@ def subject_changes(request: gallery_pb2.UpdateSubjectRequest) -> SubjectChanges
 
 
 def subject_filter(request: gallery_pb2.ListSubjectsRequest) -> SubjectFilter:
-    """Which subjects to list."""
+    """Convert the filter of ListSubjects."""
     return SubjectFilter(
         id_prefix=request.subject_id_prefix,
         name_contains=request.display_name_contains,
@@ -172,7 +173,7 @@ def erasure_wait_s(
     | gallery_pb2.GetErasureRequest
     | recognizer_pb2.DeleteSightingsRequest,
 ) -> float:
-    """How long to wait for an erasure, in seconds.
+    """Return how long to wait for an erasure, in seconds.
 
     Raises:
         InvalidInput: OUT_OF_RANGE.
@@ -189,7 +190,7 @@ def erasure_wait_s(
 
 
 def collection_message(collection: Collection) -> gallery_pb2.Collection:
-    """A collection as it is answered."""
+    """Build a collection message."""
     message = gallery_pb2.Collection(
         collection_id=collection.collection_id,
         max_fpir=collection.max_fpir,
@@ -207,7 +208,7 @@ def collection_message(collection: Collection) -> gallery_pb2.Collection:
 
 
 def subject_message(subject: Subject) -> gallery_pb2.Subject:
-    """A subject as it is answered."""
+    """Build a subject message."""
     return gallery_pb2.Subject(
         subject_id=subject.subject_id,
         display_name=subject.display_name,
@@ -221,7 +222,7 @@ def subject_message(subject: Subject) -> gallery_pb2.Subject:
 
 
 def face_message(face: Face) -> gallery_pb2.EnrolledFace:
-    """An enrolled face as it is answered, without its map."""
+    """Build a message of an enrolled face, without its map."""
     return gallery_pb2.EnrolledFace(
         face_id=face.face_id,
         subject_id=face.subject_id,
@@ -234,7 +235,7 @@ def face_message(face: Face) -> gallery_pb2.EnrolledFace:
 
 
 def audit_message(event: AuditEvent) -> gallery_pb2.AuditEvent:
-    """An audit event as it is answered."""
+    """Build an audit event message."""
     return gallery_pb2.AuditEvent(
         time=timestamp(event.at),
         caller=event.caller,
@@ -245,7 +246,7 @@ def audit_message(event: AuditEvent) -> gallery_pb2.AuditEvent:
 
 
 def _whole_seconds(message: Duration) -> int:
-    """A duration in seconds; one that has begun counts."""
+    """Return a duration in seconds, rounded up."""
     return message.seconds + (message.nanos > 0)
 
 
@@ -261,7 +262,7 @@ def _score(message: gallery_pb2.SubjectScore) -> SubjectScore:
 
 
 def _paths(mask: FieldMask, known: Iterable[str], *, default: str = "") -> list[str]:
-    """The fields that a mask names; the default where it names none."""
+    """Return the fields that a mask names, or the default if it names none."""
     paths = list(mask.paths) or [default]
     for path in paths:
         if path not in known:

@@ -25,12 +25,12 @@ _DEFAULT_PAGE = 100
 
 
 class GalleryServicer(ArchiveServicer):
-    """Collections, subjects and faces; archives and models are the business of its base.
+    """Collections, subjects and faces; the base class serves archives and models.
 
     Args:
-        recognizer: the domain.
-        changeover: brings it to the current model.
-        stopping: ends streams when it is set.
+        recognizer: the domain object.
+        changeover: switches the recognizer to the current model.
+        stopping: ends streams when set.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class GalleryServicer(ArchiveServicer):
     async def CreateCollection(
         self, request: gallery_pb2.CreateCollectionRequest, context: Context
     ) -> gallery_pb2.CreateCollectionResponse:
-        """Create an isolated gallery."""
+        """Create a collection."""
         with _errors_in_collection():
             created = await self._recognizer.in_writer(
                 self._gallery.collections.create,
@@ -57,7 +57,7 @@ class GalleryServicer(ArchiveServicer):
     async def GetCollection(
         self, request: gallery_pb2.GetCollectionRequest, context: Context
     ) -> gallery_pb2.GetCollectionResponse:
-        """One collection."""
+        """Return one collection."""
         found = await self._recognizer.in_thread(
             self._gallery.collections.get, conversions.collection_id(request.collection)
         )
@@ -68,7 +68,7 @@ class GalleryServicer(ArchiveServicer):
     async def ListCollections(
         self, request: gallery_pb2.ListCollectionsRequest, context: Context
     ) -> gallery_pb2.ListCollectionsResponse:
-        """One page of collections."""
+        """Return one page of collections."""
         page = await self._recognizer.in_thread(
             self._gallery.collections.list,
             page_size=request.page_size or _DEFAULT_PAGE,
@@ -97,7 +97,7 @@ class GalleryServicer(ArchiveServicer):
     async def DeleteCollection(
         self, request: gallery_pb2.DeleteCollectionRequest, context: Context
     ) -> gallery_pb2.DeleteCollectionResponse:
-        """Delete a collection with all it holds."""
+        """Delete a collection and its contents."""
         wait_s = gallery_conversions.erasure_wait_s(request)
         deletion = await self._recognizer.in_writer(
             self._gallery.collections.delete,
@@ -124,7 +124,7 @@ class GalleryServicer(ArchiveServicer):
     async def BulkEnroll(
         self, request_iterator: AsyncIterator[gallery_pb2.BulkEnrollRequest], context: Context
     ) -> AsyncIterator[gallery_pb2.BulkEnrollResponse]:
-        """Enroll many, with a result for each."""
+        """Enroll many subjects, with one result each."""
         requests = until_stopping(request_iterator, self._stopping)
         answers = enroll_all(self._recognizer.enroller, requests, caller=caller_name())
         async with aclosing(answers):
@@ -134,7 +134,7 @@ class GalleryServicer(ArchiveServicer):
     async def GetSubject(
         self, request: gallery_pb2.GetSubjectRequest, context: Context
     ) -> gallery_pb2.GetSubjectResponse:
-        """One subject with its faces."""
+        """Return one subject with its faces."""
         subject, faces = await self._recognizer.in_thread(
             self._gallery.subjects.get,
             conversions.collection_id(request.collection),
@@ -148,7 +148,7 @@ class GalleryServicer(ArchiveServicer):
     async def ListSubjects(
         self, request: gallery_pb2.ListSubjectsRequest, context: Context
     ) -> gallery_pb2.ListSubjectsResponse:
-        """One page of subjects."""
+        """Return one page of subjects."""
         page = await self._recognizer.in_thread(
             self._gallery.subjects.list,
             conversions.collection_id(request.collection),
@@ -164,7 +164,7 @@ class GalleryServicer(ArchiveServicer):
     async def UpdateSubject(
         self, request: gallery_pb2.UpdateSubjectRequest, context: Context
     ) -> gallery_pb2.UpdateSubjectResponse:
-        """Change what is known of a subject, but for its faces."""
+        """Change a subject's data, except its faces."""
         changed = await self._recognizer.in_writer(
             self._gallery.subjects.update,
             conversions.collection_id(request.collection),
@@ -180,7 +180,7 @@ class GalleryServicer(ArchiveServicer):
     async def DeleteSubject(
         self, request: gallery_pb2.DeleteSubjectRequest, context: Context
     ) -> gallery_pb2.DeleteSubjectResponse:
-        """Delete a subject, and after it the bytes it took."""
+        """Delete a subject, then erase its bytes."""
         wait_s = gallery_conversions.erasure_wait_s(request)
         deletion = await self._recognizer.in_writer(
             self._gallery.subjects.delete,
@@ -197,7 +197,7 @@ class GalleryServicer(ArchiveServicer):
     async def GetFace(
         self, request: gallery_pb2.GetFaceRequest, context: Context
     ) -> gallery_pb2.GetFaceResponse:
-        """One face."""
+        """Return one face."""
         face = await self._recognizer.in_thread(
             self._gallery.subjects.get_face,
             conversions.collection_id(request.collection),
@@ -218,7 +218,7 @@ class GalleryServicer(ArchiveServicer):
     async def ListFaces(
         self, request: gallery_pb2.ListFacesRequest, context: Context
     ) -> gallery_pb2.ListFacesResponse:
-        """The faces of a subject."""
+        """Return the faces of a subject."""
         faces = await self._recognizer.in_thread(
             self._gallery.subjects.list_faces,
             conversions.collection_id(request.collection),
@@ -229,7 +229,7 @@ class GalleryServicer(ArchiveServicer):
     async def DeleteFace(
         self, request: gallery_pb2.DeleteFaceRequest, context: Context
     ) -> gallery_pb2.DeleteFaceResponse:
-        """Delete one face, and after it the bytes it took."""
+        """Delete one face, then erase its bytes."""
         wait_s = gallery_conversions.erasure_wait_s(request)
         deletion = await self._recognizer.in_writer(
             self._gallery.subjects.delete_face,
@@ -244,7 +244,7 @@ class GalleryServicer(ArchiveServicer):
     async def GetErasure(
         self, request: gallery_pb2.GetErasureRequest, context: Context
     ) -> gallery_pb2.GetErasureResponse:
-        """Whether the bytes of a deletion have left the disk."""
+        """Return whether the bytes of a deletion are erased from disk."""
         wait_s = gallery_conversions.erasure_wait_s(request)
         erased = await self._recognizer.in_thread(self._gallery.erased, request.erasure)
         return gallery_pb2.GetErasureResponse(
@@ -257,7 +257,7 @@ class GalleryServicer(ArchiveServicer):
     async def ReviewSubject(
         self, request: gallery_pb2.ReviewSubjectRequest, context: Context
     ) -> gallery_pb2.ReviewSubjectResponse:
-        """The doubtful faces of a subject."""
+        """Return the doubtful faces of a subject."""
         doubts = await self._recognizer.review(
             conversions.collection_id(request.collection), request.subject_id
         )
@@ -268,7 +268,7 @@ class GalleryServicer(ArchiveServicer):
     async def ListAuditEvents(
         self, request: gallery_pb2.ListAuditEventsRequest, context: Context
     ) -> gallery_pb2.ListAuditEventsResponse:
-        """One page of who did what to whom."""
+        """Return one page of audit events."""
         since = None
         if request.HasField("start_time"):
             since = moment(request.start_time, field="start_time")
@@ -288,7 +288,7 @@ class GalleryServicer(ArchiveServicer):
 
 @contextmanager
 def _errors_in_collection() -> Iterator[None]:
-    """Name the field of the message: seconds in the domain are a Duration there."""
+    """Rename the field in errors to the message's: seconds in the domain, Duration in protobuf."""
     try:
         yield
     except InvalidInput as error:

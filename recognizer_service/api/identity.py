@@ -1,13 +1,13 @@
-"""Who calls, as the gallery writes it down."""
+"""The caller's name, as the gallery records it."""
 
 from recognizer_service.gallery.texts import unwanted
 from shared.serving.authorization import current_caller
 
 
 def caller_name() -> str:
-    """The name of the caller's token or certificate; "" where nothing tells.
+    """Return the name in the caller's token or certificate, or "" if there is none.
 
-    What no name may hold is replaced.
+    Characters that a name must not contain are replaced.
     """
     name = current_caller().name
     return "".join("\ufffd" if unwanted(character) else character for character in name)

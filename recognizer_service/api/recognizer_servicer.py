@@ -20,19 +20,19 @@ from shared.serving.interceptor import Context
 
 
 class RecognizerServicer(SightingServicer):
-    """The questions of backends; sightings are the business of its base."""
+    """The calls of backends; the base class serves sightings."""
 
     async def Identify(
         self, request: recognizer_pb2.IdentifyRequest, context: Context
     ) -> recognizer_pb2.IdentifyResponse:
-        """Who is this?"""
+        """Search a collection for a probe (1:N)."""
         answer = await self._recognizer.identify(conversions.question(request))
         return conversions.identify_response(answer)
 
     async def BatchIdentify(
         self, request: recognizer_pb2.BatchIdentifyRequest, context: Context
     ) -> recognizer_pb2.BatchIdentifyResponse:
-        """Who are these? One status each."""
+        """Identify many probes, with one status each."""
         limit = self._settings.max_batch_items
         if not 1 <= len(request.requests) <= limit:
             raise InvalidInput(
@@ -46,7 +46,7 @@ class RecognizerServicer(SightingServicer):
     async def Verify(
         self, request: recognizer_pb2.VerifyRequest, context: Context
     ) -> recognizer_pb2.VerifyResponse:
-        """Is this the same person?"""
+        """Compare a probe with a map or a subject (1:1)."""
         collection = conversions.collection_id(request.collection)
         probe = conversions.probe(request.probe)
         criterion = conversions.verify_criterion(request.threshold)
@@ -77,7 +77,7 @@ class RecognizerServicer(SightingServicer):
     async def Reconstruct(
         self, request: recognizer_pb2.ReconstructRequest, context: Context
     ) -> recognizer_pb2.ReconstructResponse:
-        """Reconstruct the face that a map holds."""
+        """Reconstruct the face from a map."""
         collection = conversions.collection_id(request.collection)
         probe = conversions.probe(request.probe)
         picture = await self._recognizer.reconstruct(collection, probe)
@@ -87,7 +87,7 @@ class RecognizerServicer(SightingServicer):
     async def GetRecognizerInfo(
         self, request: recognizer_pb2.GetRecognizerInfoRequest, context: Context
     ) -> recognizer_pb2.GetRecognizerInfoResponse:
-        """Describe model, codecs and limits."""
+        """Return the model, codecs and limits."""
         manifest = self._recognizer.decoder.model.manifest
         info = recognizer_pb2.GetRecognizerInfoResponse(
             version=version("compactface"),

@@ -1,4 +1,4 @@
-"""Between sightings and their protobuf messages."""
+"""Converts between sightings and protobuf messages."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ _NAMES = {message: name for name, message in _DECISIONS.items()}
 def streamed(
     request: recognizer_pb2.StreamMapsRequest,
 ) -> Sequence[recognizer_pb2.StreamedMap]:
-    """The maps of one message: several, or the one of a message as it always was."""
+    """Return the maps of one message, from the repeated field or the older single one."""
     if request.maps:
         return request.maps
     return [
@@ -40,7 +40,7 @@ def streamed(
 
 
 def sighting_filter(message: recognizer_pb2.SightingFilter) -> SightingFilter:
-    """Which sightings are meant.
+    """Convert a filter of sightings.
 
     Raises:
         InvalidInput: INVALID_TIME or INVALID_DECISION.
@@ -67,7 +67,7 @@ def sighting_filter(message: recognizer_pb2.SightingFilter) -> SightingFilter:
 
 
 def sighting_message(seen: SeenFace) -> recognizer_pb2.Sighting:
-    """A sighting as it is answered."""
+    """Build a sighting message."""
     kept = seen.sighting
     message = recognizer_pb2.Sighting(
         sighting_id=kept.sighting_id,
@@ -89,7 +89,7 @@ def sighting_message(seen: SeenFace) -> recognizer_pb2.Sighting:
 
 
 def watch_response(seen: SeenFace) -> recognizer_pb2.WatchSightingsResponse:
-    """A sighting as it is told to a watcher, with the token to go on from."""
+    """Build a WatchSightings response, with the token to resume from."""
     message = sighting_message(seen)
     return recognizer_pb2.WatchSightingsResponse(
         sighting_id=message.sighting_id,
@@ -102,7 +102,7 @@ def watch_response(seen: SeenFace) -> recognizer_pb2.WatchSightingsResponse:
 
 
 def position(resume_token: str) -> int:
-    """Where a token goes on.
+    """Return the position that a resume token encodes.
 
     Raises:
         InvalidInput: INVALID_RESUME_TOKEN.

@@ -1,5 +1,5 @@
 # ruff: noqa: N802, ARG002 - names and signatures are the protocol's
-"""RecognizerService, the part of sightings: taken from cameras, listed, watched, deleted."""
+"""RecognizerService: streaming, listing, watching and deleting sightings."""
 
 import asyncio
 import time
@@ -31,16 +31,16 @@ _log = structlog.get_logger(__name__)
 _ANONYMOUS_CAMERA = "anonymous"
 _DEFAULT_PAGE = 100
 MAX_STREAM_MAPS = 64
-"""Most maps of one message."""
+"""Maximum number of maps in one message."""
 
 
 class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
-    """The streams of cameras, and what became of them.
+    """The calls for camera streams and sightings.
 
     Args:
-        recognizer: the domain.
-        settings: where streamed maps go, and how patient watchers must be.
-        stopping: ends streams when it is set.
+        recognizer: the domain object.
+        settings: the collection for streamed maps and the limits for watchers.
+        stopping: ends streams when set.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def StreamMaps(
         self, request_iterator: AsyncIterator[recognizer_pb2.StreamMapsRequest], context: Context
     ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]:
-        """Take maps from a camera, acknowledging each once it is durable."""
+        """Receive maps from a camera and acknowledge each once it is durable."""
         check_collection(current_caller(), self._settings.stream_collection)
         camera_id = caller_name() or _ANONYMOUS_CAMERA
         async for request in until_stopping(request_iterator, self._stopping):
@@ -64,7 +64,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def ListSightings(
         self, request: recognizer_pb2.ListSightingsRequest, context: Context
     ) -> recognizer_pb2.ListSightingsResponse:
-        """One page of sightings."""
+        """Return one page of sightings."""
         page = await self._recognizer.in_thread(
             self._sightings.list,
             conversions.collection_id(request.collection),
@@ -80,7 +80,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def GetSighting(
         self, request: recognizer_pb2.GetSightingRequest, context: Context
     ) -> recognizer_pb2.GetSightingResponse:
-        """One sighting."""
+        """Return one sighting."""
         collection = conversions.collection_id(request.collection)
         (seen,) = await self._recognizer.in_thread(
             self._sightings.find, collection, [request.sighting_id]
@@ -96,7 +96,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def WatchSightings(
         self, request: recognizer_pb2.WatchSightingsRequest, context: Context
     ) -> AsyncIterator[recognizer_pb2.WatchSightingsResponse]:
-        """Sightings as they are identified."""
+        """Stream sightings as they are identified."""
         collection = conversions.collection_id(request.collection)
         after = await self._start(request, collection)
         only = sighting_conversions.sighting_filter(request.filter)
@@ -112,13 +112,13 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
                 if request.include_pictures:
                     answer.picture_png = await self._picture_if_any(seen)
                 began = time.monotonic()
-                yield answer  # comes back when there is room for the next one
+                yield answer  # resumes when there is room for the next one
                 self._check_pace(time.monotonic() - began, answer.resume_token)
 
     async def DeleteSightings(
         self, request: recognizer_pb2.DeleteSightingsRequest, context: Context
     ) -> recognizer_pb2.DeleteSightingsResponse:
-        """Delete sightings by ids or by a filter."""
+        """Delete sightings by id or by filter."""
         wait_s = erasure_wait_s(request)
         ids = list(request.sighting_ids)
         if bool(ids) == request.HasField("filter"):
@@ -148,7 +148,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         )
 
     async def stream_retention_s(self) -> int | None:
-        """How long streamed maps are kept, in seconds; None: their collection is gone."""
+        """The retention of streamed maps in seconds; None if their collection does not exist."""
         try:
             collection = await self._recognizer.in_thread(
                 self._recognizer.gallery.collections.get, self._settings.stream_collection
@@ -160,7 +160,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def _start(
         self, request: recognizer_pb2.WatchSightingsRequest, collection: str
     ) -> int | None:
-        """The position to watch from; None: now."""
+        """Return the position to watch from; None means now."""
         if request.resume_token:
             return sighting_conversions.position(request.resume_token)
         if not request.after_sighting_id:
@@ -171,7 +171,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         return seen.position
 
     def _check_pace(self, took_s: float, token: str) -> None:
-        """Drop a watcher that reads too slowly; it goes on from where it was."""
+        """Disconnect a watcher that reads too slowly; it can resume with its token."""
         patience_s = self._settings.watch_patience_seconds
         if took_s > patience_s:
             error = Overloaded(
@@ -195,7 +195,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def _take(
         self, maps: Sequence[recognizer_pb2.StreamedMap], camera_id: str
     ) -> list[recognizer_pb2.StreamMapsResponse]:
-        """Store the maps of one message together; one answer for each."""
+        """Store the maps of one message together; return one answer for each."""
         if not 1 <= len(maps) <= MAX_STREAM_MAPS:
             raise InvalidInput(
                 "INVALID_BATCH_SIZE",
@@ -209,8 +209,8 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         try:
             outcomes = await self._store(maps, camera_id)
         except (Overloaded, Unavailable):
-            raise  # they will be sent again; what follows must not overtake them
-        except Exception as error:  # noqa: BLE001 - a bug that one map meets must not hold up the others
+            raise  # the client resends them; later maps must not overtake them
+        except Exception as error:  # noqa: BLE001 - one map's bug must not block the others
             if len(maps) > 1:
                 return [answer for item in maps for answer in await self._take([item], camera_id)]
             outcomes = [error]
@@ -223,7 +223,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def _store(
         self, maps: Sequence[recognizer_pb2.StreamedMap], camera_id: str
     ) -> Sequence[SightingOutcome | Exception]:
-        """What became of each map."""
+        """Store maps; return the outcome of each."""
         faces: list[tuple[str, FaceMap] | CompactfaceError] = []
         for item in maps:
             try:
@@ -234,7 +234,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             return await self._recognizer.accept_sightings(
                 self._settings.stream_collection, camera_id, faces
             )
-        except NotFound as error:  # of the collection: the operator's doing, no map's fault
+        except NotFound as error:  # of the collection: the operator's change, not the map's fault
             raise Unavailable("STREAM_COLLECTION_MISSING", error.message) from error
 
 

@@ -1,4 +1,4 @@
-"""Alerts on their way: from the outbox to the targets, each at its own pace."""
+"""Delivers alerts from the outbox to the targets, each at its own pace."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -20,48 +20,48 @@ from shared.serving.backoff import Backoff
 _log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
-_LOOK_EVERY_S = 1.0  # for what another process of the gallery did
+_LOOK_EVERY_S = 1.0  # for changes made by another process
 _RETRY_S = 1.0
 _pauses = partial(Backoff, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
 
 
 class Sender(Protocol):
-    """Tells targets of events."""
+    """Sends events to targets."""
 
     async def send(self, target: Target, event: Event) -> str:
-        """What the target answered; raises NotTaken."""
+        """Send an event and return the target's answer; raises NotTaken."""
 
 
 class Announcer(Sender, Protocol):
-    """Tells, too, which rules there are. Both raise NotTaken."""
+    """A sender that also announces rules. Both methods raise NotTaken."""
 
     async def announce(self, collection_id: str, rule_id: str) -> None:
-        """There is a rule."""
+        """Announce a rule."""
 
     async def withdraw(self, rule_id: str) -> None:
-        """There is no such rule any more."""
+        """Withdraw a deleted rule."""
 
 
 class Start(Protocol):
-    """Starts a task whose failure is logged and counted."""
+    """Starts a background task whose failure is logged and counted."""
 
     def __call__(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """The task."""
+        """Start the task."""
 
 
 class AlertDesk:
-    """Delivers what rules have rung for: at least once, and no target waits for another.
+    """Delivers alerts at least once; no target waits for another.
 
     Args:
-        outbox: what waits.
-        rules: for whom.
-        rung: beats when something was put into the outbox.
-        webhooks: tells web servers.
-        broker: tells the broker; None: there is none.
-        in_thread: runs what changes nothing.
-        in_writer: runs what changes the gallery.
-        start: of background tasks.
-        metrics: count what is delivered, and what is not.
+        outbox: pending alerts.
+        rules: the alert rules.
+        rung: fires when an alert is added to the outbox.
+        webhooks: sends to web servers.
+        broker: sends to the MQTT broker; None if there is none.
+        in_thread: runs reads.
+        in_writer: runs writes.
+        start: starts background tasks.
+        metrics: counts delivered and failed alerts.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class AlertDesk:
         self._metrics = metrics
 
     async def keep_delivering(self) -> None:
-        """Deliver, for ever; a task for each target that something waits for."""
+        """Deliver forever, with one task per target that has pending alerts."""
         at_work: dict[int, asyncio.Task[None]] = {}
         try:
             while True:
@@ -104,7 +104,7 @@ class AlertDesk:
                 task.cancel()
 
     async def test(self, collection_id: str, rule_id: str) -> tuple[bool, str]:
-        """Tell a rule's target of a test, once: whether it took it, and what it says.
+        """Send one test event; return whether the target took it, and its answer.
 
         Raises:
             NotFound: no such collection or rule.
@@ -120,7 +120,8 @@ class AlertDesk:
         """Add a rule.
 
         Raises:
-            FailedPrecondition: it is by MQTT, and there is no broker (MQTT_NOT_CONFIGURED).
+            FailedPrecondition: the rule uses MQTT and no broker is configured
+                (MQTT_NOT_CONFIGURED).
             InvalidInput, NotFound, FailedPrecondition: as `AlertRules.create`.
         """
         if not rule.url and self._broker is None:
@@ -131,7 +132,7 @@ class AlertDesk:
             )
         made = await self._in_writer(self._rules.create, collection_id, rule, caller=caller)
         if not made.url and self._broker:
-            with suppress(NotTaken):  # it is announced before its first event
+            with suppress(NotTaken):  # it is announced again before its first event
                 await self._broker.announce(collection_id, made.rule_id)
         return made
 
@@ -153,10 +154,10 @@ class AlertDesk:
         raise NotTaken("the recognizer's setting mqtt names no broker")
 
     async def _serve(self, target: Target) -> None:
-        """Deliver what waits for a target, until nothing does.
+        """Deliver the pending events of a target until none is left.
 
-        A target that does not answer is left alone for a while. One that answers and does not take
-        an event may take the next: then that event alone is put off.
+        A target that does not answer is retried later. If it answers but rejects an event, only
+        that event is deferred and the next one is tried.
         """
         away = _pauses()
         put_off: dict[int, tuple[Backoff, float]] = {}
@@ -171,7 +172,7 @@ class AlertDesk:
                 continue
             alert = await self._in_thread(self._outbox.get, key)
             if alert is None:
-                continue  # deleted meanwhile
+                continue  # deleted in the meantime
             try:
                 await self._send(target, event_of(alert))
             except NotTaken as error:
@@ -190,7 +191,7 @@ class AlertDesk:
                 self._metrics.alerts_delivered.inc()
 
     async def _forget(self, key: int) -> None:
-        """Take an event out of the outbox; while that fails, it must not be sent again."""
+        """Remove an event from the outbox; retry until it succeeds, to avoid sending twice."""
         while True:
             try:
                 return await self._in_writer(self._outbox.delivered, key)

@@ -1,4 +1,4 @@
-"""What targets are told, and how they fail to take it."""
+"""Events for alert targets, and the error when delivery fails."""
 
 import time
 import uuid
@@ -9,18 +9,18 @@ from typing import Any
 from recognizer_service.gallery.alert_outbox import Alert, Target
 
 ALERT, TEST = "alert", "test"
-"""The types of events."""
+"""Event types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a target is told.
+    """An event for a target.
 
     Attributes:
-        event_id: a UUID, the same at every try.
+        event_id: a UUID, the same for every attempt.
         type: `ALERT` or `TEST`.
         at: when it happened, UTC.
-        data: of it, as JSON has it.
+        data: JSON-compatible payload.
     """
 
     event_id: str
@@ -29,12 +29,12 @@ class Event:
     data: dict[str, Any]
 
 
-class NotTaken(Exception):  # noqa: N818 - it is the rule, and no error, with a target that is away
-    """A target did not take an event.
+class NotTaken(Exception):  # noqa: N818 - an expected outcome, not a fault
+    """A target did not accept an event.
 
     Attributes:
-        why: one sentence for people; safe to show to an admin.
-        answered: whether the target is there, so that others of its events may fare better.
+        why: one readable sentence; safe to show to an admin.
+        answered: whether the target responded, so that other events may succeed.
     """
 
     def __init__(self, why: str, *, answered: bool = False) -> None:
@@ -44,7 +44,7 @@ class NotTaken(Exception):  # noqa: N818 - it is the rule, and no error, with a 
 
 
 def event_of(alert: Alert) -> Event:
-    """An alert as targets are told of it."""
+    """Build the event of an alert."""
     subject = None
     if alert.subject_id:
         subject = {
@@ -71,16 +71,16 @@ def event_of(alert: Alert) -> Event:
 
 
 def event_of_test(target: Target) -> Event:
-    """An event by which an admin sees that a target is reached."""
+    """Build a test event, with which an admin checks that a target is reachable."""
     data = {"collection": target.collection_id, "rule_id": target.rule_id}
     return Event(str(uuid.uuid4()), TEST, datetime.fromtimestamp(time.time(), UTC), data)
 
 
 def _text(moment: datetime | None) -> str | None:
-    """RFC 3339, in UTC."""
+    """Format a time as RFC 3339 in UTC."""
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """The payload of a webhook, as standardwebhooks.com recommends it."""
+    """Build the webhook payload in the format that standardwebhooks.com recommends."""
     return {"type": event.type, "timestamp": _text(event.at), "data": event.data}

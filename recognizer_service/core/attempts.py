@@ -1,4 +1,4 @@
-"""Against climbing: how often a caller may be wrong about somebody, and by which threshold."""
+"""Limits against hill climbing: attempts per caller, and thresholds a caller may state."""
 
 import time
 from collections import OrderedDict
@@ -11,27 +11,27 @@ from shared.demand import current_demand
 from shared.errors import Overloaded, PermissionDenied
 
 NEAR = 0.05
-"""A similarity below its threshold by no more than this is a near miss."""
+"""A similarity at most this far below its threshold is a near miss."""
 _MAX_KEYS = 100_000
 
 
 class AttemptObserver(Protocol):
-    """Counts what looks like an attack."""
+    """Counts signs of an attack."""
 
     def missed_nearly(self, question: str) -> None:
-        """A near miss of `question`, "identify" or "verify"."""
+        """Count a near miss of `question`, "identify" or "verify"."""
 
     def attempt_refused(self, question: str) -> None:
-        """The budget of a caller is spent."""
+        """Count a refusal because the caller's budget is exhausted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """A token bucket.
+    """The parameters of a token bucket.
 
     Attributes:
-        burst: what may be spent at once.
-        refill_s: seconds until one more may be spent.
+        burst: capacity.
+        refill_s: seconds per new token.
     """
 
     burst: int
@@ -39,26 +39,26 @@ class Allowance:
 
 
 class Budget:
-    """Token buckets by key; those that are full again are forgotten, and at last the oldest."""
+    """Token buckets by key; full buckets are dropped first, then the oldest."""
 
     def __init__(self, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with every bucket full.
+        """Start with every bucket full.
 
         Args:
-            allowance: of each key.
-            clock: seconds.
+            allowance: applies to each key.
+            clock: returns seconds.
         """
         self._allowance = allowance
         self._clock = clock
         self._full_at: OrderedDict[Hashable, float] = OrderedDict()
 
     def wait_s(self, key: Hashable) -> float:
-        """Seconds until one may be spent; 0: now."""
+        """Return the seconds until a token is available; 0 means now."""
         ahead = self._full_at.get(key, 0.0) - self._clock()
         return max(0.0, ahead - (self._allowance.burst - 1) * self._allowance.refill_s)
 
     def spend(self, key: Hashable) -> None:
-        """Spend one, on credit if need be."""
+        """Take a token, going negative if necessary."""
         now = self._clock()
         self._full_at[key] = max(now, self._full_at.get(key, now)) + self._allowance.refill_s
         self._full_at.move_to_end(key)
@@ -68,17 +68,17 @@ class Budget:
             self._full_at.popitem(last=False)
 
     def give_back(self, key: Hashable) -> None:
-        """Take back what was spent."""
+        """Refund a token."""
         if key in self._full_at:
             self._full_at[key] -= self._allowance.refill_s
 
 
 class Attempts:
-    """Bounds what callers learn who may not see similarities; others are free.
+    """Limits what callers who may not see similarities can learn; other callers are not limited.
 
-    A verification that fails costs its caller an attempt on that subject; an identification
-    that nearly matched costs one of its caller's near misses in that collection. What is spent
-    comes back with time alone. Attempts are counted in this process and forgotten with it.
+    A failed verification costs its caller an attempt on that subject; a near miss of an
+    identification costs one of its caller's near misses in that collection. Tokens refill only with
+    time. Attempts are counted per process and are lost on restart.
     """
 
     def __init__(
@@ -89,26 +89,26 @@ class Attempts:
         observer: AttemptObserver,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with all budgets full.
+        """Start with all budgets full.
 
         Args:
-            on_subject: failed verifications of a caller against one subject.
-            near_misses: of a caller's identifications in one collection.
+            on_subject: failed verifications per caller and subject.
+            near_misses: near misses of identifications per caller and collection.
             observer: counts refusals and near misses.
-            clock: seconds.
+            clock: returns seconds.
         """
         self._on_subject = Budget(on_subject, clock)
         self._near_misses = Budget(near_misses, clock)
         self._observer = observer
 
     def check_stated(self, criterion: Criterion, stated_rate: float, *, rate_name: str) -> None:
-        """Whether the caller may have a question decided by this threshold.
+        """Check that the caller may use this threshold.
 
-        By trying thresholds a similarity can be found out, and by it the way to a match.
+        By varying thresholds a caller could recover a similarity, and climb from it to a match.
 
         Raises:
-            PermissionDenied: THRESHOLD_FORBIDDEN; it is looser than the collection's, or a
-                similarity.
+            PermissionDenied: THRESHOLD_FORBIDDEN; the threshold is looser than the collection's, or
+                is a similarity.
         """
         if current_demand().trusted:
             return
@@ -126,7 +126,7 @@ class Attempts:
             )
 
     def begin_verification(self, collection_id: str, subject_id: str) -> None:
-        """Spend an attempt; `end_verification` gives it back where it did not fail.
+        """Spend an attempt; `end_verification` returns it unless the verification fails.
 
         Raises:
             Overloaded: ATTEMPTS_SPENT.
@@ -141,7 +141,7 @@ class Attempts:
     def end_verification(
         self, collection_id: str, subject_id: str, answer: Verification | None
     ) -> None:
-        """Settle what was begun; no answer: it came to none."""
+        """Settle a verification; without an answer, the attempt is returned."""
         if answer is not None and _is_near_miss(
             answer.decision, answer.similarity - answer.threshold.similarity
         ):
@@ -151,7 +151,7 @@ class Attempts:
             self._on_subject.give_back((demand.caller, collection_id, subject_id))
 
     def begin_identification(self, collection_id: str) -> None:
-        """Whether the caller has near misses left.
+        """Check that the caller has near misses left.
 
         Raises:
             Overloaded: ATTEMPTS_SPENT.

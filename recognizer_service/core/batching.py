@@ -1,4 +1,4 @@
-"""Dynamic batching: requests that arrive while the network is busy share its next pass."""
+"""Dynamic batching: requests that arrive while the network is busy share its next forward pass."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ class BatchObserver(Protocol):
     """Records batches."""
 
     def batch_started(self, *, size: int, longest_wait_s: float, queued: int) -> None:
-        """A batch of `size` items has left the queue, `queued` stay behind."""
+        """Record that a batch of `size` items left the queue and `queued` items remain."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +35,12 @@ class _Waiting(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Feeds one function, which takes a batch, from many callers who bring a few items each.
+    """Batches the items of many callers for one function.
 
-    One batch runs at a time, in a thread of its own. While it runs the next one gathers, so
-    under load no time is spent waiting; an idle network waits `max_wait_s` at most for
-    company. A caller that is cancelled is dropped before the network sees its items; callers
-    take turns, and whose deadline would pass meanwhile is refused at once (see `Backlog`).
+    One batch runs at a time, in its own thread. The next batch gathers meanwhile, so there is no
+    added wait under load; an idle network waits at most `max_wait_s` for more items. The items of
+    a cancelled caller are dropped before they run. Callers take turns, and a caller whose deadline
+    would pass in the queue is refused at once (see `Backlog`).
     """
 
     def __init__(
@@ -53,13 +53,14 @@ class Batcher(Generic[Item, Result]):
         observer: BatchObserver,
         background: Background,
     ) -> None:
-        """Prepare; the work begins with `start`.
+        """Create a batcher; `start` begins the work.
 
         Args:
-            run: called in a thread with 1 to `max_batch` items; as many results, in order.
-            max_batch: items a batch.
+            run: called in a thread with 1 to `max_batch` items; returns as many results, in order.
+            max_batch: maximum items per batch.
             max_wait_s: how long the first item of a batch waits for others, in seconds.
-            max_queue: items that may wait, four fifths of them of one caller; more are refused.
+            max_queue: maximum queued items, at most four fifths of them of one caller; more are
+                refused.
             observer: records every batch.
             background: runs the work.
         """
@@ -83,17 +84,17 @@ class Batcher(Generic[Item, Result]):
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to serve; call it on the event loop."""
+        """Start serving; call it on the event loop."""
         self._worker = self._background.keep("batcher", self._serve)
 
     async def submit(self, items: Sequence[Item]) -> list[Result]:
-        """The results for some items, computed together with whatever else is waiting.
+        """Return the results for some items, computed together with other queued items.
 
-        They are taken all or none, and need not share a batch.
+        Items are accepted all or none, and need not share a batch.
 
         Raises:
-            Overloaded: INFERENCE_QUEUE_FULL, more than `max_queue` items would wait;
-                DEADLINE_TOO_CLOSE, the results would come too late.
+            Overloaded: INFERENCE_QUEUE_FULL, more than `max_queue` items would be queued;
+                DEADLINE_TOO_CLOSE, the results would be late.
             Unavailable: SHUTTING_DOWN; the batcher is closed.
         """
         if self._closed:
@@ -116,11 +117,11 @@ class Batcher(Generic[Item, Result]):
         return await asyncio.gather(*(waiting.result for waiting in mine))
 
     def check(self, count: int) -> None:
-        """Raise DEADLINE_TOO_CLOSE if `submit` would, before anything is done for the caller."""
+        """Raise DEADLINE_TOO_CLOSE if `submit` would, before any work is done."""
         self._queue.check(count, current_demand())
 
     async def close(self) -> None:
-        """Refuse new items and those that wait; finish the batch in hand and stop the thread."""
+        """Refuse new and queued items, finish the current batch and stop the thread."""
         self._closed = True
         _fail(self._queue.clear(), _shutting_down())
         self._changed.set()
@@ -135,7 +136,7 @@ class Batcher(Generic[Item, Result]):
                 await self._process(batch)
 
     async def _gather(self) -> Batch[_Waiting[Item, Result]]:
-        """Wait for a first item, then for company; nothing if all were given up meanwhile."""
+        """Wait for a first item, then for more; return an empty batch if all were cancelled."""
         if not self._queue:
             await self._change(None)
         closes = self._first_came + self._max_wait_s if self._queue else 0
@@ -148,11 +149,11 @@ class Batcher(Generic[Item, Result]):
             self._room.free(waiting.client)
         for waiting, refusal in batch.late:
             _fail([waiting], refusal)
-        self._first_came = time.monotonic()  # of those left behind; they need not wait for company
+        self._first_came = time.monotonic()  # the remaining items need not wait for more
         return batch
 
     async def _change(self, timeout_s: float | None) -> bool:
-        """Wait for new items or the end; whether there was a change in time."""
+        """Wait for new items or the end; return whether there was a change in time."""
         self._changed.clear()
         try:
             await asyncio.wait_for(self._changed.wait(), timeout_s)
@@ -173,10 +174,10 @@ class Batcher(Generic[Item, Result]):
             for waiting, result in zip(batch.items, results, strict=True):
                 if not waiting.result.done():
                     waiting.result.set_result(result)
-        except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to the worker
+        except Exception as error:  # noqa: BLE001 - passed to the callers
             _fail(batch.items, error)
         except asyncio.CancelledError:
-            _fail(batch.items, _shutting_down())  # else they would wait for ever
+            _fail(batch.items, _shutting_down())  # otherwise they would wait forever
             raise
         finally:
             self._queue.finish(batch)

@@ -1,4 +1,4 @@
-"""Bringing a running service to the current model, while the one before it serves."""
+"""Switches a running service to the current model while the previous one keeps serving."""
 
 import asyncio
 from collections import defaultdict
@@ -23,7 +23,7 @@ from shared.serving.background import Background
 
 
 def model_of_space(models: Path, space: str) -> ModelDirectory | None:
-    """A version whose extractor embeds in a space; None if there is none."""
+    """Return a version whose extractor embeds in a space; None if there is none."""
     found = (model for model in _readable(models) if model.manifest.embedding_space == space)
     return next(found, None)
 
@@ -31,7 +31,7 @@ def model_of_space(models: Path, space: str) -> ModelDirectory | None:
 def model_of_codec(
     models: Path, codec_id: str, alignment: AlignmentTemplate
 ) -> ModelDirectory | None:
-    """A version that decodes a codec to crops of an alignment; None if there is none."""
+    """Return a version that decodes a codec to crops of an alignment; None if there is none."""
     for model in _readable(models):
         codec_ids = {codec.codec_id for codec in model.manifest.codecs.values()}
         if codec_id in codec_ids and model.manifest.alignment == alignment:
@@ -40,7 +40,7 @@ def model_of_codec(
 
 
 def _readable(models: Path) -> Iterator[ModelDirectory]:
-    """All versions of all families but those that are damaged."""
+    """Yield all versions of all families, skipping damaged ones."""
     for path in sorted(models.glob(f"*/*/{MANIFEST_FILE}")):
         family, version = path.parts[-3:-1]
         try:
@@ -52,16 +52,16 @@ def _readable(models: Path) -> Iterator[ModelDirectory]:
 class CrossCodecEmbedder:
     """Embeds maps of every codec that any version in the model directory can decode.
 
-    A codec that the model itself knows goes straight through its networks. Another is reconstructed
-    by the RecNet of whichever version has it, as pixels, and the pixels are embedded.
+    Maps of the model's own codecs go straight through its networks. Other maps are reconstructed to
+    pixels by the RecNet of the version that has their codec, and the pixels are embedded.
     """
 
     def __init__(self, decoder: MapDecoder, *, device: str = "cpu") -> None:
-        """Take the model's networks; those of other versions are loaded once they are needed.
+        """Create an embedder; other versions' networks are loaded on demand.
 
         Args:
             decoder: the model whose extractor embeds.
-            device: of torch, where other versions' networks run.
+            device: torch device of the other versions' networks.
         """
         self._decoder = decoder
         self._device = device
@@ -69,16 +69,16 @@ class CrossCodecEmbedder:
 
     @property
     def embedding_space(self) -> str:
-        """Of the model's extractor."""
+        """Embedding space of the model's extractor."""
         return self._decoder.embedding_space
 
     @property
     def embedding_size(self) -> int:
-        """Numbers in an embedding of it."""
+        """Dimension of the embeddings."""
         return self._decoder.embedding_size
 
     def require(self, codec_ids: Iterable[str]) -> None:
-        """Load what decodes these codecs.
+        """Load the decoders of these codecs.
 
         Raises:
             UnknownCodec: no version of any family has one of them.
@@ -87,7 +87,7 @@ class CrossCodecEmbedder:
             self._decoder_of(codec_id)
 
     def check(self, codec_id: str, png: bytes) -> None:
-        """Refuse a map that cannot be decoded, of a codec whose decoder is loaded.
+        """Check that a map can be decoded; its codec must be loaded.
 
         Raises:
             InvalidCompactMap: not a legal PNG of its codec.
@@ -96,7 +96,7 @@ class CrossCodecEmbedder:
             decoder.unpack(codec_id, png)
 
     def embed(self, maps: Sequence[CodedPng]) -> NDArray[np.float32]:
-        """Unit vectors (N, D) of N maps.
+        """Return unit vectors (N, D) of N maps.
 
         Raises:
             UnknownCodec: no version of any family has one of the codecs.
@@ -137,10 +137,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a change-over is.
+    """Progress of a changeover.
 
     Attributes:
-        progress: of the re-embedding.
+        progress: progress of the re-embedding.
         done: whether the current model serves.
     """
 
@@ -149,10 +149,10 @@ class Status:
 
 
 class Changeover:
-    """Embeds the gallery anew for the model that is current, then lets that model serve.
+    """Re-embeds the gallery for the current model, then switches to that model.
 
-    The work is done in a thread of its own, a batch at a time, and each batch is durable; the
-    gallery's own threads stay free for searches.
+    Runs in its own thread, batch by batch; each batch is durable. The gallery's own threads stay
+    free for searches.
     """
 
     def __init__(
@@ -165,14 +165,14 @@ class Changeover:
         open_networks: Callable[[ModelDirectory], Networks],
         background: Background,
     ) -> None:
-        """Prepare; nothing is done before `begin` or `ask`.
+        """Create a changeover; `begin` or `ask` starts it.
 
         Args:
-            recognizer: what is to be changed over.
+            recognizer: what to switch.
             models: folder of model families.
-            family: which of them to serve.
-            device: of torch, for decoders of versions before.
-            open_networks: makes the networks of a model, not yet started.
+            family: the family to serve.
+            device: torch device for decoders of earlier versions.
+            open_networks: creates the networks of a model, not yet started.
             background: runs the work.
         """
         self._recognizer = recognizer
@@ -187,14 +187,14 @@ class Changeover:
         self._closing = False
 
     def begin(self) -> None:
-        """Begin in the background. After a failure the old model serves until `ask` begins anew."""
+        """Start in the background. After a failure the old model serves until `ask` restarts."""
         self._task = self._background.start("changeover", self._change_over())
 
     async def ask(self) -> Status:
-        """How far it is; begins where nothing is under way and the current model does not serve.
+        """Return the progress; start unless it is running or the current model serves.
 
         Raises:
-            CompactfaceError: why the last try failed. It is told once, and forgotten.
+            CompactfaceError: the last attempt failed. Each failure is raised once.
         """
         if self._task is not None and self._task.done():
             finished, self._task = self._task, None
@@ -208,10 +208,10 @@ class Changeover:
         return Status(self._progress, done=False)
 
     async def close(self) -> None:
-        """Stop after the batch in hand; what is embedded by then is kept."""
+        """Stop after the current batch; finished batches are kept."""
         self._closing = True
         if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)  # it is logged
+            await asyncio.gather(self._task, return_exceptions=True)  # already logged
         self._executor.shutdown()
 
     def _is_served(self, version: str) -> bool:
@@ -233,7 +233,7 @@ class Changeover:
                 await networks.close()
 
     async def _fill_and_serve(self, embedder: MapEmbedder, networks: Networks) -> bool:
-        """Whether nothing is left to do; False where faces were enrolled in the last moment."""
+        """Return whether nothing is left; False if faces were enrolled in the meantime."""
         steps = self._recognizer.gallery.spaces.fill(embedder)
         while progress := await self._in_thread(next, steps, None):
             self._progress = progress

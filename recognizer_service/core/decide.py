@@ -1,4 +1,4 @@
-"""From similarities to answers: what matches, how surely, and when nothing can be said."""
+"""Turns similarities into decisions: match, no match or inconclusive."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,11 +25,11 @@ _NOTHING_JUDGED: Mapping[str, FaceMap] = {}
 
 
 class Judge:
-    """Decides by calibrated thresholds and by the quality of what is compared.
+    """Decides by calibrated thresholds and face quality.
 
     Args:
-        thresholds: of the model in use.
-        min_quality: in [0, 1]; nothing is concluded from faces below.
+        thresholds: thresholds of the model in use.
+        min_quality: in [0, 1]; faces below it are inconclusive.
     """
 
     def __init__(self, thresholds: Thresholds, *, min_quality: float) -> None:
@@ -39,7 +39,7 @@ class Judge:
     def identification_thresholds(
         self, face: FaceMap, criterion: Criterion, collection: Collection
     ) -> CodecThresholds:
-        """How similar a match in a search must be: what the best hits are to be chosen by."""
+        """Return the thresholds of a search, by which the best hits are chosen."""
         return self._thresholds.by_codec(
             criterion,
             default_rate=collection.max_fpir,
@@ -57,18 +57,18 @@ class Judge:
         *,
         enrolled: Mapping[str, FaceMap] = _NOTHING_JUDGED,
     ) -> Identification:
-        """The answer to a search: it decides by the hit that is furthest above its threshold.
+        """Decide a search by the hit that is furthest above its threshold.
 
-        Not by the most similar one, as thresholds differ between pairs of codecs, and between
-        faces that have something wrong in common and others.
+        This need not be the most similar hit: thresholds differ between pairs of codecs, and depend
+        on flaws that both faces share.
 
         Args:
             face: the probe.
-            hits: whom it resembles.
+            hits: the most similar subjects.
             criterion: how sure the answer must be.
-            collection: whose default holds where `criterion` is silent.
-            timings: where the time went.
-            enrolled: the hits' faces by face id, as far as they were judged.
+            collection: supplies the default if `criterion` is empty.
+            timings: stage timings.
+            enrolled: the hits' faces by face id, where judged.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED.
@@ -105,7 +105,7 @@ class Judge:
     def verification_thresholds(
         self, face: FaceMap, criterion: Criterion, collection: Collection, *, faces: int
     ) -> CodecThresholds:
-        """How similar a subject must be: what the best of its `faces` is to be chosen by."""
+        """Return the thresholds of a verification, by which the best of `faces` is chosen."""
         return self._thresholds.by_codec(
             criterion,
             default_rate=collection.max_fmr,
@@ -126,18 +126,18 @@ class Judge:
         face_id: str = "",
         reference: FaceMap | None = None,
     ) -> Verification:
-        """The answer to a comparison.
+        """Decide a comparison.
 
         Args:
             compared: the faces whose quality counts, the probe first.
             similarity: cosine of the best of `faces` comparisons.
             criterion: how sure the answer must be.
-            collection: whose default holds where `criterion` is silent.
-            timings: where the time went.
+            collection: supplies the default if `criterion` is empty.
+            timings: stage timings.
             codecs: codec ids of both sides.
-            faces: how many comparisons the similarity is the best of.
-            face_id: the face it was best with, if it is an enrolled one.
-            reference: that the probe was compared with.
+            faces: number of comparisons.
+            face_id: the most similar face, if it is enrolled.
+            reference: the face that the probe was compared with.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED.
@@ -170,7 +170,9 @@ class Judge:
     def duplicate_thresholds(
         self, faces: Sequence[FaceMap], collection: Collection
     ) -> Mapping[str, CodecThresholds]:
-        """By a new face's codec: what a stranger's face reaches once in 1 / max_fpir enrolments.
+        """Return thresholds for duplicates, by the new face's codec.
+
+        A stranger's face reaches them once in 1 / max_fpir enrollments.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED for one of the codecs.
@@ -189,17 +191,17 @@ class Judge:
     def disagreements(
         self, agreements: Sequence[Agreement], collection: Collection
     ) -> tuple[Disagreement, ...]:
-        """New faces that Verify would not have taken for their subject.
+        """Return new faces that Verify would not match with their subject.
 
-        Where the model is not calibrated for the codecs nothing can be said.
+        Faces of codecs without calibration are skipped.
         """
         return doubts(agreements, self._required(collection))
 
     def doubts(self, reviews: Sequence[FaceReview], collection: Collection) -> tuple[Doubt, ...]:
-        """Faces that look like another subject, or unlike the others of their own.
+        """Return faces that look like another subject, or unlike their own.
 
-        By what is asked of duplicates and of verifications. Where the model is not calibrated for
-        the codecs nothing can be said.
+        Uses the thresholds of duplicates and of verifications. Faces of codecs without calibration
+        are skipped.
         """
         found = []
         for review in reviews:
@@ -218,7 +220,7 @@ class Judge:
         return tuple(found)
 
     def _required(self, collection: Collection) -> Required:
-        """What Verify would ask of two faces of a subject."""
+        """Return the verification threshold for two faces of a subject."""
 
         def required(agreement: Agreement, other: Resemblance) -> float | None:
             codecs = (agreement.codec_id, other.codec_id)

@@ -1,4 +1,4 @@
-"""Which new faces of a subject look unlike the others: of somebody else, or a bad picture."""
+"""Finds new faces that look unlike the others of their subject: another person or a bad picture."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -6,19 +6,19 @@ from recognizer_service.core.types import Disagreement
 from recognizer_service.gallery.types import Agreement, Resemblance
 
 Required = Callable[[Agreement, Resemblance], float | None]
-"""How similar two faces of one person must be; None: unknown."""
+"""The similarity required of two faces of one person; None if unknown."""
 
 
 def doubts(agreements: Sequence[Agreement], required: Required) -> tuple[Disagreement, ...]:
-    """The new faces that no other face of their subject confirms.
+    """Return the new faces that no other face of their subject confirms.
 
-    Where there were faces before, those decide. The faces of a first enrolment are compared with
-    each other: those that confirm each other, directly or by way of others, form a group, and who
-    is outside the largest (of two as large: the one that comes first) is in doubt.
+    Faces enrolled earlier decide. In a first enrollment the faces are compared with each other:
+    faces that confirm each other, directly or transitively, form a group, and faces outside the
+    largest group (the first of equal ones) are in doubt.
 
     Args:
         agreements: one for each new face.
-        required: how similar two of them must be.
+        required: returns the required similarity of two faces.
     """
     new = {agreement.face_id for agreement in agreements}
     trusted = {other.face_id for agreement in agreements for other in agreement.others} - new
@@ -35,11 +35,10 @@ def doubts(agreements: Sequence[Agreement], required: Required) -> tuple[Disagre
 def nearest_miss(
     agreement: Agreement, others: Iterable[Resemblance], required: Required
 ) -> tuple[Resemblance, float] | None:
-    """The face that comes closest to confirming another, and what it misses.
+    """Return the face that comes closest to confirming another, and the similarity it misses.
 
     Returns:
-        That face and the similarity required of it; None: one of them confirms, or nothing is
-        known of any.
+        The face and its required similarity; None if a face confirms, or none can be judged.
     """
     compared = [
         (other, threshold)
@@ -53,7 +52,7 @@ def nearest_miss(
 
 
 def _doubt(agreement: Agreement, trusted: set[str], required: Required) -> Disagreement | None:
-    """What speaks against a face, by those trusted; None: nothing does."""
+    """Return the doubt about a face, judged by trusted faces; None if there is none."""
     others = (other for other in agreement.others if other.face_id in trusted)
     if not (missed := nearest_miss(agreement, others, required)):
         return None

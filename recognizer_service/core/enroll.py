@@ -1,4 +1,4 @@
-"""Making people known: embedding what came, refusing what must not be enrolled, and storing it."""
+"""Enrollment: embed the maps, check the faces and store them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,12 +23,12 @@ class InThread(Protocol):
     """Runs a blocking call of the gallery in a thread."""
 
     async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the call gives."""
+        """Return the result of the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedEnrolment:
-    """An enrolment that only has to be stored."""
+    """An enrollment that is checked and embedded, ready to store."""
 
     collection: Collection
     request: EnrolRequest
@@ -37,7 +37,7 @@ class PreparedEnrolment:
 
 
 class Enroller:
-    """Enrols in two steps, so that many can be embedded at once and stored in order."""
+    """Enrolls in two steps, so that many can be embedded concurrently and stored in order."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Enroller:
         in_thread: InThread,
         in_writer: InThread,
     ) -> None:
-        """Take the recognizer's parts."""
+        """Create an enroller from the recognizer's parts."""
         self._gallery = gallery
         self._model = model
         self._identify_anew = identify_anew
@@ -89,7 +89,7 @@ class Enroller:
     async def prepare_patiently(
         self, collection_id: str, request: EnrolRequest
     ) -> PreparedEnrolment:
-        """`prepare`, waiting for room where there is none: who sends many is in no hurry."""
+        """Run `prepare`, waiting while the queue is full; for bulk callers."""
         for _ in range(_PATIENT_TRIES):
             try:
                 return await self.prepare(collection_id, request)
@@ -98,7 +98,7 @@ class Enroller:
         return await self.prepare(collection_id, request)
 
     async def store(self, prepared: PreparedEnrolment) -> EnrolAnswer:
-        """Store what was prepared; raises as `enroll`."""
+        """Store a prepared enrollment; raises as `enroll`."""
 
         async def stored(networks: Networks) -> EnrolAnswer:
             if networks is prepared.networks:
@@ -145,7 +145,7 @@ def _enrolment(prepared: PreparedEnrolment) -> Enrolment:
 
 
 def _check_face_count(count: int) -> None:
-    """Refuse before embedding what the gallery would refuse after it."""
+    """Refuse before embedding what the gallery would refuse afterwards."""
     if not 1 <= count <= MAX_FACES_PER_SUBJECT:
         raise InvalidInput(
             "INVALID_FACE_COUNT",

@@ -1,4 +1,4 @@
-"""Telling a broker, for Home Assistant among others: MQTT 3.1.1, each event at least once."""
+"""Publishes events to an MQTT 3.1.1 broker, such as Home Assistant's, at least once."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ _LONGEST_PAUSE_S = 60
 
 
 class Broker:
-    """Publishes events; an async context manager, which connects in the background."""
+    """Publishes events; an async context manager that connects in the background."""
 
     def __init__(
         self,
@@ -39,13 +39,13 @@ class Broker:
         ca: Path | None = None,
         timeout_s: float,
     ) -> None:
-        """Prepare.
+        """Create a client.
 
         Args:
             url: mqtts://user@host:port, or mqtt:// without TLS; see `check_broker_url`.
-            password: of the user.
+            password: the user's password.
             ca: PEM roots to trust instead of the system's.
-            timeout_s: how long the broker may take to acknowledge an event.
+            timeout_s: how long the broker may take to acknowledge an event, in seconds.
 
         Raises:
             FailedPrecondition: paho-mqtt is missing (EXTRA_MISSING), or `ca` cannot be read
@@ -71,7 +71,7 @@ class Broker:
         self._client.on_connect = _log_connection
 
     async def send(self, target: Target, event: Event) -> str:
-        """Publish an event; what came of it.
+        """Publish an event; return the outcome.
 
         Raises:
             NotTaken: there is no connection, or no acknowledgement in time.
@@ -83,7 +83,7 @@ class Broker:
         return f"the broker at {self._host} has it"
 
     async def announce(self, collection_id: str, rule_id: str) -> None:
-        """Let Home Assistant show an entity for a rule; it names nobody. Raises as `send`."""
+        """Create a Home Assistant entity for a rule, without personal data. Raises as `send`."""
         entity = {
             "name": f"Alert {rule_id[:8]}",
             "unique_id": f"compactface_{rule_id}",
@@ -100,7 +100,7 @@ class Broker:
         self._announced.add(rule_id)
 
     async def withdraw(self, rule_id: str) -> None:
-        """Let Home Assistant forget a rule's entity. Raises as `send`."""
+        """Remove a rule's Home Assistant entity. Raises as `send`."""
         self._announced.discard(rule_id)
         await self._publish(_discovery_topic(rule_id), None, retain=True)
 
@@ -111,17 +111,17 @@ class Broker:
         published = self._client.publish(topic, body, qos=_AT_LEAST_ONCE, retain=retain)
         try:
             async with asyncio.timeout(self._timeout_s):
-                while not published.is_published():  # noqa: ASYNC110 - another thread's doing
+                while not published.is_published():  # noqa: ASYNC110 - set by another thread
                     await asyncio.sleep(_LOOK_EVERY_S)
         except TimeoutError:
             raise NotTaken(
                 f"the broker at {self._host} did not acknowledge it within {self._timeout_s:g} s"
             ) from None
-        except (RuntimeError, ValueError) as error:  # the connection broke, or paho's queue is full
+        except (RuntimeError, ValueError) as error:  # disconnected, or paho's queue is full
             raise NotTaken(f"the broker at {self._host} did not get it: {error}") from error
 
     async def __aenter__(self) -> Self:
-        """Begin to connect, for as long as the ``async with`` block lasts."""
+        """Start connecting, until the ``async with`` block ends."""
         self._client.connect_async(self._host, self._port)
         self._client.loop_start()
         return self
@@ -138,7 +138,7 @@ class Broker:
 
 
 def check_broker_url(url: str, *, insecure: bool) -> None:
-    """Refuse what names no broker, and a connection that others could listen to.
+    """Check that a URL names a broker and that the connection is encrypted.
 
     Raises:
         ValueError: what is wrong.
@@ -148,7 +148,7 @@ def check_broker_url(url: str, *, insecure: bool) -> None:
         raise ValueError(
             "mqtt must be mqtts://host or mqtts://user@host:port, the password being mqtt_password"
         )
-    _ = parts.port  # checked as it is read
+    _ = parts.port  # validated on access
     if parts.scheme == "mqtt" and not insecure and not is_loopback(parts.hostname):
         raise ValueError(
             f"mqtt names {parts.hostname}, another machine, without TLS: say mqtts://, or set "

@@ -1,4 +1,4 @@
-"""The model in use: its networks, and how another takes their place while requests come in."""
+"""The model in use: its networks, and their replacement while requests arrive."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,11 +16,11 @@ from shared.inference.map_decoder import CodedMap, MapDecoder, Symbols
 
 
 class Embedder:
-    """Embeds maps, those of different requests together.
+    """Embeds maps, batching those of different requests.
 
     Args:
-        decoder: knows the codecs.
-        batcher: feeds maps to `decoder.embed`, many at a time.
+        decoder: provides the codecs.
+        batcher: passes batches of maps to `decoder.embed`.
     """
 
     def __init__(self, decoder: MapDecoder, batcher: Batcher[CodedMap, Embedding]) -> None:
@@ -28,14 +28,14 @@ class Embedder:
         self._batcher = batcher
 
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
-        """Embeddings of some faces, each (D,) float32 of unit length.
+        """Return the embeddings of some faces, each (D,) float32 of unit length.
 
-        All maps are read before the first one is computed, so that a bad one costs nothing.
+        All maps are parsed before the first is embedded, so that an invalid one costs nothing.
 
         Raises:
-            InvalidInput: a map that is none, or an impossible quality.
+            InvalidInput: an invalid map or quality.
             UnknownCodec: no decoder for one of the maps.
-            Overloaded: too many maps wait for inference.
+            Overloaded: the inference queue is full.
         """
         with timings.measure("unpack_ms"):
             maps = [(face.codec_id, self.unpack(face)) for face in faces]
@@ -43,7 +43,7 @@ class Embedder:
             return await self._batcher.submit(maps)
 
     def unpack(self, face: FaceMap) -> Symbols:
-        """The symbols of a map; raises as `embed`."""
+        """Return the symbols of a map; raises as `embed`."""
         _check_quality(face)
         try:
             return self._decoder.unpack(face.codec_id, face.png)
@@ -70,7 +70,7 @@ class Networks:
 
     Attributes:
         decoder: RecNets and extractor.
-        judge: what the model's similarities mean.
+        judge: decides by the model's calibration.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Networks:
         *,
         min_quality: float,
     ) -> None:
-        """Bring the parts together; the work begins with `start`.
+        """Create the parts; `start` begins the work.
 
         Args:
             decoder: RecNets and extractor.
-            batcher: feeds maps to `decoder.embed`, many at a time.
-            min_quality: in [0, 1]; nothing is concluded from faces below.
+            batcher: passes batches of maps to `decoder.embed`.
+            min_quality: in [0, 1]; faces below it are inconclusive.
         """
         self.decoder = decoder
         self.judge = Judge(Thresholds(decoder.model.manifest), min_quality=min_quality)
@@ -99,19 +99,19 @@ class Networks:
 
     @property
     def space(self) -> str:
-        """Of the embeddings they make."""
+        """The embedding space."""
         return self.decoder.embedding_space
 
     def start(self) -> None:
-        """Begin to serve; call it on the event loop."""
+        """Start serving; call it on the event loop."""
         self._batcher.start()
 
     def check(self, count: int) -> None:
-        """Whether so many maps can be embedded in time; see `Batcher.check`."""
+        """Check that this many maps can be embedded in time; see `Batcher.check`."""
         self._batcher.check(count)
 
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
-        """Embeddings of some faces; see `Embedder.embed`."""
+        """Return the embeddings of some faces; see `Embedder.embed`."""
         self._callers += 1
         self._idle.clear()
         try:
@@ -122,17 +122,17 @@ class Networks:
                 self._idle.set()
 
     def unpack(self, face: FaceMap) -> Symbols:
-        """The symbols of a map; see `Embedder.unpack`."""
+        """Return the symbols of a map; see `Embedder.unpack`."""
         return self._embedder.unpack(face)
 
     def judged(self, face: FaceMap) -> FaceMap:
-        """The face with what its map says of it; raises as `Embedder.unpack`."""
+        """Return the face with the judgment of its map; raises as `Embedder.unpack`."""
         return self._maps.judged(face, self.unpack(face))
 
     def enrolled(self, hits: Sequence[SubjectHit]) -> dict[str, FaceMap]:
-        """The faces of hits by face id, with what their maps say of them.
+        """Return the faces of hits by face id, with the judgments of their maps.
 
-        One that cannot be decoded any more is left out: it was embedded when it could be.
+        Faces that can no longer be decoded are left out.
         """
         found = {}
         for hit in hits:
@@ -141,7 +141,7 @@ class Networks:
         return found
 
     def check_enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> None:
-        """Refuse faces that nobody should be known by; see `quality.check_enrollable`."""
+        """Refuse unsuitable faces; see `quality.check_enrollable`."""
         for face in faces:
             check_enrollable(
                 self.judged(face),
@@ -150,12 +150,12 @@ class Networks:
             )
 
     async def retire(self) -> None:
-        """Finish what was begun, when nobody new comes any more, then close."""
+        """Finish the work in progress once no new work arrives, then close."""
         await self._idle.wait()
         await self.close()
 
     async def close(self) -> None:
-        """Refuse what waits and stop the thread."""
+        """Refuse queued work and stop the thread."""
         await self._batcher.close()
 
 
@@ -163,7 +163,7 @@ class ModelInUse:
     """The networks that serve. They and the gallery's embedding space are replaced together.
 
     Attributes:
-        networks: take them once for all steps of a request.
+        networks: read it once per request and use it for all steps.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -171,10 +171,10 @@ class ModelInUse:
         self._changing = asyncio.Lock()
 
     async def ask(self, question: Callable[[Networks], Awaitable[T]]) -> T:
-        """The answer to a question of the networks and the gallery.
+        """Answer a question to the networks and the gallery.
 
-        Asked once more where the gallery changed over between its steps, so that no request
-        notices and no two spaces are compared.
+        Retries once if the gallery changed over between the steps, so that two spaces are never
+        compared and the request does not fail.
 
         Raises:
             EmbeddingSpaceChanged: another process changed the gallery over, and these networks
@@ -185,19 +185,19 @@ class ModelInUse:
             try:
                 return await question(asked)
             except EmbeddingSpaceChanged:
-                async with self._changing:  # by then others serve, if the change was ours
+                async with self._changing:  # the new networks serve by now, if the change was ours
                     if self.networks is asked:
                         raise
 
     async def change_to(
         self, networks: Networks, serve: Callable[[str], Awaitable[None]]
     ) -> Networks:
-        """Let other networks serve; gives those that did, which may have work in hand.
+        """Switch to other networks; return the old ones, which may still have work in progress.
 
-        Must not be cancelled: the gallery could serve the one space and the networks the other.
+        Must not be cancelled: the gallery and the networks could end up in different spaces.
 
         Args:
-            networks: started, and of any space.
+            networks: started, of any space.
             serve: changes the gallery over to a space.
         """
         async with self._changing:

@@ -1,4 +1,4 @@
-"""The faces of one picture are different people: nobody matches two of them."""
+"""Faces of one picture are different people: a subject matches at most one of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,11 +7,10 @@ from recognizer_service.core.types import Decision, Identification
 
 
 def one_match_each(answers: Sequence[Identification]) -> list[Identification]:
-    """The answers for the faces of one picture, so that a subject matches at most one of them.
+    """Resolve the answers for the faces of one picture, so that a subject matches at most one.
 
-    The surest match comes first: it takes its subject from the other faces, which may then match
-    somebody else among their candidates, and so on. Faces of which nothing is concluded take
-    nobody.
+    Greedy: the match with the largest margin takes its subject from the other faces, which may then
+    match another candidate. Inconclusive faces take no subject.
     """
     claims = sorted(
         (

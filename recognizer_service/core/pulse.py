@@ -1,27 +1,27 @@
-"""Waiting for something to happen, but not for ever."""
+"""Waiting for an event, with a timeout."""
 
 import asyncio
 
 
 class Pulse:
-    """Wakes all who wait when something has happened."""
+    """Wakes all waiters when something has happened."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
     def beat(self) -> None:
-        """Wake them."""
+        """Wake all waiters."""
         self._next.set()
         self._next = asyncio.Event()
 
     @property
     def next(self) -> asyncio.Event:
-        """Set at the next beat; take it before looking, so that none is missed."""
+        """Return an event set at the next beat; get it before checking state, to miss none."""
         return self._next
 
 
 async def either(*events: asyncio.Event, timeout_s: float) -> None:
-    """Wait for one of the events, but no longer than so many seconds."""
+    """Wait for one of the events, for at most `timeout_s`."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

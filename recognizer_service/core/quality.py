@@ -1,4 +1,4 @@
-"""What the maps themselves say of their faces: a camera's claim is only a claim."""
+"""Judges faces by their maps; a camera's quality is only a claim."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,18 +13,18 @@ from shared.model_directory import ModelDirectory
 
 POOR_QUALITY = "poor_quality"
 NOT_A_FACE = "not_a_face"
-_TOLD = 0.02  # cosine; what adds less to a threshold explains nothing
+_TOLD = 0.02  # cosine; a smaller contribution is not reported
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How much more similar than strangers at large two strangers may be.
+    """How much more similar two strangers may be than strangers in general.
 
-    For they may be of one sex, age and origin, and their photographs spoilt alike.
+    They may share sex, age and origin, and the flaws of their photographs.
 
     Attributes:
-        similarity: in cosine, what a match must reach beyond the threshold of unspoilt faces.
-        alike: what is wrong with both photographs, what adds most first.
+        similarity: cosine to add to the threshold of flawless faces.
+        alike: flaws of both photographs, largest contribution first.
     """
 
     similarity: float = 0.0
@@ -35,10 +35,10 @@ NO_ALLOWANCE = Allowance()
 
 
 class MapJudge:
-    """The quality heads of a model, by the codec whose maps they read; thread-safe."""
+    """The quality heads of a model by codec; thread-safe."""
 
     def __init__(self, model: ModelDirectory) -> None:
-        """Load the heads; a model may have none, and then every face stays as it came."""
+        """Load the heads; without heads, faces are returned unchanged."""
         self._formats = {
             codec.codec_id: codec.map_format for codec in model.manifest.codecs.values()
         }
@@ -52,7 +52,7 @@ class MapJudge:
                 self._heads[codec.codec_id] = head
 
     def judged(self, face: FaceMap, symbols: Symbols) -> FaceMap:
-        """The face with what its map says of it, and the lower of both qualities."""
+        """Return the face with the judgment of its map and the lower of both qualities."""
         head = self._heads.get(face.codec_id)
         if head is None:
             return face
@@ -63,7 +63,7 @@ class MapJudge:
 
 
 def allowance(one: FaceMap, other: FaceMap) -> Allowance:
-    """What two faces have in common, as far as both were judged by heads of the same parts."""
+    """Return the allowance for what two faces share, if heads of the same parts judged both."""
     ours, theirs = one.judged, other.judged
     if ours is None or theirs is None or ours.names != theirs.names:
         return NO_ALLOWANCE
@@ -75,16 +75,16 @@ def allowance(one: FaceMap, other: FaceMap) -> Allowance:
 
 
 def flaws(face: FaceMap) -> Mapping[str, float]:
-    """How sure it is, by name, that something is wrong with a face; nothing if not judged."""
+    """Return the probability of each flaw by name; empty if not judged."""
     if face.judged is None:
         return {}
     return dict(zip(face.judged.names, face.judged.parts[0].tolist(), strict=True))
 
 
 def check_enrollable(face: FaceMap, *, min_quality: float, allow_low_quality: bool) -> None:
-    """Refuse what should not be known by: no face, or one too poor.
+    """Refuse a map that shows no face or one of too low quality.
 
-    Faces whose map was not judged pass.
+    Unjudged faces pass.
 
     Raises:
         InvalidInput: NOT_A_FACE; QUALITY_TOO_LOW.

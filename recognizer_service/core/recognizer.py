@@ -1,4 +1,4 @@
-"""The recognizer: who is this, is this the same person, and who shall be known."""
+"""The recognizer: identification, verification and enrollment."""
 
 import asyncio
 from collections import defaultdict
@@ -37,7 +37,7 @@ from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
 from shared.inference.map_decoder import MapDecoder
 
-# A face that has nothing wrong in common with the probe may come before one more similar.
+# A less similar face may rank higher if it shares no flaw with the probe.
 _LEAST_HITS = 5
 
 P = ParamSpec("P")
@@ -45,13 +45,13 @@ T = TypeVar("T")
 
 
 class Recognizer:
-    """Decodes, embeds, compares and remembers; its methods run on one event loop.
+    """Decodes, embeds, compares and stores; its methods run on one event loop.
 
     Attributes:
         model: the networks that serve.
-        gallery: who is known.
-        enroller: makes people known.
-        sightings: identifies what cameras stream.
+        gallery: the enrolled subjects.
+        enroller: enrolls subjects.
+        sightings: identifies streamed maps.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Recognizer:
         metrics: RecognizerMetrics,
         attempts: Attempts,
     ) -> None:
-        """Bring the parts together.
+        """Create a recognizer.
 
         Args:
-            model: the networks that serve, in the space that the gallery serves.
-            gallery: who is known.
-            readers: threads for what does not change the gallery.
-            writers: threads for what does. They are others, as changes wait for each other, and
-                for whoever else may have the database locked, while searches need not.
+            model: the networks that serve, in the gallery's space.
+            gallery: the enrolled subjects.
+            readers: threads for reads.
+            writers: threads for writes. They are separate, as writes wait for each other and for
+                database locks, and searches need not.
             metrics: records answers and sightings.
-            attempts: bounds what callers may try.
+            attempts: limits callers' attempts.
         """
         self.model = model
         self.gallery = gallery
@@ -103,7 +103,7 @@ class Recognizer:
         return self.model.networks.decoder
 
     async def change_to(self, networks: Networks) -> None:
-        """Let other networks serve, and the gallery in their space, without dropping a request.
+        """Switch to other networks and the gallery to their space, without dropping a request.
 
         Raises:
             FailedPrecondition: faces have no embedding in that space yet
@@ -118,15 +118,15 @@ class Recognizer:
         await old.retire()
 
     async def identify(self, question: Question) -> Identification:
-        """Who in a collection the probe shows; candidates whether or not they match.
+        """Search a collection for the probe; returns candidates whether or not they match.
 
         Raises:
-            InvalidInput: a bad map, quality, threshold or number of subjects.
+            InvalidInput: an invalid map, quality, threshold or number of subjects.
             NotFound: no such collection or sighting.
             UnknownCodec: no decoder for the probe.
             FailedPrecondition: no calibration for the codecs, and no similarity given.
-            PermissionDenied: a threshold that takes more trust (THRESHOLD_FORBIDDEN).
-            Overloaded: ATTEMPTS_SPENT; or too much at once.
+            PermissionDenied: the caller may not use this threshold (THRESHOLD_FORBIDDEN).
+            Overloaded: ATTEMPTS_SPENT; or the inference queue is full.
         """
         answer = await self._search(question, question.max_subjects)
         self._metrics.answered("identify", answer.decision, answer.timings)
@@ -135,7 +135,10 @@ class Recognizer:
     async def identify_each(
         self, questions: Sequence[Question]
     ) -> list[Identification | CompactfaceError]:
-        """`identify` for each, where nobody matches two faces of one picture; or what it raises."""
+        """Run `identify` for each question and return answers or errors.
+
+        A subject matches at most one face of a picture.
+        """
         of_picture: dict[tuple[str, str], list[int]] = defaultdict(list)
         for position, question in enumerate(questions):
             if question.picture:
@@ -154,7 +157,7 @@ class Recognizer:
     async def _try(
         self, question: Question, faces_of_picture: int
     ) -> Identification | CompactfaceError:
-        """With a candidate left if all other faces of the picture should take one."""
+        """Identify with one spare candidate for each other face of the picture."""
         most = min(faces_of_picture, MAX_SUBJECTS_PER_SEARCH)
         try:
             return await self._search(question, max(question.max_subjects, most))
@@ -163,7 +166,7 @@ class Recognizer:
 
     @staticmethod
     def _settle(answers: list[Identification | CompactfaceError], group: Sequence[int]) -> None:
-        """Settle who matches which face of a picture, in place."""
+        """Resolve, in place, which subject matches which face of a picture."""
         given = {at: answer for at in group if isinstance(answer := answers[at], Identification)}
         settled = one_match_each(list(given.values()))
         for at, answer in zip(given, settled, strict=True):
@@ -178,7 +181,7 @@ class Recognizer:
         return replace(answer, candidates=answer.candidates[: question.max_subjects])
 
     async def search(self, question: Question) -> Identification:
-        """`identify`, for the service itself: it is not counted as an answer."""
+        """`identify` for internal use; not counted as an answer."""
         with demanding(Demand()):
             return await self._search(question, question.max_subjects)
 
@@ -223,7 +226,7 @@ class Recognizer:
     async def verify_map(
         self, collection_id: str, probe: Probe, reference: FaceMap, criterion: Criterion
     ) -> Verification:
-        """Whether two maps show the same person; raises as `identify`."""
+        """Decide whether two maps show the same person; raises as `identify`."""
         check_criterion(criterion, rate_name="max_fmr")
         self.model.networks.check(2)
         timings = Timings()
@@ -248,11 +251,12 @@ class Recognizer:
     async def verify_subject(
         self, collection_id: str, probe: Probe, subject_id: str, criterion: Criterion
     ) -> Verification:
-        """Whether the probe shows an enrolled subject; raises as `identify`, and for the subject.
+        """Decide whether the probe shows an enrolled subject.
 
         Raises:
             NotFound: no such subject.
             FailedPrecondition: SUBJECT_HAS_NO_FACES.
+            CompactfaceError: as `identify`.
         """
         check_criterion(criterion, rate_name="max_fmr")
         self.model.networks.check(1)
@@ -298,7 +302,7 @@ class Recognizer:
         return answer
 
     async def review(self, collection_id: str, subject_id: str) -> tuple[Doubt, ...]:
-        """Which faces of a subject are doubtful.
+        """Return the doubtful faces of a subject.
 
         Raises:
             NotFound: no such collection or subject.
@@ -319,16 +323,16 @@ class Recognizer:
         camera_id: str,
         maps: Sequence[tuple[str, FaceMap] | CompactfaceError],
     ) -> list[SightingOutcome | CompactfaceError]:
-        """Keep streamed maps, durably, if their collection keeps any.
+        """Store streamed maps durably, if their collection keeps sightings.
 
         Args:
-            collection_id: where to.
-            camera_id: which camera.
-            maps: ids and maps, or what was wrong with them already.
+            collection_id: the collection.
+            camera_id: the camera.
+            maps: ids and maps, or errors found earlier.
 
         Returns:
-            For each what became of it, or what is wrong: InvalidInput, a bad map or id;
-            UnknownCodec, no decoder for the map; AlreadyExists, the id came with another body.
+            For each map its outcome or error: InvalidInput, an invalid map or id; UnknownCodec, no
+            decoder for the map; AlreadyExists, the id was used with another body.
 
         Raises:
             NotFound: no such collection.
@@ -341,7 +345,7 @@ class Recognizer:
                 continue
             sighting_id, face = item
             try:
-                self.model.networks.unpack(face)  # only what can be decoded is worth keeping
+                self.model.networks.unpack(face)  # only decodable maps are stored
             except CompactfaceError as error:
                 outcomes.append(error)
                 continue
@@ -359,20 +363,20 @@ class Recognizer:
         return settled
 
     async def embed(self, face: FaceMap) -> tuple[Embedding, str]:
-        """The map's embedding, (D,) float32 of unit length, and its space; see `identify`."""
+        """Embed a map: (D,) float32 of unit length, and its space; see `identify`."""
         networks = self.model.networks
         (embedding,) = await networks.embed([face], Timings())
         return embedding, networks.space
 
     async def reconstruct(self, collection_id: str, probe: Probe) -> NDArray[np.uint8]:
-        """The picture that a map holds: (112, 96, 3) uint8 RGB; raises as `identify`."""
+        """Reconstruct the picture of a probe: (112, 96, 3) uint8 RGB; raises as `identify`."""
         return await self.picture_of(await self._resolve(collection_id, probe))
 
     async def picture_of(self, face: FaceMap) -> NDArray[np.uint8]:
-        """The picture that a map holds: (112, 96, 3) uint8 RGB.
+        """Reconstruct the picture of a map: (112, 96, 3) uint8 RGB.
 
         Raises:
-            InvalidInput: a bad map.
+            InvalidInput: an invalid map.
             UnknownCodec: no decoder for it.
         """
         networks = self.model.networks
@@ -384,7 +388,7 @@ class Recognizer:
     async def note(
         self, operation: Operation, collection_id: str, *, subject_id: str = "", caller: str
     ) -> None:
-        """Write an audit event of what is about to be disclosed."""
+        """Write an audit event before data is disclosed."""
         await self.in_writer(
             self.gallery.audit.note,
             operation,
@@ -394,12 +398,12 @@ class Recognizer:
         )
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call of gallery or decoder that changes nothing."""
+        """Run a blocking read of the gallery or decoder in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: call(*args, **kwargs))
 
     async def in_writer(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call that changes the gallery."""
+        """Run a blocking write of the gallery in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writers, lambda: call(*args, **kwargs))
 

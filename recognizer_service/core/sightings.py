@@ -1,4 +1,4 @@
-"""Sightings: identified as they arrive, and followed by whoever watches."""
+"""Identifies sightings as they arrive, and streams them to watchers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -20,26 +20,26 @@ from shared.errors import CompactfaceError, NotFound, Overloaded, Unavailable
 
 _log = structlog.get_logger(__name__)
 
-_AT_ONCE = 16  # of the places in the queue for inference, which others need, too
-_LOOK_EVERY_S = 1.0  # for what another process of the gallery did
+_AT_ONCE = 16  # leaves places in the inference queue for other calls
+_LOOK_EVERY_S = 1.0  # for changes made by another process
 _RETRY_S = 1.0
 _PAGE = 100
 
 
 class SightingDesk:
-    """Identifies sightings, once they are stored, and tells watchers.
+    """Identifies stored sightings and notifies watchers.
 
-    What a crash leaves unidentified is identified at the next start.
+    Sightings left unidentified by a crash are identified at the next start.
 
     Attributes:
-        rung: beats when alert rules have rung.
+        rung: fires when alert rules have fired.
 
     Args:
-        sightings: those of the gallery.
-        search: answers who it is.
-        in_thread: runs what changes nothing.
-        in_writer: runs what changes the gallery.
-        metrics: count what is found.
+        sightings: the gallery's sightings.
+        search: searches the gallery.
+        in_thread: runs reads.
+        in_writer: runs writes.
+        metrics: counts results.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class SightingDesk:
         self._done_to = 0
 
     def arrived(self) -> None:
-        """Sightings were stored."""
+        """Signal that sightings were stored."""
         self._arrived.beat()
 
     async def keep_identifying(self) -> None:
-        """Identify what was stored, in the order of arrival, for ever."""
+        """Identify stored sightings in order of arrival, forever."""
         while True:
             arrival = self._arrived.next
             pending = await self._in_thread(
@@ -84,13 +84,13 @@ class SightingDesk:
                 self._done_to = pending[-1].key
 
     async def identify_anew(self, collection_id: str, sighting_ids: Sequence[str]) -> None:
-        """Identify sightings once more, as somebody was enrolled from them."""
+        """Identify sightings again after somebody was enrolled from them."""
         try:
             seen = await self._in_thread(
                 self._sightings.find, collection_id, list(dict.fromkeys(sighting_ids))
             )
             await self._identify(seen)
-        except (NotFound, Overloaded, Unavailable) as error:  # what was asked for is done
+        except (NotFound, Overloaded, Unavailable) as error:  # the enrollment itself has succeeded
             _log.warning("sightings_not_updated", reason=error.reason, message=error.message)
 
     async def watch(
@@ -101,13 +101,13 @@ class SightingDesk:
         only: SightingFilter,
         stopping: asyncio.Event,
     ) -> AsyncGenerator[SeenFace]:
-        """The sightings of a collection as they are identified.
+        """Yield the sightings of a collection as they are identified.
 
         Args:
-            collection_id: where.
-            after: position to go on from; None: from now.
-            only: which of them.
-            stopping: ends it.
+            collection_id: the collection.
+            after: position to resume from; None means now.
+            only: filter.
+            stopping: ends the stream.
 
         Raises:
             NotFound: no such collection.
@@ -150,7 +150,7 @@ class SightingDesk:
             self.rung.beat()
 
     async def _find(self, seen: SeenFace) -> SightingFinding:
-        """Whom a sighting shows; why nobody can tell, if it is the sighting's own fault."""
+        """Identify a sighting; an error caused by the sighting becomes its finding."""
         question = Question(seen.collection_id, map_of(seen), Criterion(), max_subjects=1)
         try:
             return _finding(await self._search(question))
@@ -158,13 +158,13 @@ class SightingDesk:
             raise
         except CompactfaceError as error:
             return SightingFinding("", failure=error.reason)
-        except Exception:  # noqa: BLE001 - a bug that one map meets must not hold up the others
+        except Exception:  # noqa: BLE001 - a bug triggered by one map must not block the others
             _log.exception("sighting_failed", sighting_id=seen.sighting.sighting_id)
             return SightingFinding("", failure="INTERNAL")
 
 
 def _finding(answer: Identification) -> SightingFinding:
-    """What is kept of an answer: whom it shows for sure, and of others nothing."""
+    """Return what is stored of an answer: the subject if it matched, otherwise nobody."""
     best = answer.candidates[0] if answer.candidates else None
     if best is None or answer.decision is not Decision.MATCH:
         return SightingFinding(answer.decision.value)

@@ -1,4 +1,4 @@
-"""From how sure an answer must be to the similarity that it takes."""
+"""Converts a required error rate into a similarity threshold."""
 
 from recognizer_service.core.quality import NO_ALLOWANCE, Allowance
 from recognizer_service.core.types import AppliedThreshold, Criterion
@@ -9,10 +9,10 @@ from shared.model_directory import Manifest
 
 
 def check_criterion(criterion: Criterion, *, rate_name: str) -> None:
-    """Refuse thresholds that cannot be met or mean nothing; NaN fails every comparison.
+    """Check that a threshold is in range; NaN fails every comparison.
 
     Raises:
-        InvalidInput: INVALID_THRESHOLD; the value lies outside its range.
+        InvalidInput: INVALID_THRESHOLD; the value is out of range.
     """
     rate, similarity = criterion.max_rate, criterion.min_similarity
     if rate is not None and not 0 < rate < 1:
@@ -30,7 +30,7 @@ def check_criterion(criterion: Criterion, *, rate_name: str) -> None:
 
 
 class Thresholds:
-    """Thresholds for pairs of codecs, by the calibration of one model."""
+    """Thresholds for pairs of codecs, from one model's calibration."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -44,17 +44,17 @@ class Thresholds:
         codecs: tuple[str, str],
         allowance: Allowance = NO_ALLOWANCE,
     ) -> AppliedThreshold:
-        """The threshold for the best of `faces` comparisons.
+        """Return the threshold for the best of `faces` comparisons.
 
-        The chance that the best of N strangers' similarities reaches the threshold is held at
-        the asked rate, so that each comparison is made at 1 - (1 - rate)^(1/N).
+        The probability that the best of N strangers' similarities reaches the threshold equals the
+        required rate, so that each comparison is made at 1 - (1 - rate)^(1/N).
 
         Args:
             criterion: what the caller asks for.
-            default_rate: what the collection asks for where the caller is silent.
-            faces: N, how many comparisons the answer is the best of; 0 counts as 1.
-            codecs: codec ids of probe and enrolment.
-            allowance: for what both faces have wrong in common; not added to a caller's similarity.
+            default_rate: the collection's rate, used if `criterion` is empty.
+            faces: N, the number of comparisons; 0 counts as 1.
+            codecs: codec ids of probe and enrollment.
+            allowance: for flaws that both faces share; not added to a caller's similarity.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED, unless the caller gave a similarity.
@@ -78,7 +78,7 @@ class Thresholds:
     def by_codec(
         self, criterion: Criterion, *, default_rate: float, faces: int, probe_codec: str
     ) -> CodecThresholds:
-        """The similarity to reach for enrolments of every codec that the model is calibrated for.
+        """Return the thresholds by enrolled codec, for all calibrated codecs.
 
         Args:
             criterion: as in `applied`.
@@ -103,7 +103,7 @@ class Thresholds:
         )
 
     def fmr_at(self, similarity: float, codecs: tuple[str, str]) -> tuple[float | None, bool]:
-        """The estimated FMR of a similarity and whether it is extrapolated; None uncalibrated."""
+        """Return a similarity's estimated FMR and whether it is extrapolated; None uncalibrated."""
         table = self._table(codecs)
         if table is None:
             return None, False

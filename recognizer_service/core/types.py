@@ -1,4 +1,4 @@
-"""What the recognizer is asked and what it answers: the domain's own words, no protobuf."""
+"""Domain types of the recognizer's questions and answers, without protobuf."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from shared.timings import StageTimings
 
 @dataclass(frozen=True, slots=True)
 class FaceMap:
-    """A compact map as it came in, not yet trusted.
+    """A compact map as received, not yet validated.
 
     Attributes:
-        codec_id: which decoder it needs.
+        codec_id: selects the decoder.
         png: the map's PNG file.
-        quality: in [0, 1] as the encoder asserts, None if unknown.
+        quality: in [0, 1] as claimed by the encoder, None if unknown.
         capture_time: when the camera took the picture, None if unknown.
         field: path to it in the request, for errors.
-        judged: what the map says of the face, None where the model has no head for it; `quality`
-            is then the lower of both.
+        judged: the judgment of the map's quality head, None without a head; `quality` is then the
+            lower of both.
     """
 
     codec_id: str
@@ -35,7 +35,7 @@ class FaceMap:
 
 @dataclass(frozen=True, slots=True)
 class SightingId:
-    """A map that a collection has stored, in place of the map itself."""
+    """Refers to a stored map instead of sending the map itself."""
 
     id: str
 
@@ -44,23 +44,23 @@ Probe = FaceMap | SightingId
 
 
 def map_of(seen: SeenFace) -> FaceMap:
-    """The map of a sighting."""
+    """Return the map of a sighting."""
     kept = seen.sighting
     return FaceMap(kept.codec_id, kept.png, kept.quality, kept.captured_at, field="sighting_id")
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
-    """Whom to enrol; the faces still as maps.
+    """An enrollment whose faces are still maps.
 
     Attributes:
         maps: the faces.
-        sighting_ids: sightings of the collection whose maps are enrolled, too, after `maps`.
+        sighting_ids: sightings of the collection whose maps are also enrolled, after `maps`.
         enrolment: the subject, without faces yet.
-        allow_duplicates: enrol even if another subject looks the same.
-        allow_low_quality: enrol faces of too low a quality, too.
-        request_id: makes the call safe to repeat; "": it is not.
-        caller: who asks, and whose request ids these are.
+        allow_duplicates: enroll even if another subject looks the same.
+        allow_low_quality: also enroll faces of low quality.
+        request_id: makes the call idempotent; "" if it is not.
+        caller: the caller, to whom the request id belongs.
     """
 
     maps: Sequence[FaceMap]
@@ -74,14 +74,14 @@ class EnrolRequest:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """An enrolled face that may not be who it is said to be.
+    """An enrolled face that may belong to another person.
 
     Attributes:
-        face_id: which.
-        other_subject_id: whom it looks like; "": it looks unlike the others of its own subject.
+        face_id: the face.
+        other_subject_id: the subject it looks like; "" if it looks unlike its own subject.
         other_face_id: the most similar face, of that subject or of its own.
-        similarity: cosine in [-1, 1] to it.
-        threshold: reached by look-alikes, and not by those unlike their own.
+        similarity: cosine in [-1, 1] to that face.
+        threshold: at least this similar for look-alikes; below it for faces unlike their own.
     """
 
     face_id: str
@@ -97,8 +97,8 @@ class Disagreement:
 
     Attributes:
         face_id: the new face.
-        similarity: cosine in [-1, 1] to the one of them that it agrees with best.
-        threshold: what a verification would have asked for.
+        similarity: cosine in [-1, 1] to the most similar of them.
+        threshold: the threshold of a verification.
     """
 
     face_id: str
@@ -108,7 +108,7 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class EnrolAnswer:
-    """What was enrolled, and which of the new faces are doubtful."""
+    """The enrolled subject and the doubtful new faces."""
 
     enrolled: Enrolled
     disagreements: tuple[Disagreement, ...]
@@ -119,7 +119,7 @@ class Criterion:
     """How sure an answer must be: one of the two, or neither for the collection's default.
 
     Attributes:
-        max_rate: largest tolerable rate of false matches in (0, 1): FPIR for 1:N, FMR for 1:1.
+        max_rate: maximum rate of false matches in (0, 1): FPIR for 1:N, FMR for 1:1.
         min_similarity: cosine in [-1, 1].
     """
 
@@ -129,15 +129,15 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Who is this?
+    """An identification request.
 
     Attributes:
-        collection_id: whom to search.
-        probe: what is asked about.
+        collection_id: the collection to search.
+        probe: the face to identify.
         criterion: how sure the answer must be.
-        max_subjects: how many candidates to list.
-        picture: names the picture that the probe is a face of; "": it is not known. Of those
-            asked together, nobody matches two faces of one picture.
+        max_subjects: maximum number of candidates.
+        picture: name of the picture that the probe is from; "" if unknown. In a batch, a subject
+            matches at most one face of a picture.
     """
 
     collection_id: str
@@ -153,12 +153,12 @@ class AppliedThreshold:
 
     Attributes:
         similarity: cosine that a match must reach.
-        fmr: false match rate per comparison it stands for; None without calibration.
+        fmr: the corresponding false match rate per comparison; None without calibration.
         faces: how many faces were searched.
         calibrated: whether it came from a calibration table (else from the caller).
         extrapolated: whether `fmr` rests on a fitted tail.
-        allowance: of `similarity`, what was added for what both faces have wrong in common.
-        alike: what that is, what adds most first.
+        allowance: the part of `similarity` added for flaws that both faces share.
+        alike: these flaws, largest contribution first.
     """
 
     similarity: float
@@ -171,7 +171,7 @@ class AppliedThreshold:
 
 
 class Decision(Enum):
-    """What came of a question."""
+    """The outcome of a question."""
 
     MATCH = "match"
     NO_MATCH = "no_match"
@@ -204,18 +204,18 @@ class Candidate:
 
     @property
     def margin(self) -> float:
-        """By how much the similarity exceeds the threshold."""
+        """How far the similarity exceeds the threshold."""
         return self.hit.similarity - self.threshold.similarity
 
     @property
     def matched(self) -> bool:
-        """Whether the probe is taken for the subject."""
+        """Whether the probe matches the subject."""
         return self.margin >= 0 and not self.taken
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """The answer to "who is this?"; candidates are sorted, best first."""
+    """The answer to an identification; candidates are sorted, best first."""
 
     decision: Decision
     candidates: tuple[Candidate, ...] = ()
@@ -225,17 +225,17 @@ class Identification:
 
     @property
     def threshold(self) -> AppliedThreshold | None:
-        """What the first candidate had to reach."""
+        """The threshold of the first candidate."""
         return self.candidates[0].threshold if self.candidates else None
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The answer to "is this the same person?".
+    """The answer to a verification.
 
     Attributes:
         estimated_fmr: share of pairs of strangers at least as similar; None uncalibrated.
-        face_id: the most similar face, where a subject was the reference.
+        face_id: the most similar face, if the reference was a subject.
     """
 
     decision: Decision

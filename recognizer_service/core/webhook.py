@@ -1,4 +1,4 @@
-"""Telling web servers: one POST, signed as standardwebhooks.com describes."""
+"""Sends events to web servers: one POST, signed as standardwebhooks.com describes."""
 
 import asyncio
 import base64
@@ -23,21 +23,21 @@ for _chatty in ("httpx", "httpcore"):  # they log addresses and headers, which h
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 _NO_LIMITS = httpx.Limits(max_connections=None)
-"""Targets that hang hold connections; nobody is to wait for one."""
+"""Hanging targets hold connections; other targets must not wait for one."""
 
 
 class Webhooks:
     """Sends events; an async context manager.
 
-    Neither redirects nor the environment's proxies are followed: an event goes to the address that
-    an admin stated.
+    Redirects and the environment's proxies are ignored: an event goes only to the address that an
+    admin configured.
     """
 
     def __init__(self, *, timeout_s: float, ca: Path | None = None) -> None:
-        """Prepare.
+        """Create a client.
 
         Args:
-            timeout_s: for one event, from the look-up of the name to the answer.
+            timeout_s: for one event, from the DNS lookup to the answer, in seconds.
             ca: PEM roots to trust instead of the system's.
 
         Raises:
@@ -46,7 +46,7 @@ class Webhooks:
         self._timeout_s = timeout_s
         try:
             roots = ssl.create_default_context(cafile=ca)
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # includes ssl.SSLError
             raise FailedPrecondition(
                 "WEBHOOK_CA_UNREADABLE", f"webhook_ca {ca} cannot be used: {error}"
             ) from error
@@ -60,7 +60,7 @@ class Webhooks:
         )
 
     async def send(self, target: Target, event: Event) -> str:
-        """Tell a target; what it answered.
+        """Send an event; return the answer.
 
         Raises:
             NotTaken: it did not answer in time, or not with 2xx.
@@ -72,7 +72,7 @@ class Webhooks:
                 asyncio.timeout(self._timeout_s),
                 self._client.stream("POST", target.url, content=body, headers=headers) as answer,
             ):
-                status = answer.status_code  # whatever else it says is of no interest
+                status = answer.status_code  # the body is ignored
         except (TimeoutError, httpx.TimeoutException):
             raise NotTaken(f"no answer within {self._timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
@@ -82,7 +82,7 @@ class Webhooks:
         return f"HTTP status {status}"
 
     async def __aenter__(self) -> Self:
-        """Use it in an ``async with`` block."""
+        """Open the client for an ``async with`` block."""
         return self
 
     async def __aexit__(
@@ -91,18 +91,18 @@ class Webhooks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._client.aclose()
 
 
 def signature_headers(secret: str, event_id: str, body: bytes, *, now_s: int) -> dict[str, str]:
-    """The id, the time and the signature of both with the body.
+    """Return the headers for the id, the time, and the signature over both and the body.
 
     Args:
-        secret: "whsec_" and a key in base64.
-        event_id: of the event.
-        body: as it is sent.
-        now_s: Unix time of the try, in seconds, by which receivers tell what was recorded.
+        secret: "whsec_" and a base64 key.
+        event_id: the event's id.
+        body: as sent.
+        now_s: Unix time of the attempt, in seconds; lets receivers detect replays.
     """
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     signed = f"{event_id}.{now_s}.".encode() + body

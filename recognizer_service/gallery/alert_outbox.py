@@ -1,7 +1,7 @@
-"""What alert rules have rung for, kept until their targets have taken it.
+"""The outbox of alerts: events that their targets have not accepted yet.
 
-A rule rings in the transaction that keeps whom a sighting shows, so that no crash comes between
-the two. An event is kept as keys: who is deleted takes along what nobody was told of it yet.
+Events are written in the transaction that stores a sighting's finding, so a crash cannot separate
+the two. An event is stored as keys: deleting a subject also deletes its undelivered events.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,22 +25,22 @@ from recognizer_service.gallery.storage.schema import (
 )
 
 MAX_WAITING = 1000
-"""Most events that wait for one rule's target; then the oldest goes."""
+"""Maximum number of pending events per rule; beyond it the oldest is dropped."""
 MATCH = "match"
 UNKNOWN = ("no_match", "empty_gallery")
-"""Decisions on people whom the gallery does not know; of a poor picture nothing is concluded."""
+"""Decisions that mean an unknown person; poor pictures are inconclusive and do not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the events of a rule go, and what waits for it.
+    """The target of a rule with pending events.
 
     Attributes:
-        rule_key: of the rule.
-        rule_id: of the rule.
-        collection_id: where it is.
-        url: of a webhook; "": MQTT.
-        secret: signs what the webhook gets.
+        rule_key: the rule's key.
+        rule_id: the rule's id.
+        collection_id: the rule's collection.
+        url: webhook URL; "" for MQTT.
+        secret: signs webhook requests.
     """
 
     rule_key: int
@@ -52,23 +52,23 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One event, as it is now: names are those that subjects have now.
+    """One event, with the subject's current name and labels.
 
     Attributes:
-        event_id: a UUID, the same at every try.
-        rule_id: the rule that rang.
-        collection_id: where.
-        rung_at: when, UTC.
-        sighting_id: of the sighting.
-        camera_id: that saw it.
-        captured_at: when, UTC; None: unknown.
+        event_id: a UUID, the same for every attempt.
+        rule_id: the rule that fired.
+        collection_id: the collection.
+        rung_at: when it fired, UTC.
+        sighting_id: the sighting.
+        camera_id: the sighting's camera.
+        captured_at: when the picture was taken, UTC; None if unknown.
         received_at: when the sighting was stored, UTC.
-        quality: of the face in [0, 1]; None: unknown.
-        subject_id: whom it shows; "": the unknown.
+        quality: of the face in [0, 1]; None if unknown.
+        subject_id: the matched subject; "" for an unknown person.
         display_name: of the subject.
         labels: of the subject.
-        similarity: cosine to the subject; None with the unknown.
-        threshold: that it reached.
+        similarity: cosine to the subject; None for an unknown person.
+        threshold: the threshold it reached.
     """
 
     event_id: str
@@ -89,11 +89,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """What came of comparing sightings with the rules.
+    """The result of comparing sightings with the rules.
 
     Attributes:
-        events: that wait for their targets now.
-        dropped: older events that had to make room.
+        events: number of new pending events.
+        dropped: number of older events dropped to make room.
     """
 
     events: int = 0
@@ -101,13 +101,13 @@ class Rung:
 
 
 class AlertOutbox:
-    """What waits for the targets of all rules."""
+    """The pending events of all rules."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def targets(self) -> Sequence[Target]:
-        """Those for which something waits."""
+        """Return the targets with pending events."""
         query = (
             select(
                 alert_rules.c.key,
@@ -124,13 +124,13 @@ class AlertOutbox:
             return [Target(*row) for row in connection.execute(query)]
 
     def waiting_for(self, rule_key: int) -> Sequence[int]:
-        """The keys of what waits for the target of a rule, oldest first."""
+        """Return the keys of a rule's pending events, oldest first."""
         query = select(alerts.c.key).where(alerts.c.rule_key == rule_key).order_by(alerts.c.key)
         with self._store.database.reading() as connection:
             return connection.scalars(query).all()
 
     def get(self, key: int) -> Alert | None:
-        """One event; None: it does not wait any more."""
+        """Return one event; None if it is no longer pending."""
         query = (
             select(
                 alerts.c.id,
@@ -159,18 +159,18 @@ class AlertOutbox:
             return None if row is None else _alert(row, _labels_of(connection, row.subject_key))
 
     def delivered(self, key: int) -> None:
-        """The target took an event: it waits no longer."""
+        """Remove an event that the target accepted."""
         database = self._store.database
         with database.exclusive, database.writing() as connection:
             connection.execute(delete(alerts).where(alerts.c.key == key))
 
     def waiting(self) -> int:
-        """How many events wait, of all rules."""
+        """Return the number of pending events of all rules."""
         with self._store.database.reading() as connection:
             return connection.scalar(select(func.count()).select_from(alerts)) or 0
 
     def oldest_s(self) -> float:
-        """For how long the oldest of them has waited, in seconds; 0: none waits."""
+        """Return the age of the oldest pending event in seconds; 0 if there is none."""
         with self._store.database.reading() as connection:
             oldest = connection.scalar(select(func.min(alerts.c.created_at)))
         return 0 if oldest is None else max(0, (self._store.now() - oldest).total_seconds())
@@ -180,16 +180,16 @@ def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: dat
     """Compare sightings with the rules of their collections, in the caller's transaction.
 
     Args:
-        connection: of the transaction.
-        findings: rows of `identifications`, of sightings that had none before.
-        now: the time.
+        connection: the transaction's connection.
+        findings: rows of `identifications` for sightings identified for the first time.
+        now: the current time.
     """
     rung: list[dict[str, Any]] = []
     for finding in sorted(findings, key=lambda row: int(row["sighting_key"])):
         if finding["decision"] != MATCH and finding["decision"] not in UNKNOWN:
             continue
         if finding["decision"] == MATCH and finding["subject_key"] is None:
-            continue  # deleted since
+            continue  # deleted in the meantime
         seen = connection.execute(
             select(sightings.c.collection_key, sightings.c.camera_id, sightings.c.seen_at).where(
                 sightings.c.key == finding["sighting_key"]
@@ -217,7 +217,7 @@ def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: dat
 
 
 def delete_expired(connection: Connection, now: datetime, most: int) -> int:
-    """Delete up to `most` events whose sightings are to be deleted now; how many there were."""
+    """Delete up to `most` events of expired sightings; return how many were deleted."""
     old: list[int] = []
     retention = select(collections.c.key, collections.c.sighting_retention_s)
     for key, seconds in connection.execute(retention).all():
@@ -229,7 +229,7 @@ def delete_expired(connection: Connection, now: datetime, most: int) -> int:
 
 
 def _rules_for(seen: Any, subject: int | None) -> Any:
-    """The rules of a sighting's collection that are about its camera and its subject."""
+    """Select the rules of a sighting's collection that apply to its camera and subject."""
     query = select(alert_rules.c.key, alert_rules.c.quiet_s).where(
         alert_rules.c.collection_key == seen.collection_key,
         or_(alert_rules.c.camera_id == "", alert_rules.c.camera_id == seen.camera_id),
@@ -247,9 +247,10 @@ def _rules_for(seen: Any, subject: int | None) -> Any:
 
 
 def _is_quiet(connection: Connection, rule: Any, seen: Any, subject: int | None) -> bool:
-    """Whether a rule rang for this person shortly before, or after: sightings may come late.
+    """Return whether a rule fired for this person shortly before or after the sighting.
 
-    If not, it rings now, and that is noted. A clock of a camera that jumps makes it ring.
+    Sightings may arrive late, hence "after". If not quiet, the rule fires now and the time is
+    recorded. A camera clock that jumps makes the rule fire.
     """
     if not rule.quiet_s:
         return False
@@ -271,7 +272,7 @@ def _is_quiet(connection: Connection, rule: Any, seen: Any, subject: int | None)
 
 
 def _make_room(connection: Connection, rule_key: int) -> int:
-    """Drop the oldest events of a rule beyond what may wait; how many there were."""
+    """Drop a rule's oldest events beyond the limit; return how many were dropped."""
     kept = (
         select(alerts.c.key)
         .where(alerts.c.rule_key == rule_key)

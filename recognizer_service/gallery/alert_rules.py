@@ -1,4 +1,4 @@
-"""Whom to tell of whom: the alert rules of collections."""
+"""Alert rules of collections: which sightings trigger an alert, and where it is sent."""
 
 import base64
 import binascii
@@ -33,27 +33,27 @@ from recognizer_service.gallery.types import Page
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
 
 MAX_RULES = 100
-"""Most rules of a collection."""
+"""Maximum number of rules per collection."""
 MAX_QUIET_S = 30 * 24 * 3600
 MAX_URL_CHARACTERS = 2048
-SECRET_PREFIX = "whsec_"  # noqa: S105 - as standardwebhooks.com has it
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix defined by standardwebhooks.com
 _SECRET_BYTES = range(24, 65)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """Whom to tell of whom.
+    """An alert rule.
 
     Attributes:
-        rule_id: a UUID; "": of a rule that is to be created.
-        subject_id: rings for this subject; "": see `label`.
-        label: rings for subjects with this label; "" with no subject either: for the unknown.
-        camera_id: only at this camera; "": at all.
-        quiet_s: for how long it does not ring again for a person, in seconds.
-        url: of a webhook; "": MQTT.
-        secret: signs what the webhook gets.
-        created_at: when, UTC; None: of a rule that is to be created.
-        waiting: events that the target has not taken yet.
+        rule_id: a UUID; "" for a new rule.
+        subject_id: fires for this subject; if "", see `label`.
+        label: fires for subjects with this label; if both are "", fires for unknown people.
+        camera_id: only at this camera; "" for any.
+        quiet_s: minimum time between two alerts for the same person, in seconds.
+        url: webhook URL; "" for MQTT.
+        secret: signs webhook requests.
+        created_at: when it was created, UTC; None for a new rule.
+        waiting: number of undelivered events.
     """
 
     subject_id: str = ""
@@ -101,7 +101,8 @@ class AlertRules:
         Raises:
             InvalidInput: a field breaks a limit.
             NotFound: no such subject.
-            FailedPrecondition: there are as many as there may be (TOO_MANY_ALERT_RULES).
+            FailedPrecondition: the collection has the maximum number of rules
+                (TOO_MANY_ALERT_RULES).
         """
         _check(rule)
         rule_id, now = str(uuid4()), self._store.now()
@@ -129,14 +130,14 @@ class AlertRules:
             return _record(_row(connection, owner, rule_id))
 
     def get(self, collection_id: str, rule_id: str) -> AlertRule:
-        """One rule; NotFound (ALERT_RULE_NOT_FOUND)."""
+        """Return one rule, or raise NotFound (ALERT_RULE_NOT_FOUND)."""
         with self._store.database.reading() as connection:
             return _record(_row(connection, collection_key(connection, collection_id), rule_id))
 
     def list(
         self, collection_id: str, *, page_size: int = 100, page_token: str = ""
     ) -> Page[AlertRule]:
-        """One page of the rules, oldest first."""
+        """Return one page of the rules, oldest first."""
         with self._store.database.reading() as connection:
             owner = collection_key(connection, collection_id)
             return read_page(
@@ -150,7 +151,7 @@ class AlertRules:
             )
 
     def delete(self, collection_id: str, rule_id: str, *, caller: str = "") -> None:
-        """Delete a rule with its secret and all that waits, on behalf of a caller."""
+        """Delete a rule with its secret and pending events, on behalf of a caller."""
         with self._store.changing(), self._store.database.writing() as connection:
             row = _row(connection, collection_key(connection, collection_id), rule_id)
             connection.execute(delete(alert_rules).where(alert_rules.c.key == row.key))
@@ -164,7 +165,7 @@ class AlertRules:
                     row.subject_id or "",
                 ),
             )
-            self._store.database.mark_erasure(connection)  # of the secret
+            self._store.database.mark_erasure(connection)  # erases the secret
 
 
 def _row(connection: Connection, owner: int, rule_id: str) -> Any:
@@ -214,13 +215,13 @@ def _check_url(url: str) -> None:
     check_text(url, "rule.webhook.url", most=MAX_URL_CHARACTERS)
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port  # the port is checked as it is read
+        host, _ = parts.hostname, parts.port  # the port is validated on access
     except ValueError as error:
         raise _invalid_url(url, str(error)) from None
     if not host or not url.isascii() or " " in url:
         raise _invalid_url(url, "a URL with a host, in ASCII, is expected")
     if parts.username is not None or parts.fragment:
-        raise InvalidInput(  # not shown: it may hold a password
+        raise InvalidInput(  # omits the URL, which may hold a password
             "INVALID_URL",
             "the webhook's URL holds a user, a password or a fragment; receivers know us by the "
             "signature",

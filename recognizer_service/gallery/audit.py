@@ -1,4 +1,4 @@
-"""Who did what to whom: written in the transaction of the deed, kept for its own retention."""
+"""The audit log: written in the transaction of each operation, with its own retention."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -17,12 +17,12 @@ from recognizer_service.gallery.types import Page
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What was deleted.
+    """The result of a deletion.
 
     Attributes:
-        faces_deleted: faces that went.
-        erasure: its number, for `Gallery.erased`: the bytes leave the disk in the background.
-            0: the database cannot tell when.
+        faces_deleted: number of faces deleted.
+        erasure: number for `Gallery.erased`; the bytes are erased from disk in the background.
+            0 if the database cannot report erasure.
     """
 
     faces_deleted: int
@@ -30,7 +30,7 @@ class Deletion:
 
 
 class Operation(StrEnum):
-    """What is audited."""
+    """Audited operations."""
 
     CREATE_COLLECTION = "create_collection"
     UPDATE_COLLECTION = "update_collection"
@@ -51,14 +51,14 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One deed; ids and no names.
+    """One audited operation; holds ids, no names.
 
     Attributes:
         at: when, UTC.
-        caller: who; "": unknown, or the service itself.
-        operation: what.
-        collection_id: where; "": in none.
-        subject_id: to whom; "": to the collection.
+        caller: the caller; "" if unknown or the service itself.
+        operation: the operation.
+        collection_id: the collection; "" for none.
+        subject_id: the subject; "" for the whole collection.
     """
 
     at: datetime
@@ -70,15 +70,15 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """What had expired and was deleted.
+    """Numbers of expired items that were deleted.
 
     Attributes:
         sightings: sightings older than the retention of their collection.
         subjects: expired subjects.
-        request_ids: remembered request ids.
+        request_ids: expired request ids.
         audit_events: events older than the retention of the audit log.
-        erasure: as in `Deletion`; 0, too, if nothing was deleted.
-        alerts: events of those sightings that nobody had been told of.
+        erasure: as in `Deletion`; also 0 if nothing was deleted.
+        alerts: undelivered alerts of those sightings.
     """
 
     sightings: int
@@ -91,13 +91,13 @@ class Purge:
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """What a check of the whole gallery found.
+    """The result of a consistency check of the whole gallery.
 
     Attributes:
-        problems: one sentence each; none: the gallery is sound.
-        subjects: subjects in the database.
-        faces: faces in the database.
-        indexed: faces in the search indexes.
+        problems: one sentence each; empty if the gallery is consistent.
+        subjects: number of subjects in the database.
+        faces: number of faces in the database.
+        indexed: number of faces in the search indexes.
     """
 
     problems: tuple[str, ...]
@@ -107,7 +107,7 @@ class Consistency:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no problems were found."""
         return not self.problems
 
 
@@ -120,11 +120,11 @@ _EVENT = select(
     audit.c.subject_id,
 )
 
-_RECORD = insert(audit)  # made once: see `subject`
+_RECORD = insert(audit)  # built once: see `subject`
 
 
 class AuditLog:
-    """List what was done, and note what changes no row."""
+    """Lists events and records operations that change no row."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -137,7 +137,7 @@ class AuditLog:
         subject_id: str = "",
         caller: str = "",
     ) -> None:
-        """Note a deed that has no transaction of its own, an export say; it is on the disk then."""
+        """Record an operation without a transaction of its own, durably; for example an export."""
         event = AuditEvent(self._store.now(), caller, operation, collection_id, subject_id)
         with self._store.changing(), self._store.database.writing() as connection:
             record(connection, event)
@@ -151,7 +151,7 @@ class AuditLog:
         page_size: int = 100,
         page_token: str = "",
     ) -> Page[AuditEvent]:
-        """One page of the events, oldest first: of a collection, a subject, from a time; or all."""
+        """Return one page of events, oldest first, by collection, subject or start time."""
         query = _EVENT
         if collection_id:
             query = query.where(audit.c.collection_id == asked_for(collection_id))
@@ -172,7 +172,7 @@ class AuditLog:
 
 
 def record(connection: Connection, event: AuditEvent) -> None:
-    """Write an event, in the transaction of what it tells of.
+    """Write an event in the transaction of its operation.
 
     Raises:
         InvalidInput: as `check_caller`.
@@ -191,14 +191,14 @@ def record(connection: Connection, event: AuditEvent) -> None:
 
 
 def check_caller(caller: str) -> None:
-    """Refuse the name of a caller that is too long or not printable."""
+    """Refuse a caller name that is too long or not printable."""
     check_text(caller, "caller", least=0, most=2 * MAX_ID_CHARACTERS)
 
 
 def delete_expired(connection: Connection, now: datetime, retention: timedelta, most: int) -> int:
-    """Delete up to `most` events of days that ended before the retention; how many there were.
+    """Delete up to `most` events of days before the retention; return how many were deleted.
 
-    By whole days, UTC: so it is one erasure a day, and not one a minute.
+    Works in whole UTC days, so that there is one erasure a day instead of one a minute.
     """
     midnight = datetime.combine((now - retention).astimezone(UTC), time.min, UTC)
     old = connection.scalars(select(audit.c.key).where(audit.c.at < midnight).limit(most)).all()
@@ -206,7 +206,7 @@ def delete_expired(connection: Connection, now: datetime, retention: timedelta, 
 
 
 def parse_key(text: str) -> int:
-    """A key, as a page token holds it; ValueError if it can be none."""
+    """Parse a key from a page token; raises ValueError."""
     key = int(text)
     if not 0 <= key <= MAX_KEY:
         raise ValueError(f"{key} is no key")

@@ -1,4 +1,4 @@
-"""Changing what is known of a subject, but for its faces."""
+"""Changes to a subject's data, except its faces."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from recognizer_service.gallery.types import SubjectChanges
 
 
 def change_subject(connection: Connection, key: int, changes: SubjectChanges) -> None:
-    """Make changes that were checked, and count them as one revision."""
+    """Apply validated changes and increment the revision once."""
     columns: dict[str, Any] = dict(changes)
     if "labels" in changes:
         connection.execute(delete(labels).where(labels.c.subject_key == key))
@@ -25,7 +25,7 @@ def change_subject(connection: Connection, key: int, changes: SubjectChanges) ->
 
 
 def insert_labels(connection: Connection, key: int, names: Iterable[str]) -> None:
-    """Give labels to a subject that has none; one given twice counts once."""
+    """Insert labels for a subject that has none; duplicates count once."""
     rows = [{"subject_key": key, "label": name} for name in sorted(set(map(canonical, names)))]
     if rows:
         connection.execute(insert(labels), rows)

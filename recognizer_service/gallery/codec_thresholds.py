@@ -1,4 +1,4 @@
-"""How similar an enrolled face must be, which depends on the codec of its map."""
+"""Similarity thresholds by codec of the enrolled face."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from shared.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class CodecThresholds:
-    """The similarity that a match with one probe must reach, by the codec of the enrolled face.
+    """The thresholds of one probe by the codec of the enrolled face.
 
     Attributes:
         of_codec: cosines in [-1, 1] by codec id.
-        others: that of all other codecs; None: unknown.
+        others: threshold of all other codecs; None if unknown.
     """
 
     of_codec: Mapping[str, float] = field(default_factory=dict)
     others: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no cosine.
+        """Check that all thresholds are cosines.
 
         Raises:
             InvalidInput: OUT_OF_RANGE.
@@ -32,7 +32,7 @@ class CodecThresholds:
 
     @property
     def lowest(self) -> float:
-        """What no match is below."""
+        """The lowest threshold; no match is below it."""
         return min(self._known(), default=0.0)
 
     def knows(self, codec_id: str) -> bool:
@@ -40,15 +40,15 @@ class CodecThresholds:
         return codec_id in self.of_codec or self.others is not None
 
     def margin(self, codec_id: str, similarity: float) -> float:
-        """By how much a similarity exceeds its threshold: a match is at 0 or above.
+        """Return how far a similarity exceeds its threshold; at 0 or above it is a match.
 
-        An unknown threshold is taken as the lowest: who may be a match is not passed over.
+        An unknown threshold counts as the lowest, so that no possible match is missed.
         """
         threshold = self.of_codec.get(codec_id, self.others)
         return similarity - (self.lowest if threshold is None else threshold)
 
     def strictest(self, codec_ids: Iterable[str]) -> str:
-        """The codec that asks for most; one whose threshold is unknown may ask for anything."""
+        """Return the codec with the highest threshold; an unknown one counts as the highest."""
         return max(codec_ids, key=lambda each: (not self.knows(each), -self.margin(each, 0)))
 
     def _known(self) -> list[float]:

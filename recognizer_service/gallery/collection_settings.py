@@ -1,4 +1,4 @@
-"""A collection as the gallery gives it, and what can be set of it."""
+"""Collections and their settings."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,16 +7,16 @@ from typing import TypedDict
 
 
 class SubjectScore(StrEnum):
-    """How similar a subject is to a probe."""
+    """How a subject is scored against a probe."""
 
     BEST_FACE = "best_face"
-    """As the most similar of its faces."""
+    """The similarity of its most similar face."""
     MEAN_TEMPLATE = "mean_template"
-    """As the mean of its faces' embeddings, brought to unit length."""
+    """The similarity of the mean of its embeddings, normalized to unit length."""
 
 
 class CollectionSettings(TypedDict, total=False):
-    """What can be set of a `Collection`, and changed later."""
+    """The settings of a `Collection`, which can be changed later."""
 
     max_fpir: float
     max_fmr: float
@@ -35,14 +35,14 @@ class Collection:
         collection_id: 1 to 64 of ``a-z0-9_-``, the first a letter or digit.
         max_fpir: default threshold of 1:N, a false positive identification rate in (0, 1).
         max_fmr: default threshold of 1:1, a false match rate in (0, 1).
-        sighting_retention_s: how long streamed maps are kept, in seconds; 0: not at all.
+        sighting_retention_s: retention of streamed maps in seconds; 0 keeps none.
         created_at: when it was created, UTC.
-        subject_count: subjects enrolled.
-        face_count: faces enrolled.
-        max_subjects: most subjects it may hold; 0: no limit.
-        max_faces: most faces it may hold; 0: no limit.
-        subject_retention_s: how long after its creation a subject is deleted, in seconds,
-            unless it has an expiry of its own; 0: never.
+        subject_count: number of subjects.
+        face_count: number of faces.
+        max_subjects: maximum number of subjects; 0 for no limit.
+        max_faces: maximum number of faces; 0 for no limit.
+        subject_retention_s: time from a subject's creation to its deletion in seconds, unless the
+            subject has its own expiry; 0 for never.
         subject_score: how a subject is scored.
     """
 
@@ -60,10 +60,10 @@ class Collection:
 
     @property
     def by_template(self) -> bool:
-        """Whether a subject is compared once, and not face by face."""
+        """Whether subjects are compared by template instead of face by face."""
         return self.subject_score is SubjectScore.MEAN_TEMPLATE
 
     @property
     def comparisons(self) -> int:
-        """How many comparisons a search of it is the best of."""
+        """The number of comparisons of a search."""
         return self.subject_count if self.by_template else self.face_count

@@ -49,7 +49,7 @@ _COLLECTION = select(
 
 
 class Collections:
-    """Create, get, list, update and delete isolated galleries."""
+    """Creates, gets, lists, updates and deletes isolated galleries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -57,10 +57,10 @@ class Collections:
     def create(
         self, collection_id: str, *, caller: str = "", **settings: Unpack[CollectionSettings]
     ) -> Collection:
-        """Create an empty collection, on behalf of a caller; the settings are `Collection`'s.
+        """Create an empty collection on behalf of a caller, with the settings of `Collection`.
 
         Raises:
-            InvalidInput: a malformed id or an impossible default.
+            InvalidInput: an invalid id or setting.
             AlreadyExists: the collection exists (COLLECTION_EXISTS).
         """
         check_collection_id(collection_id)
@@ -83,12 +83,12 @@ class Collections:
             ) from None
 
     def get(self, collection_id: str) -> Collection:
-        """One collection, or NotFound. Reads one row whatever the collection holds."""
+        """Return one collection, or raise NotFound. Reads one row, whatever its size."""
         with self._store.database.reading() as connection:
             return _read(connection, collection_id)
 
     def list(self, *, page_size: int = 100, page_token: str = "") -> Page[Collection]:
-        """One page of all collections, by id."""
+        """Return one page of all collections, by id."""
         with self._store.database.reading() as connection:
             return read_page(
                 connection,
@@ -104,12 +104,12 @@ class Collections:
     ) -> Collection:
         """Change some settings of a collection, on behalf of a caller.
 
-        A quota below what the collection holds deletes nothing and refuses what would be added.
-        A shorter retention counts for what is there, too.
+        A quota below the current content deletes nothing but refuses additions. A shorter retention
+        also applies to existing content.
 
         Raises:
             NotFound: no such collection.
-            InvalidInput: an impossible setting.
+            InvalidInput: an invalid setting.
         """
         check_settings(settings)
         event = AuditEvent(self._store.now(), caller, Operation.UPDATE_COLLECTION, collection_id)
@@ -123,9 +123,10 @@ class Collections:
             return _read(connection, collection_id)
 
     def delete(self, collection_id: str, *, force: bool = False, caller: str = "") -> Deletion:
-        """Delete a collection with all it holds, on behalf of a caller.
+        """Delete a collection and its contents, on behalf of a caller.
 
-        It is gone at once; the rows it held go in the background, and then their bytes.
+        The collection disappears at once; its rows, then their bytes, are deleted in the
+        background.
 
         Raises:
             NotFound: no such collection.

@@ -1,4 +1,4 @@
-"""Checking that a gallery is whole: the file, its counts, and the indexes against the truth."""
+"""Consistency check: the database file, its counts, and the indexes against the database."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ _CHUNK = 4096
 
 
 def check(store: Store) -> Consistency:
-    """Look at everything; changes to the gallery wait meanwhile."""
+    """Check everything; writes to the gallery wait meanwhile."""
     with store.changing():
         problems = list(store.database.problems())
         with store.database.reading() as connection:

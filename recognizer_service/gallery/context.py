@@ -1,4 +1,4 @@
-"""What every part of the gallery works on: the truth and its cache."""
+"""The database and cache that all parts of the gallery share."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from recognizer_service.gallery.types import EmbeddingSpaceChanged
 
 @dataclass(slots=True)
 class Store:
-    """The truth and its cache.
+    """The database, which is authoritative, and its cache.
 
     Attributes:
-        database: the truth.
-        cache: changed, and replaced as a whole, only under `database.exclusive`. Who needs its
-            space and its indexes to agree reads it once.
+        database: the database.
+        cache: changed, and replaced as a whole, only under `database.exclusive`. Read it once where
+            the space and the indexes must agree.
         now: the clock, UTC.
     """
 
@@ -28,12 +28,12 @@ class Store:
 
     @property
     def embedding_space(self) -> str:
-        """Of all embeddings served."""
+        """The embedding space served."""
         return self.cache.space
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Held by whoever changes the gallery. Not reentrant.
+        """Hold the lock for changes to the gallery. Not reentrant.
 
         Raises:
             EmbeddingSpaceChanged: another process has changed over to another space.
@@ -44,15 +44,15 @@ class Store:
 
     @property
     def embedding_size(self) -> int:
-        """Numbers in each of them."""
+        """Dimension of the embeddings."""
         return self.cache.size
 
     def index_of(self, collection_key: int) -> FaceIndex:
-        """The index served for a collection."""
+        """Return the index served for a collection."""
         return self.cache.index_of(collection_key)
 
     def cache_in(self, space: str | None) -> Cache:
-        """The cache, for embeddings of a space; None: of whichever is served.
+        """Return the cache for embeddings of a space; None means the space served.
 
         Raises:
             EmbeddingSpaceChanged: another space is served.

@@ -1,4 +1,4 @@
-"""Adding faces to a subject: all of them or none, and at most once per request id."""
+"""Enrollment: adds all faces or none, and at most once per request id."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,13 +43,13 @@ from shared.errors import AlreadyExists, FailedPrecondition
 def agreements(
     connection: Connection, subject: int, new: Sequence[int], space: str
 ) -> tuple[Agreement, ...]:
-    """One for each new face, in the order of their keys; none if there is nothing to compare with.
+    """Return the agreement of each new face, by key; empty if there is nothing to compare with.
 
     Args:
         connection: to read on.
         subject: key of the subject.
-        new: keys of the new faces; the earlier ones have lower keys.
-        space: in which they are compared; faces without an embedding in it are left out.
+        new: keys of the new faces; earlier faces have lower keys.
+        space: space of the comparison; faces without an embedding in it are left out.
     """
     rows = connection.execute(
         select(faces.c.key, faces.c.id, faces.c.codec_id, embeddings.c.vector)
@@ -87,8 +87,8 @@ def enroll(
     duplicates: Mapping[str, CodecThresholds] | None,
     space: str | None = None,
 ) -> Enrolled:
-    """Add faces to a subject, new or known; see `Gallery.enroll`."""
-    # Whoever comes with another space has to embed anew; only then does the size matter.
+    """Add faces to a new or existing subject; see `Gallery.enroll`."""
+    # Check the space before the size: callers with another space must embed again anyway.
     check_enrolment(enrolment, store.cache_in(space).size)
     enrolment = _canonical(enrolment)
     digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicates is not None)
@@ -96,14 +96,14 @@ def enroll(
     with store.changing():
         if request and (earlier := _earlier_answer(store, request)):
             return earlier
-        store.cache_in(space)  # and it stays so, as long as we hold the lock
+        store.cache_in(space)  # cannot change while the lock is held
         if duplicates is not None:
             _refuse_duplicates(store, collection_id, enrolment, duplicates)
         return _add(store, collection_id, enrolment, caller, request)
 
 
 def _canonical(enrolment: Enrolment) -> Enrolment:
-    """The same with the one spelling of what is compared: the id, and labels."""
+    """Return a copy with normalized id and labels, which are compared."""
     subject_id = enrolment.subject_id
     return replace(
         enrolment,
@@ -162,7 +162,7 @@ def _undecided(position: int, codec_id: str, hit: SubjectHit) -> FailedPrecondit
 def _add(
     store: Store, collection_id: str, enrolment: Enrolment, caller: str, request: Request | None
 ) -> Enrolled:
-    """Commit first: the index only ever shows faces that a crash would not take back."""
+    """Commit first, so that the index never shows faces that a crash would revert."""
     now = store.now()
     size = store.embedding_size
     vectors = np.stack([as_embedding(face.embedding, size) for face in enrolment.faces])
@@ -186,7 +186,7 @@ def _add(
 def _take_subject(
     connection: Connection, collection_id: str, enrolment: Enrolment, now: datetime
 ) -> int:
-    """The key of the subject, which is created, or changed and checked for room."""
+    """Return the key of the subject, which is created, or updated and checked for room."""
     subject_id = enrolment.subject_id or str(uuid4())
     key = find_subject(connection, collection_id, subject_id)
     if key is None:

@@ -1,8 +1,8 @@
-"""The gallery: who is known, kept in a database and searched with FAISS or Milvus.
+"""The gallery: enrolled subjects in a database, searched with FAISS or Milvus.
 
-The database is the truth and the index a cache: every change is committed before the index
-follows, every hit is confirmed in the database before it is returned, and opening brings the
-index up to date. So a process that dies at any moment loses nothing it has acknowledged.
+The database is authoritative and the index is a cache: changes are committed before the index is
+updated, hits are confirmed in the database before they are returned, and opening the gallery
+brings the index up to date. A crash never loses an acknowledged change.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +49,7 @@ def _utc_now() -> datetime:
 
 
 def _settled_size(database: Database, space: str, size: int | None) -> int:
-    """The size of a space: what the gallery knows of it, else what the caller says."""
+    """Return the size of a space: as the gallery records it, else as given."""
     with database.reading() as connection:
         known = size_of_space(connection, space)
     if known is None:
@@ -60,19 +60,19 @@ def _settled_size(database: Database, space: str, size: int | None) -> int:
 
 
 class Gallery:
-    """The collections of one database; safe to use from threads.
+    """The collections of one database; thread-safe.
 
     Every method that names a collection raises NotFound if it does not exist.
 
     Attributes:
         collections: create, get, list, update, delete collections.
         subjects: get, list, update, delete subjects and their faces.
-        audit: who did what to whom.
-        sightings: store, list and delete streamed maps, and whom they show.
-        alert_rules: whom to tell of whom.
-        alerts: what they have rung for and their targets have not taken yet.
-        spaces: embed everything anew and change over to it.
-        is_new: whether it was made just now.
+        audit: the audit log.
+        sightings: store, list and delete streamed maps and their findings.
+        alert_rules: the alert rules.
+        alerts: alerts that the targets have not accepted yet.
+        spaces: re-embed the gallery and change over to another space.
+        is_new: whether the gallery was just created.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Gallery:
         """Open or create a gallery; a new one has the collection "default".
 
         Args:
-            location: the database file, made if missing with its folder, its log and lock beside
-                it; or servers. With the index in Milvus, several processes may open it.
-            embedding_space: of the extractor in use, from the model's manifest.
-            embedding_size: numbers in an embedding, likewise; None: as the gallery knows it of the
-                space, or 512, as in all spaces before they had sizes.
-            index: how faces are kept in memory, unless they are in Milvus; see `IndexForm`.
-            faiss_threads: how many threads one search in memory may use.
-            audit_retention: how long events stay in the audit log.
+            location: the database file, created if missing together with its folder, log and lock;
+                or servers. With the index in Milvus, several processes may open it.
+            embedding_space: space of the extractor in use, from the model's manifest.
+            embedding_size: dimension of the embeddings, likewise; None: as recorded in the gallery,
+                or 512 for a space without a recorded size.
+            index: form of the in-memory index, unless it is in Milvus; see `IndexForm`.
+            faiss_threads: maximum number of threads per in-memory search.
+            audit_retention: how long audit events are kept.
             now: the clock, UTC.
 
         Raises:
@@ -132,7 +132,7 @@ class Gallery:
             raise
 
     def _get_ready(self) -> None:
-        sweep(self._store)  # what a crash may have left
+        sweep(self._store)  # left behind by a crash
         self._store.cache.open()
         database = self._store.database
         with database.exclusive, database.writing() as connection:
@@ -152,26 +152,25 @@ class Gallery:
         duplicates: Mapping[str, CodecThresholds] | None = None,
         space: str | None = None,
     ) -> Enrolled:
-        """Add faces to a subject, new or known: all or none, on the disk and searchable on return.
+        """Add faces to a new or existing subject: all or none, durable and searchable on return.
 
         Args:
-            collection_id: where to.
-            enrolment_: whom.
-            caller: who asks, for the audit log; request ids of different callers never meet.
-            request_id: repeating a call with the same id and body within 7 days gives the first
-                answer again; "": every call enrols.
-            duplicates: by the codec of a new face, how similar another subject of the collection
-                must be to be taken for the same person, which is refused; None: allow duplicates.
-            space: of the faces' embeddings; None: of the space served.
+            collection_id: the collection.
+            enrolment_: the subject and its faces.
+            caller: the caller, for the audit log; request ids are separate for each caller.
+            request_id: a repeated call with the same id and body within 7 days returns the first
+                answer; with "" every call enrolls.
+            duplicates: by the codec of a new face, the similarity from which another subject of the
+                collection counts as the same person and is refused; None allows duplicates.
+            space: space of the faces' embeddings; None means the space served.
 
         Raises:
             InvalidInput: a field breaks a limit.
             AlreadyExists: SUBJECT_EXISTS, DUPLICATE_FACE (metadata names the `subject_id`) or
                 REQUEST_ID_REUSED.
             FailedPrecondition: the subject would have more than 32 faces (TOO_MANY_FACES), the
-                collection more than its quota (QUOTA_EXCEEDED), or the faces of a repeated
-                request were deleted since (ENROLMENT_DELETED); or nobody knows whether a
-                subject is too similar (NOT_CALIBRATED).
+                collection would exceed its quota (QUOTA_EXCEEDED), the faces of a repeated request
+                were deleted (ENROLMENT_DELETED), or duplicates cannot be judged (NOT_CALIBRATED).
             EmbeddingSpaceChanged: another space than `space` is served.
         """
         return enrolment.enroll(
@@ -193,16 +192,16 @@ class Gallery:
         thresholds: CodecThresholds = _BY_SIMILARITY,
         space: str | None = None,
     ) -> list[SubjectHit]:
-        """The `count` (1 to 100) subjects that a probe matches best; fewer if there are.
+        """Return the `count` (1 to 100) best matches of a probe; fewer if the collection has fewer.
 
-        The best are those furthest above the threshold of their codec, or least below it.
+        Matches are ranked by how far they exceed the threshold of their codec.
 
         Args:
-            collection_id: where.
-            probe: whom.
-            count: how many.
-            thresholds: how similar a match must be; none known: the most similar are the best.
-            space: of the probe's embedding; None: of the space served.
+            collection_id: the collection.
+            probe: the probe's embedding.
+            count: maximum number of subjects.
+            thresholds: thresholds of a match; without any, subjects are ranked by similarity.
+            space: space of the probe's embedding; None means the space served.
 
         Raises:
             InvalidInput: the probe is not a finite vector of the space's size and of length 1, or
@@ -222,9 +221,9 @@ class Gallery:
         thresholds: CodecThresholds = _BY_SIMILARITY,
         space: str | None = None,
     ) -> SubjectHit:
-        """How similar one subject is to a probe, as its collection scores subjects; see `search`.
+        """Score one subject against a probe by the collection's `SubjectScore`; see `search`.
 
-        Of several faces the one that matches best counts.
+        With several faces, the best match counts.
 
         Raises:
             NotFound: no such subject.
@@ -238,12 +237,12 @@ class Gallery:
     def review(
         self, collection_id: str, subject_id: str, *, space: str | None = None
     ) -> tuple[FaceReview, ...]:
-        """How each face of a subject goes with the others, and with the ten nearest subjects.
+        """Compare each face of a subject with its other faces and with the ten nearest subjects.
 
         Args:
-            collection_id: where.
-            subject_id: whose faces, oldest first.
-            space: in which to compare; None: the space served.
+            collection_id: the collection.
+            subject_id: the subject, whose faces are returned oldest first.
+            space: space of the comparison; None means the space served.
 
         Raises:
             NotFound: no such collection or subject.
@@ -252,41 +251,41 @@ class Gallery:
         return review.review(self._store, collection_id, subject_id, space=space)
 
     def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
-        """Whether the bytes of a deletion are gone from the database's file and its log.
+        """Return whether the bytes of a deletion are erased from the database file and its log.
 
-        They leave the disk in the background, a deletion's within a fraction of a second. After
-        many enrolments at once, and after a crash, the whole file is gone through first.
+        Bytes are erased in the background, usually within a fraction of a second. After a bulk
+        enrollment or a crash, the whole file is scanned first.
 
         Args:
-            erasure: which, see `Deletion`.
-            wait_s: how long to wait for it, in seconds.
+            erasure: the number from `Deletion`.
+            wait_s: how long to wait, in seconds.
 
         Raises:
-            InvalidInput: no such number (OUT_OF_RANGE).
-            NotFound: no deletion was given that number (ERASURE_NOT_FOUND).
+            InvalidInput: an invalid number (OUT_OF_RANGE).
+            NotFound: no deletion has that number (ERASURE_NOT_FOUND).
         """
         return self._store.database.erased(erasure, wait_s=wait_s)
 
     def erasures_pending(self) -> int:
-        """How many deletions have bytes on the disk yet."""
+        """Return the number of deletions whose bytes are not erased yet."""
         return self._store.database.erasures_pending()
 
     def purge_expired(self) -> Purge:
-        """Delete subjects, sightings and audit events past their time, and request ids too."""
+        """Delete expired subjects, sightings, audit events and request ids."""
         return purge.purge_expired(self._store, audit_retention=self._audit_retention)
 
     def export(self, collection_id: str, *, caller: str = "") -> Iterator[bytes]:
-        """The archive of a collection, a record at a time; see docs/gallery-archive.md.
+        """Yield the archive of a collection, one record at a time; see docs/gallery-archive.md.
 
-        Each subject is archived as it was at one moment. Who is enrolled or deleted meanwhile may
-        be in the archive or not.
+        Each subject is a consistent snapshot. Subjects enrolled or deleted during the export may or
+        may not be included.
 
         Args:
-            collection_id: what to export.
-            caller: who asks, for the audit log.
+            collection_id: the collection to export.
+            caller: the caller, for the audit log.
 
         Raises:
-            EmbeddingSpaceChanged: another space is served since it began; export again.
+            EmbeddingSpaceChanged: the space changed during the export; export again.
         """
         self.collections.get(collection_id)
         self.audit.note(Operation.EXPORT, collection_id, caller=caller)
@@ -298,31 +297,31 @@ class Gallery:
         """Restore an archive: enter the result, `feed` it the bytes, and `finish`.
 
         Args:
-            collection_id: where to: a new or empty collection; "": the name it had.
+            collection_id: a new or empty collection; "" for its original id.
             embedder: of the space served, for archives of another space; None refuses those.
-            caller: who asks, for the audit log.
+            caller: the caller, for the audit log.
         """
         return Importer(self._store, collection_id=collection_id, embedder=embedder, caller=caller)
 
     @property
     def fault(self) -> StorageFault | None:
-        """What keeps changes from being stored; None: nothing that is known."""
+        """The fault that prevents writes; None if none is known."""
         return self._store.database.fault
 
     def try_writing(self) -> None:
-        """See whether changes can be stored (again).
+        """Check whether writes are possible (again).
 
         Raises:
-            Overloaded, Unavailable: why not; see `Database.try_writing`.
+            Overloaded, Unavailable: writes fail; see `Database.try_writing`.
         """
         self._store.database.try_writing()
 
     def check(self) -> Consistency:
-        """Compare the indexes with the database and the database with itself. Slow."""
+        """Check the database and compare the indexes with it. Slow."""
         return consistency.check(self._store)
 
     def close(self) -> None:
-        """Close the gallery and let another process open it."""
+        """Close the gallery and release it to other processes."""
         self._store.cache.close()
         self._store.database.close()
 
@@ -336,5 +335,5 @@ class Gallery:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the gallery."""
         self.close()

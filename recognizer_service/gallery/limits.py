@@ -1,4 +1,4 @@
-"""The limits of what may be stored, and the checks that name the value and the limit."""
+"""Limits of stored values, and checks whose errors name the value and the limit."""
 
 import ipaddress
 import math
@@ -32,7 +32,7 @@ MAX_SUBJECTS_PER_SEARCH = 100
 MAX_RETENTION_S = 366 * 24 * 3600
 MAX_SUBJECT_RETENTION_S = 100 * MAX_RETENTION_S
 MAX_QUOTA = 10**12
-MAX_REVISION = 2**53  # never reached by counting, and far from where an integer overflows
+MAX_REVISION = 2**53  # never reached by counting, and far from integer overflow
 MAX_TAGS = 32
 MAX_DECISIONS = 8
 MAX_TAG_CHARACTERS = 64
@@ -42,12 +42,12 @@ _SHOWN_CHARACTERS = 80
 
 
 def shown(text: str) -> str:
-    """A caller's text as it may stand in a message: quoted, escaped and cut short."""
+    """Return a caller's text for a message: quoted, escaped and truncated."""
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
 def check_collection_id(collection_id: str) -> None:
-    """Refuse what is no id for a new collection."""
+    """Check the id of a new collection."""
     if not _COLLECTION_ID.fullmatch(collection_id):
         raise InvalidInput(
             "INVALID_COLLECTION_ID",
@@ -58,18 +58,18 @@ def check_collection_id(collection_id: str) -> None:
 
 
 def check_rate(rate: float, field: str) -> None:
-    """Refuse an error rate outside (0, 1)."""
+    """Check that an error rate is in (0, 1)."""
     if not 0 < rate < 1:
         raise InvalidInput("INVALID_RATE", f"{field} is {rate}; it must be in (0, 1)", field=field)
 
 
 def check_retention(seconds: int) -> None:
-    """Refuse a retention of sightings that is negative or beyond a year."""
+    """Check that a sighting retention is between 0 and one year."""
     check_range(seconds, 0, MAX_RETENTION_S, "sighting_retention_s")
 
 
 def check_settings(settings: CollectionSettings) -> None:
-    """Refuse what no collection can be set to."""
+    """Check the settings of a collection."""
     if "max_fpir" in settings:
         check_rate(settings["max_fpir"], "max_fpir")
     if "max_fmr" in settings:
@@ -86,7 +86,7 @@ def check_settings(settings: CollectionSettings) -> None:
 
 
 def check_range(value: int, least: int, most: int, field: str) -> None:
-    """Refuse a whole number outside [least, most]."""
+    """Check that an integer is in [least, most]."""
     if not least <= value <= most:
         raise InvalidInput(
             "OUT_OF_RANGE", f"{field} is {value}; it must be {least} to {most}", field=field
@@ -94,7 +94,7 @@ def check_range(value: int, least: int, most: int, field: str) -> None:
 
 
 def check_text(text: str, field: str, *, least: int = 1, most: int = MAX_ID_CHARACTERS) -> None:
-    """Refuse text that is too short, too long, or holds what no name needs; see `texts`."""
+    """Check the length and characters of a text; see `texts`."""
     if not least <= len(text) <= most:
         raise InvalidInput(
             "INVALID_LENGTH",
@@ -110,7 +110,7 @@ def check_text(text: str, field: str, *, least: int = 1, most: int = MAX_ID_CHAR
 
 
 def checked_id(text: str, field: str) -> str:
-    """An id that a caller chose, in its one spelling; as `check_text`, and SPACE_AT_END."""
+    """Return the normalized form of a caller's id; errors as `check_text`, and SPACE_AT_END."""
     check_text(text, field)
     if not is_bare(text):
         raise InvalidInput(
@@ -122,7 +122,7 @@ def checked_id(text: str, field: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, as URLs name it, is this machine."""
+    """Return whether a host, as written in URLs, is this machine."""
     if host == "localhost":
         return True
     try:
@@ -134,7 +134,7 @@ def is_loopback(host: str) -> bool:
 def check_map(
     codec_id: str, png: bytes, quality: float | None, captured_at: datetime | None
 ) -> None:
-    """Refuse a map that cannot be one; whether it decodes is the codec's business."""
+    """Check the fields of a map; the codec checks whether it decodes."""
     check_text(codec_id, "codec_id")
     if not 0 < len(png) <= MAX_PNG_BYTES:
         raise InvalidInput(
@@ -151,7 +151,7 @@ def check_map(
 
 
 def check_changes(changes: SubjectChanges) -> None:
-    """Refuse what no subject can be changed to."""
+    """Check the changes to a subject."""
     name = changes.get("display_name", "")
     check_text(name, "display_name", least=0, most=MAX_NAME_CHARACTERS)
     check_labels(changes.get("labels", ()))
@@ -162,7 +162,7 @@ def check_changes(changes: SubjectChanges) -> None:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse too many labels, and one that is empty, too long, or not printable."""
+    """Check the number of labels and their texts."""
     check_range(len(labels), 0, MAX_TAGS, "labels.size")
     for position, label in enumerate(labels):
         check_text(label, f"labels[{position}]", most=MAX_TAG_CHARACTERS)
@@ -176,11 +176,11 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
 
 
 def check_enrolment(enrolment: Enrolment, size: int) -> None:
-    """Refuse an enrolment that could not be stored whatever the gallery holds.
+    """Check an enrollment against limits that do not depend on the gallery's content.
 
     Args:
-        enrolment: whom to enrol.
-        size: numbers in an embedding.
+        enrolment: the subject and its faces.
+        size: dimension of an embedding.
     """
     if enrolment.subject_id is not None:
         checked_id(enrolment.subject_id, "subject_id")
@@ -204,7 +204,7 @@ def _check_new_face(face: NewFace, size: int) -> None:
 
 
 def check_sighting(sighting: Sighting) -> None:
-    """Refuse a sighting that could not be stored whatever the gallery holds."""
+    """Check a sighting against limits that do not depend on the gallery's content."""
     if not _is_uuid(sighting.sighting_id):
         raise InvalidInput(
             "INVALID_SIGHTING_ID",
@@ -216,7 +216,7 @@ def check_sighting(sighting: Sighting) -> None:
 
 
 def check_sighting_filter(only: SightingFilter) -> None:
-    """Refuse names in a filter that no camera and no subject can have."""
+    """Check the camera and subject ids of a filter."""
     check_text(only.camera_id, "filter.camera_id", least=0)
     check_text(only.subject_id, "filter.subject_id", least=0)
     check_range(len(only.decisions), 0, MAX_DECISIONS, "filter.decisions.size")
@@ -230,7 +230,7 @@ def _is_uuid(text: str) -> bool:
 
 
 def as_embedding(values: NDArray[np.floating] | Sequence[float], size: int) -> Embedding:
-    """The values as one (size,) float32 embedding; refuse another shape, NaN and other lengths."""
+    """Return the values as a (size,) float32 embedding; refuse other shapes, NaN and lengths."""
     embedding = np.ascontiguousarray(values, dtype=np.float32)
     if embedding.shape != (size,):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Opening a gallery that may have been embedded by a model before the present one."""
+"""Opens a gallery that may still have the embeddings of an earlier model."""
 
 from collections.abc import Callable
 
@@ -11,16 +11,16 @@ from shared.errors import FailedPrecondition
 
 
 def open_gallery(open_in: Callable[[str, int | None], Gallery], space: str, size: int) -> Gallery:
-    """The gallery in a space if all its faces are embedded in it, else in the space they are.
+    """Open the gallery in a space if all its faces are embedded in it, else in its current space.
 
     Args:
-        open_in: opens it in a space whose embeddings have so many numbers, or None where the
-            gallery knows, as `Gallery` does.
-        space: which is wanted.
-        size: numbers in an embedding of it.
+        open_in: opens the gallery in a space, given the embeddings' dimension or None if the
+            gallery records it, as `Gallery` does.
+        space: the wanted space.
+        size: its dimension.
 
     Raises:
-        FailedPrecondition: as `Gallery`, but for EMBEDDING_SPACE_MISMATCH.
+        FailedPrecondition: as `Gallery`, except EMBEDDING_SPACE_MISMATCH.
     """
     try:
         return open_in(space, size)
@@ -31,12 +31,12 @@ def open_gallery(open_in: Callable[[str, int | None], Gallery], space: str, size
 
 
 def check_gallery(location: Location, *, embedding_space: str, embedding_size: int) -> Consistency:
-    """Open a gallery and look at everything; damage that keeps it from opening is a finding.
+    """Open a gallery and check it; damage that prevents opening is reported as a problem.
 
     Args:
-        location: where it is.
-        embedding_space: of the model it is served with, which may not have embedded it yet.
-        embedding_size: numbers in an embedding of that model.
+        location: the gallery's location.
+        embedding_space: space of the model it is served with, which may not have embedded it yet.
+        embedding_size: dimension of that model's embeddings.
 
     Raises:
         FailedPrecondition: as `Gallery`.

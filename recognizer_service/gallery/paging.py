@@ -1,7 +1,7 @@
-"""Pages of a listing that is ordered by id or key.
+"""Pages of a listing ordered by id or key.
 
-A page token is the last of them of the page before, so rows that come or go between two pages
-neither repeat nor hide others.
+A page token is the last id or key of the previous page, so that inserts and deletes between two
+pages neither repeat nor hide other rows.
 """
 
 import base64
@@ -30,19 +30,19 @@ def read_page(
     token: str,
     parse: Callable[[str], object] = str,
 ) -> Page[RecordT]:
-    """One page of a query whose first column is the id or key it is ordered by.
+    """Return one page of a query whose first column is the id or key it is ordered by.
 
     Args:
         connection: to read on.
-        query: everything that is listed.
+        query: selects all rows of the listing.
         by: its first column.
-        record: what a row is answered as.
-        size: rows, 1 to 1000.
-        token: of the page before; "": the first.
-        parse: makes a value of `by` from its text.
+        record: converts a row.
+        size: maximum number of rows, 1 to 1000.
+        token: token of the previous page; "" for the first page.
+        parse: parses a value of `by` from its text.
 
     Raises:
-        InvalidInput: the size is outside 1 to 1000, or the token is not ours.
+        InvalidInput: the size is outside 1 to 1000, or the token is invalid.
     """
     check_range(size, 1, MAX_PAGE_SIZE, "page_size")
     if token:
@@ -54,20 +54,20 @@ def read_page(
 
 
 def page_token(last: str) -> str:
-    """The token of a page that ended at a place."""
+    """Return the token of a page that ended at an id or key."""
     return base64.urlsafe_b64encode((_VERSION + last).encode()).decode()
 
 
 def parse_token(token: str, parse: Callable[[str], PlaceT], *, field: str = "page_token") -> PlaceT:
-    """The place that a token stands for.
+    """Decode a page token.
 
     Args:
         token: made by `page_token`.
-        parse: makes the place of its text; ValueError if it cannot.
+        parse: parses the text; raises ValueError.
         field: of the request, for the error.
 
     Raises:
-        InvalidInput: INVALID_PAGE_TOKEN, or as the field is called.
+        InvalidInput: INVALID_PAGE_TOKEN, or the equivalent for the field.
     """
     try:
         text = base64.b64decode(token, altchars=b"-_", validate=True).decode()

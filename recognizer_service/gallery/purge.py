@@ -1,6 +1,6 @@
-"""Deleting what has expired: subjects, sightings, request ids and old audit events.
+"""Deletes expired subjects, sightings, request ids and audit events.
 
-Some rows a transaction, so that nobody waits long for the writer's lock however much there is.
+Each transaction deletes a limited number of rows, so that no writer waits long for the lock.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX
 from recognizer_service.gallery.storage.schema import collections, subjects
 from recognizer_service.gallery.subjects import remove_subject
 
-_SUBJECTS_AT_ONCE = 64  # of up to 32 faces
+_SUBJECTS_AT_ONCE = 64  # up to 32 faces each
 _ROWS_AT_ONCE = 512
 
 
 def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
-    """Delete it; see `Gallery.purge_expired`."""
+    """Delete expired data; see `Gallery.purge_expired`."""
     now = store.now()
     purging = _Purging(store)
     subjects_gone = purging.subjects(now)
@@ -47,10 +47,10 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
 
 
 class _Purging:
-    """Deletes a portion at a time.
+    """Deletes in batches.
 
     Attributes:
-        erasure: the last one, which is done when all are; 0: nothing was deleted.
+        erasure: the last erasure, which completes after all others; 0 if nothing was deleted.
     """
 
     def __init__(self, store: Store) -> None:
@@ -58,7 +58,7 @@ class _Purging:
         self.erasure = 0
 
     def rows(self, delete_some: Callable[[Connection], int]) -> int:
-        """Delete rows until there are none; how many there were."""
+        """Delete rows until none is left; return how many were deleted."""
         total = 0
         while True:
             with self._store.changing(), self._store.database.writing() as connection:
@@ -70,7 +70,7 @@ class _Purging:
                 return total
 
     def subjects(self, now: datetime) -> int:
-        """Delete subjects until there are none; how many there were."""
+        """Delete subjects until none is left; return how many were deleted."""
         total = 0
         while True:
             with self._store.changing():
@@ -86,7 +86,7 @@ class _Purging:
 
 
 def _delete_subjects(connection: Connection, now: datetime) -> list[tuple[int, Sequence[int]]]:
-    """Delete some expired subjects: for each, the key of its collection and those of its faces."""
+    """Delete some expired subjects; return the collection key and face keys of each."""
     gone = []
     for row in _expired_subjects(connection, now):
         gone.append((row.collection_key, remove_subject(connection, row.collection_key, row.key)))

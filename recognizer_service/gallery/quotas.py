@@ -1,4 +1,4 @@
-"""Whether there is room for more: faces of a subject, subjects and faces of a collection."""
+"""Quotas: faces per subject, and subjects and faces per collection."""
 
 from sqlalchemy import Connection, func, select
 
@@ -8,7 +8,7 @@ from shared.errors import FailedPrecondition
 
 
 def check_room(connection: Connection, key: int, subject_id: str, more: int) -> None:
-    """Refuse more faces than a subject may have (TOO_MANY_FACES)."""
+    """Raise TOO_MANY_FACES if a subject would exceed its maximum."""
     present = connection.scalar(select(func.count()).where(faces.c.subject_key == key)) or 0
     if present + more > MAX_FACES_PER_SUBJECT:
         raise FailedPrecondition(
@@ -22,7 +22,7 @@ def check_room(connection: Connection, key: int, subject_id: str, more: int) -> 
 def check_quotas(
     connection: Connection, owner: int, *, new_subjects: int = 0, new_faces: int = 0
 ) -> None:
-    """Refuse more than a collection may hold (QUOTA_EXCEEDED)."""
+    """Raise QUOTA_EXCEEDED if a collection would exceed its quotas."""
     row = connection.execute(select(collections).where(collections.c.key == owner)).one()
     for what, present, more, most in (
         ("subjects", row.subject_count, new_subjects, row.max_subjects),

@@ -1,9 +1,8 @@
-"""Embedding spaces: computing the embeddings of another extractor, and changing over to it.
+"""Embedding spaces: re-embedding faces with another extractor, and changing over to it.
 
-A face keeps an embedding for each space it was embedded in. What is served is one space in
-which every face has one; another is filled beside it, batch by batch, and each batch is
-committed, so the rows themselves are the record of how far it has come. Nothing else is
-written: a process that dies leaves a space that is complete or is not, and goes on from there.
+A face has one embedding per space it was embedded in. One space, in which every face has an
+embedding, is served; another is filled beside it. Each batch is committed, so the rows themselves
+record the progress. After a crash, filling resumes where it stopped.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,32 +27,32 @@ CodedPng = tuple[str, bytes]
 
 
 class MapEmbedder(Protocol):
-    """An extractor, and the decoders that bring maps of several codecs before it."""
+    """An extractor with decoders for maps of several codecs."""
 
     @property
     def embedding_space(self) -> str:
-        """Of the embeddings it makes."""
+        """The embedding space."""
 
     @property
     def embedding_size(self) -> int:
-        """Numbers in each of them."""
+        """Dimension of the embeddings."""
 
     def require(self, codec_ids: Iterable[str]) -> None:
-        """Refuse, before work begins, what could not be finished.
+        """Check that all these codecs can be decoded, before work begins.
 
         Raises:
             UnknownCodec: no decoder for one of the codecs.
         """
 
     def check(self, codec_id: str, png: bytes) -> None:
-        """Refuse a map that cannot be decoded, of a codec that is known here.
+        """Check that a map of a known codec can be decoded.
 
         Raises:
             InvalidCompactMap: not a legal PNG of its codec.
         """
 
     def embed(self, maps: Sequence[CodedPng]) -> NDArray[np.float32]:
-        """Unit vectors (N, D) of N maps.
+        """Return unit vectors (N, D) of N maps.
 
         Raises:
             UnknownCodec: no decoder for one of the codecs.
@@ -63,11 +62,11 @@ class MapEmbedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a space is filled.
+    """Progress of filling a space.
 
     Attributes:
-        faces_done: faces that have an embedding in it.
-        faces_total: faces in the gallery.
+        faces_done: number of faces with an embedding in it.
+        faces_total: number of faces in the gallery.
     """
 
     faces_done: int
@@ -75,7 +74,7 @@ class Progress:
 
 
 class Spaces:
-    """Fill an embedding space, change over to it, discard the others."""
+    """Fills an embedding space, changes over to it, and discards the others."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -86,7 +85,7 @@ class Spaces:
         return self._store.embedding_space
 
     def progress(self, space: str) -> Progress:
-        """How far a space is filled; reads every face's keys."""
+        """Return the progress of a space; reads the keys of all faces."""
         with self._store.database.reading() as connection:
             done = connection.scalar(
                 select(func.count()).select_from(faces).where(embedded_in(space))
@@ -94,19 +93,19 @@ class Spaces:
             return Progress(done or 0, self._face_count())
 
     def codecs(self) -> tuple[str, ...]:
-        """The codecs of all maps in the gallery; reads every face."""
+        """Return the codecs of all maps in the gallery; reads all faces."""
         with self._store.database.reading() as connection:
             return tuple(connection.scalars(select(faces.c.codec_id).distinct()).all())
 
     def fill(self, embedder: MapEmbedder) -> Iterator[Progress]:
         """Embed every face that has no embedding in the embedder's space yet.
 
-        Goes on where an earlier call, or a process that died, left off. Each step is committed
-        before it is yielded. Searches and changes of the gallery go on meanwhile; faces that
-        are enrolled before the last step are embedded too.
+        Resumes where an earlier call or a crashed process stopped. Each step is committed before it
+        is yielded. Searches and changes continue meanwhile; faces enrolled before the last step are
+        also embedded.
 
         Yields:
-            The progress, first what was there already.
+            The progress, first the initial one.
 
         Raises:
             UnknownCodec: no decoder for some of the maps; nothing was computed.
@@ -128,14 +127,14 @@ class Spaces:
             yield Progress(min(done, total), total)
 
     def serve(self, space: str) -> None:
-        """Search in another space from now on, in one step.
+        """Change over to another space atomically.
 
-        The new indexes are built while the old ones serve; only the faces that came meanwhile
-        are added with changes of the gallery held up.
+        The new indexes are built while the old ones serve; changes wait only while the faces
+        enrolled in the meantime are added.
 
         Raises:
-            FailedPrecondition: faces were enrolled that `fill` has not seen, or was never run
-                on (EMBEDDING_SPACE_INCOMPLETE); what was served is served still.
+            FailedPrecondition: some faces have no embedding in the space, as `fill` has not
+                embedded them (EMBEDDING_SPACE_INCOMPLETE); the old space stays in use.
         """
         if space == self.served:
             return
@@ -158,9 +157,9 @@ class Spaces:
             self._store.cache = cache
 
     def discard_others(self) -> int:
-        """Delete the embeddings in all spaces but the one served; the erasure, as in `Deletion`.
+        """Delete the embeddings of all spaces but the one served; return the erasure's number.
 
-        There is no way back to an earlier model then but to embed its space anew.
+        Afterwards an earlier model can be used only by re-embedding the gallery. See `Deletion`.
         """
         database = self._store.database
         self._store.cache.discard_others()
@@ -191,7 +190,7 @@ class Spaces:
             return connection.execute(query).all()
 
     def _add(self, embedder: MapEmbedder, keys: Sequence[int], vectors: NDArray[np.float32]) -> int:
-        """Store the embeddings of those faces that were not deleted meanwhile; how many."""
+        """Store the embeddings of faces that still exist; return how many were stored."""
         space, size = embedder.embedding_space, embedder.embedding_size
         rows = {
             key: {"face_key": key, "space": space, "vector": as_embedding(vector, size).tobytes()}

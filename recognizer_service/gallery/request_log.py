@@ -1,8 +1,8 @@
-"""Request ids of the last days, which make enrolling safe to repeat.
+"""Recent request ids, which make enrollment idempotent.
 
-What is kept is a digest of the body and the range of face keys that it enrolled. Faces of one
-transaction have consecutive keys and no key is used twice, so the range names them for good,
-and nothing of the person is left here once they are deleted.
+A record holds a digest of the body and the range of face keys it enrolled. Faces of one
+transaction have consecutive keys and keys are never reused, so the range identifies them, and no
+personal data remains here after a deletion.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ class Request:
     """A request that may be repeated.
 
     Attributes:
-        caller: who asks; ids of different callers never meet.
+        caller: the caller; request ids are separate for each caller.
         request_id: chosen by the caller, 1 to 128 printable characters.
-        digest: of the body, see `digest_of`.
+        digest: digest of the body, see `digest_of`.
     """
 
     caller: str
@@ -43,10 +43,10 @@ class Request:
 
 
 def digest_of(collection_id: str, enrolment: Enrolment, *, refuse_duplicates: bool) -> bytes:
-    """SHA-256 of what the caller sent.
+    """Return the SHA-256 of the request body.
 
-    Embeddings are not part of it: they follow from the maps, and their last bits may depend on
-    which other faces were in the batch.
+    Embeddings are excluded: they follow from the maps, and their last bits may depend on the other
+    faces in the batch.
     """
     body: list[Any] = [
         collection_id,
@@ -57,7 +57,7 @@ def digest_of(collection_id: str, enrolment: Enrolment, *, refuse_duplicates: bo
         [_face_body(face) for face in enrolment.faces],
     ]
     if enrolment.metadata or enrolment.labels or enrolment.expires_at:
-        body += [  # apart, so that digests of before there were such fields still hold
+        body += [  # appended only if set, so that older digests stay valid
             sorted(enrolment.metadata.items()),
             sorted(set(enrolment.labels)),
             _moment(enrolment.expires_at),
@@ -74,10 +74,10 @@ def _moment(time: datetime | None) -> str | None:
 
 
 def recall(connection: Connection, request: Request, now: datetime) -> range | None:
-    """The keys of the faces that the same request enrolled before; None if it is new.
+    """Return the keys of the faces that the same request enrolled before; None if it is new.
 
     Raises:
-        AlreadyExists: the id came with another body (REQUEST_ID_REUSED).
+        AlreadyExists: the id was used with another body (REQUEST_ID_REUSED).
     """
     row = connection.execute(
         select(requests.c.digest, requests.c.first_face_key, requests.c.last_face_key)
@@ -99,8 +99,8 @@ def recall(connection: Connection, request: Request, now: datetime) -> range | N
 def remember(
     connection: Connection, request: Request, face_keys: Sequence[int], now: datetime
 ) -> None:
-    """Note what the request enrolled, in the transaction that does it."""
-    connection.execute(  # the id may be there, but expired
+    """Record the faces that a request enrolled, in the same transaction."""
+    connection.execute(  # the id may exist, but expired
         delete(requests)
         .where(requests.c.caller == request.caller)
         .where(requests.c.request_id == request.request_id)
@@ -118,5 +118,5 @@ def remember(
 
 
 def expired(now: datetime) -> Delete:
-    """Deletes the requests that need not be remembered any more."""
+    """Build the statement that deletes expired requests."""
     return delete(requests).where(requests.c.created_at <= now - KEPT)

@@ -1,4 +1,4 @@
-"""How each face of a subject goes with the others of that subject, and with other subjects."""
+"""Compares each face of a subject with its other faces and with other subjects."""
 
 import numpy as np
 from sqlalchemy import select
@@ -15,7 +15,7 @@ _OTHER_SUBJECTS = 10
 def review(
     store: Store, collection_id: str, subject_id: str, *, space: str | None = None
 ) -> tuple[FaceReview, ...]:
-    """One for each face of a subject; see `Gallery.review`."""
+    """Return one review per face of a subject; see `Gallery.review`."""
     space = store.cache_in(space).space
     with store.database.reading() as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Who in a collection looks like this."""
+"""Search in a collection (1:N) and comparison with a subject (1:1)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,18 +30,19 @@ from recognizer_service.gallery.types import Embedding, SubjectHit
 from shared.errors import FailedPrecondition
 
 LEAST_CANDIDATES = 50
-"""Subjects whose templates are compared with a probe: those with the nearest single faces. A
-subject outside them would have to be found by its mean though none of its faces is near."""
+"""Number of subjects, those with the nearest faces, whose templates are compared with a probe. A
+subject outside them could match only if its mean were near and none of its faces.
+"""
 
 
 def scores_by_template(connection: Connection, collection_key: int) -> bool:
-    """Whether a collection scores its subjects so."""
+    """Return whether a collection scores subjects by template."""
     query = select(collections.c.subject_score).where(collections.c.key == collection_key)
     return connection.scalar(query) == SubjectScore.MEAN_TEMPLATE
 
 
 def template_similarity(vectors: NDArray[np.float32], probe: Embedding) -> float:
-    """Cosine of the mean of (N, D) embeddings to a probe, in [-1, 1]."""
+    """Return the cosine of the mean of (N, D) embeddings to a probe, in [-1, 1]."""
     total = vectors.sum(axis=0, dtype=np.float64)
     length = float(np.linalg.norm(total))
     return float(np.clip(total @ probe / length, -1, 1)) if length else 0.0
@@ -56,9 +57,9 @@ def by_template(
     space: str,
     thresholds: CodecThresholds,
 ) -> list[SubjectHit]:
-    """The same subjects with the similarity of their templates, in no order.
+    """Return the same subjects with the similarity of their templates, unordered.
 
-    A template of faces of several codecs has to reach what the strictest of them asks for.
+    A template of faces of several codecs must reach the highest of their thresholds.
     """
     rows_of = defaultdict(list)
     for row in connection.execute(
@@ -77,13 +78,13 @@ def by_template(
             similarity=template_similarity(vectors_of(rows), probe),
         )
         for hit in hits
-        if (rows := rows_of.get(hit.subject_id))  # else deleted meanwhile
+        if (rows := rows_of.get(hit.subject_id))  # else deleted in the meantime
     ]
 
 
 _FACES_PER_SUBJECT_GUESS = 4
 _LEAST_FACES = 32  # a deeper search costs less than a second one
-_MOST_FACES = 16_384  # what Milvus gives, and half of what SQLite takes in one statement
+_MOST_FACES = 16_384  # Milvus's limit, and half of SQLite's limit per statement
 _GROWTH = 4
 _BY_SIMILARITY = CodecThresholds()
 
@@ -96,12 +97,12 @@ _HIT = select(
     faces.c.png,
 ).join_from(faces, subjects)
 
-# Made once: SQLAlchemy takes longer to put a statement together than SQLite to answer it.
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to execute it.
 _COLLECTION = select(collections.c.key, collections.c.subject_score).where(
     collections.c.id == bindparam("id")
 )
-# Of the collection, too, but not as a condition: from some dozen faces on SQLite would go through
-# all subjects of the collection instead of looking the faces up.
+# The collection is selected but not a condition: from some dozen faces on, SQLite would scan all
+# subjects of the collection instead of looking up the faces.
 _CONFIRMED = _HIT.add_columns(subjects.c.collection_key).where(
     faces.c.key.in_(bindparam("faces", expanding=True))
 )
@@ -116,7 +117,7 @@ def search(
     thresholds: CodecThresholds = _BY_SIMILARITY,
     space: str | None = None,
 ) -> list[SubjectHit]:
-    """The `count` subjects that a probe matches best, best first; see `Gallery.search`."""
+    """Return the `count` best matches of a probe, best first; see `Gallery.search`."""
     cache = store.cache_in(space)
     probe = as_embedding(probe, cache.size)
     check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
@@ -132,7 +133,7 @@ def search(
 
 
 def _collection(store: Store, collection_id: str) -> tuple[int, bool]:
-    """Key of a collection, and whether it scores subjects by their templates."""
+    """Return the key of a collection, and whether it scores subjects by template."""
     with store.database.reading() as connection:
         row = connection.execute(_COLLECTION, {"id": collection_id}).one_or_none()
     if row is None:
@@ -149,9 +150,9 @@ def _by_best_face(
     count: int,
     thresholds: CodecThresholds,
 ) -> list[SubjectHit]:
-    """Looks so deep that no face further down can belong to a better subject.
+    """Search deep enough that no face further down can belong to a better match.
 
-    Whoever is not among the nearest is less similar than all of them, but may have less to reach.
+    Faces further down are less similar, but may have a lower threshold.
     """
     wanted = max(_LEAST_FACES, count * _FACES_PER_SUBJECT_GUESS)
     while True:
@@ -167,7 +168,7 @@ def _by_best_face(
 
 
 def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[SubjectHit]:
-    """The nearest faces that are in the database, best first; it has the last word."""
+    """Return the nearest faces that exist in the database, best first."""
     with store.database.reading() as connection:
         found = connection.execute(_CONFIRMED, {"faces": list(nearest)})
         rows = {row.key: row for row in found if row.collection_key == key}
@@ -207,7 +208,7 @@ def similarity_to_subject(
     thresholds: CodecThresholds = _BY_SIMILARITY,
     space: str | None = None,
 ) -> SubjectHit:
-    """How similar one subject is to a probe; see `Gallery.similarity_to_subject`."""
+    """Score one subject against a probe; see `Gallery.similarity_to_subject`."""
     cache = store.cache_in(space)
     probe = as_embedding(probe, cache.size)
     with store.database.reading() as connection:

@@ -1,4 +1,4 @@
-"""Maps streamed by cameras, kept for as long as their collection says, and whom they show."""
+"""Sightings: maps streamed by cameras, kept for the collection's retention, and their findings."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -77,13 +77,13 @@ _SEEN = (
     .outerjoin(identifications, identifications.c.sighting_key == sightings.c.key)
     .outerjoin(subjects, subjects.c.key == identifications.c.subject_key)
 )
-"""Selects what `_seen_face` reads."""
+"""Selects the columns that `_seen_face` reads."""
 _DELETED_AT_ONCE = 256
 _EVERYTHING = SightingFilter()
 
 
 class Sightings:
-    """Store, list and delete sightings, and keep whom they show.
+    """Stores, lists and deletes sightings, and stores their findings.
 
     Every method that names a collection raises NotFound if it does not exist.
     """
@@ -92,11 +92,11 @@ class Sightings:
         self._store = store
 
     def store(self, collection_id: str, sighting: Sighting) -> SightingOutcome:
-        """Keep a sighting, once, however often it is sent.
+        """Store a sighting; storing it again has no effect.
 
         Raises:
             InvalidInput: a field breaks a limit.
-            AlreadyExists: the id came with another body (SIGHTING_ID_REUSED).
+            AlreadyExists: the id was used with another body (SIGHTING_ID_REUSED).
         """
         (outcome,) = self.store_all(collection_id, [sighting])
         if isinstance(outcome, CompactfaceError):
@@ -106,8 +106,8 @@ class Sightings:
     def store_all(
         self, collection_id: str, given: Sequence[Sighting]
     ) -> list[SightingOutcome | CompactfaceError]:
-        """Keep sightings in one transaction: for each what became of it, or what `store` raises."""
-        # Not `changing`: no index follows, so that it does not matter which space is served.
+        """Store sightings in one transaction; return each outcome or error, as in `store`."""
+        # Not `changing`: no index is updated, so the space served does not matter.
         database = self._store.database
         with database.exclusive, database.writing() as connection:
             key = collection_key(connection, collection_id)
@@ -131,11 +131,11 @@ class Sightings:
         return SightingOutcome.STORED
 
     def get(self, collection_id: str, sighting_id: str) -> Sighting:
-        """One sighting; NotFound (SIGHTING_NOT_FOUND) if it is unknown or has expired."""
+        """Return one sighting, or raise NotFound (SIGHTING_NOT_FOUND) if unknown or expired."""
         return self.find(collection_id, [sighting_id])[0].sighting
 
     def find(self, collection_id: str, sighting_ids: Sequence[str]) -> list[SeenFace]:
-        """Some sightings with what is known of them, in order; raises as `get`."""
+        """Return some sightings with their findings, in order; raises as `get`."""
         with self._store.database.reading() as connection:
             key = collection_key(connection, collection_id)
             query = self._kept(connection, key)
@@ -156,7 +156,7 @@ class Sightings:
         page_size: int = 100,
         page_token: str = "",
     ) -> Page[SeenFace]:
-        """One page of the sightings that pass a filter, the last seen first."""
+        """Return one page of the sightings that match a filter, newest first."""
         check_sighting_filter(only)
         check_range(page_size, 1, MAX_PAGE_SIZE, "page_size")
         with self._store.database.reading() as connection:
@@ -176,17 +176,17 @@ class Sightings:
         only: SightingFilter = _EVERYTHING,
         caller: str = "",
     ) -> tuple[int, int]:
-        """Delete sightings by ids, or those that pass a filter; some in each transaction.
+        """Delete sightings by id or by filter, in several transactions.
 
         Args:
-            collection_id: where.
-            sighting_ids: which; those that are not there are no error. None: see `only`.
-            only: which, where no ids are given.
-            caller: who asks, for the audit log.
+            collection_id: the collection.
+            sighting_ids: ids; unknown ones are ignored. None: use `only`.
+            only: filter, if no ids are given.
+            caller: the caller, for the audit log.
 
         Returns:
-            How many there were, and the number of the erasure, for `Gallery.erased`; 0: there were
-            none, or the database cannot tell.
+            The number deleted, and the number of the erasure for `Gallery.erased`; the latter is 0
+            if nothing was deleted or the database cannot report erasure.
         """
         check_sighting_filter(only)
         chosen = _filtered(_SEEN.with_only_columns(sightings.c.key), only)
@@ -210,11 +210,11 @@ class Sightings:
                     return total, erasure
 
     def unidentified(self, *, after: int, most: int) -> Sequence[SeenFace]:
-        """Up to `most` sightings of all collections that nobody has identified yet.
+        """Return up to `most` unidentified sightings of all collections.
 
         Args:
-            after: only those of a higher key.
-            most: how many.
+            after: only those with a higher key.
+            most: maximum number.
         """
         query = _SEEN.where(
             sightings.c.key > after,
@@ -226,10 +226,10 @@ class Sightings:
             return [_seen_face(row) for row in rows]
 
     def keep_findings(self, findings: Mapping[int, SightingFinding]) -> alert_outbox.Rung:
-        """Keep what came of identifying sightings, by their keys; what was found before goes.
+        """Store the findings of sightings by key, replacing earlier ones.
 
-        Sightings that are gone by now are left out. Alert rules ring for those that are identified
-        for the first time.
+        Sightings deleted in the meantime are skipped. Alert rules apply to sightings identified for
+        the first time.
         """
         keys = list(findings)
         database = self._store.database
@@ -247,7 +247,7 @@ class Sightings:
             return alert_outbox.ring(connection, new, self._store.now())
 
     def newest_position(self) -> int:
-        """Of the finding that was made last; 0: there is none."""
+        """Return the position of the newest finding; 0 if there is none."""
         with self._store.database.reading() as connection:
             return connection.scalar(select(func.max(identifications.c.key))) or 0
 
@@ -260,14 +260,14 @@ class Sightings:
         only: SightingFilter = _EVERYTHING,
         most: int = 100,
     ) -> Sequence[SeenFace]:
-        """Sightings of a collection in the order in which they were identified.
+        """Return sightings of a collection in the order of their identification.
 
         Args:
-            collection_id: where.
-            after: only findings of a higher position.
+            collection_id: the collection.
+            after: only findings with a higher position.
             up_to: only findings up to this position.
-            only: which of them.
-            most: how many.
+            only: filter.
+            most: maximum number.
         """
         check_sighting_filter(only)
         with self._store.database.reading() as connection:
@@ -279,7 +279,7 @@ class Sightings:
             return [_seen_face(row) for row in rows]
 
     def _kept(self, connection: Connection, key: int) -> Select[Any]:
-        """Those of a collection whose retention has not ended."""
+        """Select the unexpired sightings of a collection."""
         kept_since = self._store.now() - _retention(connection, key)
         return _SEEN.where(sightings.c.collection_key == key, sightings.c.stored_at > kept_since)
 
@@ -302,7 +302,7 @@ class Sightings:
 
 
 def delete_expired(connection: Connection, now: datetime, most: int) -> int:
-    """Delete up to `most` sightings whose retention has ended; how many there were."""
+    """Delete up to `most` expired sightings; return how many were deleted."""
     old: list[int] = []
     for key in connection.scalars(select(collections.c.key)).all():
         kept_since = now - _retention(connection, key)
@@ -339,7 +339,7 @@ def _filtered(query: Select[Any], only: SightingFilter) -> Select[Any]:
 
 
 def _before(seen_at: datetime, key: int) -> Any:
-    """What stands behind a sighting in a listing."""
+    """Build the condition for rows after a sighting in a listing."""
     earlier = sightings.c.seen_at < seen_at
     return or_(earlier, and_(sightings.c.seen_at == seen_at, sightings.c.key < key))
 
@@ -353,7 +353,7 @@ def _page(rows: Sequence[Any], size: int) -> Page[SeenFace]:
 
 
 def _place(text: str) -> tuple[datetime, int]:
-    """Where a page ended; ValueError if the text does not say."""
+    """Parse the position of a page token; raises ValueError."""
     seen_at, key = text.split(" ")
     time = datetime.fromisoformat(seen_at)
     if time.tzinfo is None:

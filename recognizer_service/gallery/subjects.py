@@ -1,4 +1,4 @@
-"""The subjects of a gallery and their faces: reading, changing and deleting them."""
+"""Reads, changes and deletes the subjects of a gallery and their faces."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ from shared.errors import FailedPrecondition, NotFound
 
 _EVERYBODY = SubjectFilter()
 
-# Made once: SQLAlchemy takes longer to put a statement together than SQLite to execute it.
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to execute it.
 _SUBJECT_KEYS = (
     select(subjects.c.key, subjects.c.collection_key)
     .join(collections)
@@ -60,7 +60,7 @@ _COUNT = (
 
 @dataclass(frozen=True, slots=True)
 class _Doomed:
-    """Whom to delete, on whose behalf."""
+    """A subject to delete, and the caller."""
 
     collection_id: str
     subject_id: str
@@ -68,10 +68,10 @@ class _Doomed:
 
 
 class Subjects:
-    """Get, list, update and delete subjects and faces.
+    """Gets, lists, updates and deletes subjects and faces.
 
-    What changes something does so on behalf of a `caller`, for the audit log. Every method
-    raises NotFound for a collection, subject or face that does not exist.
+    Methods that change something take a `caller` for the audit log. Every method raises NotFound
+    for a collection, subject or face that does not exist.
     """
 
     def __init__(self, store: Store) -> None:
@@ -81,7 +81,7 @@ class Subjects:
         )
 
     def get(self, collection_id: str, subject_id: str) -> tuple[Subject, tuple[Face, ...]]:
-        """One subject with its faces, oldest first."""
+        """Return one subject with its faces, oldest first."""
         with self._store.database.reading() as connection:
             key = subject_key(connection, collection_id, subject_id)
             return read_subject(connection, key), _read_faces(connection, key)
@@ -94,7 +94,7 @@ class Subjects:
         page_size: int = 100,
         page_token: str = "",
     ) -> Page[Subject]:
-        """One page of the subjects of a collection that pass a filter, by id."""
+        """Return one page of the subjects that match a filter, by id."""
         _check_filter(only)
         with self._store.database.reading() as connection:
             key = collection_key(connection, collection_id)
@@ -116,18 +116,18 @@ class Subjects:
         caller: str = "",
         **changes: Unpack[SubjectChanges],
     ) -> Subject:
-        """Change what is known of a subject, but for its faces.
+        """Change a subject's data, except its faces.
 
         Args:
-            collection_id: where.
-            subject_id: whom.
-            revision: refuse if the subject is of another one; None: change it whatever it is.
-            caller: who asks.
-            changes: new values; what is not given stays.
+            collection_id: the collection.
+            subject_id: the subject.
+            revision: expected revision; None skips the check.
+            caller: the caller.
+            changes: new values; omitted fields stay unchanged.
 
         Raises:
             InvalidInput: a value breaks a limit.
-            FailedPrecondition: the subject is of another revision (REVISION_CHANGED).
+            FailedPrecondition: the subject has another revision (REVISION_CHANGED).
         """
         check_changes(changes)
         subject_id = canonical(subject_id)
@@ -152,18 +152,18 @@ class Subjects:
         return answer
 
     def get_face(self, collection_id: str, face_id: str) -> Face:
-        """One face."""
+        """Return one face."""
         with self._store.database.reading() as connection:
             key = face_key(connection, collection_id, face_id)
             return face_of(connection.execute(FACE.where(faces.c.key == key)).one())
 
     def list_faces(self, collection_id: str, subject_id: str) -> tuple[Face, ...]:
-        """The faces of a subject, oldest first."""
+        """Return the faces of a subject, oldest first."""
         with self._store.database.reading() as connection:
             return _read_faces(connection, subject_key(connection, collection_id, subject_id))
 
     def delete_face(self, collection_id: str, face_id: str, *, caller: str = "") -> Deletion:
-        """Delete one face; its subject stays, even without any."""
+        """Delete one face; its subject remains, even without faces."""
         store = self._store
         with store.changing():
             with store.database.writing() as connection:
@@ -182,7 +182,7 @@ class Subjects:
 
 
 def _delete_together(store: Store, doomed: Sequence[_Doomed]) -> list[Deletion | NotFound]:
-    """Delete those that were asked for together, in one transaction and one write to disk."""
+    """Execute concurrent deletions in one transaction with one write to disk."""
     found: list[Sequence[int] | NotFound] = []
     gone: defaultdict[int, list[int]] = defaultdict(list)
     with store.changing():
@@ -213,20 +213,20 @@ def _delete_together(store: Store, doomed: Sequence[_Doomed]) -> list[Deletion |
 
 
 def _keys_of(connection: Connection, doomed: _Doomed) -> tuple[int, int]:
-    """The keys of a subject and of its collection, or NotFound."""
+    """Return the keys of a subject and its collection, or raise NotFound."""
     named = {
         "collection": asked_for(doomed.collection_id),
         "subject": asked_for(doomed.subject_id),
     }
     row = connection.execute(_SUBJECT_KEYS, named).one_or_none()
     if row is None or named["collection"].startswith(HIDDEN_PREFIX):
-        subject_key(connection, doomed.collection_id, doomed.subject_id)  # says what is missing
+        subject_key(connection, doomed.collection_id, doomed.subject_id)  # raises NotFound
         raise AssertionError
     return row.key, row.collection_key
 
 
 def remove_subject(connection: Connection, owner: int, key: int) -> Sequence[int]:
-    """Delete a subject in the caller's transaction; the keys of its faces, for the index."""
+    """Delete a subject in the caller's transaction; return the keys of its faces, for the index."""
     face_keys = connection.scalars(_FACES_OF, {"subject": key}).all()
     connection.execute(_DELETE, {"subject": key})
     count(connection, owner, new_subjects=-1, new_faces=-len(face_keys))
@@ -234,14 +234,14 @@ def remove_subject(connection: Connection, owner: int, key: int) -> Sequence[int
 
 
 def count(connection: Connection, owner: int, *, new_subjects: int = 0, new_faces: int = 0) -> None:
-    """Keep a collection's counts true to its content, in the transaction that changes it."""
+    """Update a collection's counts, in the transaction that changes its content."""
     connection.execute(
         _COUNT, {"owner": owner, "new_subjects": new_subjects, "new_faces": new_faces}
     )
 
 
 def read_subject(connection: Connection, key: int) -> Subject:
-    """The subject of a key that is known to exist."""
+    """Return the subject of an existing key."""
     return subject_of(connection.execute(SUBJECT.where(subjects.c.key == key)).one())
 
 
@@ -257,7 +257,7 @@ def _check_filter(only: SubjectFilter) -> None:
 
 def _filtered(query: Select[Any], only: SubjectFilter) -> Select[Any]:
     if only.id_prefix:
-        # The order of ids narrows it down; the comparison, unlike LIKE, keeps upper case apart.
+        # The range of ids narrows the search; unlike LIKE, the comparison is case-sensitive.
         prefix = canonical(only.id_prefix)
         begins = func.substr(subjects.c.id, 1, len(prefix)) == prefix
         query = query.where(subjects.c.id >= prefix, begins)

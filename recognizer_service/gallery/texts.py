@@ -1,21 +1,20 @@
-"""Texts of people: which characters they may hold, when two are the same, and how they are found.
+"""Texts: permitted characters, normalization, and case folding for search.
 
-Names of the world need more than letters and the space of ASCII: the wide space of Japanese, the
-spaces that French does not break lines at, the joiners that Persian, Sinhala and Malayalam are
-spelled with. What they do not need is what would deceive whoever reads them: control characters,
-line ends, and the marks that turn the direction of the text after them around.
+Names need more than ASCII letters and spaces: the ideographic space of Japanese, the no-break
+spaces of French, the joiners of Persian, Sinhala and Malayalam. Characters that could deceive
+readers are refused: control characters, line ends and bidirectional overrides.
 """
 
 import unicodedata
 
-_JOINERS = "\u200c\u200d\u180e"  # non-joiner, joiner, and the vowel separator of Mongolian
+_JOINERS = "\u200c\u200d\u180e"  # non-joiner, joiner, and the Mongolian vowel separator
 _IDEOGRAPHS = range(0x20000, 0x3FFFE)
-"""Set aside for Chinese characters, of which every version of Unicode brings some."""
+"""Reserved for Chinese characters, which most versions of Unicode extend."""
 _NONCHARACTERS = (0xFFFE, 0xFFFF)
 
 
 def unwanted(text: str) -> str:
-    """The first character that no text of ours may hold; "" if there is none."""
+    """Return the first forbidden character of a text; "" if there is none."""
     if text.isprintable():
         return ""
     return next((character for character in text if not _is_wanted(character)), "")
@@ -32,7 +31,7 @@ def _is_wanted(character: str) -> bool:
 
 
 def is_bare(text: str) -> bool:
-    """Whether a text begins and ends with something other than space, and shows something."""
+    """Return whether a text has no space at its ends and a visible character."""
     return text == text.strip() and bool(text.strip(_JOINERS))
 
 
@@ -42,7 +41,7 @@ def canonical(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """What a search compares: without case, joiners, and ways to write the same character."""
+    """Return the form that a search compares: without case, joiners and compatibility variants."""
     if text.isascii():
         return text.lower()
     plain = text.translate(_WITHOUT_JOINERS)

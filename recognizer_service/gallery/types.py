@@ -1,6 +1,6 @@
-"""What the gallery takes and gives: frozen values that know neither SQL nor gRPC.
+"""Domain types of the gallery: frozen values without SQL or gRPC.
 
-Names, maps and embeddings are left out of every ``repr``, so that none can slip into a log.
+Names, maps and embeddings are left out of every ``repr``, so that they cannot get into a log.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shared.errors import FailedPrecondition
 
 Embedding = NDArray[np.float32]
-"""One face as the extractor sees it: (D,) float32 of length 1, D being its space's size."""
+"""The embedding of one face: (D,) float32 of length 1, D being the dimension of its space."""
 
 RecordT = TypeVar("RecordT")
 
@@ -25,8 +25,8 @@ class Page(Generic[RecordT]):
     """One page of a listing.
 
     Attributes:
-        items: at most as many as were asked for, in a stable order.
-        next_page_token: for the page after this one; "" where this is the last.
+        items: at most the requested number, in a stable order.
+        next_page_token: token of the next page; "" if this is the last.
     """
 
     items: tuple[RecordT, ...]
@@ -34,7 +34,7 @@ class Page(Generic[RecordT]):
 
 
 class SubjectChanges(TypedDict, total=False):
-    """What can be changed of a `Subject`; `expires_at` None: as its collection has it."""
+    """The changeable fields of a `Subject`; `expires_at` None means the collection's retention."""
 
     display_name: str
     metadata: Mapping[str, str]
@@ -48,13 +48,14 @@ class Subject:
 
     Attributes:
         subject_id: unique in the collection, 1 to 128 printable characters.
-        display_name: for people, at most 256 characters.
+        display_name: readable name, at most 256 characters.
         created_at: when first enrolled, UTC.
-        face_count: faces enrolled.
-        metadata: facts the caller keeps here, at most 32.
-        labels: words to list subjects by, sorted, at most 32.
-        expires_at: when it is deleted, by itself or its collection's retention; None: never.
-        revision: raised with every change of name, metadata, labels and expiry; 1 at first.
+        face_count: number of faces.
+        metadata: the caller's key-value pairs, at most 32.
+        labels: labels for filtering, sorted, at most 32.
+        expires_at: when it is deleted, by its own expiry or its collection's retention; None for
+            never.
+        revision: incremented with every change of name, metadata, labels and expiry; starts at 1.
     """
 
     subject_id: str
@@ -69,12 +70,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class SubjectFilter:
-    """Which subjects to list: those that pass all of it.
+    """A filter of subjects; all conditions must hold.
 
     Attributes:
-        id_prefix: how the id begins.
-        name_contains: part of the display name, in either case, spelling and width.
-        labels: all of which the subject must have.
+        id_prefix: prefix of the id.
+        name_contains: part of the display name, ignoring case and compatibility variants.
+        labels: the subject must have all of them.
     """
 
     id_prefix: str = ""
@@ -87,12 +88,12 @@ class Face:
     """One enrolled map of a subject.
 
     Attributes:
-        face_id: made by the gallery, unique in all of it.
-        subject_id: whose it is.
+        face_id: created by the gallery, unique in the whole gallery.
+        subject_id: the subject.
         codec_id: which decoder the map needs.
         png: the map.
-        quality: as asserted at enrolment, in [0, 1]; None: unknown.
-        captured_at: when the camera took the picture; None: unknown.
+        quality: as claimed at enrollment, in [0, 1]; None if unknown.
+        captured_at: when the camera took the picture; None if unknown.
         created_at: when it was enrolled, UTC.
     """
 
@@ -107,7 +108,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class NewFace:
-    """A face to enrol; attributes as in `Face`, and its embedding in the gallery's space."""
+    """A face to enroll: attributes as in `Face`, and its embedding in the gallery's space."""
 
     codec_id: str
     png: bytes = field(repr=False)
@@ -118,16 +119,16 @@ class NewFace:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Whom to enrol.
+    """An enrollment: a subject and the faces to add.
 
     Attributes:
         faces: the faces to add, at least one.
-        subject_id: the subject, new or known; None: the gallery makes an id.
-        display_name: for people; "" keeps the name of a known subject.
-        create_only: refuse if the subject is known.
-        metadata: as in `Subject`; none keeps what a known subject has.
-        labels: as in `Subject`; none keeps those of a known subject.
-        expires_at: when to delete the subject; None keeps that of a known subject.
+        subject_id: a new or existing subject; None: the gallery creates an id.
+        display_name: readable name; "" keeps the name of an existing subject.
+        create_only: refuse if the subject exists.
+        metadata: as in `Subject`; empty keeps that of an existing subject.
+        labels: as in `Subject`; empty keeps those of an existing subject.
+        expires_at: when to delete the subject; None keeps that of an existing subject.
     """
 
     faces: tuple[NewFace, ...]
@@ -139,7 +140,7 @@ class Enrolment:
     expires_at: datetime | None = None
 
     def about(self) -> SubjectChanges:
-        """What it says of the subject besides the faces; what is empty is not said."""
+        """Return the subject's data without its faces; empty fields are omitted."""
         about = SubjectChanges()
         if self.display_name:
             about["display_name"] = self.display_name
@@ -154,11 +155,11 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class Resemblance:
-    """How similar a face is to another one.
+    """The similarity of a face to another one.
 
     Attributes:
-        face_id: the other one.
-        codec_id: of the other one.
+        face_id: the other face.
+        codec_id: codec of the other face.
         similarity: cosine in [-1, 1].
     """
 
@@ -169,13 +170,13 @@ class Resemblance:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well a face goes with the others of its subject.
+    """The similarities of a face to the others of its subject.
 
     Attributes:
         face_id: the face.
-        codec_id: of its map.
-        others: of a new face, those that its subject had before; where it had none, those that
-            came with it.
+        codec_id: codec of its map.
+        others: for a new face, the subject's earlier faces, or if there are none, the other new
+            faces.
     """
 
     face_id: str
@@ -185,13 +186,13 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """What was enrolled.
+    """The result of an enrollment.
 
     Attributes:
-        subject: the subject as it now is.
-        faces: the faces that were added, in the order given.
-        repeated: whether this repeats the answer to an earlier request of the same id.
-        agreements: one for each of the faces; none if the subject has but one.
+        subject: the subject as it is now.
+        faces: the added faces, in the order given.
+        repeated: whether this repeats the answer to an earlier request with the same id.
+        agreements: one per face; empty if the subject has only one.
     """
 
     subject: Subject
@@ -202,14 +203,14 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class SubjectHit:
-    """A subject that resembles the probe.
+    """A subject similar to the probe.
 
     Attributes:
-        subject_id: who.
-        display_name: for people.
-        face_id: the face that it matches best.
-        codec_id: the codec of that face, which the calibration depends on; of a template, the
-            codec among its faces that asks for most.
+        subject_id: the subject.
+        display_name: readable name.
+        face_id: its best matching face.
+        codec_id: the codec that determines the threshold: that of the face, or for a template the
+            codec with the highest threshold among its faces.
         similarity: cosine in [-1, 1], by the `SubjectScore` of the collection.
         face_codec_id: the codec of the face itself.
         png: the face's map.
@@ -226,10 +227,10 @@ class SubjectHit:
 
 @dataclass(frozen=True, slots=True)
 class FaceReview:
-    """An enrolled face among the others.
+    """An enrolled face compared with others.
 
     Attributes:
-        agreement: with the other faces of its subject, whatever the order they came in.
+        agreement: with the other faces of its subject, regardless of their order.
         others: other subjects, most similar first.
     """
 
@@ -242,12 +243,12 @@ class Sighting:
     """A map streamed by a camera.
 
     Attributes:
-        sighting_id: made by the sender, a UUID.
-        camera_id: which camera, 1 to 128 printable characters.
+        sighting_id: a UUID created by the sender.
+        camera_id: the camera, 1 to 128 printable characters.
         codec_id: which decoder the map needs.
         png: the map.
-        quality: as asserted by the encoder, in [0, 1]; None: unknown.
-        captured_at: when the picture was taken; None: unknown.
+        quality: as claimed by the encoder, in [0, 1]; None if unknown.
+        captured_at: when the picture was taken; None if unknown.
     """
 
     sighting_id: str
@@ -260,16 +261,16 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class SightingMatch:
-    """The subject that a sighting was found to show, and how surely.
+    """The subject that a sighting matches, and how surely.
 
     Attributes:
-        subject_id: whom; "": the subject was deleted since.
-        display_name: as it is now.
-        face_id: the face that it matched.
+        subject_id: the subject; "" if it was deleted.
+        display_name: its current name.
+        face_id: the matched face.
         similarity: cosine in [-1, 1].
-        threshold: what the similarity had to reach.
-        fmr: false match rate that the threshold stands for; None: not calibrated.
-        faces: how many faces were searched.
+        threshold: the threshold it reached.
+        fmr: false match rate of the threshold; None without calibration.
+        faces: number of faces searched.
         extrapolated: whether `fmr` rests on a fitted tail.
     """
 
@@ -285,12 +286,12 @@ class SightingMatch:
 
 @dataclass(frozen=True, slots=True)
 class SightingFinding:
-    """What came of identifying a sighting.
+    """The result of identifying a sighting.
 
     Attributes:
-        decision: a name of the recognizer's; "": it could not be identified.
-        failure: the reason of the error then.
-        match: whom it shows; None: nobody that is known for sure.
+        decision: name of a recognizer decision; "" if identification failed.
+        failure: the reason of the error in that case.
+        match: the matched subject; None without a match.
     """
 
     decision: str
@@ -300,15 +301,15 @@ class SightingFinding:
 
 @dataclass(frozen=True, slots=True)
 class SeenFace:
-    """A sighting with what the gallery knows of it.
+    """A stored sighting with its finding.
 
     Attributes:
-        key: of the row; rises in the order of arrival.
-        collection_id: where it is.
-        sighting: as it came.
+        key: of the row; increases in the order of arrival.
+        collection_id: the collection.
+        sighting: as received.
         received_at: when, UTC.
-        finding: whom it shows; None: it was not identified yet.
-        position: of the finding, in the order in which they were made; 0: there is none.
+        finding: the finding; None if not yet identified.
+        position: position of the finding in the order of identification; 0 if there is none.
     """
 
     key: int
@@ -321,15 +322,15 @@ class SeenFace:
 
 @dataclass(frozen=True, slots=True)
 class SightingFilter:
-    """Which sightings are meant: those that pass all of it.
+    """A filter of sightings; all conditions must hold.
 
     Attributes:
-        since: seen then or later; a sighting was seen when it was captured, or when it was
-            received if that is earlier or the other unknown.
-        until: seen before.
-        camera_id: by which camera; "": by any.
-        subject_id: matching whom; "": whomever.
-        decisions: with one of these decisions; none: with any, or not identified.
+        since: seen at this time or later. A sighting's time is its capture time, or its reception
+            time if that is earlier or the capture time is unknown.
+        until: seen before this time.
+        camera_id: the camera; "" for any.
+        subject_id: the matched subject; "" for any.
+        decisions: one of these decisions; empty: any, or not yet identified.
     """
 
     since: datetime | None = None
@@ -340,18 +341,18 @@ class SightingFilter:
 
 
 class SightingOutcome(StrEnum):
-    """What became of a sighting that was offered."""
+    """The outcome of storing a sighting."""
 
     STORED = "stored"
-    """It survives a crash, until its retention ends."""
+    """Stored durably until its retention ends."""
     DUPLICATE = "duplicate"
-    """The same sighting is there already."""
+    """The same sighting is already stored."""
     DISCARDED = "discarded"
     """The collection keeps no sightings."""
 
 
 class EmbeddingSpaceChanged(FailedPrecondition):
-    """What was embedded in one space came after the gallery had moved to another; embed anew."""
+    """The gallery has changed over to another space than that of the embeddings; embed again."""
 
     def __init__(self, *, given: str, served: str) -> None:
         super().__init__(

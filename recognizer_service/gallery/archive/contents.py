@@ -1,7 +1,7 @@
-"""What the records say: rows of the tables as JSON objects, their keys left out.
+"""Archive records as JSON: table rows as objects, without their keys.
 
-A row is written with every column that means something outside its gallery, by name; a column
-that is added changes the format.
+A row is written with every column that is meaningful outside its gallery, by name. Adding a column
+changes the format.
 """
 
 import math
@@ -15,18 +15,18 @@ from recognizer_service.gallery.archive.format import Record
 from recognizer_service.gallery.storage.schema import Instant
 
 FORMAT = 2
-"""Raised when a reader of the format before could not read what is written.
+"""Incremented when readers of the previous format could not read an archive.
 
-Format 1 knows no other embeddings than those of `schema.FORMER_EMBEDDING_SIZE` numbers, and says
-nothing of it. Such archives are still written in it.
+Format 1 has only embeddings of `schema.FORMER_EMBEDDING_SIZE` numbers and does not state the size.
+Archives with that size are still written in format 1.
 """
 
-# Keys are a gallery's own, and counts follow from the content.
+# Keys are local to a gallery, and counts follow from the content.
 _LEFT_OUT = {"key", "collection_key", "subject_key", "subject_count", "face_count"}
 
 
 def archived_columns(table: Table) -> list[Column[Any]]:
-    """The columns that records of a table hold as JSON."""
+    """Return the columns that records of a table hold as JSON."""
     return [
         column
         for column in table.columns
@@ -35,16 +35,16 @@ def archived_columns(table: Table) -> list[Column[Any]]:
 
 
 def document_of(row: Any, table: Table) -> dict[str, Any]:
-    """A row that was selected with `archived_columns` as a JSON object."""
+    """Return a row, selected with `archived_columns`, as a JSON object."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     return {column.name: _to_json(values[column.name]) for column in archived_columns(table)}
 
 
 def values_of(record: Record, document: object, table: Table) -> dict[str, Any]:
-    """The values of a new row, from the JSON object of a record.
+    """Return the values of a new row from the JSON object of a record.
 
     Raises:
-        InvalidInput: ARCHIVE_DAMAGED; a field is missing, unknown or of another type.
+        InvalidInput: ARCHIVE_DAMAGED; a field is missing, unknown or of the wrong type.
     """
     if not isinstance(document, Mapping):
         raise record.damaged(f"it holds no object that describes {table.name}")
@@ -73,16 +73,16 @@ def _from_json(record: Record, column: Column[Any], value: object) -> Any:
 
 
 def _number(value: object) -> float | None:
-    """A number that is finite; whole ones are numbers, too."""
+    """Return a finite number, integer or float."""
     try:
         number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:  # of a whole one
+    except OverflowError:  # from a large integer
         return None
     return number if math.isfinite(number) and not isinstance(value, bool) else None
 
 
 def _moment(value: object) -> datetime | None:
-    """A time between the years 1 and 9999, UTC."""
+    """Return a UTC time between the years 1 and 9999."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         return moment.astimezone(UTC) if moment and moment.tzinfo else None

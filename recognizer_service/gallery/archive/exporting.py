@@ -1,4 +1,4 @@
-"""Writing a collection as an archive, a few subjects at a time."""
+"""Exports a collection as an archive, a few subjects at a time."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,15 +23,15 @@ _SUBJECTS_PER_PAGE = 64
 
 
 def export(store: Store, collection_id: str) -> Iterator[bytes]:
-    """The archive of a collection, record by record.
+    """Yield the archive of a collection, record by record.
 
-    Each subject is archived as it was at one moment, and no transaction is held in between, so
-    that a slow reader does not keep deleted bytes on the disk. Who is enrolled or deleted
-    meanwhile may be in the archive or not; for the whole gallery at one moment take a snapshot.
+    Each subject is a consistent snapshot. No transaction is held between subjects, so that a slow
+    reader does not keep deleted bytes on disk. Subjects enrolled or deleted during the export may
+    or may not be included; use a snapshot for a consistent copy of the whole gallery.
 
     Raises:
         NotFound: no such collection.
-        EmbeddingSpaceChanged: another embedding space is served since it began; export again.
+        EmbeddingSpaceChanged: the space changed during the export; export again.
     """
     writer, cache = RecordWriter(), store.cache
     space = cache.space

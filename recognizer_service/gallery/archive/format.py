@@ -1,4 +1,4 @@
-"""The archive's records: how they are framed, and checked one by one and all together.
+"""The record format of archives: framing and checksums.
 
 ::
 
@@ -6,8 +6,8 @@
     record  = kind (1 byte), length of the payload (4), payload, CRC-32 of all before it (4)
     payload = one line of JSON, then bytes that its kind defines
 
-Numbers are big-endian. The end record holds the counts and the SHA-256 of every byte before
-it, so that nothing can be missing. docs/gallery-archive.md says the rest.
+Numbers are big-endian. The end record holds the counts and the SHA-256 of all preceding bytes, so
+that truncation is detected. docs/gallery-archive.md specifies the format.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any
 from shared.errors import InvalidInput
 
 MAGIC = b"\x89CFG\r\n\x1a\n"
-"""As PNG's, it does not survive a transfer that takes the file for text."""
+"""Like PNG's signature, it reveals transfers in text mode."""
 MAX_PAYLOAD_BYTES = 1 << 20
 
 _HEAD = struct.Struct(">cI")
@@ -31,7 +31,7 @@ _CRC = struct.Struct(">I")
 
 
 class Kind(Enum):
-    """What a record holds."""
+    """Record kinds."""
 
     HEADER = b"H"
     SUBJECT = b"S"
@@ -41,12 +41,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record whose checksum was right.
+    """One record with a valid checksum.
 
     Attributes:
-        kind: what it holds.
-        number: its place among the records, from 1.
-        offset: its first byte in the archive, from 0.
+        kind: the record kind.
+        number: its 1-based index in the archive.
+        offset: its first byte in the archive, 0-based.
         document: the line of JSON, an object.
         blob: the bytes after it.
     """
@@ -58,24 +58,24 @@ class Record:
     blob: bytes
 
     def damaged(self, what: str) -> InvalidInput:
-        """The error for a record that cannot be right."""
+        """Return the error for an invalid record."""
         return _damaged(self.number, self.offset, what)
 
 
 class RecordWriter:
-    """Frames the records of one archive, in the order in which they are to be written."""
+    """Frames the records of one archive, in order."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self._counts: Counter[Kind] = Counter()
 
     def header(self, document: Mapping[str, Any]) -> bytes:
-        """The beginning of the archive."""
+        """Return the magic and the header record."""
         self._digest.update(MAGIC)
         return MAGIC + self.record(Kind.HEADER, document)
 
     def record(self, kind: Kind, document: Mapping[str, Any], blob: bytes = b"") -> bytes:
-        """The next record."""
+        """Return the next record."""
         payload = json.dumps(document, allow_nan=False).encode() + b"\n" + blob
         head = _HEAD.pack(kind.value, len(payload)) + payload
         framed = head + _CRC.pack(zlib.crc32(head))
@@ -84,26 +84,26 @@ class RecordWriter:
         return framed
 
     def end(self) -> bytes:
-        """The last record."""
+        """Return the end record."""
         return self.record(Kind.END, _summary(self._counts, self._digest.hexdigest()))
 
 
 class RecordReader:
-    """Cuts an archive into records as its bytes come in; keeps one record at a time."""
+    """Splits an archive into records incrementally; holds one record at a time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._offset = 0
-        self._number = 0  # of the last record that was read
+        self._number = 0  # of the last record read
         self._digest = hashlib.sha256()
         self._counts: Counter[Kind] = Counter()
         self._ended = False
 
     def feed(self, chunk: bytes) -> Iterator[Record]:
-        """The records that are complete with these bytes, but for the end record.
+        """Yield the records that these bytes complete, except the end record.
 
         Raises:
-            InvalidInput: NOT_AN_ARCHIVE, or ARCHIVE_DAMAGED, which names record and byte.
+            InvalidInput: NOT_AN_ARCHIVE, or ARCHIVE_DAMAGED with the record and byte.
         """
         self._buffer += chunk
         if not self._offset and not self._take_magic():
@@ -114,10 +114,10 @@ class RecordReader:
             raise self._here("it comes after the end record")
 
     def finish(self) -> None:
-        """Make sure that the archive is complete, after its last byte.
+        """Check that the archive is complete, after its last byte.
 
         Raises:
-            InvalidInput: ARCHIVE_INCOMPLETE; its end is missing.
+            InvalidInput: ARCHIVE_INCOMPLETE; the end record is missing.
         """
         if not self._ended:
             end = self._offset + len(self._buffer)
@@ -143,7 +143,7 @@ class RecordReader:
         return True
 
     def _next(self) -> Record | None:
-        """The next record, or None if it is not complete yet, or was the last."""
+        """Return the next record; None if it is incomplete or the archive has ended."""
         if self._ended or len(self._buffer) < _HEAD.size:
             return None
         kind, length = _HEAD.unpack_from(self._buffer)
@@ -196,10 +196,10 @@ class RecordReader:
 
 
 def _read_json(line: bytes) -> Any:
-    """The document, of what `RecordWriter` could have written.
+    """Parse a document as strictly as `RecordWriter` writes it.
 
     Raises:
-        ValueError: it holds NaN, an infinity, or half a surrogate pair; or is no JSON in UTF-8.
+        ValueError: it is not JSON in UTF-8, or holds NaN, an infinity or a lone surrogate.
         RecursionError: it is nested too deeply.
     """
     document = json.loads(line.decode())

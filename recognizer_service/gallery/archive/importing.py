@@ -1,4 +1,4 @@
-"""Restoring a collection from an archive: all of it, or nothing if it is damaged."""
+"""Restores a collection from an archive: all of it, or nothing if the archive is damaged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ _RECORDS_PER_COMMIT = 512
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was restored.
+    """The result of an import.
 
     Attributes:
-        collection_id: where to.
-        subjects: how many there are.
-        faces: how many there are.
-        reembedded: whether the embeddings were computed anew from the maps.
+        collection_id: the collection.
+        subjects: number of subjects.
+        faces: number of faces.
+        reembedded: whether the embeddings were recomputed from the maps.
     """
 
     collection_id: str
@@ -41,16 +41,16 @@ class Imported:
 
 
 class Importer:
-    """Takes an archive in pieces of any size; leaving the ``with`` block unfinished undoes it.
+    """Imports an archive in chunks of any size; an unfinished ``with`` block undoes the import.
 
-    What came in is stored as it comes, in a collection that nobody sees, so memory does not
-    grow with the archive and no lock is held while bytes are waited for.
+    Content is stored as it arrives, in a hidden collection, so memory does not grow with the
+    archive and no lock is held while waiting for bytes.
     """
 
     def __init__(
         self, store: Store, *, collection_id: str, embedder: MapEmbedder | None, caller: str
     ) -> None:
-        """Prepare; see `Gallery.importing`."""
+        """Create an importer; see `Gallery.importing`."""
         if collection_id:
             check_collection_id(collection_id)
         self._store = store
@@ -66,22 +66,23 @@ class Importer:
         self._published = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take in the next bytes.
+        """Read the next bytes.
 
         Raises:
-            InvalidInput: NOT_AN_ARCHIVE, ARCHIVE_TOO_NEW, or ARCHIVE_DAMAGED, which names
-                record and byte.
+            InvalidInput: NOT_AN_ARCHIVE, ARCHIVE_TOO_NEW, or ARCHIVE_DAMAGED with the record and
+                byte.
             AlreadyExists: the collection exists and is not empty (COLLECTION_EXISTS).
-            UnknownCodec: the archive is of another embedding space, and a map of it cannot be
+            UnknownCodec: the archive has another embedding space, and one of its maps cannot be
                 decoded here.
-            FailedPrecondition: it is of another space, and there is no embedder
-                (EMBEDDING_SPACE_MISMATCH); EMBEDDING_SPACE_CHANGED, meanwhile.
+            FailedPrecondition: the archive has another space and there is no embedder
+                (EMBEDDING_SPACE_MISMATCH), or the space changed meanwhile
+                (EMBEDDING_SPACE_CHANGED).
         """
         for record in self._reader.feed(chunk):
             self._take(record)
 
     def finish(self) -> Imported:
-        """Make the collection known, after the last byte.
+        """Publish the collection, after the last byte.
 
         Raises:
             InvalidInput: as `feed`, and ARCHIVE_INCOMPLETE.
@@ -97,12 +98,12 @@ class Importer:
         return Imported(self._collection_id, self._subjects, self._faces, self._reembeds)
 
     def close(self) -> None:
-        """Undo what was not finished."""
+        """Undo an unfinished import."""
         if self._staging and not self._published:
             self._staging.discard()
 
     def __enter__(self) -> Self:
-        """Use it in a ``with`` block."""
+        """Open the importer for a ``with`` block."""
         return self
 
     def __exit__(
@@ -111,7 +112,7 @@ class Importer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Undo what was not finished."""
+        """Undo an unfinished import."""
         self.close()
 
     def _take(self, record: Record) -> None:
@@ -134,7 +135,7 @@ class Importer:
             raise record.damaged("it does not belong here")
 
     def _check_map(self, record: Record, face: ArchivedFace) -> None:
-        """Refuse what no later model could embed anew."""
+        """Check that later models can embed the map."""
         if self._embedder is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""From records to what they say, within the limits of a gallery."""
+"""Parses archive records and checks them against the gallery's limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,19 +33,19 @@ from shared.errors import InvalidInput
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST_NUMBERS = 1 << 16  # an embedding of more would not fit into a record
+_MOST_NUMBERS = 1 << 16  # a larger embedding would not fit into a record
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an archive says of itself.
+    """The header of an archive.
 
     Attributes:
-        collection_id: of the collection that was archived.
+        collection_id: id of the exported collection.
         collection: the rest of its row.
-        embedding_space: of all embeddings in it.
-        embedding_size: numbers in each of them.
-        codecs: of all maps in it.
+        embedding_space: space of all embeddings in the archive.
+        embedding_size: dimension of the embeddings.
+        codecs: codecs of all maps in the archive.
     """
 
     collection_id: str
@@ -57,7 +57,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedFace:
-    """A face: its row, less its keys, and its embedding in the archive's space."""
+    """A face: its row without keys, and its embedding in the archive's space."""
 
     values: dict[str, Any]
     embedding: Embedding
@@ -65,10 +65,10 @@ class ArchivedFace:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedSubject:
-    """A subject: its row, less its keys, its labels, and its faces as they are found.
+    """A subject: its row without keys, its labels, and its faces as they are read.
 
     Attributes:
-        record: where it stands in the archive.
+        record: its record in the archive.
     """
 
     record: Record
@@ -78,7 +78,7 @@ class ArchivedSubject:
 
 
 def parse_header(record: Record) -> Header:
-    """The header; raises as `parse_face`, or ARCHIVE_TOO_NEW."""
+    """Parse the header; raises as `parse_face`, or ARCHIVE_TOO_NEW."""
     document = record.document
     if document.get("format") not in {1, FORMAT}:
         raise InvalidInput(
@@ -101,7 +101,7 @@ def parse_header(record: Record) -> Header:
 
 
 def parse_subject(record: Record) -> ArchivedSubject:
-    """A subject without its faces, which follow; raises as `parse_face`."""
+    """Parse a subject, without the faces that follow; raises as `parse_face`."""
     given = _texts(record, record.document.get("labels"), "labels")
     labels = tuple(dict.fromkeys(map(canonical, given)))
     document = {name: value for name, value in record.document.items() if name != "labels"}
@@ -119,11 +119,11 @@ def parse_subject(record: Record) -> ArchivedSubject:
 
 
 def parse_face(record: Record, size: int) -> ArchivedFace:
-    """A face.
+    """Parse a face.
 
     Args:
-        record: what is in the archive.
-        size: numbers in its embedding.
+        record: the record.
+        size: dimension of its embedding.
 
     Raises:
         InvalidInput: ARCHIVE_DAMAGED; a field is missing, unknown, or breaks a limit.
@@ -151,7 +151,7 @@ def parse_face(record: Record, size: int) -> ArchivedFace:
 
 
 def _within(record: Record, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the check gives; what it refuses is damage to the record."""
+    """Return the result of a check, turning its errors into damage to the record."""
     try:
         return check(*args, **kwargs)
     except InvalidInput as error:

@@ -1,8 +1,7 @@
-"""A collection that is filled out of sight, and published whole or not at all.
+"""A hidden collection that is filled and then published whole or not at all.
 
-It is a collection like others, with an id that no caller can name. What a crash leaves of one
-is deleted when the gallery is opened next; where another process may be filling it, when it is
-a day old.
+It is a regular collection whose id no caller can name. Remains of a crash are deleted when the
+gallery is opened next, or, if another process may still be filling it, when it is a day old.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,14 +35,14 @@ _LONGEST_IMPORT = timedelta(days=1)
 
 
 class Staging:
-    """One collection in the making."""
+    """A collection being filled."""
 
     def __init__(self, store: Store, values: Mapping[str, Any]) -> None:
-        """Begin.
+        """Create the hidden collection.
 
         Args:
-            store: of the gallery.
-            values: the collection's row, less its key and id.
+            store: the gallery's store.
+            values: the collection's row, without key and id.
         """
         self._store = store
         self._space = store.embedding_space
@@ -54,7 +53,7 @@ class Staging:
             ).scalar_one()
 
     def known(self, subject_ids: Sequence[str]) -> set[str]:
-        """Which of these subjects are in it already."""
+        """Return which of these subjects it already holds."""
         query = select(subjects.c.id).where(
             subjects.c.collection_key == self._key, subjects.c.id.in_(subject_ids)
         )
@@ -62,10 +61,10 @@ class Staging:
             return set(connection.scalars(query))
 
     def add(self, batch: Sequence[ArchivedSubject]) -> None:
-        """Add subjects that are not there yet, durably; embeddings in the space served.
+        """Add new subjects durably; embeddings are in the space served.
 
         Raises:
-            EmbeddingSpaceChanged: another embedding space is served than when it began.
+            EmbeddingSpaceChanged: the space served has changed since the start.
         """
         staged = [face for subject in batch for face in subject.faces]
         database = self._store.database
@@ -81,10 +80,10 @@ class Staging:
                 cache.index_of(self._key).add(face_keys, vectors)
 
     def publish(self, collection_id: str, *, caller: str) -> None:
-        """Give it its name, in the place of an empty collection if there is one.
+        """Rename it to its final id, replacing an empty collection of that id.
 
         Raises:
-            AlreadyExists: a collection of that name holds something (COLLECTION_EXISTS).
+            AlreadyExists: a collection with that id is not empty (COLLECTION_EXISTS).
             EmbeddingSpaceChanged: as `add`.
         """
         event = AuditEvent(self._store.now(), caller, Operation.IMPORT, collection_id)
@@ -105,7 +104,7 @@ class Staging:
                 cache.drop(replaced)
 
     def discard(self) -> None:
-        """Delete it."""
+        """Delete the collection."""
         database = self._store.database
         with self._store.changing():
             with database.writing() as connection:
@@ -140,7 +139,7 @@ class Staging:
 
 
 def sweep(store: Store) -> None:
-    """Delete what crashes have left."""
+    """Delete what crashes left behind."""
     left = collections.c.id.startswith(HIDDEN_PREFIX) & ~is_condemned()
     with store.database.exclusive, store.database.writing() as connection:
         if not store.database.is_alone():
@@ -151,12 +150,12 @@ def sweep(store: Store) -> None:
 
 
 def _staged_until(time: datetime) -> str:
-    """How ids begin of what was staged at a time; they sort by it."""
+    """Return the id prefix of collections staged at a time; ids sort by time."""
     return f"{HIDDEN_PREFIX}{time:%Y%m%d%H%M%S}"
 
 
 def check_free(connection: Connection, collection_id: str) -> None:
-    """Refuse the name of a collection that holds something (COLLECTION_EXISTS)."""
+    """Raise COLLECTION_EXISTS if a collection with this id is not empty."""
     key = find_collection(connection, collection_id)
     held = exists().where(subjects.c.collection_key == key) | (
         exists().where(sightings.c.collection_key == key)
@@ -171,7 +170,7 @@ def check_free(connection: Connection, collection_id: str) -> None:
 
 
 def _give_free_ids(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """New ids for faces whose own are taken, by the collection they were exported from."""
+    """Assign new ids to faces whose ids are taken, for example by the exported collection."""
     asked = select(faces.c.id).where(faces.c.id.in_([row["id"] for row in rows]))
     taken = set(connection.scalars(asked))
     for row in rows:

@@ -1,4 +1,4 @@
-"""Searching for the nearest faces: what a gallery asks of an index."""
+"""Nearest-neighbor search: the interface between gallery and index."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -10,23 +10,23 @@ from recognizer_service.gallery.types import Embedding
 
 
 class FaceIndex(Protocol):
-    """The faces of one collection by what they look like. Safe to use from several threads."""
+    """The embeddings of one collection's faces. Thread-safe."""
 
     def __len__(self) -> int:
-        """How many faces it holds."""
+        """Return the number of faces."""
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Add faces that are not there yet: N keys and (N, D) unit vectors."""
+        """Add new faces: N keys and (N, D) unit vectors."""
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out: no search that begins later finds them."""
+        """Remove faces: no later search finds them."""
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
-        """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
+        """Return the faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
 
     def keys(self) -> list[int]:
-        """The keys of all faces, ascending."""
+        """Return the keys of all faces, ascending."""
 
 
 OpenIndex = Callable[[str, int], FaceIndex]
-"""Opens an empty index of an embedding space, by its name and the size of its embeddings."""
+"""Opens an empty index, given the embedding space's name and dimension."""

@@ -1,4 +1,4 @@
-"""Where the search indexes are kept: what a gallery asks of them all."""
+"""The cache of search indexes: the interface between gallery and indexes."""
 
 from typing import Protocol, Self
 
@@ -6,65 +6,64 @@ from recognizer_service.gallery.index import FaceIndex
 
 
 class Cache(Protocol):
-    """The search indexes of one embedding space, a copy of what the database holds in it.
+    """The search indexes of one embedding space, a copy of the database's embeddings.
 
-    Whoever changes the gallery holds `Database.exclusive`, and brings the copy up to date before
-    it lets go.
+    Writers hold `Database.exclusive` and update the copy before they release it.
     """
 
     @property
     def space(self) -> str:
-        """Of all embeddings in them; others are not compared with these."""
+        """The embedding space of the indexes."""
 
     @property
     def size(self) -> int:
-        """Numbers in an embedding of that space."""
+        """Dimension of the embeddings."""
 
     def __len__(self) -> int:
-        """How many faces they hold."""
+        """Return the total number of faces."""
 
     def index_of(self, collection_key: int) -> FaceIndex:
-        """The index of a collection; one of a collection without faces is empty."""
+        """Return the index of a collection; empty if it has no faces."""
 
     def drop(self, collection_key: int) -> None:
-        """Forget a collection that was deleted."""
+        """Drop the index of a deleted collection."""
 
     def open(self) -> None:
-        """Bring them to what the database holds, before any other call.
+        """Synchronize the indexes with the database; call it first.
 
         Raises:
             FailedPrecondition: the gallery's faces were embedded by another extractor
                 (EMBEDDING_SPACE_MISMATCH; the metadata `gallery` names a space that can be
                 opened), or by none (EMBEDDINGS_MISSING).
-            Unavailable: the engine that keeps them does not answer (INDEX_UNAVAILABLE).
+            Unavailable: the index server does not answer (INDEX_UNAVAILABLE).
         """
 
     def catch_up(self) -> None:
-        """Before a change, under `Database.exclusive`: make good what a crash left undone.
+        """Apply what a crash left unapplied; before a change, under `Database.exclusive`.
 
         Raises:
-            EmbeddingSpaceChanged: another process serves another space since.
+            EmbeddingSpaceChanged: another process has changed the space served.
         """
 
     def check_served(self) -> None:
-        """Raise EmbeddingSpaceChanged if another process serves another space since."""
+        """Raise EmbeddingSpaceChanged if another process has changed the space served."""
 
     def in_space(self, space: str, size: int) -> Self:
-        """Indexes of another space, as far as they can be filled while the gallery changes.
+        """Return indexes of another space, filled as far as possible without blocking changes.
 
         Args:
-            space: which.
-            size: numbers in an embedding of it.
+            space: the space.
+            size: dimension of its embeddings.
         """
 
     def refresh(self) -> None:
-        """Under `Database.exclusive`: hold the faces embedded in their space, and no others."""
+        """Synchronize with the faces embedded in the space; call it under `Database.exclusive`."""
 
     def serve(self) -> None:
-        """Let all processes that share them search in their space from now on."""
+        """Make all processes that share the indexes serve this space."""
 
     def discard_others(self) -> None:
-        """Forget the indexes of all other spaces."""
+        """Delete the indexes of all other spaces."""
 
     def close(self) -> None:
         """Close connections."""

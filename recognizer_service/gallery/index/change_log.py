@@ -1,9 +1,8 @@
-"""Which embeddings came and went since an index outside of the database last followed.
+"""The log of changed embeddings that an external index has not applied yet.
 
-A trigger writes the log in the very transaction that changes `embeddings`, whatever changes it:
-an enrolment, a deletion that cascades, an import, an embedding anew. So nothing that was
-committed can be forgotten, and following twice does no harm. It is PostgreSQL's alone, since
-what a single process keeps in its memory needs no log.
+A trigger writes the log in the transaction that changes `embeddings`, whatever the cause:
+enrollment, cascading deletion, import or re-embedding. No committed change is lost, and applying an
+entry twice is harmless. Only PostgreSQL has the log; an in-memory index needs none.
 """
 
 from collections.abc import Sequence
@@ -59,13 +58,13 @@ _NOTE_ON = """
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an index has to follow.
+    """A change to apply to an index.
 
     Attributes:
-        key: of the entry; later ones are higher.
-        face_key: of the face.
-        space: of its embedding.
-        present: the collection it is in, and the embedding; None: it has none any more.
+        key: key of the entry; later entries have higher keys.
+        face_key: key of the face.
+        space: space of the embedding.
+        present: the face's collection and embedding now; None if the embedding was deleted.
     """
 
     key: int
@@ -75,18 +74,18 @@ class Change:
 
 
 class ChangeLog:
-    """The log, the name of the index that follows it, and the space that is served."""
+    """The log, the name of the index that applies it, and the space served."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def is_kept(self) -> bool:
-        """Whether it was begun."""
+        """Return whether the log exists."""
         with self._database.reading() as connection:
             return inspect(connection).has_table(SHARED_INDEX_TABLE)
 
     def begin(self, space: str) -> None:
-        """Keep the log from now on, for a new index that serves a space."""
+        """Create the log for a new index that serves a space."""
         with self._database.writing() as connection:
             _own.create_all(connection)
             connection.exec_driver_sql(_NOTE)
@@ -96,30 +95,30 @@ class ChangeLog:
             connection.execute(insert(_index).values(name=name, space=space))
 
     def name(self) -> str:
-        """Of the index: no two galleries have the same."""
+        """Return the name of the index, unique to this gallery."""
         with self._database.reading() as connection:
             name: str = connection.execute(select(_index.c.name)).scalar_one()
             return name
 
     def served(self) -> str:
-        """The space that all processes serve."""
+        """Return the space that all processes serve."""
         with self._database.reading() as connection:
             space: str = connection.execute(select(_index.c.space)).scalar_one()
             return space
 
     def serve(self, space: str) -> None:
-        """Let all processes serve another space."""
+        """Make all processes serve another space."""
         with self._database.writing() as connection:
             connection.execute(update(_index).values(space=space))
 
     def note_all(self, space: str) -> None:
-        """Note every embedding in a space, for an index that is new or was lost."""
+        """Log every embedding in a space, for a new or lost index."""
         every = select(embeddings.c.face_key, embeddings.c.space).where(embeddings.c.space == space)
         with self._database.writing() as connection:
             connection.execute(insert(_changes).from_select(["face_key", "space"], every))
 
     def changes(self, most: int) -> list[Change]:
-        """The oldest entries, and the present state of what they tell of."""
+        """Return the oldest entries with the current state of their faces."""
         query = (
             select(_changes, subjects.c.collection_key, embeddings.c.vector)
             .outerjoin_from(
@@ -145,7 +144,7 @@ class ChangeLog:
             ]
 
     def followed(self, changes: Sequence[Change]) -> None:
-        """Forget entries that the index has followed."""
+        """Delete entries that the index has applied."""
         keys = [change.key for change in changes]
         with self._database.writing() as connection:
             connection.execute(delete(_changes).where(_changes.c.key.in_(keys)))

@@ -1,7 +1,7 @@
-"""An exact index in memory, a cache of the embeddings in the database.
+"""An exact in-memory index, a cache of the database's embeddings.
 
-Inner products of unit vectors are cosines. FAISS cannot search while it is being changed, hence
-the locks in `rows`; that no key comes twice is the database's job.
+Inner products of unit vectors are cosines. FAISS cannot search during changes, hence the locks in
+`rows`. The database ensures that keys are unique.
 """
 
 import threading
@@ -23,32 +23,32 @@ Answer = TypeVar("Answer")
 
 
 class Combining(Generic[Question, Answer]):
-    """One pass at a time over whatever has been asked by then."""
+    """Combines concurrent questions into one pass at a time."""
 
     def __init__(self, answer: Callable[[Sequence[Question]], Sequence[Answer]]) -> None:
-        """Answer with a function that takes all waiting questions, and answers in their order."""
+        """Create it with a function that answers a sequence of questions in order."""
         self._answer = answer
         self._answering = threading.Lock()
         self._waiting: deque[tuple[Question, Future[Answer]]] = deque()
 
     def ask(self, question: Question) -> Answer:
-        """The answer; what `answer` raises is raised to all who were asked for together."""
+        """Return the answer; an error of `answer` is raised to all callers of the pass."""
         future: Future[Answer] = Future()
         self._waiting.append((question, future))
         with self._answering:
-            if not future.done():  # else whoever held the lock has answered this one too
+            if not future.done():  # else the previous lock holder has answered this one too
                 self._answer_waiting()
         return future.result()
 
     def __len__(self) -> int:
-        """How many questions wait."""
+        """Return the number of waiting questions."""
         return len(self._waiting)
 
     def _answer_waiting(self) -> None:
         asked = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             answers = self._answer([question for question, _ in asked])
-        except BaseException as error:  # noqa: BLE001 - it is raised to all who asked
+        except BaseException as error:  # noqa: BLE001 - raised to all callers
             for _, future in asked:
                 future.set_exception(error)
             return
@@ -59,26 +59,26 @@ class Combining(Generic[Question, Answer]):
 _CHUNK = 16_384
 _CACHE_LINE_BYTES = 64
 
-# From eight probes on, a product of matrices is faster than FAISS's loop over the probes, from 16
-# on four times. FAISS 1.15 counts the probes' numbers; left alone it would loop below 250 probes.
+# From 8 probes on, a matrix product is faster than FAISS's loop over the probes; from 16 on, four
+# times faster. FAISS 1.15 multiplies probes by dimension; by default it loops below 250 probes.
 _PROBES_FOR_A_PRODUCT = 8
 
 _Question: TypeAlias = tuple[Embedding, int]
 
 
 class FlatIndex:
-    """A FAISS index that compares a probe with every face; see `FaceIndex`."""
+    """A FAISS index with exhaustive search; see `FaceIndex`."""
 
     def __init__(self, *, size: int, threads: int, half: bool = False) -> None:
-        """Make it empty.
+        """Create an empty index.
 
         Args:
-            size: numbers in an embedding.
-            threads: how many threads one search may use.
-            half: whether to keep half-precision numbers: half the memory, and cosines that are
-                off by some 1e-4.
+            size: dimension of the embeddings.
+            threads: maximum number of threads per search.
+            half: store half-precision numbers: half the memory, with errors of about 1e-4 in
+                cosines.
         """
-        # The whole process has one threshold, and but for a change of models one size.
+        # The threshold is global to the process, and so is the size except during a changeover.
         faiss.cvar.distance_compute_blas_threshold = _PROBES_FOR_A_PRODUCT * size
         inner = faiss.METRIC_INNER_PRODUCT
         self._vectors = (
@@ -91,36 +91,36 @@ class FlatIndex:
         self._searches = Combining(self._search)
 
     def __len__(self) -> int:
-        """How many faces it holds."""
+        """Return the number of faces."""
         return len(self._rows)
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Add faces that are not there yet: N keys and (N, D) unit vectors."""
+        """Add new faces: N keys and (N, D) unit vectors."""
         self._rows.add(keys, embeddings)
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out; searches under way are not waited for."""
+        """Remove faces, without waiting for running searches."""
         self._rows.remove(keys)
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
-        """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
+        """Return the faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
         return self._searches.ask((embedding, count))
 
     def keys(self) -> list[int]:
-        """The keys of all faces, ascending."""
+        """Return the keys of all faces, ascending."""
         return sorted(self._rows.keys().tolist())
 
     def contents(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Keys and embeddings of all faces, in portions; nothing may be changed meanwhile."""
+        """Yield keys and embeddings of all faces in batches; do not change the index meanwhile."""
         keys = self._rows.keys()
         for start in range(0, len(keys), _CHUNK):
             portion = keys[start : start + _CHUNK]
             yield portion, self._vectors.reconstruct_n(start, len(portion))
 
     def _search(self, questions: Sequence[_Question]) -> list[dict[int, float]]:
-        faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this number per calling thread
+        faiss.omp_set_num_threads(self._threads)  # OpenMP stores this per calling thread
         probes = _aligned([embedding for embedding, _ in questions])
-        self._rows.settle(wait=True)  # nobody else searches: there is one pass at a time
+        self._rows.settle(wait=True)  # no other search runs: there is one pass at a time
         with self._rows.searching() as rows_for:
             most = rows_for(max(count for _, count in questions))
             if most == 0:
@@ -134,10 +134,10 @@ class FlatIndex:
 
 
 def _aligned(embeddings: Sequence[Embedding]) -> NDArray[np.float32]:
-    """(N, D) from N vectors, each at the start of a cache line.
+    """Stack N vectors to (N, D), each aligned to a cache line.
 
-    A pass over float32 vectors reads the probe once per face; astride two lines it takes a sixth
-    longer.
+    A pass over float32 vectors reads the probe once per face; it takes a sixth longer if the probe
+    crosses cache lines.
     """
     shape = len(embeddings), len(embeddings[0])
     size = shape[0] * shape[1]

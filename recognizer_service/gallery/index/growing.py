@@ -1,4 +1,4 @@
-"""The forms of index that there are, and one that takes the form that suits its size."""
+"""The forms of index, and an index that switches form as it grows."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -12,26 +12,27 @@ from recognizer_service.gallery.index.sketch import ReadEmbeddings, SketchIndex
 from recognizer_service.gallery.types import Embedding
 
 IndexForm = Literal["auto", "float32", "float16", "sketch"]
-"""How faces are kept in memory; "auto": as their number asks.
+"""How faces are kept in memory; "auto" chooses by their number.
 
 A face of 512 numbers takes 2048, 1024 or 72 bytes.
 """
 
 MOST_FLOAT32 = 200_000
 MOST_FLOAT16 = 1_000_000
-"""Faces of `_USUAL_SIZE` numbers beyond which "auto" takes a smaller form; of others, as many as
-take the same memory."""
+"""Number of faces of `_USUAL_SIZE` numbers up to which "auto" uses float16; for other sizes, as
+many as take the same memory.
+"""
 _USUAL_SIZE = 512
 
 
 def open_index(form: IndexForm, read: ReadEmbeddings, *, size: int, threads: int) -> FaceIndex:
-    """An empty index.
+    """Open an empty index.
 
     Args:
-        form: which.
+        form: the form.
         read: reads the embeddings of candidates.
-        size: numbers in an embedding.
-        threads: how many threads one search may use.
+        size: dimension of the embeddings.
+        threads: maximum number of threads per search.
     """
     if form == "float32":
         return FlatIndex(size=size, threads=threads)
@@ -50,41 +51,41 @@ def open_index(form: IndexForm, read: ReadEmbeddings, *, size: int, threads: int
 
 
 class GrowingIndex:
-    """Begins in one form and moves to the next when it has more faces than suit it."""
+    """Starts in one form and switches to the next when it outgrows it."""
 
     def __init__(
         self, smallest: FlatIndex, *larger: tuple[int, Callable[[], FlatIndex | SketchIndex]]
     ) -> None:
-        """Begin with the smallest.
+        """Start with the smallest form.
 
         Args:
             smallest: an empty index.
-            larger: for each further form, the most faces of the form before it, and how to make
-                one. Sketches cannot be moved out of: they can only be the last.
+            larger: for each further form, the maximum number of faces of the previous form, and a
+                factory. Sketches must be last, as faces cannot be moved out of them.
         """
         self._index: FlatIndex | SketchIndex = smallest
         self._larger = list(larger)
 
     def __len__(self) -> int:
-        """How many faces it holds."""
+        """Return the number of faces."""
         return len(self._index)
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Add faces that are not there yet; searches go on while they move to another form."""
+        """Add new faces; searches continue during a switch to another form."""
         while self._larger and len(self) + len(keys) > self._larger[0][0]:
             self._grow()
         self._index.add(keys, embeddings)
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out."""
+        """Remove faces."""
         self._index.remove(keys)
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
-        """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
+        """Return the faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
         return self._index.nearest(embedding, count)
 
     def keys(self) -> list[int]:
-        """The keys of all faces, ascending."""
+        """Return the keys of all faces, ascending."""
         return self._index.keys()
 
     def _grow(self) -> None:

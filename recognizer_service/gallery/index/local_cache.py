@@ -1,4 +1,4 @@
-"""Indexes in this process's memory, of a gallery that it has to itself."""
+"""Indexes in the memory of the only process that has the gallery open."""
 
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,15 @@ _CHUNK = 4096
 
 
 class LocalCache:
-    """Indexes that die with the process, and are rebuilt when it starts; see `Cache`."""
+    """In-memory indexes that are rebuilt at every start; see `Cache`."""
 
     def __init__(self, database: Database, space: str, size: int, open_index: OpenIndex) -> None:
-        """Begin without any.
+        """Create an empty cache.
 
         Args:
-            database: what they are built from.
-            space: of the embeddings in them.
-            size: numbers in an embedding.
+            database: source of the embeddings.
+            space: space of the embeddings.
+            size: dimension of the embeddings.
             open_index: opens the index of a collection.
         """
         self.space = space
@@ -38,11 +38,11 @@ class LocalCache:
         self._indexes: dict[int, FaceIndex] = {}
 
     def __len__(self) -> int:
-        """How many faces they hold."""
+        """Return the total number of faces."""
         return sum(map(len, self._indexes.values()))
 
     def index_of(self, collection_key: int) -> FaceIndex:
-        """The index of a collection, made if it has none yet."""
+        """Return the index of a collection, created if missing."""
         index = self._indexes.get(collection_key)
         if index is None:
             index = self._indexes.setdefault(
@@ -51,7 +51,7 @@ class LocalCache:
         return index
 
     def drop(self, collection_key: int) -> None:
-        """Forget a collection that was deleted."""
+        """Drop the index of a deleted collection."""
         self._indexes.pop(collection_key, None)
 
     def open(self) -> None:
@@ -61,16 +61,16 @@ class LocalCache:
         self.refresh()
 
     def in_space(self, space: str, size: int) -> "LocalCache":
-        """Indexes of another space; see `Cache`."""
+        """Return indexes of another space; see `Cache`."""
         other = LocalCache(self._database, space, size, self._open_index)
         other.refresh()
         return other
 
     def refresh(self) -> None:
-        """Hold the faces that are embedded in their space, and no others.
+        """Synchronize with the faces embedded in the space.
 
-        Costs little where little has changed. Right only as long as faces come with ever higher
-        keys, which AUTOINCREMENT sees to, and are embedded in the order of their keys.
+        Cheap if little has changed. Correct only as long as new faces have ascending keys
+        (AUTOINCREMENT) and are embedded in key order.
         """
         with self._database.reading() as connection:
             keys = connection.scalars(select(collections.c.key).where(~is_condemned())).all()
@@ -80,19 +80,19 @@ class LocalCache:
                 self._refresh(connection, key)
 
     def catch_up(self) -> None:
-        """Nobody else changes the gallery, and a process that crashed took its indexes along."""
+        """Do nothing: no other process changes the gallery, and a crash discards the indexes."""
 
     def check_served(self) -> None:
-        """Nobody else changes over to another space."""
+        """Do nothing: no other process changes the space."""
 
     def serve(self) -> None:
-        """Nobody else need know."""
+        """Do nothing: no other process shares the indexes."""
 
     def discard_others(self) -> None:
-        """There are no others."""
+        """Do nothing: there are no others."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there are no connections."""
 
     def _refresh(self, connection: Connection, collection_key: int) -> None:
         index = self.index_of(collection_key)
@@ -120,10 +120,10 @@ class LocalCache:
 def open_cache(
     location: Location, database: Database, space: str, size: int, form: IndexForm, *, threads: int
 ) -> Cache:
-    """In Milvus where the location names one, else in memory; not filled yet.
+    """Create the cache in Milvus if the location names one, else in memory; not filled yet.
 
     Raises:
-        FailedPrecondition: the client library of Milvus is missing (EXTRA_MISSING).
+        FailedPrecondition: the Milvus client library is missing (EXTRA_MISSING).
         Unavailable: Milvus does not answer (INDEX_UNAVAILABLE).
     """
 

@@ -1,8 +1,8 @@
-"""Faces in Milvus: one collection of a server or cluster for each embedding space.
+"""Faces in Milvus: one Milvus collection per embedding space.
 
-It holds the faces of all the gallery's collections, told apart by their keys: Milvus is made for
-few large collections. Every search and count asks for strong consistency, so what one process
-has added another finds.
+It holds the faces of all collections of the gallery, distinguished by key: Milvus is made for few
+large collections. Searches and counts use strong consistency, so that a process finds what another
+has added.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ from recognizer_service.gallery.types import Embedding
 from shared.errors import Unavailable
 
 _TIMEOUT_S = 30.0
-# At rest the client would ping every ten seconds, and servers that count pings hang up on it.
-# Nor does it go through the HTTP proxy that the environment names.
+# When idle, the client would ping every ten seconds, and some servers disconnect it for that. The
+# environment's HTTP proxy is not used.
 _GRPC_OPTIONS = {"grpc.keepalive_permit_without_calls": False, "grpc.enable_http_proxy": 0}
-_MOST_ANSWERS = 16_384  # more than that Milvus does not give
+_MOST_ANSWERS = 16_384  # Milvus's limit
 _KEYS_PER_CALL = 4096
 _STRONG = "Strong"
 _PARAMETERS: dict[MilvusIndexType, dict[str, int]] = {
@@ -33,7 +33,7 @@ _PARAMETERS: dict[MilvusIndexType, dict[str, int]] = {
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Whatever keeps Milvus from doing what it is asked becomes Unavailable INDEX_UNAVAILABLE."""
+    """Turn errors of Milvus into Unavailable INDEX_UNAVAILABLE."""
     try:
         yield
     except (MilvusException, RpcError) as error:
@@ -43,10 +43,10 @@ def answering() -> Iterator[None]:
 
 
 def connect(milvus: Milvus) -> MilvusClient:
-    """A connection, safe to use from threads.
+    """Connect to Milvus; the connection is thread-safe.
 
     Raises:
-        Unavailable: Milvus does not answer, or not to us (INDEX_UNAVAILABLE).
+        Unavailable: Milvus does not answer or refuses the connection (INDEX_UNAVAILABLE).
     """
     token = milvus.token.get_secret_value() if milvus.token else ""
     with answering():
@@ -59,24 +59,24 @@ class MilvusFaces:
     """All faces of one embedding space."""
 
     def __init__(self, client: MilvusClient, name: str, index_type: MilvusIndexType) -> None:
-        """Name them; nothing is made yet.
+        """Refer to a Milvus collection without creating it.
 
         Args:
             client: the connection.
-            name: of the Milvus collection.
-            index_type: if it is made.
+            name: name of the Milvus collection.
+            index_type: used when it is created.
         """
         self.name = name
         self._client = client
         self._index_type = index_type
 
     def exist(self) -> bool:
-        """Whether the Milvus collection is there."""
+        """Return whether the Milvus collection exists."""
         with answering():
             return bool(self._client.has_collection(self.name))
 
     def create(self, size: int) -> None:
-        """Make the Milvus collection, for embeddings of so many numbers."""
+        """Create the Milvus collection for embeddings of this dimension."""
         schema = self._client.create_schema(auto_id=False)
         schema.add_field("face", DataType.INT64, is_primary=True)
         schema.add_field("collection", DataType.INT64, is_partition_key=True)
@@ -92,7 +92,7 @@ class MilvusFaces:
             )
 
     def put(self, faces: Mapping[int, tuple[int, Embedding]]) -> None:
-        """Add faces, or replace those that are there: by key, their collection and embedding."""
+        """Insert or replace faces: by key, their collection and embedding."""
         rows = [
             {"face": key, "collection": owner, "vector": embedding}
             for key, (owner, embedding) in faces.items()
@@ -101,12 +101,12 @@ class MilvusFaces:
             self._client.upsert(self.name, rows)
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out, those of them that are there."""
+        """Remove faces; unknown keys are ignored."""
         with answering():
             self._client.delete(self.name, ids=list(keys))
 
     def count(self, collection_key: int | None = None) -> int:
-        """How many faces a collection has; None: all of them."""
+        """Return the number of faces of a collection; None means all collections."""
         with answering():
             found = self._client.query(
                 self.name,
@@ -117,7 +117,7 @@ class MilvusFaces:
         return int(found[0]["count(*)"])
 
     def keys(self, collection_key: int) -> list[int]:
-        """The keys of a collection's faces, ascending."""
+        """Return the keys of a collection's faces, ascending."""
         keys: list[int] = []
         with answering():
             pages = self._client.query_iterator(
@@ -133,7 +133,7 @@ class MilvusFaces:
         return sorted(keys)
 
     def nearest(self, collection_key: int, embedding: Embedding, count: int) -> dict[int, float]:
-        """The faces of a collection that are nearest to a unit vector, best first."""
+        """Return the faces of a collection nearest to a unit vector, best first."""
         with answering():
             (hits,) = self._client.search(
                 self.name,
@@ -156,35 +156,35 @@ class MilvusIndex:
     def __init__(
         self, faces: MilvusFaces, collection_key: int, follow: Callable[[], object]
     ) -> None:
-        """See a part of the faces as an index.
+        """Create a view of one collection's faces.
 
         Args:
-            faces: of all collections.
-            collection_key: of this one.
-            follow: brings them to what the database holds.
+            faces: faces of all collections.
+            collection_key: the collection.
+            follow: applies the database's change log.
         """
         self._faces = faces
         self._collection_key = collection_key
         self._follow = follow
 
     def __len__(self) -> int:
-        """How many faces it holds."""
+        """Return the number of faces."""
         return self._faces.count(self._collection_key)
 
     def add(self, keys: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Follow the database, whose log tells of these faces, and of any that a crash left."""
+        """Apply the change log, which includes these faces and any that a crash left unapplied."""
         del keys, embeddings
         self._follow()
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Follow the database, as with `add`."""
+        """Apply the change log, as `add` does."""
         del keys
         self._follow()
 
     def nearest(self, embedding: Embedding, count: int) -> dict[int, float]:
-        """The faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
+        """Return the faces nearest to a unit vector: key to cosine in [-1, 1], best first."""
         return self._faces.nearest(self._collection_key, embedding, count)
 
     def keys(self) -> list[int]:
-        """The keys of all faces, ascending."""
+        """Return the keys of all faces, ascending."""
         return self._faces.keys(self._collection_key)

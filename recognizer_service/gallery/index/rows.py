@@ -1,9 +1,9 @@
-"""The rows of a FAISS index, and whose they are.
+"""The rows of a FAISS index and their keys.
 
-FAISS can name rows itself, but then takes rows out by moving all that follow and by making its
-table of names anew: half a second among a million. Here the last row takes the place of one that
-goes. And who removes a face does not wait for the search that is under way: the face is left out of
-answers at once, and its row goes before the next search.
+FAISS's own ids make removal slow: it moves all following rows and rebuilds the id table, half a
+second with a million rows. Here the last row replaces the removed one. Removal does not wait for a
+running search either: the face is excluded from results at once, and its row is removed before the
+next search.
 """
 
 import threading
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 class ReadersWriterLock:
-    """Many readers or one writer; a waiting writer goes before new readers. Not reentrant."""
+    """Many readers or one writer; waiting writers go before new readers. Not reentrant."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -27,7 +27,7 @@ class ReadersWriterLock:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Hold the lock beside other readers."""
+        """Hold the lock, shared with other readers."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing and not self._waiting_writers)
             self._readers += 1
@@ -40,7 +40,7 @@ class ReadersWriterLock:
 
     @contextmanager
     def writing_if_free(self) -> Iterator[bool]:
-        """Hold the lock alone, if nobody holds it or waits to; whether it is held."""
+        """Hold the lock exclusively if it is free and nobody waits; yields whether it is held."""
         with self._changed:
             free = not (self._writing or self._readers or self._waiting_writers)
             if free:
@@ -55,7 +55,7 @@ class ReadersWriterLock:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the lock alone."""
+        """Hold the lock exclusively."""
         with self._changed:
             self._waiting_writers += 1
             self._changed.wait_for(lambda: not self._writing and not self._readers)
@@ -74,24 +74,24 @@ _LEAST_ROOM = 1024
 
 
 class Rows:
-    """The rows of one index without names, which belongs to this object; see `FaceIndex`."""
+    """The rows of one index without ids, which this object owns; see `FaceIndex`."""
 
     def __init__(self, index: Any) -> None:
-        """Take an empty index, whose rows are all of one size."""
+        """Take an empty index with rows of a fixed size."""
         self.index = index
         self._is_binary = isinstance(index, faiss.IndexBinary)
         self._lock = ReadersWriterLock()
-        self._naming = threading.Lock()  # held for moments only, over what follows
-        self._keys = np.empty(0, np.int64)  # with room for more than there are
+        self._naming = threading.Lock()  # held only briefly; guards the attributes below
+        self._keys = np.empty(0, np.int64)  # with spare capacity
         self._doomed: set[int] = set()
 
     def __len__(self) -> int:
-        """How many faces there are."""
+        """Return the number of faces."""
         with self._naming:
             return int(self.index.ntotal) - len(self._doomed)
 
     def add(self, keys: Sequence[int], rows: NDArray[Any]) -> None:
-        """Add faces that are not there yet."""
+        """Add new faces."""
         with self._lock.writing(), self._naming:
             self._take_out()
             first, size = self.index.ntotal, self.index.ntotal + len(keys)
@@ -103,7 +103,7 @@ class Rows:
             self.index.add(rows)
 
     def remove(self, keys: Sequence[int]) -> None:
-        """Take faces out; those that are not there are passed over."""
+        """Remove faces; unknown keys are ignored."""
         with self._naming:
             present = self._names()
             self._doomed.update(present[np.isin(present, keys)].tolist())
@@ -111,7 +111,7 @@ class Rows:
         self.settle(wait=wait)
 
     def settle(self, *, wait: bool) -> None:
-        """Let the rows of removed faces go; unless somebody searches, and nobody waits for that."""
+        """Remove the rows of removed faces; without `wait`, skip it while a search runs."""
         if self._doomed:
             with self._lock.writing() if wait else self._lock.writing_if_free() as free:
                 if free is not False:
@@ -120,15 +120,15 @@ class Rows:
 
     @contextmanager
     def searching(self) -> Iterator[Callable[[int], int]]:
-        """Hold the rows as they are; gives how many rows to ask for, for so many faces.
+        """Keep the rows unchanged; yields a function from a number of faces to a number of rows.
 
-        There are more than faces where removed ones are left. `names` leaves those out.
+        More rows than faces must be requested while removed ones remain. `names` filters those out.
         """
         with self._lock.reading():
             yield lambda count: min(count + len(self._doomed), int(self.index.ntotal))
 
     def names(self, rows: NDArray[np.int64], values: NDArray[Any]) -> Iterator[tuple[int, float]]:
-        """Key and value of each row that was found, while `searching`."""
+        """Return key and value of each row found, while `searching`."""
         with self._naming:
             keys = self._names()[rows].tolist()
             for key, value in zip(keys, values.tolist(), strict=True):
@@ -136,7 +136,7 @@ class Rows:
                     yield key, value
 
     def keys(self) -> NDArray[np.int64]:
-        """The keys of all faces, in the order of their rows, all of which are left."""
+        """Remove pending rows, then return the keys of all faces in row order."""
         self.settle(wait=True)
         with self._naming:
             return self._names().copy()
@@ -158,7 +158,7 @@ class Rows:
         self._doomed.clear()
 
     def _codes(self) -> NDArray[np.uint8]:
-        """All rows as bytes, to be changed in place."""
+        """Return a writable view of all rows as bytes."""
         vector = self._vector()
         codes: NDArray[np.uint8] = faiss.rev_swig_ptr(vector.data(), vector.size())
         return codes.reshape(-1, self.index.code_size)

@@ -1,8 +1,8 @@
-"""Indexes in Milvus, which all processes that have the gallery open search and keep up to date.
+"""Indexes in Milvus that all processes of a gallery search and update.
 
-The database logs what changed (see `change_log`). Whoever changes the gallery follows the log
-before it answers, and whoever comes next first follows what is left of it, if the one before
-died. So what was acknowledged is found by all, at once.
+The database logs changes (see `change_log`). A process that changes the gallery applies the log
+before it answers; if it crashes, the next writer applies the rest first. An acknowledged change is
+visible to all processes at once.
 """
 
 import re
@@ -40,14 +40,14 @@ class SharedCache:
         size: int,
         client: MilvusClient | None = None,
     ) -> None:
-        """Connect.
+        """Connect to Milvus.
 
         Args:
-            database: what they follow.
-            milvus: where they are.
-            space: which is searched.
-            size: numbers in an embedding.
-            client: a connection that there is already.
+            database: source of the embeddings.
+            milvus: the Milvus server.
+            space: the space to search.
+            size: dimension of its embeddings.
+            client: an existing connection.
 
         Raises:
             Unavailable: as `connect`.
@@ -60,20 +60,20 @@ class SharedCache:
         self._log = ChangeLog(database)
 
     def __len__(self) -> int:
-        """How many faces they hold."""
+        """Return the total number of faces."""
         return self._faces(self.space).count()
 
     def index_of(self, collection_key: int) -> FaceIndex:
-        """The index of a collection."""
+        """Return the index of a collection."""
         return MilvusIndex(self._faces(self.space), collection_key, self._follow)
 
     def drop(self, collection_key: int) -> None:
-        """Forget a collection that was deleted: the log tells of each of its faces."""
+        """Drop a deleted collection; the log lists each of its faces."""
         del collection_key
         self._follow()
 
     def open(self) -> None:
-        """Make what is missing, and follow what a crash left; see `Cache`."""
+        """Create what is missing, and apply what a crash left in the log; see `Cache`."""
         with self._database.exclusive:
             if not self._log.is_kept():
                 with self._database.reading() as connection:
@@ -86,31 +86,31 @@ class SharedCache:
             self._point_alias()
         more = True
         while more:
-            with self._database.exclusive:  # a portion at a time: others may want to change things
+            with self._database.exclusive:  # in batches, so that other writers can proceed
                 more = self._follow_some()
 
     def catch_up(self) -> None:
-        """Follow what a process left that died after its commit; see `Cache`."""
+        """Apply what a crashed process left in the log; see `Cache`."""
         self.check_served()
         self._follow()
 
     def check_served(self) -> None:
-        """Raise EmbeddingSpaceChanged if another process serves another space since."""
+        """Raise EmbeddingSpaceChanged if another process has changed the space served."""
         served = self._log.served()
         if served != self.space:
             raise EmbeddingSpaceChanged(given=self.space, served=served)
 
     def in_space(self, space: str, size: int) -> "SharedCache":
-        """Indexes of another space, in the same Milvus."""
+        """Return indexes of another space, in the same Milvus."""
         return SharedCache(self._database, self._milvus, space, size, self._client)
 
     def refresh(self) -> None:
-        """Follow the log, which tells of embeddings in all spaces."""
+        """Apply the log, which covers all spaces."""
         self._make(self.space, self.size)
         self._follow()
 
     def serve(self) -> None:
-        """Let all processes search in this space; those in another have to change over."""
+        """Make all processes search in this space; those in another have to change over."""
         self._log.serve(self.space)
         self._point_alias()
 
@@ -128,11 +128,11 @@ class SharedCache:
 
     @cached_property
     def _alias(self) -> str:
-        """No two galleries in one Milvus have the same."""
+        """Name of the alias, unique to this gallery."""
         return self._log.name()
 
     def _faces(self, space: str) -> MilvusFaces:
-        # Milvus takes letters, digits and underscores for a name.
+        # Milvus allows letters, digits and underscores in names.
         name = f"{self._alias}_{re.sub(r'[^0-9A-Za-z]', '_', space)}"
         return MilvusFaces(self._client, name, self._milvus.index_type)
 
@@ -142,7 +142,7 @@ class SharedCache:
             indexed.create(size)
 
     def _point_alias(self) -> None:
-        """For people and tools: it is how they find the collection that is served."""
+        """Point the alias at the collection served, for people and tools."""
         name = self._faces(self.space).name
         with answering():
             aliases = self._client.list_aliases()["aliases"]
@@ -152,7 +152,7 @@ class SharedCache:
             change(collection_name=name, alias=self._alias)
 
     def _check_space(self) -> None:
-        """All processes serve one space: the first says which, if all faces are embedded in it."""
+        """Check that all processes serve one space; the first sets it if all faces have it."""
         served = self._log.served()
         if served == self.space:
             return
@@ -173,11 +173,12 @@ class SharedCache:
             pass
 
     def _follow_some(self) -> bool:
-        """Follow the oldest entries of the log; whether there were any."""
+        """Apply the oldest log entries; return whether there were any."""
         changes = self._log.changes(_CHANGES_AT_ONCE)
         of_space: dict[str, dict[int, Change]] = defaultdict(dict)
         for change in changes:
-            of_space[change.space][change.face_key] = change  # all tell the same, the present
+            # All entries of a face hold the same current state.
+            of_space[change.space][change.face_key] = change
         for space, latest in of_space.items():
             self._apply(space, list(latest.values()))
         if changes:
@@ -192,5 +193,5 @@ class SharedCache:
             _, embedding = next(iter(present.values()))
             self._make(space, len(embedding))
             indexed.put(present)
-        if gone and indexed.exist():  # a discarded space is not
+        if gone and indexed.exist():  # it does not exist if its space was discarded
             indexed.remove(gone)

@@ -1,8 +1,8 @@
-"""Collections that are deleted already, and whose rows go in the background, some at a time.
+"""Deleted collections whose rows are removed in the background, in batches.
 
-A collection of a million faces has a million rows and more; to delete them in one transaction
-would hold up every enrolment meanwhile. So the collection only loses its name at first, and with
-it everybody who could find it.
+Deleting a large collection in one transaction would block enrollments, as a collection of a million
+faces has at least a million rows. At first the collection is only renamed, which hides it and its
+subjects from all callers.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ ROWS_PER_STEP = 256
 
 
 def condemn(connection: Connection, database: Database, key: int) -> None:
-    """Delete a collection, in the caller's transaction; at once where nothing prunes."""
+    """Delete a collection in the caller's transaction; at once if the database does not prune."""
     chosen = collections.c.key == key
     if not database.erases:
         connection.execute(delete(collections).where(chosen))
@@ -30,12 +30,12 @@ def condemn(connection: Connection, database: Database, key: int) -> None:
 
 
 def is_condemned() -> ColumnElement[bool]:
-    """Whether a collection is deleted already."""
+    """Build the condition for condemned collections."""
     return collections.c.id.startswith(CONDEMNED_PREFIX)
 
 
 def prune(connection: Connection) -> bool:
-    """Delete some rows of condemned collections; whether there was anything to delete."""
+    """Delete some rows of condemned collections; return whether there were any."""
     keys = connection.scalars(select(collections.c.key).where(is_condemned())).all()
     if not keys:
         return False

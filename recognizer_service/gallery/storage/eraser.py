@@ -1,13 +1,12 @@
-"""Getting deleted bytes off the disk in the background, a bounded step at a time.
+"""Erases deleted bytes from disk in the background, in bounded steps.
 
-Two things keep them there: the write-ahead log until it is cut, and stale copies in the free space
-of pages (see `scrub`). A step cuts the log and scrubs the pages that were in it: they are the ones
-written since the step before, so that all other pages are clean already. It holds the writer's
-lock, as nobody may write meanwhile, for some tens of milliseconds; readers are not held up.
+Deleted bytes remain in two places: the write-ahead log until it is truncated, and stale copies in
+the free space of pages (see `scrub`). A step truncates the log and scrubs the pages that were in
+it; those are the pages written since the previous step, so all others are already clean. A step
+holds the writer's lock for some tens of milliseconds; readers are not blocked.
 
-Which pages are unclean is kept in memory. What a process leaves that is killed is therefore told
-from what was closed by a note in the database, which is there for as long as a process has it
-open: the next one then scrubs the whole file, in steps, too.
+The set of unclean pages is kept in memory. A row in the database marks that a process has it open.
+If a process was killed, the next one finds the row and scrubs the whole file, also in steps.
 """
 
 import os
@@ -25,10 +24,10 @@ from recognizer_service.gallery.storage import Prune, schema
 from recognizer_service.gallery.storage.scrub import Scrubber, UnknownLayoutError, logged_pages
 
 PAGES_PER_STEP = 1024
-_LOG_BYTES = 8 << 20  # beyond: a writer cuts it
-_MOST_UNCLEAN = 1 << 17  # kept one by one; with more, the whole file is scrubbed
-_PATIENCE_S = 0.1  # for readers of the log, while writers wait
-_REST = 4  # after a step, in steps: writers get most of the time, and the next step stays short
+_LOG_BYTES = 8 << 20  # a writer truncates a longer log
+_MOST_UNCLEAN = 1 << 17  # tracked individually; beyond this the whole file is scrubbed
+_PATIENCE_S = 0.1  # wait for readers of the log, while writers wait
+_REST = 4  # pause after a step, as a multiple of its duration: leaves most of the time to writers
 _SHORTEST_REST_S, _IDLE_REST_S, _FAILED_REST_S = 0.05, 0.5, 1.0
 _LAST_STEPS_S = 3.0
 
@@ -38,16 +37,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Eraser:
-    """The erasures of one file, and the thread that does them.
+    """The erasures of one file, and the thread that executes them.
 
     Args:
-        path: of the database.
-        file: a descriptor of it, see `Scrubber`.
+        path: path of the database.
+        file: its file descriptor, see `Scrubber`.
         connect: opens a connection that does not wait for locks.
         exclusive: the writer's lock.
         reading: as `Database.reading`.
-        writing: one transaction.
-        forget: makes writers forget the pages in their caches.
+        writing: opens one transaction.
+        forget: makes writers drop their page caches.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Eraser:
         self._thread: threading.Thread | None = None
         self._prune: Prune = lambda _: False
         with writing() as connection:
-            # Whoever had it open last was killed, or left something to do.
+            # The previous process was killed, or left work to do.
             if connection.scalar(select(func.count()).select_from(schema.erasures)):
                 self._unclean.add_whole_file()
             self._session = self.mark(connection)
@@ -87,25 +86,25 @@ class Eraser:
         self._wake.set()
 
     def mark(self, connection: Connection) -> int:
-        """Note an erasure; see `Database.mark_erasure`."""
+        """Record an erasure; see `Database.mark_erasure`."""
         key: int = connection.execute(_NOTE).scalar_one()
         self._marked = True
         return key
 
     def committed(self) -> None:
-        """A transaction was committed; called by writers, under the lock."""
+        """Handle a committed transaction; writers call it under the lock."""
         if self._marked:
             self._marked = False
             self._wake.set()
         self._keep_log_short()
 
     def is_done(self, erasure: int, *, wait_s: float) -> bool:
-        """Whether an erasure is done, after so many seconds at the latest."""
+        """Return whether an erasure is done, waiting at most `wait_s` seconds."""
         with self._done:
             return self._done.wait_for(lambda: not self.pending(erasure), wait_s)
 
     def pending(self, last: int | None = None) -> int:
-        """How many erasures are not done, of those up to the last."""
+        """Return the number of unfinished erasures, up to number `last`."""
         query = select(func.count()).where(_notes != self._session)
         if last is not None:
             query = query.where(_notes <= last)
@@ -118,8 +117,8 @@ class Eraser:
         except FileNotFoundError:
             return
         if size > self._longest_log:
-            # A reader or a full disk may keep it from being cut; not every writer need find that
-            # out, and what was committed stays so.
+            # A reader or a full disk may prevent truncation. Raise the limit, so that not every
+            # writer retries; the commit is unaffected.
             self._longest_log = size + _LOG_BYTES
             with suppress(sqlite3.Error):
                 if self._cut_log(patience_s=0):
@@ -127,7 +126,7 @@ class Eraser:
             self._wake.set()
 
     def close(self) -> None:
-        """Stop, and finish first what is not much; the rest is left to who opens the file next."""
+        """Finish small erasures and stop; the next process to open the file does the rest."""
         self._stop.set()
         self._wake.set()
         if self._thread:
@@ -143,7 +142,7 @@ class Eraser:
             if not self._unclean and not self.pending():
                 with self._exclusive, self._writing() as connection:
                     connection.execute(delete(schema.erasures))
-        except Exception:  # noqa: BLE001 - closing goes on; who opens it next finds the note
+        except Exception:  # noqa: BLE001 - closing continues; the next process finds the row
             _log.exception("erasure_failed")
 
     def _run(self) -> None:
@@ -151,7 +150,7 @@ class Eraser:
             begun = time.monotonic()
             try:
                 done = self._step() if self._is_needed() else True
-            except Exception:  # noqa: BLE001 - a full disk, say; the next try may succeed
+            except Exception:  # noqa: BLE001 - e.g. a full disk; a later attempt may succeed
                 _log.exception("erasure_failed")
                 self._stop.wait(_FAILED_REST_S)
                 continue
@@ -167,7 +166,7 @@ class Eraser:
         return bool(self._unclean or self.pending())
 
     def _step(self) -> bool:
-        """Do a part; whether nothing is left to do."""
+        """Execute one step; return whether nothing is left."""
         with self._exclusive:
             with self._writing() as connection:
                 more = self._prune(connection)
@@ -178,7 +177,7 @@ class Eraser:
                 self._unclean.scrub_some(Scrubber(self._file))
             except UnknownLayoutError:
                 self._write_anew()
-            # SQLite forgets by itself where the log was cut, but not where it was empty.
+            # SQLite drops its caches itself if the log was truncated, but not if it was empty.
             self._forget()
             more |= bool(self._unclean)
         os.fsync(self._file)
@@ -192,7 +191,7 @@ class Eraser:
         return not self.pending()
 
     def _cut_log(self, *, patience_s: float) -> bool:
-        """Whether the log could be brought into the file; readers of it may take too long."""
+        """Checkpoint and truncate the log; return False if readers held it too long."""
         self._unclean.add(logged_pages(self._log_path))
         deadline = time.monotonic() + patience_s
         while self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
@@ -202,7 +201,7 @@ class Eraser:
         return True
 
     def _write_anew(self) -> None:
-        """Write a file that cannot be scrubbed anew, all of it at once."""
+        """Rewrite a file that cannot be scrubbed, all at once."""
         self._connection.execute("PRAGMA auto_vacuum = NONE")
         self._connection.execute("VACUUM")
         if self._cut_log(patience_s=_PATIENCE_S):
@@ -210,7 +209,7 @@ class Eraser:
 
 
 class _Unclean:
-    """The pages that may hold stale copies: some, or all from one on to another."""
+    """The pages that may hold stale copies: a set, or a range."""
 
     def __init__(self) -> None:
         self._pages: set[int] = set()
@@ -219,11 +218,11 @@ class _Unclean:
         self._whole_file = False
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Return whether there are any."""
         return bool(self._whole_file or self._rest or self._pages)
 
     def add(self, numbers: Iterable[int]) -> None:
-        """Pages that were written."""
+        """Add pages that were written."""
         if self._whole_file:
             return
         numbers = set(numbers)
@@ -233,16 +232,16 @@ class _Unclean:
             self.add_whole_file()
 
     def add_whole_file(self) -> None:
-        """All pages there are."""
+        """Add all pages."""
         self.clear()
         self._whole_file = True
 
     def clear(self) -> None:
-        """No page."""
+        """Remove all pages."""
         self._pages, self._rest, self._free, self._whole_file = set(), range(0), set(), False
 
     def scrub_some(self, scrubber: Scrubber) -> None:
-        """Scrub as many as one step may."""
+        """Scrub as many pages as one step may."""
         if self._whole_file:
             self._free = scrubber.free_pages()
             self._rest, self._whole_file = range(1, scrubber.pages + 1), False

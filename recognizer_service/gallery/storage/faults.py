@@ -1,4 +1,4 @@
-"""What keeps a database from writing: remembered until a write shows that it is over."""
+"""Faults that prevent the database from writing, remembered until a write succeeds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from shared.errors import Overloaded, Unavailable
 
 RETRY_S = 1.0
-"""When to try again what a fault of the storage has kept from being done."""
+"""Time after which to retry after a storage fault, in seconds."""
 
 StorageFault = Overloaded | Unavailable
 
 
 class WriteFault:
-    """The fault that the last writes met with; safe to use from threads.
+    """The fault of the last writes; thread-safe.
 
     Attributes:
-        current: None while none is known.
+        current: the fault; None if none is known.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class WriteFault:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Remember what keeps the block from writing."""
+        """Remember the fault of a write in this block."""
         try:
             yield
         except (Overloaded, Unavailable) as fault:
@@ -32,7 +32,7 @@ class WriteFault:
 
 
 def disk_full(detail: str) -> Overloaded:
-    """The error of a write that has no room."""
+    """Return the error of a write without free space."""
     return Overloaded(
         "GALLERY_DISK_FULL",
         f"the gallery's disk is full ({detail}); what is there can be searched",
@@ -41,7 +41,7 @@ def disk_full(detail: str) -> Overloaded:
 
 
 def read_only(detail: str) -> Unavailable:
-    """The error of a write that is not allowed."""
+    """Return the error of a write to a read-only database."""
     return Unavailable(
         "GALLERY_READ_ONLY",
         f"the gallery cannot be written to ({detail}); what is there can be searched",
@@ -50,7 +50,7 @@ def read_only(detail: str) -> Unavailable:
 
 
 def locked(detail: str) -> Unavailable:
-    """The error of a write that somebody else keeps waiting for too long."""
+    """Return the error of a write that waited too long for a lock."""
     return Unavailable(
         "GALLERY_LOCKED",
         f"another process keeps the gallery locked ({detail}); what is there can be searched",
@@ -59,7 +59,7 @@ def locked(detail: str) -> Unavailable:
 
 
 def unavailable(detail: str) -> Unavailable:
-    """The error of whatever else the database cannot do at present."""
+    """Return the error of any other failure of the database."""
     return Unavailable(
         "GALLERY_UNAVAILABLE",
         f"the database of the gallery does not answer ({detail})",

@@ -1,7 +1,7 @@
-"""Finding a part of a name in SQL, however it is written.
+"""Substring search in names in SQL, ignoring case and compatibility variants.
 
-SQLite is given `texts.folded`, as the function `folded`. PostgreSQL has a normalization of its own,
-and the case of ASCII letters.
+SQLite uses `texts.folded` as the SQL function `folded`. PostgreSQL uses its own normalization, and
+ignores the case of ASCII letters only.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from recognizer_service.gallery.texts import folded
 
 
-class name_contains(FunctionElement[bool]):  # noqa: N801 - a function of SQL
-    """Whether the first text holds the second."""
+class name_contains(FunctionElement[bool]):  # noqa: N801 - an SQL function
+    """Whether the first text contains the second."""
 
     type = Boolean()
     inherit_cache = True

@@ -1,4 +1,4 @@
-"""Where a gallery is kept, by what names it."""
+"""The locations of galleries."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from recognizer_service.gallery.storage.postgres import PostgresDatabase
 from recognizer_service.gallery.storage.sqlite import SqliteDatabase
 
 MilvusIndexType = Literal["FLAT", "HNSW", "DISKANN"]
-"""How Milvus searches: exact, a graph in memory, or a graph on disk."""
+"""Milvus's search method: exact, a graph in memory, or a graph on disk."""
 
 MILVUS_INDEX_TYPES: tuple[MilvusIndexType, ...] = get_args(MilvusIndexType)
 
@@ -22,8 +22,8 @@ class Milvus:
 
     Attributes:
         uri: http://host:port, or https:// for TLS.
-        token: "user:password" or an API key; None where it asks for none.
-        index_type: of collections made from now on.
+        token: "user:password" or an API key; None if not required.
+        index_type: type of newly created collections.
     """
 
     uri: str
@@ -33,12 +33,12 @@ class Milvus:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """A database server, and what keeps the search index.
+    """A database server, and the location of the search index.
 
     Attributes:
-        url: postgresql://user:password@host:port/name?options, options as libpq knows them.
-        milvus: keeps the index for all recognizers that name it; None: each keeps its own in
-            memory, and there can be but one.
+        url: postgresql://user:password@host:port/name?options, with libpq's options.
+        milvus: holds the index for all recognizers that name it; None: the index is in memory and
+            there can be only one recognizer.
     """
 
     url: SecretStr
@@ -50,10 +50,10 @@ Location: TypeAlias = Path | Servers
 
 
 def parse_location(text: str, milvus: Milvus | None = None) -> Location:
-    """A location as people write it.
+    """Parse a location.
 
     Raises:
-        ValueError: a file's index is to be in Milvus.
+        ValueError: a file cannot have its index in Milvus.
     """
     if text.startswith(("postgresql://", "postgres://")):
         return Servers(SecretStr(text.replace("postgres://", "postgresql://", 1)), milvus)
@@ -66,7 +66,7 @@ def parse_location(text: str, milvus: Milvus | None = None) -> Location:
 
 
 def open_database(location: Location) -> Database:
-    """The file of that path, made if missing, or the database on that server.
+    """Open the database file, created if missing, or the database on a server.
 
     Raises:
         FailedPrecondition, Unavailable: as `SqliteDatabase` and `PostgresDatabase`.

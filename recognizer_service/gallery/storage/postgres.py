@@ -1,10 +1,10 @@
-"""A gallery in PostgreSQL: opening, transactions, and who may have it open.
+"""A gallery in PostgreSQL: opening, transactions and ownership.
 
-The tables are those of SQLite, and so are the rules: changes come one after the other, and one
-process owns a gallery whose search indexes are a cache in its memory. An advisory lock on a
-connection of its own makes it the owner. Should that connection break while the process goes on,
-another may take over; every transaction therefore looks whether its owner is still the last one.
-Where the index is shared, so is that lock: all those processes together are the owner.
+Tables and rules are those of SQLite: changes are serialized, and one process owns a gallery whose
+search indexes are in its memory. An advisory lock on a dedicated connection marks the owner. If
+that connection breaks while the process continues, another process may take over; therefore every
+transaction checks that its owner is still the latest. If the index is shared, the lock is shared
+too: all those processes together are the owner.
 """
 
 import threading
@@ -44,8 +44,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
 }
-# PostgreSQL's error codes. A server that has become a standby has two: for a write, and for a
-# transaction that is begun as one that may write.
+# PostgreSQL's error codes. A server that has become a standby reports one for a write, and another
+# for starting a read-write transaction.
 _DISK_FULL, _READ_ONLY, _LOCK_NOT_AVAILABLE = "53100", ("25006", "0A000"), "55P03"
 _CONNECT_TIMEOUT_S = 5
 _IDLE_CONNECTIONS = 8
@@ -56,31 +56,31 @@ _owners = Table("owner", _own, Column("number", BigInteger, nullable=False))
 
 
 SHARED_INDEX_TABLE = "shared_index"
-"""Is there where an index outside of the process follows the database."""
+"""Exists if an external index follows the database."""
 
 
 class PostgresDatabase:
-    """A gallery in the database that a URL names; see `Database`."""
+    """A gallery in a PostgreSQL database; see `Database`."""
 
     def __init__(self, url: str, *, shared: bool = False) -> None:
-        """Open or create the tables in the schema that the user's search path begins with.
+        """Open or create the tables in the first schema of the user's search path.
 
         Args:
-            url: postgresql://user:password@host:port/name?options, options as libpq knows them.
-            shared: whether other processes that say so too may have it open.
+            url: postgresql://user:password@host:port/name?options, with libpq's options.
+            shared: whether other processes that also set this may have it open.
 
         Raises:
-            FailedPrecondition: another process has it (GALLERY_IN_USE), its index is shared and
-                this process would not keep to it (INDEX_IN_MILVUS), it is of another
-                version (GALLERY_TOO_NEW), it is no gallery (NOT_A_GALLERY), the URL is none
+            FailedPrecondition: another process has it open (GALLERY_IN_USE), its index is in Milvus
+                and this process would not use it (INDEX_IN_MILVUS), it has another version
+                (GALLERY_TOO_NEW), it is not a gallery (NOT_A_GALLERY), the URL is invalid
                 (GALLERY_URL_INVALID), or the client library is missing (EXTRA_MISSING).
-            Unavailable: the server does not answer, or not to us (GALLERY_UNAVAILABLE).
+            Unavailable: the server does not answer or refuses the connection (GALLERY_UNAVAILABLE).
         """
         self._shared = shared
         self._lock = threading.Lock()
         self._fault = faults.WriteFault()
         self._engine = _engine(url)
-        # Autocommit, or the lock's transaction would keep every deleted row alive for good.
+        # Autocommit, as an open transaction would keep every deleted row alive.
         self._owner = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             self._number = self._become_owner()
@@ -89,7 +89,7 @@ class PostgresDatabase:
             raise
 
     def _become_owner(self) -> int:
-        """The number of this ownership: one more than the last one's, or the common one."""
+        """Take the lock; return the ownership number: the previous plus one, or the shared one."""
         lock = func.pg_try_advisory_lock_shared if self._shared else func.pg_try_advisory_lock
         if not self._owner.scalar(select(lock(_OWNER))):
             raise FailedPrecondition(
@@ -107,7 +107,7 @@ class PostgresDatabase:
 
     @property
     def exclusive(self) -> AbstractContextManager[object]:
-        """Among all processes that have it open; see `Database`."""
+        """Hold the lock across all processes that have it open; see `Database`."""
         return self._exclusive_everywhere() if self._shared else self._lock
 
     @contextmanager
@@ -123,7 +123,7 @@ class PostgresDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One snapshot; see `Database`."""
+        """Open one read snapshot; see `Database`."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._engine.execution_options(**options).begin() as connection:
             self._check_ownership(connection)
@@ -131,7 +131,7 @@ class PostgresDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction; see `Database`. Others wait, so that keys come in one order."""
+        """Open one transaction; see `Database`. Writers wait, so that keys rise in commit order."""
         with self._fault.noted(), self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
             self._check_ownership(connection)
@@ -139,11 +139,11 @@ class PostgresDatabase:
 
     @property
     def fault(self) -> faults.StorageFault | None:
-        """What kept the last writes from succeeding; see `Database`."""
+        """The fault of the last writes; see `Database`."""
         return self._fault.current
 
     def try_writing(self) -> None:
-        """See `Database`."""
+        """Test whether writes succeed; see `Database`."""
         with self.exclusive:
             with self.writing() as connection:
                 write_and_undo(connection)
@@ -158,16 +158,16 @@ class PostgresDatabase:
             )
 
     def is_alone(self) -> bool:
-        """Whether no other process has it open; under `exclusive`."""
+        """Return whether no other process has it open; call it under `exclusive`."""
         if not self._shared:
             return True
         alone = bool(self._owner.scalar(select(func.pg_try_advisory_lock(_OWNER))))
-        if alone:  # the lock is ours twice now, shared and not
+        if alone:  # the lock is now held twice, shared and exclusively
             self._owner.execute(select(func.pg_advisory_unlock(_OWNER)))
         return alone
 
     def _require_alone(self) -> None:
-        """Older programs would go on writing to the tables as they were."""
+        """Refuse a migration while older programs could still write to the old tables."""
         if not self.is_alone():
             raise FailedPrecondition(
                 "GALLERY_IN_USE",
@@ -177,32 +177,32 @@ class PostgresDatabase:
 
     @property
     def erases(self) -> bool:
-        """It does not: SQL cannot tell what is left on the disk.
+        """False: SQL cannot tell what remains on disk.
 
-        Deleted rows stay in their pages until a vacuum, and in the write-ahead log, replicas and
-        backups after that.
+        Deleted rows stay in their pages until a vacuum, and longer in the write-ahead log, replicas
+        and backups.
         """
         return False
 
     def begin_erasing(self, prune: Prune) -> None:
-        """Nothing to begin."""
+        """Do nothing: there is no background erasure."""
 
     def mark_erasure(self, connection: Connection) -> int:
-        """No number: nobody could say when it is done."""
+        """Return 0: the completion of erasures is unknown."""
         del connection
         return 0
 
     def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
-        """There is no erasure to ask for; see `Database`."""
+        """Raise NotFound: no erasure has a number; see `Database`."""
         del wait_s
         raise NotFound("ERASURE_NOT_FOUND", f"there is no erasure {erasure}", field="erasure")
 
     def erasures_pending(self) -> int:
-        """None that would end."""
+        """Return 0: no erasure is tracked."""
         return 0
 
     def problems(self) -> list[str]:
-        """What page checksums have shown, if the server keeps them."""
+        """Return checksum failures of pages, if the server uses checksums."""
         with self.reading() as connection:
             failures = connection.scalar(
                 text(
@@ -213,7 +213,7 @@ class PostgresDatabase:
         return [f"{failures} pages failed their checksums"] if failures else []
 
     def close(self) -> None:
-        """Close all connections and let others open the gallery."""
+        """Close all connections and release the gallery to other processes."""
         self._owner.close()
         self._engine.dispose()
 
@@ -231,7 +231,7 @@ def _engine(url: str) -> Engine:
                 "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
             },
         )
-    except (ArgumentError, ValueError):  # whose messages would show the password
+    except (ArgumentError, ValueError):  # their messages would show the password
         raise FailedPrecondition(
             "GALLERY_URL_INVALID",
             "the gallery's URL cannot be read; expected postgresql://user:password@host:port/name",
@@ -245,7 +245,7 @@ def _engine(url: str) -> Engine:
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
         if context.is_pre_ping:
-            return  # a dead connection of the pool is replaced, and nobody need know
+            return  # the pool replaces the dead connection
         if fault := _fault(context):
             raise fault from context.original_exception
 
@@ -253,7 +253,7 @@ def _engine(url: str) -> Engine:
 
 
 def _fault(context: ExceptionContext) -> faults.StorageFault | None:
-    """What an error of the server says of the storage; None: it is about the statement."""
+    """Return the storage fault of a server error; None if the statement is at fault."""
     state = getattr(context.original_exception, "sqlstate", None)
     if state == _DISK_FULL:
         return faults.disk_full(_first_line(context))
@@ -267,7 +267,7 @@ def _fault(context: ExceptionContext) -> faults.StorageFault | None:
 
 
 def _first_line(context: ExceptionContext) -> str:
-    """What the server or its client says, which names hosts and users but no password."""
+    """Return the first line of the error, which may name hosts and users but no password."""
     return str(context.original_exception).partition("\n")[0].strip()
 
 
@@ -280,7 +280,7 @@ def _bring_up_to_date(connection: Connection, require_alone: Callable[[], None])
         connection.execute(insert(_owners).values(number=0))
         return
     version = connection.scalar(select(_versions.c.version)) if _versions.name in present else None
-    # An older version may lack tables that its migration makes.
+    # An older version may lack tables that its migration creates.
     if version is None or (
         version >= schema.VERSION and not {*schema.metadata.tables, *_own.tables} <= present
     ):

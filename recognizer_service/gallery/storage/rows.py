@@ -1,4 +1,4 @@
-"""How ids become keys, and rows become records."""
+"""Converts ids to keys, and rows to records."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,24 +23,24 @@ from recognizer_service.gallery.types import Face, Subject
 from shared.errors import FailedPrecondition, NotFound
 
 HIDDEN_PREFIX = "~"
-"""Begins the ids of collections that no caller can see or name: those still being imported."""
+"""Prefix of the ids of hidden collections, such as those being imported."""
 CONDEMNED_PREFIX = 2 * HIDDEN_PREFIX
-"""Begins the ids of those that are deleted, and whose rows are going."""
+"""Prefix of the ids of deleted collections whose rows are being removed."""
 
 _METADATA_CHARACTERS = 80
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
 def asked_for(text: str) -> str:
-    """The id that a caller means, in its one spelling; "", which is none, for what cannot be one.
+    """Return the normalized form of an id; "", which is never an id, if the text is invalid.
 
-    PostgreSQL refuses to compare a text that holds NUL.
+    PostgreSQL refuses to compare text with NUL.
     """
     return "" if "\0" in text else canonical(text)
 
 
 def find_collection(connection: Connection, collection_id: str) -> int | None:
-    """The key of a collection, None if there is none."""
+    """Return the key of a collection; None if it does not exist."""
     collection_id = asked_for(collection_id)
     if collection_id.startswith(HIDDEN_PREFIX):
         return None
@@ -51,7 +51,7 @@ def find_collection(connection: Connection, collection_id: str) -> int | None:
 
 
 def collection_key(connection: Connection, collection_id: str) -> int:
-    """The key of a collection, or NotFound (COLLECTION_NOT_FOUND)."""
+    """Return the key of a collection, or raise NotFound (COLLECTION_NOT_FOUND)."""
     key = find_collection(connection, collection_id)
     if key is None:
         raise collection_not_found(collection_id)
@@ -59,7 +59,7 @@ def collection_key(connection: Connection, collection_id: str) -> int:
 
 
 def find_subject(connection: Connection, collection_id: str, subject_id: str) -> int | None:
-    """The key of a subject, None if there is none, or NotFound for the collection."""
+    """Return the key of a subject, None if it does not exist; NotFound for the collection."""
     return connection.scalar(
         select(subjects.c.key)
         .where(subjects.c.collection_key == collection_key(connection, collection_id))
@@ -68,7 +68,7 @@ def find_subject(connection: Connection, collection_id: str, subject_id: str) ->
 
 
 def subject_key(connection: Connection, collection_id: str, subject_id: str) -> int:
-    """The key of a subject, or NotFound (SUBJECT_NOT_FOUND)."""
+    """Return the key of a subject, or raise NotFound (SUBJECT_NOT_FOUND)."""
     key = find_subject(connection, collection_id, subject_id)
     if key is None:
         raise _not_found("subject", "subject_id", subject_id)
@@ -76,7 +76,7 @@ def subject_key(connection: Connection, collection_id: str, subject_id: str) -> 
 
 
 def face_key(connection: Connection, collection_id: str, face_id: str) -> int:
-    """The key of a face, or NotFound (FACE_NOT_FOUND)."""
+    """Return the key of a face, or raise NotFound (FACE_NOT_FOUND)."""
     key: int | None = connection.scalar(
         select(faces.c.key)
         .join(subjects)
@@ -89,12 +89,12 @@ def face_key(connection: Connection, collection_id: str, face_id: str) -> int:
 
 
 def collection_not_found(collection_id: str) -> NotFound:
-    """The error for a collection that there is not."""
+    """Return the error for an unknown collection."""
     return _not_found("collection", "collection", collection_id)
 
 
 def sighting_not_found(sighting_id: str) -> NotFound:
-    """The error for a sighting that is unknown or has expired."""
+    """Return the error for an unknown or expired sighting."""
     return _not_found("sighting", "sighting_id", sighting_id)
 
 
@@ -108,7 +108,7 @@ def _not_found(kind: str, field_name: str, name: str) -> NotFound:
 
 
 _face_count = select(func.count()).where(faces.c.subject_key == subjects.c.key).scalar_subquery()
-_LABEL_END = "\n"  # no label holds it: labels are printable
+_LABEL_END = "\n"  # labels are printable, so they never contain it
 _labels = (
     select(func.aggregate_strings(labels.c.label, _LABEL_END))
     .where(labels.c.subject_key == subjects.c.key)
@@ -125,7 +125,7 @@ SUBJECT = select(
     collections.c.subject_retention_s,
     subjects.c.revision,
 ).join_from(subjects, collections)
-"""Selects what `subject_of` reads."""
+"""Selects the columns that `subject_of` reads."""
 
 FACE = (
     select(
@@ -140,11 +140,11 @@ FACE = (
     .join(subjects)
     .order_by(faces.c.key)
 )
-"""Selects what `face_of` reads, oldest first."""
+"""Selects the columns that `face_of` reads, oldest first."""
 
 
 def subject_of(row: Any) -> Subject:
-    """A row of `SUBJECT` as a record."""
+    """Convert a row of `SUBJECT`."""
     expires_at = row.expires_at
     if expires_at is None and row.subject_retention_s:
         expires_at = _later(row.created_at, timedelta(seconds=row.subject_retention_s))
@@ -161,29 +161,29 @@ def subject_of(row: Any) -> Subject:
 
 
 def _later(time: datetime, span: timedelta) -> datetime:
-    """So much later, or the last moment there is."""
+    """Add a span to a time, capped at the latest representable time."""
     return time + span if span <= _LAST_MOMENT - time else _LAST_MOMENT
 
 
 def face_of(row: Any) -> Face:
-    """A row of `FACE` as a record."""
+    """Convert a row of `FACE`."""
     return Face(*row)
 
 
 def vectors_of(rows: Sequence[Any]) -> NDArray[np.float32]:
-    """The embeddings of N rows of one space, at least one: (N, D)."""
+    """Return the embeddings of at least one row of one space: (N, D)."""
     vectors = np.frombuffer(b"".join(row.vector for row in rows), np.float32)
     return vectors.reshape(len(rows), -1)
 
 
 def size_of_space(connection: Connection, space: str) -> int | None:
-    """How many numbers an embedding in a space has; None if the gallery does not know it."""
+    """Return the dimension of a space; None if the gallery has no record of it."""
     size: int | None = connection.scalar(select(spaces.c.size).where(spaces.c.id == space))
     return size
 
 
 def keep_space(connection: Connection, space: str, size: int) -> None:
-    """Note the size of a space, before the first embedding in it.
+    """Record the dimension of a space, before its first embedding.
 
     Raises:
         FailedPrecondition: it has another size (EMBEDDING_SIZE_MISMATCH).
@@ -196,7 +196,7 @@ def keep_space(connection: Connection, space: str, size: int) -> None:
 
 
 def check_size(space: str, known: int, size: int) -> None:
-    """Refuse a size that is not the space's (EMBEDDING_SIZE_MISMATCH)."""
+    """Raise EMBEDDING_SIZE_MISMATCH unless the size is that of the space."""
     if size != known:
         raise FailedPrecondition(
             "EMBEDDING_SIZE_MISMATCH",
@@ -209,9 +209,9 @@ def check_size(space: str, known: int, size: int) -> None:
 def read_embeddings(
     database: Database, space: str, keys: Sequence[int]
 ) -> tuple[list[int], NDArray[np.float32]]:
-    """Those of the faces with these N keys that are there: M keys, and M unit vectors.
+    """Return the existing faces among N keys: M keys, and M unit vectors.
 
-    The vectors are (M, D), or (0, 0) where there are none.
+    The vectors are (M, D), or (0, 0) if there are none.
     """
     query = select(embeddings.c.face_key, embeddings.c.vector).where(
         embeddings.c.face_key.in_(keys), embeddings.c.space == space
@@ -223,12 +223,12 @@ def read_embeddings(
 
 
 def embedded_in(space: str) -> Exists:
-    """Whether a row of `faces` has an embedding in a space."""
+    """Build the condition that a row of `faces` has an embedding in a space."""
     return exists().where(embeddings.c.face_key == faces.c.key, embeddings.c.space == space)
 
 
 def check_embedded(connection: Connection, space: str) -> None:
-    """Refuse a space in which some faces have no embedding; reads every face's keys.
+    """Check that all faces have an embedding in a space; reads the keys of all faces.
 
     Raises:
         FailedPrecondition: they were embedded by another extractor (EMBEDDING_SPACE_MISMATCH;
@@ -240,7 +240,7 @@ def check_embedded(connection: Connection, space: str) -> None:
     )
     if not strangers:
         return
-    # While faces are embedded anew several spaces have some; the one that is served has all.
+    # During re-embedding several spaces have embeddings; only the one served has all.
     theirs = connection.scalar(
         select(embeddings.c.space)
         .where(embeddings.c.space != space)

@@ -1,4 +1,4 @@
-"""The tables. They hold the truth; whatever else there is can be rebuilt from it.
+"""The database tables, from which all other state can be rebuilt.
 
 ::
 
@@ -7,19 +7,19 @@
                  ├─< sightings ─┬─ identifications
                  │              └─< alerts
                  └─< alert_rules ─┴─< rings
-    identifications  who a sighting showed when it came; watchers follow them by their keys
-    alerts       what rules have rung for and their targets have not taken yet
-    rings        when a rule last rang for somebody
-    spaces       embedding spaces, and how many numbers an embedding in each has
-    requests     request ids of the last days, and the faces they enrolled
-    audit        who did what to whom, by ids; outlives what it tells of
-    erasures     deletions whose bytes may still be on disk; one more while a process has it open
+    identifications  findings of sightings; watchers follow them by key
+    alerts       alerts that the targets have not accepted yet
+    rings        when a rule last fired for a person
+    spaces       embedding spaces and their dimensions
+    requests     recent request ids, and the faces they enrolled
+    audit        audit events by id; outlive the subjects
+    erasures     deletions whose bytes may be on disk; one more row while a process is open
 
-Rows are joined by integer keys that are never used twice (AUTOINCREMENT, sequences): a key of
-`faces` is also the face's id in FAISS, where a reused one would point at another person. The ids
-that callers see are separate columns.
+Rows are joined by integer keys that are never reused (AUTOINCREMENT, sequences): a key of `faces`
+is also the face's id in FAISS, where a reused one would refer to another person. The ids that
+callers see are separate columns.
 
-Whoever changes a table raises `VERSION` and adds the way there to `migrations`.
+To change a table, increment `VERSION` and add a migration to `migrations`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,19 +47,19 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 VERSION = 5
-"""Raised with every change of the tables; a gallery of a higher one is not opened."""
+"""Incremented with every change of the tables; galleries of a higher version are not opened."""
 
 MAX_KEY = 2**63 - 1
-"""The largest key, and the largest integer of both databases."""
+"""The maximum key, and the maximum integer of both databases."""
 FORMER_EMBEDDING_SIZE = 512
-"""Numbers in every embedding before version 3, which lets each space have its own size."""
+"""Dimension of all embeddings before version 3, which introduced a size per space."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# SQLite's integers are as long as they must be, and only an INTEGER is a key there.
+# SQLite integers have variable length, and only an INTEGER can be a key.
 _LONG = BigInteger().with_variant(Integer, "sqlite")
-# Compared byte by byte everywhere: ids are sorted, and their case counts.
+# Byte-wise comparison in both databases: ids are sorted and case-sensitive.
 _TEXT = String().with_variant(String(collation="C"), "postgresql")
 
 
@@ -70,12 +70,12 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Python to SQL; a time without a zone is a TypeError."""
+        """Convert Python to SQL; a time without a zone is a TypeError."""
         del dialect
         return None if value is None else (value - _EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """SQL to Python."""
+        """Convert SQL to Python."""
         del dialect
         return None if value is None else _EPOCH + value * _MICROSECOND
 
@@ -101,12 +101,12 @@ collections = Table(
     Column("max_fmr", Float, nullable=False),
     Column("sighting_retention_s", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
-    # Counted here so that a threshold for N faces costs one row and not a count of N.
+    # Stored here, so that a threshold for N faces reads one row instead of counting N.
     Column("subject_count", Integer, nullable=False, default=0),
     Column("face_count", Integer, nullable=False, default=0),
     Column("max_subjects", Integer, nullable=False, server_default="0"),  # 0: no limit
     Column("max_faces", Integer, nullable=False, server_default="0"),
-    Column("subject_retention_s", Integer, nullable=False, server_default="0"),  # 0: for good
+    Column("subject_retention_s", Integer, nullable=False, server_default="0"),  # 0: never expires
     Column("subject_score", _TEXT, nullable=False, server_default="best_face"),
     sqlite_autoincrement=True,
 )
@@ -149,7 +149,7 @@ faces = Table(
     sqlite_autoincrement=True,
 )
 
-# A space keeps its size for good, whether or not embeddings are left in it.
+# A space keeps its size, even without embeddings.
 spaces = Table(
     "spaces",
     metadata,
@@ -177,7 +177,7 @@ sightings = Table(
     Column("quality", Float),
     Column("captured_at", Instant),
     Column("stored_at", Instant, nullable=False),
-    # Captured, but never later than stored: what listings are ordered by.
+    # Capture time, but never later than the reception; orders listings.
     Column("seen_at", Instant, nullable=False, server_default="0"),
     UniqueConstraint("collection_key", "id"),
     Index("sightings_by_age", "collection_key", "stored_at"),
@@ -185,7 +185,7 @@ sightings = Table(
     sqlite_autoincrement=True,
 )
 
-# A sighting that is identified anew gets a new row, and so a new key: watchers see it once more.
+# Identifying a sighting again inserts a new row with a new key, so that watchers see it again.
 identifications = Table(
     "identifications",
     metadata,
@@ -199,7 +199,7 @@ identifications = Table(
     ),
     Column("decision", _TEXT, nullable=False),
     Column("failure", _TEXT, nullable=False),
-    # The subject that it matches; nobody's name is kept here.
+    # The matched subject; names are not stored here.
     Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="SET NULL")),
     Column("face_id", _TEXT),
     Column("similarity", Float),
@@ -211,7 +211,7 @@ identifications = Table(
     sqlite_autoincrement=True,
 )
 
-# A rule about a subject goes with it.
+# A rule about a subject is deleted with it.
 alert_rules = Table(
     "alert_rules",
     metadata,
@@ -219,10 +219,10 @@ alert_rules = Table(
     _belongs_to("collections", "collection_key"),
     Column("id", _TEXT, nullable=False, unique=True),
     Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="CASCADE")),
-    Column("label", _TEXT, nullable=False),  # "": by subject, or if that is NULL, the unknown
+    Column("label", _TEXT, nullable=False),  # "": by subject, or unknown people if that is NULL
     Column("camera_id", _TEXT, nullable=False),  # "": any
     Column("quiet_s", Integer, nullable=False),
-    Column("url", _TEXT, nullable=False),  # "": by MQTT
+    Column("url", _TEXT, nullable=False),  # "": MQTT
     Column("secret", _TEXT, nullable=False),
     Column("created_at", Instant, nullable=False),
     Index("alert_rules_of_collection", "collection_key"),
@@ -230,7 +230,7 @@ alert_rules = Table(
     sqlite_autoincrement=True,
 )
 
-# Keys and no names: what is deleted takes along what nobody was told of it yet.
+# Keys and no names: deleting a subject also deletes its undelivered alerts.
 alerts = Table(
     "alerts",
     metadata,
@@ -254,14 +254,14 @@ rings = Table(
     _key(),
     _belongs_to("alert_rules", "rule_key"),
     Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="CASCADE")),  # NULL: unknown
-    Column("camera_id", _TEXT, nullable=False),  # of the unknown; "": of a subject
+    Column("camera_id", _TEXT, nullable=False),  # for unknown people; "" for a subject
     Column("seen_at", Instant, nullable=False),
     Index("rings_of_rule", "rule_key", "subject_key", "camera_id"),
     Index("rings_of_subject", "subject_key"),
     sqlite_autoincrement=True,
 )
 
-# A digest and a range of face keys, and nothing of the person: it outlives the subject.
+# A digest and a range of face keys, no personal data: it outlives the subject.
 requests = Table(
     "requests",
     metadata,
@@ -273,8 +273,8 @@ requests = Table(
     Column("created_at", Instant, nullable=False, index=True),
 )
 
-# Ids and no names. A subject's id stays here when the subject is deleted, until its own retention
-# ends: else nobody could tell who deleted whom.
+# Ids and no names. A subject's id stays here after its deletion until the event expires, so that
+# the deletion itself remains on record.
 audit = Table(
     "audit",
     metadata,
@@ -321,9 +321,9 @@ _SQLITE: Mapping[int, Sequence[str]] = {
         "CREATE INDEX ix_audit_at ON audit (at)",
     ),
     2: (
-        # Rows that were moved left copies behind that only the next deletion would have looked for.
+        # Moving rows leaves stale copies, which otherwise only the next deletion would erase.
         "INSERT INTO erasures DEFAULT VALUES",
-        # Where two ids are one now, the second person is told from the first by the row's key.
+        # If two ids become equal, the second subject gets its row key as a suffix.
         """
         UPDATE subjects SET id = canonical(id) || CASE WHEN EXISTS (
             SELECT 1 FROM subjects AS other
@@ -339,7 +339,7 @@ _SQLITE: Mapping[int, Sequence[str]] = {
         """,
         "CREATE TABLE spaces (id VARCHAR NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (id))",
         _FILL_SPACES,
-        # SQLite cannot take a CHECK away, nor add a foreign key.
+        # SQLite cannot drop a CHECK or add a foreign key.
         """
         CREATE TABLE embeddings_of_any_size (
             face_key INTEGER NOT NULL,
@@ -441,7 +441,7 @@ _POSTGRES: Mapping[int, Sequence[str]] = {
         "ALTER TABLE embeddings DROP CONSTRAINT embeddings_vector_check",
         "ALTER TABLE embeddings ADD FOREIGN KEY (space) REFERENCES spaces (id)",
         "ALTER TABLE sightings DROP COLUMN vector, DROP COLUMN space",
-        # As in SQLite; ids and labels of one spelling.
+        # As in SQLite: normalized ids and labels.
         """
         UPDATE subjects SET id = normalize(id, NFC) || CASE WHEN EXISTS (
             SELECT 1 FROM subjects AS other
@@ -541,9 +541,9 @@ _POSTGRES: Mapping[int, Sequence[str]] = {
 
 
 def migrate(connection: Connection, version: int) -> None:
-    """Bring the tables of an older version up to the present one, in the caller's transaction.
+    """Migrate the tables of an older version, in the caller's transaction.
 
-    Where the version is written down is the database's business, and so is writing the new one.
+    The database stores the version and updates it.
     """
     steps = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES
     for step in range(version, VERSION):

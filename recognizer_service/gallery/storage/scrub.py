@@ -1,18 +1,17 @@
-"""Overwriting what is free in pages of a SQLite file: the space that holds nothing, but once did.
+"""Overwrites the free space in the pages of a SQLite file, which may hold deleted data.
 
-`secure_delete` overwrites rows when they are deleted. But when SQLite moves rows from page to
-page to keep its trees in balance, it leaves their old bytes where they were, in the unallocated
-space between a page's list of cells and the cells themselves; if such a row is deleted later, the
-old copy stays. VACUUM gets rid of it by writing the whole file anew, twice. This overwrites, in
-place, only what is free: that space, the free blocks between cells, and free pages. None of it
-means anything to SQLite, so that a crash in the middle does no harm.
+`secure_delete` overwrites rows when they are deleted. But when SQLite moves rows between pages to
+balance its trees, their old bytes remain in the unallocated space between a page's cell pointers
+and its cells; if such a row is deleted later, the old copy stays. VACUUM removes it by writing the
+whole file twice. This module overwrites only free space, in place: the unallocated space, the free
+blocks between cells, and free pages. SQLite ignores their content, so a crash in the middle is
+harmless.
 
-Only pages that were written since they were scrubbed last can hold such copies, and the
-write-ahead log names them.
+Only pages written since the last scrub can hold such copies, and the write-ahead log lists them.
 
-A page is known by its first byte. That of a tree's page is its type. Pages of other kinds (the
-overflow of a long row, the list of free pages) begin with a page number, whose first byte is 0 or 1
-in a file of less than `MAX_PAGES`, and no type.
+The first byte identifies the kind of a page. A tree page starts with its type. Other pages (the
+overflow of a long row, the list of free pages) start with a page number, whose first byte is 0 or 1
+in a file of less than `MAX_PAGES`, and is not a type.
 
 The layout is SQLite's file format, https://sqlite.org/fileformat2.html, sections 1.3, 1.5, 1.6
 and 4.1.
@@ -24,30 +23,30 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 MAX_PAGES = (1 << 25) - 1
-"""Of a file whose pages can be told apart by their first byte: 256 GiB of pages of 8 KiB."""
+"""Maximum number of pages distinguishable by first byte: 256 GiB in pages of 8 KiB."""
 
 _INTERIOR, _LEAF = {0x02, 0x05}, {0x0A, 0x0D}
 _FILE_HEADER_BYTES = 100
 _FILE_HEADER = struct.Struct(">16xH2xB11xI16xI")
-"""Page size, reserved bytes, first free page, whether it has pages that list parents."""
-_PAGE_HEADER = struct.Struct(">BHHH")  # type, first free block, cells, where their content begins
+"""Page size, reserved bytes, first free page, whether it has pointer map pages."""
+_PAGE_HEADER = struct.Struct(">BHHH")  # type, first free block, cell count, content start
 _NUMBER = struct.Struct(">I")
-_TRUNK_HEADER = struct.Struct(">II")  # next trunk, its leaves' count
-_BLOCK_HEADER = struct.Struct(">HH")  # next free block, bytes of this one
+_TRUNK_HEADER = struct.Struct(">II")  # next trunk, number of leaves
+_BLOCK_HEADER = struct.Struct(">HH")  # next free block, size of this one
 _LOG_HEADER = struct.Struct(">8xI20x")  # page size
-_FRAME_HEADER_BYTES = 24  # the first four are the page's number
+_FRAME_HEADER_BYTES = 24  # the first four hold the page number
 
 Range = tuple[int, int]
 
 
 class UnknownLayoutError(Exception):
-    """A page is none that this module understands; it was left as it is."""
+    """A page has an unknown layout; it was left unchanged."""
 
 
 def logged_pages(log: Path) -> set[int]:
-    """Numbers of the pages in a write-ahead log, older rounds of it included; none if it is gone.
+    """Return the page numbers in a write-ahead log and its earlier rounds; empty if missing.
 
-    Whoever calls this sees to it that nobody writes meanwhile.
+    The caller ensures that nobody writes meanwhile.
     """
     try:
         file = os.open(log, os.O_RDONLY)
@@ -66,11 +65,10 @@ def logged_pages(log: Path) -> set[int]:
 
 
 class Scrubber:
-    """Overwrites what is free in the pages of one file.
+    """Overwrites the free space in the pages of one file.
 
-    Whoever calls its methods sees to it that the write-ahead log is empty, that nobody writes
-    meanwhile, and that no connection writes a page later that it had in its cache before. What was
-    overwritten is on the disk after `os.fsync`.
+    The caller ensures that the write-ahead log is empty, that nobody writes meanwhile, and that no
+    connection later writes a page from its cache. Overwritten bytes are durable after `os.fsync`.
     """
 
     def __init__(self, file: int) -> None:
@@ -81,7 +79,7 @@ class Scrubber:
                 closed while SQLite has the file open: that would drop SQLite's locks (POSIX).
 
         Raises:
-            UnknownLayoutError: the file is larger than `MAX_PAGES`, or not laid out as ours are.
+            UnknownLayoutError: the file is larger than `MAX_PAGES`, or has an unexpected layout.
         """
         self._file = file
         header = os.pread(file, _FILE_HEADER.size, 0)
@@ -97,11 +95,11 @@ class Scrubber:
 
     @property
     def pages(self) -> int:
-        """How many pages the file has."""
+        """Number of pages of the file."""
         return os.fstat(self._file).st_size // self._size
 
     def free_pages(self) -> set[int]:
-        """The pages that hold nothing; those that list them are scrubbed at once."""
+        """Return the free pages; scrubs the pages that list them."""
         free: set[int] = set()
         trunks: set[int] = set()
         number = self._first_free
@@ -120,14 +118,14 @@ class Scrubber:
         return free
 
     def scrub(self, numbers: Iterable[int], *, free: Collection[int] = ()) -> None:
-        """Overwrite what is free in these pages, and all of those that are `free` altogether.
+        """Overwrite the free space in these pages, and the whole content of those that are `free`.
 
         Raises:
-            UnknownLayoutError: a page is not as expected.
+            UnknownLayoutError: a page has an unexpected layout.
         """
         last = self.pages
         for number in numbers:
-            if not 1 <= number <= last:  # the file was cut since
+            if not 1 <= number <= last:  # the file was truncated in the meantime
                 continue
             page = self._read(number)
             if number in free:
@@ -150,12 +148,12 @@ class Scrubber:
 
 
 def _start(number: int) -> int:
-    """Where the header of a tree's page begins."""
+    """Return the offset of a tree page's header."""
     return _FILE_HEADER_BYTES if number == 1 else 0
 
 
 def _gap(page: bytes, number: int, usable: int) -> Range:
-    """The unallocated space between the list of cells and the cells."""
+    """Return the unallocated space between the cell pointers and the cells."""
     kind, _, cells, content = _PAGE_HEADER.unpack_from(page, _start(number))
     cell_list = _start(number) + (12 if kind in _INTERIOR else 8)
     start, end = cell_list + 2 * cells, content or 65536
@@ -165,7 +163,7 @@ def _gap(page: bytes, number: int, usable: int) -> Range:
 
 
 def _blocks(page: bytes, number: int) -> Iterator[Range]:
-    """What the free blocks between cells hold besides their headers."""
+    """Yield the contents of the free blocks between cells, without their headers."""
     _, block, _, content = _PAGE_HEADER.unpack_from(page, _start(number))
     least = content or 65536
     while block:

@@ -1,4 +1,4 @@
-"""A copy of a gallery's file, taken while it is served."""
+"""Snapshot: a copy of a gallery's file, taken while it is served."""
 
 import os
 import sqlite3
@@ -12,16 +12,16 @@ from shared.private_files import PRIVATE, make_private
 
 
 def snapshot(gallery: Path, target: Path) -> int:
-    """Copy a gallery into a file, as it is at one moment; the size of the copy in bytes.
+    """Copy a gallery to a file, consistently; return the size of the copy in bytes.
 
-    Any process may call it: changes go on meanwhile, though bytes of what is deleted meanwhile
-    leave the log only afterwards. The copy is written anew from the rows (VACUUM INTO) instead
-    of page by page, so that nothing deleted is in it. It is on the disk and complete under its
-    name, or not there. To restore it, serve it.
+    Any process may call it; changes continue meanwhile, but bytes deleted during the copy leave the
+    log only afterwards. The copy is rewritten from the rows (VACUUM INTO), so it contains no
+    deleted data. The target appears only when it is complete and durable. To restore a snapshot,
+    serve it.
 
     Raises:
         NotFound: there is no such gallery (GALLERY_NOT_FOUND).
-        AlreadyExists: the target is there (SNAPSHOT_EXISTS).
+        AlreadyExists: the target exists (SNAPSHOT_EXISTS).
         FailedPrecondition: the file cannot be copied (SNAPSHOT_FAILED).
     """
     if not gallery.is_file():
@@ -31,7 +31,7 @@ def snapshot(gallery: Path, target: Path) -> int:
             "SNAPSHOT_EXISTS", f"{str(target)!r} exists; choose another name or remove it"
         )
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        partial = Path(folder) / "snapshot"  # in a private folder, for nobody else's eyes
+        partial = Path(folder) / "snapshot"  # in a private folder, unreadable by others
         try:
             _copy(gallery, partial)
         except sqlite3.Error as error:
@@ -55,9 +55,9 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _drop_condemned(connection: sqlite3.Connection) -> None:
-    """Leave out what is deleted and whose rows have not gone yet."""
+    """Remove the rows of deleted collections."""
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA journal_mode = MEMORY")  # nobody misses a copy that is cut short
+    connection.execute("PRAGMA journal_mode = MEMORY")  # an interrupted copy is discarded anyway
     condemned = (len(CONDEMNED_PREFIX), CONDEMNED_PREFIX)
     if connection.execute("DELETE FROM collections WHERE substr(id, 1, ?) = ?", condemned).rowcount:
         connection.execute("VACUUM")

@@ -1,9 +1,9 @@
-"""A gallery in a SQLite file: opening, transactions, and getting deleted bytes off the disk.
+"""A gallery in a SQLite file: opening, transactions, and erasing deleted bytes from disk.
 
-A commit is on the disk when it returns (WAL with synchronous=FULL). One process owns a gallery,
-since the search indexes are a cache in its memory: a lock on a file beside the database keeps
-others out and falls away with the process, however it ends. Another one on the file itself keeps
-out who comes by another name, a hard link say. What the file holds is for its owner only.
+A commit is durable when it returns (WAL with synchronous=FULL). One process owns a gallery, as the
+search indexes are in its memory: a lock on a file beside the database excludes other processes, and
+ends with the process. A second lock, on the database file itself, excludes processes that open it
+by another name, such as a hard link. Only the owner can read the file.
 """
 
 import fcntl
@@ -30,19 +30,19 @@ from shared.errors import FailedPrecondition, NotFound
 from shared.private_files import make_private
 
 _PRAGMAS = (
-    "page_size = 8192",  # three embeddings to a page; only the first connection's counts
+    "page_size = 8192",  # three embeddings per page; set by the first connection only
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
     "secure_delete = ON",
-    "temp_store = MEMORY",  # no face in a temporary file
-    "wal_autocheckpoint = 0",  # the eraser has to see every page that goes into the file
+    "temp_store = MEMORY",  # no faces in temporary files
+    "wal_autocheckpoint = 0",  # the eraser has to see every page written to the file
     f"max_page_count = {MAX_PAGES}",
 )
 LOCK_TIMEOUT_MS = 3000
-"""How long a write waits for another process that has the file locked."""
+"""How long a write waits for a lock of another process, in milliseconds."""
 _IDLE_CONNECTIONS = 32
-_PRIMARY_CODE = 0xFF  # the rest of an error's code says more closely what it was
+_PRIMARY_CODE = 0xFF  # the other bits refine the error code
 _SUFFIXES = ("-wal", "-shm")
 
 _held: set[tuple[int, int]] = set()
@@ -54,28 +54,28 @@ class SqliteDatabase:
     """The file of one gallery, shared by the threads of one process; see `Database`."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the database file, and its folder; one of an older version is upgraded.
+        """Open or create the database file and its folder; older versions are upgraded.
 
         Raises:
-            FailedPrecondition: another process has it (GALLERY_IN_USE), it is of a later
-                version (GALLERY_TOO_NEW), or it is no gallery (NOT_A_GALLERY).
-            Overloaded, Unavailable: the storage does not let us; see `Database.try_writing`.
+            FailedPrecondition: another process has it open (GALLERY_IN_USE), it has a later
+                version (GALLERY_TOO_NEW), or it is not a gallery (NOT_A_GALLERY).
+            Overloaded, Unavailable: the storage has a fault; see `Database.try_writing`.
         """
-        path = path.resolve()  # SQLite's log lies beside the file and not beside a link to it
+        path = path.resolve()  # SQLite's log is beside the file, not beside a link to it
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.exclusive = threading.Lock()
         self._fault = faults.WriteFault()
         self._eraser: Eraser | None = None
         self._file_lock = _lock(path)
         try:
-            # Open as long as this object lives: to close any descriptor of the file would drop
-            # the locks that SQLite holds on it (POSIX).
+            # Keep the file open for the lifetime of this object: closing any descriptor of it would
+            # drop SQLite's locks on it (POSIX).
             self._file = _open_alone(path)
         except BaseException:
             self._file_lock.close()
             raise
         self._engine = _engine(path)
-        # Writers have a connection of their own, so that there is but one cache to forget.
+        # Writers share one connection, so that there is only one page cache to drop.
         self._writer = _engine(path)
         try:
             self._prepare(path)
@@ -103,23 +103,23 @@ class SqliteDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One snapshot; see `Database`."""
+        """Open one read snapshot; see `Database`."""
         with self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction; see `Database`."""
+        """Open one transaction; see `Database`."""
         with self._transaction() as connection:
             yield connection
         self._erasing.committed()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """One transaction of a writer.
+        """Open a transaction of a writer.
 
-        Who finds the file locked waits a while for it. Those who come after do not, until it was
-        seen free again: they would wait for each other, too.
+        A writer waits for a locked file. After a timeout, later writers fail at once until the file
+        is free again, as they would also wait for each other.
         """
         patience = 0 if self.fault else LOCK_TIMEOUT_MS
         options = self._writer.execution_options(begin="BEGIN IMMEDIATE", lock_timeout_ms=patience)
@@ -128,28 +128,28 @@ class SqliteDatabase:
 
     @property
     def _erasing(self) -> Eraser:
-        assert self._eraser is not None  # set as long as it is open
+        assert self._eraser is not None  # set while open
         return self._eraser
 
     @property
     def fault(self) -> faults.StorageFault | None:
-        """What kept the last writes from succeeding; see `Database`."""
+        """The fault of the last writes; see `Database`."""
         return self._fault.current
 
     def try_writing(self) -> None:
-        """See `Database`."""
+        """Test whether writes succeed; see `Database`."""
         with self.exclusive:
             with self.writing() as connection:
                 write_and_undo(connection)
             self._fault.current = None
 
     def is_alone(self) -> bool:
-        """Always: one process has it."""
+        """Return True: only one process can have it open."""
         return True
 
     @property
     def erases(self) -> bool:
-        """It does."""
+        """True; see `Database`."""
         return True
 
     def begin_erasing(self, prune: Prune) -> None:
@@ -157,11 +157,11 @@ class SqliteDatabase:
         self._erasing.begin(prune)
 
     def mark_erasure(self, connection: Connection) -> int:
-        """Note a deletion; see `Database`."""
+        """Record a deletion; see `Database`."""
         return self._erasing.mark(connection)
 
     def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
-        """Whether the bytes of a deletion are off the disk; see `Database`."""
+        """Return whether the bytes of a deletion are erased from disk; see `Database`."""
         check_range(erasure, 1, schema.MAX_KEY, "erasure")
         with self.reading() as connection:
             given = "SELECT seq FROM sqlite_sequence WHERE name = 'erasures'"
@@ -172,11 +172,11 @@ class SqliteDatabase:
         return self._erasing.is_done(erasure, wait_s=wait_s)
 
     def erasures_pending(self) -> int:
-        """How many erasures are not done yet."""
+        """Return the number of unfinished erasures."""
         return self._erasing.pending()
 
     def problems(self) -> list[str]:
-        """What SQLite's own checks find wrong with the file; nothing if it is sound."""
+        """Return the problems that SQLite's own checks find; empty if the file is consistent."""
         with self.reading() as connection:
             findings = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
             strays = connection.exec_driver_sql("PRAGMA foreign_key_check")
@@ -189,7 +189,7 @@ class SqliteDatabase:
             ]
 
     def close(self) -> None:
-        """Erase what is not much, close all connections and let others open the gallery."""
+        """Finish small erasures, close all connections and release the gallery."""
         if self._file.closed:
             return
         if self._eraser:
@@ -201,10 +201,10 @@ class SqliteDatabase:
 
 
 def _open_alone(path: Path) -> IO[bytes]:
-    """The file, for reading and writing and made if missing, locked whatever name it goes by."""
+    """Open the file for reading and writing, created if missing, and lock it under any name."""
     with _holding:
         with suppress(FileNotFoundError):
-            if _identity(path.stat()) in _held:  # not to be opened: see where it is closed
+            if _identity(path.stat()) in _held:  # closing it would drop the locks
                 raise _in_use(path)
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         try:
@@ -229,7 +229,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _lock(path: Path) -> IO[bytes]:
-    """Hold the name: with another file under it, another process would take our log for its own."""
+    """Lock the path: if the file were replaced, another process would use this one's log."""
     lock = path.with_name(f"{path.name}.lock")
     file = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
     try:
@@ -280,9 +280,9 @@ def _engine(path: Path) -> Engine:
 
 
 def _fault(error: sqlite3.Error) -> faults.StorageFault | None:
-    """What an error of SQLite says of the storage; None: it is about the statement or the file."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # unset where Python raised it
-    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the log's index, which is mapped, could not grow
+    """Return the storage fault of a SQLite error; None if the statement or file is at fault."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # not set by Python's own errors
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the memory-mapped index of the log could not grow
         return faults.disk_full(str(error))
     match code & _PRIMARY_CODE:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -303,7 +303,7 @@ def _connect(path: Path, *pragmas: str) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, *more: str) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN would come too late
+    connection.isolation_level = None  # the driver's own BEGIN would be too late
     connection.create_function("canonical", 1, canonical, deterministic=True)
     connection.create_function("folded", 1, folded, deterministic=True)
     for pragma in (*_PRAGMAS, *more):
