@@ -21,8 +21,8 @@ class AdmissionInterceptor(AroundInterceptor):
     Args:
         max_in_flight: maximum number of concurrent unary calls.
         max_streams: maximum number of concurrent streams of any kind.
-        exempt: full names of services that are exempt from the limits, such as health. They share
-            `max_streams` slots of their own, since health watches can last indefinitely.
+        exempt: full names of services with `max_streams` slots of their own, such as health, whose
+            watches can last indefinitely.
     """
 
     def __init__(self, *, max_in_flight: int, max_streams: int, exempt: Collection[str]) -> None:

@@ -95,4 +95,4 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         *(packed, operation, is_problem, doubt),
     )
 }
-"""The functions by their names in templates."""
+"""Template filters by name."""
