@@ -1,4 +1,4 @@
-"""One camera at work: a thread that reads and a thread that looks."""
+"""One camera: a reader thread and a detection thread."""
 
 import threading
 import time
@@ -21,26 +21,26 @@ from shared.serving.background import Background
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-_PATIENCE_S = 0.5  # without a frame
-_EVERY_OF_VIDEO = 3  # eight to ten looks a second are enough to follow who walks past
+_PATIENCE_S = 0.5  # timeout for a frame
+_EVERY_OF_VIDEO = 3  # 8 to 10 processed frames per second suffice to track a passer-by
 
 _log = structlog.get_logger(__name__)
 
 
 class Camera:
-    """Reads a source until it ends or somebody stops it.
+    """Processes a source until it ends or is stopped.
 
     Args:
-        settings: of the camera.
-        detector: finds faces; may be shared.
-        offer: takes the faces to forward.
-        metrics: of this camera.
-        display: shows annotated frames; None: nobody looks.
-        background: records what should not have happened.
-        stopping: ends it.
+        settings: settings of the camera.
+        detector: detects faces; may be shared.
+        offer: receives the faces to forward.
+        metrics: metrics of this camera.
+        display: shows annotated frames; None: no display.
+        background: records unexpected failures.
+        stopping: event that ends the camera.
 
     Attributes:
-        error: why it ended; None: it goes on, or the source had an end.
+        error: error that ended the camera; None: it runs, or the source reached its end.
     """
 
     def __init__(
@@ -67,35 +67,35 @@ class Camera:
         self._came = False
         self._waits = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         self._damaged = 0
-        # Inside FFmpeg a thread cannot be woken up: the process must be able to end without it.
+        # A thread inside FFmpeg cannot be interrupted; the process must be able to exit without it.
         self._threads = [
             threading.Thread(target=run, name=f"{name} {settings.name}", daemon=True)
             for name, run in (("read", self._read), ("look", self._look))
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     @property
     def missing(self) -> bool:
-        """Whether the source was not there from the start."""
+        """Whether the source was missing at the start."""
         return self.error is not None and not self._came
 
     @property
     def finished(self) -> bool:
-        """Whether all frames were looked at, and none will come."""
+        """Whether all frames were processed and no more will come."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def wait_until_looked(self, timeout_s: float) -> None:
-        """After `stopping` was set: wait for what was seen last."""
+        """Wait for the last frames to be processed, after `stopping` was set."""
         self._threads[1].join(timeout_s)
 
     def _read(self) -> None:
         try:
             self._read_on()
-        except Exception:  # noqa: BLE001 - the camera has ended, and somebody must hear of it
+        except Exception:  # noqa: BLE001 - the camera has ended; the failure must be reported
             self._background.failed(f"camera {self._settings.name}")
             self.error = SourceUnavailable(self._settings.source, "reading failed; see the log")
         finally:
@@ -116,7 +116,7 @@ class Camera:
                 return
 
     def _read_through(self, source: Source) -> None:
-        """Hand over its frames, until it ends or somebody stops it."""
+        """Hand over frames until the source ends or the camera is stopped."""
         try:
             for number, frame in enumerate(self._counted(source)):
                 if number == 0:
@@ -134,14 +134,14 @@ class Camera:
             raise SourceUnavailable(self._settings.source, "no frame in it")
 
     def _wait_for_another_try(self, error: SourceUnavailable) -> bool:
-        """After a source was lost; False: there is no use."""
+        """Wait before reopening a lost source; False: retrying is pointless."""
         if self._stopping.is_set():
             return False
-        # A file that is damaged will be so next time.
+        # A damaged file stays damaged.
         comes_back = self._live or self._settings.interval_seconds > 0
         if not (comes_back and (self._came or self._settings.retry)):
             self.error = error
-            if self._came:  # else the program ends with it
+            if self._came:  # otherwise the program ends
                 _log.error("source_failed", camera=self._settings.name, error=error.message)
             return False
         self._metrics.reconnects.inc()
@@ -150,7 +150,7 @@ class Camera:
         return True
 
     def _counted(self, source: Source) -> Iterator[Frame]:
-        """Those frames that are to be looked at."""
+        """Yield the frames to process, and count all."""
         self._video = not (isinstance(source, Folder | Still) or self._settings.interval_seconds)
         every = self._settings.every or (_EVERY_OF_VIDEO if self._video else 1)
         for number, frame in enumerate(source.frames()):
@@ -172,9 +172,9 @@ class Camera:
             try:
                 if frame is not None:
                     self._look_at(frame, watcher)
-                elif self._live:  # whoever was there is not seen any more, and has a face to send
+                elif self._live:  # persons in view are lost; forward their faces
                     self._forward(watcher.pass_time(time.monotonic()))
-            except Exception:  # noqa: BLE001 - the next frame may be better
+            except Exception:  # noqa: BLE001 - the next frame may succeed
                 self._background.failed(f"camera {self._settings.name}")
         if watcher is not None:
             self._forward(watcher.finish())

@@ -1,4 +1,4 @@
-"""Annotated frames for people to look at."""
+"""Annotated frames for display."""
 
 import time
 from pathlib import Path
@@ -11,19 +11,19 @@ from shared.private_files import private_file
 
 _SIGHTED = (80, 220, 80)
 _NOT_YET = (240, 190, 60)
-_QUALITY = 85  # of the JPEG
+_QUALITY = 85  # JPEG quality
 
 
 class Display:
-    """Keeps one file a camera, NAME.jpg, the newest frame with its faces.
+    """Writes the newest annotated frame of a camera to the file NAME.jpg.
 
     Args:
-        folder: made if missing.
-        camera: its name.
-        every_s: least seconds between two frames.
+        folder: folder of the file; created if missing.
+        camera: name of the camera.
+        every_s: minimum time between two frames, in seconds.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
 
     def __init__(self, folder: Path, camera: str, *, every_s: float) -> None:
@@ -33,16 +33,16 @@ class Display:
         self._shown_at = -float("inf")
 
     def show(self, picture: Pixels, seen: Seen, watcher: Watcher) -> None:
-        """Write a frame, unless the last one is too new.
+        """Write a frame, unless the last one is too recent.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         now = time.monotonic()
         if now - self._shown_at < self._every_s:
             return
         self._shown_at = now
-        drawn = picture[..., ::-1].copy()  # OpenCV draws blue first
+        drawn = picture[..., ::-1].copy()  # OpenCV uses BGR
         thickness = max(1, round(max(picture.shape[:2]) / 400))
         for look, track in zip(seen.looks, seen.tracks, strict=True):
             box = look.detection.box
@@ -57,4 +57,4 @@ class Display:
         unfinished = self._path.with_suffix(".part")
         with private_file(unfinished) as out:
             out.write(file.tobytes())
-        unfinished.replace(self._path)  # whoever reads it sees a whole picture
+        unfinished.replace(self._path)  # atomic: readers never see a partial picture

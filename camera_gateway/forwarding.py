@@ -1,4 +1,4 @@
-"""Sends faces to the encoder, which forwards them; while it is away they wait."""
+"""Send faces to the encoder for forwarding; they are queued while it is unreachable."""
 
 import threading
 import time
@@ -16,24 +16,24 @@ from shared.faces.display import encode_png
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
-_FAULTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}  # may be this face's doing
-_MOST_FAULTS = 5  # of one face, which then makes way
+_FAULTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}  # may be caused by the face
+_MOST_FAULTS = 5  # maximum failures of a face before it is given up
 
 _log = structlog.get_logger(__name__)
 
 
 class Forwarder:
-    """A bounded line of faces before one encoder, the oldest of which give way.
+    """A bounded queue of faces for one encoder; if it is full, the oldest are dropped.
 
-    What the encoder answers to is over: it has taken the face, refuses it for good, or has failed
-    at it five times. What it does not answer to is sent again, so that a face may arrive twice,
-    but none is lost while there is room.
+    A face leaves the queue when the encoder accepts it, rejects it permanently, or has failed on it
+    five times. Unanswered faces are sent again, so a face can arrive twice, but none is lost while
+    the queue has room.
 
     Args:
-        encoder: where they go.
-        capacity: most faces that wait.
-        metrics: of all cameras.
-        cameras: the counters of each camera by its name.
+        encoder: the encoder's client.
+        capacity: maximum number of queued faces.
+        metrics: metrics of all cameras.
+        cameras: counters of each camera by name.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Forwarder:
         self._capacity = capacity
         self._metrics = metrics
         self._cameras = cameras
-        self._waiting: dict[tuple[str, int], Shot] = {}  # in the order of coming
+        self._waiting: dict[tuple[str, int], Shot] = {}  # in order of arrival
         self._changed = threading.Condition()
         self._closing = False
         self._deadline = float("inf")
@@ -56,10 +56,10 @@ class Forwarder:
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
 
     def start(self) -> None:
-        """Begin to send.
+        """Start sending.
 
         Raises:
-            FailedPrecondition: the encoder is there, and has no uplink to forward to.
+            FailedPrecondition: the encoder is reachable but has no uplink.
         """
         try:
             uplink = self._encoder.with_timeout(2).info().uplink_enabled
@@ -75,16 +75,16 @@ class Forwarder:
         self._thread.start()
 
     def offer(self, shot: Shot) -> None:
-        """Send a face as soon as possible.
+        """Queue a face.
 
-        Of one visit one face waits, the better one. Without room the oldest is given up.
+        The queue holds only the best face of each visit. If it is full, the oldest face is dropped.
         """
         key = shot.camera, shot.visit
         with self._changed:
             before = self._waiting.get(key)
             if before is not None and before.quality >= shot.quality:
                 return
-            self._waiting[key] = shot  # which keeps the place
+            self._waiting[key] = shot  # keeps its position
             if len(self._waiting) > self._capacity:
                 oldest = self._waiting.pop(next(iter(self._waiting)))
                 self._cameras[oldest.camera].dropped.inc()
@@ -92,10 +92,10 @@ class Forwarder:
             self._changed.notify_all()
 
     def close(self, *, flush_s: float) -> int:
-        """Send what waits for at most so many seconds.
+        """Send queued faces for at most `flush_s` seconds.
 
         Returns:
-            How many faces are lost.
+            The number of lost faces.
         """
         with self._changed:
             self._closing = True
@@ -117,7 +117,7 @@ class Forwarder:
             if self._send(shot, timeout_s=min(10.0, left_s)):
                 tries = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
                 with self._changed:
-                    if self._waiting.get(key) is shot:  # else a better one came meanwhile
+                    if self._waiting.get(key) is shot:  # otherwise a better one replaced it
                         del self._waiting[key]
                     self._metrics.waiting.set(len(self._waiting))
             else:
@@ -125,7 +125,7 @@ class Forwarder:
                     self._changed.wait_for(lambda: self._closing, next(tries))
 
     def _send(self, shot: Shot, *, timeout_s: float) -> bool:
-        """Whether the encoder has answered for good."""
+        """Send a face; whether the encoder's response is final."""
         camera = self._cameras[shot.camera]
         try:
             answer = self._encoder.with_timeout(timeout_s).encode(

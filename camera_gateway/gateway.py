@@ -1,4 +1,4 @@
-"""The gateway: cameras on one side, an encoder service on the other."""
+"""The gateway: processes cameras and forwards faces to an encoder service."""
 
 import threading
 import time
@@ -22,25 +22,25 @@ from shared.serving.background import Background
 from shared.serving.metrics import MetricsServer
 from shared.serving.settings_loader import SettingsError
 
-_LAST_LOOK_S = 2.0  # after which a thread that still looks at a frame is left behind
+_LAST_LOOK_S = 2.0  # after which a thread still processing a frame is abandoned
 
 _log = structlog.get_logger(__name__)
 
 
 class Gateway:
-    """Runs all cameras while it is entered as a context manager.
+    """Runs all cameras while entered as a context manager.
 
     Args:
-        settings: of the process and its cameras.
-        registry: gets the metrics.
+        settings: settings of the process and its cameras.
+        registry: registry for the metrics.
 
     Raises:
         SettingsError: the metrics address cannot be bound.
-        OSError: a certificate cannot be read, or the folder of annotated frames not be made.
+        OSError: a certificate cannot be read, or the display folder cannot be created.
     """
 
     def __init__(self, settings: GatewaySettings, registry: CollectorRegistry) -> None:
-        cv2.setNumThreads(1)  # the cameras' threads are the parallelism
+        cv2.setNumThreads(1)  # the cameras' threads provide the parallelism
         self._settings = settings
         self._stopping = threading.Event()
         self._background = Background(registry)
@@ -59,22 +59,22 @@ class Gateway:
 
     @property
     def metrics_port(self) -> int:
-        """Where Prometheus finds the metrics."""
+        """The bound port of the metrics endpoint."""
         return self._metrics_server.port
 
     @property
     def finished(self) -> bool:
-        """Whether all sources have ended, or one of them was not there from the start."""
+        """Whether all sources have ended, or one was missing at the start."""
         cameras = self._cameras
         return any(one.missing for one in cameras) or all(one.finished for one in cameras)
 
     @property
     def error(self) -> CompactfaceError | None:
-        """Why a source ended before its time; None: none did."""
+        """The error that ended a source unexpectedly; None: none."""
         return next((camera.error for camera in self._cameras if camera.error), None)
 
     def __enter__(self) -> Self:
-        """Start.
+        """Start the cameras.
 
         Raises:
             FailedPrecondition: the encoder has no uplink.
@@ -101,7 +101,7 @@ class Gateway:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop reading, and send what is known by now."""
+        """Stop reading, and send the remaining shots."""
         self._stopping.set()
         until = time.monotonic() + _LAST_LOOK_S
         for camera in self._cameras:

@@ -1,4 +1,4 @@
-"""Hands frames from the thread that reads to the thread that looks."""
+"""A queue of frames from the reader thread to the detection thread."""
 
 import threading
 import time
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from camera_gateway.sources import Frame
 
-_READ_AHEAD = 2  # frames of a recording, which wait in memory
+_READ_AHEAD = 2  # queued frames of a recording, in memory
 
 
 class Handover:
-    """Of live sources the newest frame, of others every frame.
+    """Passes on the newest frame of live sources, and every frame of others.
 
     Args:
-        stopping: ends all waiting.
+        stopping: event that ends all waiting.
     """
 
     def __init__(self, stopping: threading.Event) -> None:
@@ -24,14 +24,14 @@ class Handover:
         self._ended = False
 
     def give(self, frame: Frame, *, live: bool) -> int:
-        """Hand over a frame.
+        """Put a frame.
 
         Args:
-            frame: the newest.
-            live: take out those that wait; otherwise wait until there is room.
+            frame: the newest frame.
+            live: replace queued frames; otherwise wait for room.
 
         Returns:
-            How many frames were taken out unseen.
+            The number of replaced frames.
         """
         with self._changed:
             if not live:
@@ -44,18 +44,18 @@ class Handover:
             return stale
 
     def end(self) -> None:
-        """Say that no more frames come."""
+        """Mark the end of the frames."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     @property
     def over(self) -> bool:
-        """Whether no more frames are to be taken."""
+        """Whether the queue is empty and ended."""
         return self._stopping.is_set() or (self._ended and not self._frames)
 
     def take(self, timeout_s: float) -> Frame | None:
-        """The next frame; None: there was none for so many seconds, or it is over."""
+        """Take the next frame; None: none arrived within the timeout, or the queue has ended."""
         until = time.monotonic() + timeout_s
         with self._changed:
             self._wait(lambda: bool(self._frames) or self._ended or time.monotonic() > until)
@@ -67,4 +67,4 @@ class Handover:
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         while not (self._stopping.is_set() or ready()):
-            self._changed.wait(0.1)  # nobody notifies of `stopping`
+            self._changed.wait(0.1)  # setting `stopping` does not notify

@@ -1,4 +1,4 @@
-"""What the gateway counts, by camera."""
+"""Prometheus metrics of the gateway, by camera."""
 
 import time
 
@@ -8,19 +8,19 @@ _LABELS = ("camera",)
 
 
 class CameraMetrics:
-    """Counters of one camera, all 0 from the start.
+    """Counters of one camera, starting at 0.
 
     Attributes:
-        frames: read from the source.
-        skipped: that were stale before anybody could look at them.
-        damaged: that could not be decoded.
-        faces: found in frames.
-        tracks: begun; a person before the camera is one, and some errors of the detector are.
-        sightings: accepted by the encoder.
-        dropped: shots that had no room to wait.
-        discarded: shots of which the recognizer keeps no sightings.
-        refused: shots that the encoder will never take.
-        reconnects: after the source was lost.
+        frames: frames read from the source.
+        skipped: frames skipped because they were stale.
+        damaged: frames that could not be decoded.
+        faces: faces detected in frames.
+        tracks: tracks begun: one per person in view, plus detector errors.
+        sightings: shots accepted by the encoder.
+        dropped: shots dropped because the queue was full.
+        discarded: shots discarded because the recognizer stores no sightings.
+        refused: shots permanently rejected by the encoder.
+        reconnects: reconnections after a lost source.
     """
 
     def __init__(self, metrics: "GatewayMetrics", camera: str) -> None:
@@ -47,7 +47,7 @@ class CameraMetrics:
 
 
 class GatewayMetrics:
-    """The families, and what the cameras share."""
+    """Metric families, and metrics shared by the cameras."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str) -> Counter:

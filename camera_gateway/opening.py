@@ -1,4 +1,4 @@
-"""Which source: every kind there is, told apart here and nowhere else."""
+"""Choice of the source for a camera's settings."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from camera_gateway.video import Video
 
 
 def open_source(settings: CameraSettings) -> Source:
-    """The source that the settings name; nothing is opened yet.
+    """Create the source that the settings name, without opening it.
 
-    A URL (rtsp://, http://, srt:// and whatever else FFmpeg reads), a device (/dev/video0, or its
+    A URL (rtsp://, http://, srt:// or another that FFmpeg reads), a device (/dev/video0, or its
     number), a folder of pictures, a picture, or a video file.
 
     Raises:
-        SourceUnavailable: there is no such file.
+        SourceUnavailable: the file does not exist.
     """
     source, interval_s = settings.source, settings.interval_seconds
     if source.isdecimal():

@@ -1,4 +1,4 @@
-"""Sources that are still pictures: a file, a folder."""
+"""Sources of still pictures: a file or a folder."""
 
 import time
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from shared.errors import InvalidImage
 from shared.faces.picture import PictureLimits, decode_photo
 
 _LIMITS = PictureLimits()
-_APART_S = 1.0  # between the pictures of a folder, for the tracker: nobody knows
-_UPLOAD_S = 10.0  # a file that changed so lately may still be on its way
+_APART_S = 1.0  # assumed time between the pictures of a folder, for the tracker
+_UPLOAD_S = 10.0  # a file modified this recently may be incomplete
 
 
 class Folder:
-    """The pictures of a folder by name; with an interval then those that come, for ever.
+    """The pictures of a folder by name, then, with an interval, new ones indefinitely.
 
     Args:
-        path: of the folder.
-        interval_s: between two looks for new files, in seconds; 0: no second look.
+        path: path of the folder.
+        interval_s: interval between scans in seconds; 0: scan once.
     """
 
     def __init__(self, path: Path, *, interval_s: float) -> None:
-        self.live = False  # files wait: none is stale, and none is to be skipped
+        self.live = False  # files do not become stale; none is skipped
         self.damaged = 0
         self._path = path
         self._interval_s = interval_s
@@ -49,29 +49,29 @@ class Folder:
             files = picture_files(self._path)
         except OSError as error:
             raise SourceUnavailable(str(self._path), error.strerror or str(error)) from None
-        self._done.intersection_update(files)  # what is deleted needs not be remembered
+        self._done.intersection_update(files)  # forget deleted files
         return [path for path in files if path not in self._done]
 
     def _read(self, path: Path, at: float) -> Frame | None:
         self._done.add(path)
         try:
             return read_picture(path, at)
-        except FileNotFoundError:  # tidied up meanwhile
+        except FileNotFoundError:  # deleted meanwhile
             return None
         except (InvalidImage, OSError):
             if self._interval_s and _age_s(path) < _UPLOAD_S:
-                self._done.discard(path)  # and tried again
+                self._done.discard(path)  # and retried
             else:
                 self.damaged += 1
             return None
 
 
 class Still:
-    """One file; with an interval, one that some other program writes again and again.
+    """One picture file; with an interval, a file that another program overwrites repeatedly.
 
     Args:
-        path: of the picture.
-        interval_s: between two looks, in seconds; 0: no second look.
+        path: path of the picture.
+        interval_s: interval between reads in seconds; 0: read once.
     """
 
     def __init__(self, path: Path, *, interval_s: float) -> None:
@@ -88,7 +88,7 @@ class Still:
             except InvalidImage as error:
                 if not self.live:
                     raise SourceUnavailable(str(self._path), error.message) from None
-                self.damaged += 1  # half written
+                self.damaged += 1  # partially written
             except OSError as error:
                 raise SourceUnavailable(str(self._path), error.strerror or str(error)) from None
             if not self.live:
@@ -97,11 +97,11 @@ class Still:
 
 
 def read_picture(path: Path, at: float) -> Frame:
-    """A picture file as a frame, taken when it was last written.
+    """Read a picture file as a frame; its capture time is the file's modification time.
 
     Raises:
-        InvalidImage: it cannot be read.
-        OSError: nor can the file.
+        InvalidImage: the picture cannot be decoded.
+        OSError: the file cannot be read.
     """
     pixels = decode_photo(path.read_bytes(), _LIMITS).pixels
     taken = datetime.fromtimestamp(path.stat().st_mtime, UTC)

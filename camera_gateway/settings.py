@@ -1,6 +1,6 @@
-"""Settings of the gateway and of each camera: flags over a TOML file over defaults.
+"""Settings of the gateway and its cameras: flags override the TOML file, then defaults.
 
-A file for many cameras::
+A file for several cameras::
 
     encoder = "localhost:50051"
 
@@ -30,7 +30,7 @@ from shared.serving.settings_loader import SettingsError
 
 
 class CameraSettings(BaseModel):
-    """What an operator decides about one camera."""
+    """Settings of one camera."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,7 +75,7 @@ class CameraSettings(BaseModel):
 
     @property
     def detector_options(self) -> DetectorOptions:
-        """What finds faces, and which."""
+        """Options of the face detector."""
         return DetectorOptions(
             name=self.detector,
             min_face_size=self.min_face_size,
@@ -92,7 +92,7 @@ class CameraSettings(BaseModel):
 
 
 class GatewaySettings(BaseModel):
-    """What an operator decides about the process."""
+    """Settings of the process."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -149,16 +149,16 @@ class GatewaySettings(BaseModel):
 def load_settings(
     sources: Sequence[str], *, config: Path | None = None, **flags: Any
 ) -> GatewaySettings:
-    """Settings from flags, then the TOML file, then defaults.
+    """Load settings from flags, the TOML file and defaults, in this order.
 
     Args:
-        sources: one camera each; flags about cameras hold for all of them, and override what the
-            file says of its own.
-        config: the TOML file, which may name cameras of its own.
-        flags: values of either kind of settings; None means "not given".
+        sources: one camera each. Flags of camera settings apply to all cameras and override the
+            file.
+        config: the TOML file, which may define further cameras.
+        flags: values of either kind of settings; None means not given.
 
     Raises:
-        SettingsError: naming every unknown key and every bad value.
+        SettingsError: there are unknown keys or invalid values; the error names all of them.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     of_cameras = {name: given.pop(name) for name in list(given) if _is_of_camera(name)}
@@ -196,16 +196,16 @@ def _problems(
 ) -> Iterator[str]:
     seen = set()
     for detail in error.errors():
-        if detail["type"] == "too_short":  # those cameras left out that something is wrong with
+        if detail["type"] == "too_short":  # invalid cameras were left out
             continue
         problem = _describe(detail, config, flags, in_file)
-        if problem not in seen:  # a flag about cameras is wrong for all of them
+        if problem not in seen:  # an invalid camera flag is reported for every camera
             seen.add(problem)
             yield problem
 
 
 def _describe(detail: ErrorDetails, config: Path | None, flags: set[str], in_file: int) -> str:
-    """One problem in words: where it was set, the value, what is wrong."""
+    """Describe one problem: where the value was set, the value, the error."""
     place = detail["loc"]
     message = detail["msg"].removeprefix("Value error, ")
     if not place or place == ("cameras",):  # a rule over several settings

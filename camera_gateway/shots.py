@@ -1,4 +1,4 @@
-"""Which face of a visit is worth a message, and when."""
+"""Selection of the faces of a visit to forward."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A face worth forwarding.
+    """A candidate face for forwarding.
 
     Attributes:
-        camera: its name.
+        camera: name of the camera.
         visit: number of the track.
         crop: (112, 96, 3) RGB, aligned.
         quality: in [0, 1].
-        at: on the source's clock, in seconds.
-        taken: the time of day.
+        at: time on the source's clock, in seconds.
+        taken: wall-clock time.
     """
 
     camera: str
@@ -30,13 +30,13 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When a face is forwarded; see the settings of the same names.
+    """Rules of forwarding; see the settings of the same names.
 
     Attributes:
-        min_looks: at somebody before it counts as somebody.
+        min_looks: minimum number of detections of a visit.
         min_quality: in [0, 1].
         good_quality: in [0, 1].
-        better_by: of quality.
+        better_by: difference of quality.
         settle_s: in seconds.
         again_s: in seconds.
     """
@@ -50,7 +50,7 @@ class Rules:
 
 
 class Visit:
-    """Keeps the best face of a track since the last one forwarded."""
+    """Keeps the best face of a track since the last forwarded one."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -66,7 +66,7 @@ class Visit:
         return self._sent is not None
 
     def add(self, shot: Shot) -> None:
-        """One more look."""
+        """Add a detection."""
         if not self._looks:
             self._began_at = shot.at
         self._looks += 1
@@ -74,10 +74,10 @@ class Visit:
             self._best = shot
 
     def due(self, at: float, *, over: bool = False) -> Shot | None:
-        """The face to be forwarded now, if one is; it counts as forwarded.
+        """Return the face to forward now, if any, and mark it as forwarded.
 
         Args:
-            at: now, on the source's clock.
+            at: current time on the source's clock.
             over: whether the visit has ended.
         """
         best, rules = self._best, self._rules
@@ -87,7 +87,7 @@ class Visit:
             due = best.quality >= rules.good_quality or at - self._began_at >= rules.settle_s
             due = due or over
         else:
-            # A better face still has a moment to get even better.
+            # Wait a moment, since quality may improve further.
             settled = over or at - self._sent_at >= rules.settle_s
             due = settled and best.quality >= self._sent.quality + rules.better_by
             due = due or at - self._sent_at >= rules.again_s

@@ -1,4 +1,4 @@
-"""What a camera is to the gateway: a source of frames."""
+"""The interface of frame sources."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a source.
+    """One frame of a source.
 
     Attributes:
-        at: seconds, on a clock that never goes back; only differences within a source mean
-            anything. Of live sources the time of arrival, of recordings the time in the recording.
-        taken: the time of day, as far as it is known.
-        pixels: makes (H, W, 3) RGB; frames that nobody looks at need not be converted.
+        at: seconds on a monotonic clock of the source, with an arbitrary origin: time of arrival
+            for live sources, media time for recordings.
+        taken: wall-clock capture time, if known.
+        pixels: returns (H, W, 3) RGB; conversion is deferred until called.
     """
 
     at: float
@@ -32,49 +32,49 @@ class Frame:
 
 
 class SourceUnavailable(Unavailable):
-    """A source cannot be opened, or has ended before its time."""
+    """A source cannot be opened, or ended unexpectedly."""
 
     def __init__(self, source: str, why: str) -> None:
         super().__init__("SOURCE_UNAVAILABLE", f"{without_password(source)}: {why}")
 
 
 class Source(Protocol):
-    """Whatever frames come from."""
+    """A source of frames."""
 
     @property
     def live(self) -> bool:
-        """Whether frames come when they like: stale ones are skipped, and after an end it goes on.
+        """Whether the source is live: stale frames are skipped, and it is reopened after an end.
 
-        Of what is not live every frame is looked at, and its end is the end.
+        Of other sources every frame is processed, and their end is final.
         """
         ...
 
     @property
     def damaged(self) -> int:
-        """Frames so far that could not be decoded, or only in part."""
+        """Number of frames so far that could not be decoded completely."""
         ...
 
     def frames(self) -> Iterator[Frame]:
-        """Open it and read; may be called again after an end.
+        """Open the source and yield frames; may be called again after an end.
 
         Raises:
-            SourceUnavailable: it cannot be opened or read on, or no frame comes for too long.
+            SourceUnavailable: the source cannot be opened or read, or stalls.
         """
         ...
 
 
 def without_password(source: str) -> str:
-    """The source as it may be logged."""
+    """The source without its password, for logs."""
     if "://" not in source:
         return source
     parts = urlsplit(source)
     host = parts.netloc.rpartition("@")[2]
-    # Some cameras take the password as a parameter.
+    # Some cameras take the password as a query parameter.
     return parts._replace(netloc=host, query="" if not parts.query else "...").geturl()
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The files in a folder that may be pictures, by name."""
+    """The files in a folder with the name of a picture, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
 
 

@@ -1,9 +1,9 @@
-"""Which faces of one frame are those of the frames before.
+"""Tracking of faces across frames.
 
-A face that is found is given to the track that expects it: near where it would be by now at its
-last speed, of about the size, and with about the same look. Speed and look matter, since at ten
-looks a second who walks past moves by the width of the face from one look to the next, where
-boxes no longer overlap; and since people cross.
+Each detected face is assigned to the track that best predicts it, by position (extrapolated from
+the last velocity), size and appearance. Velocity and appearance are needed since at ten frames per
+second a passer-by moves by the width of the face between frames, so boxes do not overlap, and
+since people cross.
 """
 
 import math
@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 from shared.faces.detect import Box, Detection
 
 _LOOK_SIZE = 12, 14  # the crop's proportions
-_FACES_A_SECOND = 9.0  # widths of the face that who walks past moves
-_NEAR = 0.6  # and so far it may be from where it is expected in any case
-_FAR = 4.0  # but never farther, in widths
-_MAX_RATIO = 1.8  # of sizes, from one look to the next
-_AT_ONCE_S = 0.5  # nobody takes another's place so fast, whatever the edge of the frame hides
-_LEAST_ALIKE = 0.3  # of one who hardly moved
-_ALIKE = 0.55  # of one who moved by more than `_NEAR`
-_NEWEST = 0.5  # share that the newest look and speed have in what is remembered
+_FACES_A_SECOND = 9.0  # speed of a passer-by, in face widths per second
+_NEAR = 0.6  # distance from the predicted position accepted after any time, in face widths
+_FAR = 4.0  # maximum distance, in face widths
+_MAX_RATIO = 1.8  # of sizes, between two detections
+_AT_ONCE_S = 0.5  # no one takes another's place within this time, even at the frame's edge
+_LEAST_ALIKE = 0.3  # minimum similarity of a face that hardly moved
+_ALIKE = 0.55  # minimum similarity of a face that moved by more than `_NEAR`
+_NEWEST = 0.5  # weight of the newest appearance and velocity in the running averages
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A face in a frame.
+    """A detected face in a frame.
 
     Attributes:
-        detection: where it is.
+        detection: box and landmarks.
         crop: (112, 96, 3) RGB, aligned.
-        quality: of the crop, in [0, 1].
+        quality: quality of the crop, in [0, 1].
     """
 
     detection: Detection
@@ -44,14 +44,14 @@ class Look:
 
 @dataclass(slots=True)
 class Track:
-    """One person before the camera, from coming to leaving.
+    """One person in view, from arrival to departure.
 
     Attributes:
-        number: from 1, in the order of coming.
-        box: where the face was last.
-        began_at: first look, in seconds of the source's clock.
-        seen_at: last look.
-        looks: so far.
+        number: 1-based number in order of arrival.
+        box: last box of the face.
+        began_at: time of the first detection, in seconds on the source's clock.
+        seen_at: time of the last detection.
+        looks: number of detections.
     """
 
     number: int
@@ -59,17 +59,17 @@ class Track:
     began_at: float
     seen_at: float
     looks: int = 1
-    _velocity: tuple[float, float] = (0.0, 0.0)  # pixels a second
+    _velocity: tuple[float, float] = (0.0, 0.0)  # pixels per second
     _appearance: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def fit(self, box: Box, appearance: NDArray[np.float32], at: float) -> float | None:
-        """How well a face would go on with this track; None: it is somebody else's."""
+        """How well a face continues this track; None: it does not."""
         elapsed = max(0.0, at - self.seen_at)
         size, other = _size(self.box), _size(box)
         if max(size, other) > _MAX_RATIO * min(size, other):
             return None
         (x, y), (u, v) = _centre(self.box), _centre(box)
-        known = min(elapsed, 1.0)  # nobody keeps a speed for long
+        known = min(elapsed, 1.0)  # a velocity is not valid for long
         expected = x + known * self._velocity[0], y + known * self._velocity[1]
         width = math.sqrt(size * other)
         distance = min(math.dist(expected, (u, v)), math.dist((x, y), (u, v))) / width
@@ -83,7 +83,7 @@ class Track:
         return alike - math.dist(expected, (u, v)) / width / _FAR
 
     def go_on(self, box: Box, appearance: NDArray[np.float32], at: float) -> None:
-        """Take a face."""
+        """Add a face to the track."""
         elapsed = at - self.seen_at
         if elapsed > 0:
             (x, y), (u, v) = _centre(self.box), _centre(box)
@@ -101,7 +101,7 @@ class Tracker:
     """The tracks of one camera.
 
     Args:
-        lost_s: without a look, after which a track has ended, in seconds.
+        lost_s: time without a detection after which a track ends, in seconds.
     """
 
     def __init__(self, *, lost_s: float) -> None:
@@ -110,7 +110,7 @@ class Tracker:
         self._count = 0
 
     def update(self, looks: Sequence[Look], at: float) -> list[Track]:
-        """The track of each face of a frame; a new one where none expects it."""
+        """Assign the faces of a frame to tracks, creating new ones where none fits."""
         faces = [(look.detection.box, _appearance(look.crop)) for look in looks]
         fits = [
             (fit, row, track)
@@ -130,7 +130,7 @@ class Tracker:
         ]
 
     def end_lost(self, at: float) -> list[Track]:
-        """Take out the tracks that have ended by then."""
+        """Remove and return the tracks that have ended."""
         lost = [track for track in self.tracks if at - track.seen_at > self._lost_s]
         self.tracks = [track for track in self.tracks if at - track.seen_at <= self._lost_s]
         return lost
@@ -143,14 +143,14 @@ class Tracker:
 
 
 def _appearance(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A small gray picture of the face as a unit vector; products are correlations."""
+    """A small gray image of the face as a unit vector; dot products are correlations."""
     gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(gray, _LOOK_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
     return _unit(small.ravel() - small.mean())
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    length = float(np.linalg.norm(vector)) or 1.0  # a crop of one gray is like no other
+    length = float(np.linalg.norm(vector)) or 1.0  # a uniform crop has correlation 0 with all
     unit: NDArray[np.float32] = (vector / length).astype(np.float32)
     return unit
 

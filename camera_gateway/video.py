@@ -1,4 +1,4 @@
-"""Sources that FFmpeg reads, with PyAV: streams, USB cameras, video files."""
+"""Sources read by FFmpeg through PyAV: streams, USB cameras, video files."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,23 +15,23 @@ from av.video.frame import VideoFrame
 
 from camera_gateway.sources import Frame, Pixels, SourceUnavailable
 
-_MAX_LAG_S = 1.0  # behind the camera, after which only key frames are decoded
+_MAX_LAG_S = 1.0  # lag behind the camera above which only key frames are decoded
 _CAUGHT_UP_S = 0.3
-_DRIFT = 1e-3  # clocks of cameras are as wrong as that, in seconds a second
-_LONGEST_STEP_S = 60.0  # between frames of a recording; more is a fault of its time stamps
+_DRIFT = 1e-3  # maximum drift of camera clocks, in seconds per second
+_LONGEST_STEP_S = 60.0  # between frames of a recording; more is a timestamp error
 _USUAL_STEP_S = 0.04
-_MOST_BROKEN = 250  # frames; some cameras never send one that refers to no other
+_MOST_BROKEN = 250  # frames; some cameras never send a key frame
 
-av.logging.set_level(av.logging.PANIC)  # what matters comes as exceptions; the rest fills disks
+av.logging.set_level(av.logging.PANIC)  # errors arrive as exceptions; the log would fill disks
 
 
 class Video:
-    """A camera on the network or at a USB port, or a recording.
+    """A network or USB camera, or a recording.
 
     Args:
         address: URL, device or file.
-        stall_s: without data, after which it counts as lost, in seconds.
-        interval_s: open it anew for one frame, every so many seconds; 0: read on.
+        stall_s: time without data after which the source counts as lost, in seconds.
+        interval_s: reopen the source for one frame at this interval, in seconds; 0: read on.
     """
 
     def __init__(self, address: str, *, stall_s: float, interval_s: float = 0) -> None:
@@ -46,7 +46,7 @@ class Video:
         while True:
             with _opened(self._address, self._stall_s) as container:
                 if self._address.startswith(("http://", "https://")):
-                    # What has a length is a recording, on a web server, too.
+                    # A source with a duration is a recording, also on a web server.
                     self.live = bool(self._interval_s) or not container.duration
                 if not self.live:
                     yield from self._recorded(container)
@@ -72,20 +72,20 @@ class Video:
             yield image
 
     def _recorded(self, container: InputContainer) -> Iterator[Frame]:
-        """With the times of the recording."""
+        """Yield frames with the times of the recording."""
         began = self._began(container)
         at, last = 0.0, None
         for image in self._decoded(container):
             stamp = image.time
             if last is not None:
                 step = _USUAL_STEP_S if stamp is None else stamp - last
-                # Recordings that were pieced together jump, and go back.
+                # Timestamps of concatenated recordings jump forward and back.
                 at += step if 0 <= step <= _LONGEST_STEP_S else _USUAL_STEP_S
             last = stamp if stamp is not None else (last or 0.0) + _USUAL_STEP_S
             yield Frame(at, began + timedelta(seconds=at), _pixels_of(image))
 
     def _began(self, container: InputContainer) -> datetime:
-        """What the recorder wrote; else the file is taken to have been written as it went on."""
+        """Start time from the metadata; otherwise derived from the file's modification time."""
         with suppress(KeyError, ValueError):
             text = container.metadata["creation_time"].replace("Z", "+00:00")
             began = datetime.fromisoformat(text)
@@ -94,11 +94,11 @@ class Video:
         return datetime.fromtimestamp(ended - (container.duration or 0) / av.time_base, UTC)
 
     def _decoded(self, container: InputContainer) -> Iterator[VideoFrame]:
-        """Whole frames; of others only the count is left."""
+        """Yield intact frames; damaged ones are only counted."""
         stream = container.streams.video[0]
         codec = stream.codec_context
-        codec.options = {"err_detect": "explode"}  # else FFmpeg invents what is missing
-        codec.thread_count = 1  # and with several it does so all the same
+        codec.options = {"err_detect": "explode"}  # otherwise FFmpeg conceals damage
+        codec.thread_count = 1  # with several threads FFmpeg conceals damage regardless
         packets = container.demux(stream)
         broken, whole_at = 0, time.monotonic()
         while True:
@@ -119,7 +119,7 @@ class Video:
                 broken = max(1, broken)
                 continue
             for image in images:
-                # What refers to a broken frame is broken, too, up to the next that refers to none.
+                # Frames that refer to a damaged frame are damaged, up to the next key frame.
                 refers = broken and not image.key_frame and broken < _MOST_BROKEN
                 if refers or image.is_corrupt:
                     self.damaged += 1
@@ -130,18 +130,18 @@ class Video:
 
 
 class _Lag:
-    """How far behind the camera's clock frames arrive, compared with the promptest ones."""
+    """Estimates the lag of frames behind the camera, relative to the least delayed frames."""
 
     def __init__(self) -> None:
         self._least: float | None = None
         self._seen_at = 0.0
 
     def behind_s(self, stamp: float, now: float) -> float:
-        """Of a frame with time stamp `stamp` at `now`, both in seconds."""
+        """Lag in seconds of a frame with timestamp `stamp` that arrives at `now` (seconds)."""
         delay = now - stamp
         if self._least is None or delay < self._least:
             self._least = delay
-        else:  # or the clocks' drift would become a lag
+        else:  # otherwise clock drift would count as lag
             self._least = min(delay, self._least + _DRIFT * (now - self._seen_at))
         self._seen_at = now
         return delay - self._least
@@ -156,7 +156,7 @@ def _opened(address: str, stall_s: float) -> InputContainer:
     if address.startswith("/dev/"):
         form = "video4linux2"
     elif address.startswith(("rtsp://", "rtsps://")):
-        # UDP loses what TCP repeats; and nobody needs to know the frame rate, found out in seconds.
+        # TCP retransmits what UDP loses. The frame rate is unused, and probing it takes seconds.
         options = {"rtsp_transport": "tcp", "analyzeduration": "500000", "fpsprobesize": "0"}
     try:
         container = av.open(address, format=form, options=options, timeout=stall_s)
@@ -171,7 +171,7 @@ def _opened(address: str, stall_s: float) -> InputContainer:
 def _pixels_of(image: VideoFrame) -> Callable[[], Pixels]:
     def pixels() -> Pixels:
         upright = image.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-        quarters = round(image.rotation / 90) % 4  # of a telephone held upright
+        quarters = round(image.rotation / 90) % 4  # rotation of a phone held upright
         return np.ascontiguousarray(np.rot90(upright, quarters)) if quarters else upright
 
     return pixels

@@ -1,4 +1,4 @@
-"""What one camera sees: frames in, faces to forward out. Knows no thread and no clock."""
+"""Detection, tracking and selection for one camera, without threads or clocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from shared.faces.align import align
 from shared.faces.detect import Detection, Detector
 from shared.faces.quality import quality
 
-_LOOKS_OF_VIDEO = 2  # what a detector takes for a face in one frame only is none
-_MAX_FACES = 64  # of a frame, the most prominent
-_PAUSES_LOST = 2.5  # of pictures far apart one may be without the face
+_LOOKS_OF_VIDEO = 2  # a face detected in a single frame is a false detection
+_MAX_FACES = 64  # maximum per frame, the most prominent
+_PAUSES_LOST = 2.5  # intervals; a face may be missed in one picture of a slow series
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What became of one frame.
+    """The result of processing a frame.
 
     Attributes:
-        looks: the faces in it.
-        tracks: that of each face.
-        shots: to forward.
-        begun: tracks that are new.
+        looks: faces in the frame.
+        tracks: track of each face.
+        shots: shots to forward.
+        begun: new tracks.
     """
 
     looks: Sequence[Look]
@@ -35,12 +35,12 @@ class Seen:
 
 
 class Watcher:
-    """Detects, tracks, and picks the best shots.
+    """Detects and tracks faces, and selects the best shots.
 
     Args:
-        settings: of the camera.
-        detector: finds faces.
-        video: whether frames follow so closely that a face is seen more than once.
+        settings: settings of the camera.
+        detector: detects faces.
+        video: whether frames follow closely enough to detect a face more than once.
     """
 
     def __init__(self, settings: CameraSettings, detector: Detector, *, video: bool) -> None:
@@ -60,12 +60,12 @@ class Watcher:
         )
 
     def see(self, picture: Pixels, at: float, taken: datetime) -> Seen:
-        """Look at a frame.
+        """Process a frame.
 
         Args:
-            picture: (H, W, 3) RGB, of any size, which may change.
-            at: on the source's clock, in seconds.
-            taken: the time of day.
+            picture: (H, W, 3) RGB; the size may change between frames.
+            at: time on the source's clock, in seconds.
+            taken: wall-clock time.
         """
         found = self._detector.detect(picture)[:_MAX_FACES]
         looks = [self._look(picture, one) for one in found]
@@ -81,11 +81,11 @@ class Watcher:
         return Seen(looks, tracks, [*ended, *self._due(at)], begun)
 
     def pass_time(self, at: float) -> list[Shot]:
-        """What is to be forwarded by then, without a frame."""
+        """Return the shots due at a time without a frame."""
         return [*self._end(self._tracker.end_lost(at)), *self._due(at)]
 
     def finish(self) -> list[Shot]:
-        """What is to be forwarded of those who are there, as no frame comes any more."""
+        """End all tracks and return their remaining shots."""
         return self._end(self._tracker.end_lost(float("inf")))
 
     def forwarded(self, track: Track) -> bool:

@@ -1,4 +1,4 @@
-"""The entry point of the encoder service."""
+"""Entry point of the encoder service."""
 
 from encoder_service.server import run
 from encoder_service.settings import EncoderSettings

@@ -1,4 +1,4 @@
-"""What an encoder counts, besides the calls themselves."""
+"""Prometheus metrics of the encoder, besides those of calls."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,7 +10,7 @@ from shared.serving.buckets import STAGE_BUCKETS_S
 
 
 class EncoderMetrics:
-    """Faces, bytes and the seconds of each stage."""
+    """Counts faces and bytes, and observes the seconds of each stage."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.model = Info("compactface_model", "The model in use.", registry=registry)
@@ -30,7 +30,7 @@ class EncoderMetrics:
         )
 
     def observe(self, picture: EncodedPicture) -> None:
-        """Count one encoded picture."""
+        """Record one encoded picture."""
         self._faces.inc(len(picture.faces))
         for face in picture.faces:
             self._bytes.observe(len(face.png))
@@ -46,7 +46,7 @@ class EncoderMetrics:
 
 
 class Waiting(Protocol):
-    """What waits for the recognizer."""
+    """A queue of maps for the recognizer."""
 
     depth: int
     aside: int
@@ -55,11 +55,11 @@ class Waiting(Protocol):
 
     @property
     def oldest_age_s(self) -> float | None:
-        """Age of the oldest in seconds; None: none waits."""
+        """Age of the oldest map in seconds; None: the queue is empty."""
 
 
 class UplinkMetrics:
-    """What waits, arrived, was refused, dropped or set aside, and how often connections broke."""
+    """Counts maps queued, delivered, rejected, dropped or set aside, and lost connections."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.depth = Gauge(
@@ -115,7 +115,7 @@ class UplinkMetrics:
         )
 
     def show(self, spool: Waiting, *, discards: Callable[[], bool]) -> None:
-        """Let the gauges follow a spool."""
+        """Bind the gauges to a spool."""
         self.depth.set_function(lambda: spool.depth)
         self.aside.set_function(lambda: spool.aside)
         self.oldest_age.set_function(lambda: spool.oldest_age_s or 0)

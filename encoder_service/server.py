@@ -1,4 +1,4 @@
-"""The encoder service as a process: brings the parts together and runs them."""
+"""Run the encoder service as a process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -42,15 +42,15 @@ async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
 async def listening(
     settings: EncoderSettings, registry: CollectorRegistry
 ) -> AsyncIterator[ServiceHost]:
-    """The service, listening and warmed up; it is SERVING once its `serve` is called.
+    """Start the service, listening and warmed up; its `serve` makes it SERVING.
 
     Raises:
         InvalidModel: the model directory is damaged or lacks the operating point.
-        SettingsError: an address cannot be bound, or the TLS files cannot be used.
-        FailedPrecondition: the spool is another process's, or made by a later version.
+        SettingsError: an address cannot be bound, or the TLS files are invalid.
+        FailedPrecondition: another process uses the spool, or a later version created it.
         Unavailable, Overloaded: the spool cannot be written.
     """
-    cv2.setNumThreads(1)  # the executor's threads are the parallelism
+    cv2.setNumThreads(1)  # the executor provides the parallelism
     model = ModelDirectory.load(settings.models, settings.family)
     encoder = Encoder(
         detector=open_detector(settings.detector_options),
@@ -95,7 +95,7 @@ def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncod
 async def _uplink(
     settings: EncoderSettings, registry: CollectorRegistry, background: Background
 ) -> AsyncIterator[SpoolingUplink | None]:
-    """The uplink, if there is one; at the end it gets a last chance to empty its spool."""
+    """Create the configured uplink, if any; on exit, flush its spool for a limited time."""
     if not settings.uplink_target:
         yield None
         return
@@ -147,8 +147,8 @@ def _metrics(
 
 
 def _warm_up(encoder: Encoder) -> None:
-    """Let every network run once, so that no request pays for first use."""
+    """Run every network once, so that the first request is not slow."""
     grey = encode_png(np.full((CROP_HEIGHT, CROP_WIDTH, 3), 128, np.uint8))
     for kind in PictureKind:
-        with suppress(InvalidImage):  # it shows no face, which is said after the last network
+        with suppress(InvalidImage):  # no face is found, which is reported after the last network
             encoder.encode(grey, kind=kind)

@@ -1,4 +1,4 @@
-"""Settings of the encoder service; those it shares with the recognizer stand in `shared`."""
+"""Settings of the encoder service, in addition to those in `shared.serving`."""
 
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -16,7 +16,7 @@ _LIMITS = PictureLimits()
 
 
 class EncoderSettings(ServiceSettings):
-    """What an operator decides about an encoder."""
+    """Settings of an encoder."""
 
     model_config = SettingsConfigDict(env_prefix="COMPACTFACE_ENCODER_")
     table: ClassVar[str] = "encoder"
@@ -65,12 +65,12 @@ class EncoderSettings(ServiceSettings):
     uplink_durability: Literal["power", "process"] = Field(
         "power", description="what maps that wait outlive: loss of power, or the process alone"
     )
-    # After the drain, and with it within the ten seconds that container engines wait.
+    # Follows the drain; both fit the ten seconds that container engines wait.
     uplink_flush_seconds: float = Field(2.0, ge=0, le=3600, description="last chance on stopping")
 
     @property
     def picture_limits(self) -> PictureLimits:
-        """What a picture may cost."""
+        """Size limits of pictures."""
         return PictureLimits(
             max_bytes=self.max_image_bytes,
             max_pixels=self.max_image_pixels,
@@ -79,7 +79,7 @@ class EncoderSettings(ServiceSettings):
 
     @property
     def detector_options(self) -> DetectorOptions:
-        """What finds faces, and which."""
+        """Options of the face detector."""
         return DetectorOptions(
             name=self.detector,
             min_face_size=self.min_face_size,
@@ -89,7 +89,7 @@ class EncoderSettings(ServiceSettings):
 
     @property
     def uplink_tls(self) -> Tls | None:
-        """The uplink's certificates; None: no TLS."""
+        """TLS files of the uplink; None: no TLS."""
         if self.uplink_ca is None:
             return None
         return Tls(self.uplink_ca, self.uplink_certificate, self.uplink_key)

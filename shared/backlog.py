@@ -1,4 +1,4 @@
-"""Work that waits for threads: who is next, and who had better not wait at all."""
+"""A fair queue of work with deadlines and load shedding."""
 
 import heapq
 import itertools
@@ -15,15 +15,16 @@ Item = TypeVar("Item")
 
 _GAIN = 1 / 4
 _CAUTION = 1.5
-"""Waiting is taken to last this much longer than expected: with less, what is done at all would be
-done at the last moment, and half of it after that. The threads have work all the same."""
-_LEAST_COST = 1e-9  # callers take turns also where nothing is known of costs
+"""Safety factor on the expected waiting time. With a smaller one, accepted items finish close to
+their deadlines, and half of them after it. The threads stay busy all the same.
+"""
+_LEAST_COST = 1e-9  # fair queueing also works while costs are unknown
 _LONGEST_RETRY_S, _SHORTEST_RETRY_S = 30.0, 0.1
 
 
 @dataclass(slots=True)
 class _Seconds:
-    """A running mean and deviation, as TCP keeps them of round trips."""
+    """Running mean and deviation, as TCP computes them for round-trip times."""
 
     mean: float = 0.0
     deviation: float = 0.0
@@ -50,17 +51,17 @@ class _Waiting(Generic[Item]):
     demand: Demand = field(compare=False)
     cost: float = field(compare=False)
     alone: bool = field(compare=False)
-    """Came while nothing else was there."""
+    """Whether the item was added to an idle backlog."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch(Generic[Item]):
-    """Work taken together.
+    """Items taken together.
 
     Attributes:
-        items: what to do.
-        late: what would not be done in time any more; tell those who wait for it.
-        given_up: what nobody waits for any more.
+        items: items to process.
+        late: items that would miss their deadline; report an error to their callers.
+        given_up: items that no caller waits for any more.
     """
 
     kind: str
@@ -71,20 +72,20 @@ class Batch(Generic[Item]):
 
     @property
     def taken(self) -> list[Item]:
-        """All that waits no longer."""
+        """All items removed from the backlog."""
         return [*self.items, *(item for item, _ in self.late), *self.given_up]
 
 
 class Backlog(Generic[Item]):
-    """Items in the order in which to serve them.
+    """Items in the order in which to process them.
 
-    Callers take turns by the time that their items cost (start-time fair queueing: Goyal, Vin and
-    Cheng, 1996), so that who floods waits behind himself, and who asks seldom is next. An item
-    whose deadline would pass, by the times measured lately, is refused when it comes, and again
-    when its turn comes; so all threads work on what will be in time. What comes to an idle backlog
-    is always taken: it is how a wrong estimate is corrected.
+    Callers share time by the cost of their items (start-time fair queueing: Goyal, Vin and Cheng,
+    1996), so a caller that floods delays only itself, and infrequent callers come first. An item
+    that would miss its deadline, by recent measurements, is rejected when added, and again when
+    taken, so threads only process items that can be in time. An idle backlog accepts every item,
+    which corrects wrong estimates.
 
-    It has no lock: call it from one thread.
+    Not thread-safe: use it from one thread.
     """
 
     def __init__(
@@ -94,12 +95,12 @@ class Backlog(Generic[Item]):
         batch: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin empty, and without an idea of how long anything takes.
+        """Create an empty backlog without time estimates.
 
         Args:
-            servers: batches that are worked on at once.
-            batch: most items of one of them.
-            clock: seconds; that of the deadlines.
+            servers: number of batches processed concurrently.
+            batch: maximum number of items per batch.
+            clock: clock of the deadlines, in seconds.
         """
         self._servers = servers
         self._batch = batch
@@ -107,26 +108,26 @@ class Backlog(Generic[Item]):
         self._numbers = itertools.count()
         self._waiting: list[_Waiting[Item]] = []
         self._served = 0.0
-        """The tag of what was taken last: how far the turns have come."""
+        """Start tag of the item taken last: the virtual time."""
         self._last: dict[str, float] = {}
         self._times: dict[tuple[str, int], _Seconds] = {}
-        """Of one item, by kind and the class of the batch's size."""
+        """Time per item, by kind and batch size class."""
         self._running: dict[Batch[Item], float] = {}
 
     def __len__(self) -> int:
-        """Items that wait."""
+        """Number of waiting items."""
         return len(self._waiting)
 
     def add(self, items: Sequence[Item], demand: Demand, *, kind: str = "") -> None:
-        """Let items wait for their turn, all or none.
+        """Add items, all or none.
 
         Args:
-            items: of one caller.
-            demand: who that is, and until when.
-            kind: items of one kind take about the same time.
+            items: items of one caller.
+            demand: the caller and its deadline.
+            kind: key for estimates; items of one kind take about the same time.
 
         Raises:
-            Overloaded: DEADLINE_TOO_CLOSE; they would not be done by then.
+            Overloaded: DEADLINE_TOO_CLOSE; they would miss the deadline.
         """
         self.check(len(items), demand, kind=kind)
         cost = self._time(kind, self._batch).mean / self._batch
@@ -139,16 +140,16 @@ class Backlog(Generic[Item]):
         self._last[demand.caller] = tag
 
     def check(self, count: int, demand: Demand, *, kind: str = "") -> None:
-        """Raise what `add` would raise for so many items."""
+        """Raise the error that `add` would raise for `count` items."""
         if demand.deadline is None or not (self._waiting or self._running):
             return
         cost = self._time(kind, self._batch).mean / self._batch
         now = self._clock()
-        tag = self._begin(demand.caller) + cost * (count - 1)  # of the last of them
+        tag = self._begin(demand.caller) + cost * (count - 1)  # of the last item
         before = [entry.cost for entry in self._waiting if entry.tag <= tag]
         own = self._time(kind, min(self._batch, len(before) + count))
         running = sum(max(0.0, end - now) for end in self._running.values())
-        # Of the items before these, some share their batch.
+        # Some of the items before these share their batch.
         others = max(0.0, sum(before) + cost * (count - self._batch))
         wait = (running + others) / self._servers
         end = now + _CAUTION * wait + own.mean + own.deviation
@@ -156,12 +157,12 @@ class Backlog(Generic[Item]):
             raise _refusal(demand, now, end)
 
     def take(self, wanted: Callable[[Item], bool] = lambda _: True) -> Batch[Item]:
-        """The items whose turn it is, all of one kind; none if nothing waits.
+        """Take the next items, all of one kind; none if nothing waits.
 
         If there are any, call `finish` when they are done.
 
         Args:
-            wanted: whether somebody still waits for an item.
+            wanted: whether a caller still waits for an item.
         """
         now = self._clock()
         batch: Batch[Item] = Batch(self._waiting[0].kind if self._waiting else "", now)
@@ -175,7 +176,7 @@ class Backlog(Generic[Item]):
             elif refusal := self._too_late(entry, now):
                 batch.late.append((entry.item, refusal))
             else:
-                # Company must not make anybody late: all of a batch are done when the last is.
+                # Batching must not delay any item past its deadline: all finish with the last.
                 ends = min(earliest, _deadline(entry.demand))
                 needed = self._time(batch.kind, len(batch.items) + 1).mean
                 if batch.items and now + _CAUTION * needed > ends:
@@ -191,7 +192,7 @@ class Backlog(Generic[Item]):
         return batch
 
     def finish(self, batch: Batch[Item]) -> None:
-        """A batch is done, whatever came of it: learn how long it took."""
+        """Record that a batch is done, successfully or not, and how long it took."""
         del self._running[batch]
         size = len(batch.items)
         seconds = self._times.setdefault((batch.kind, _size_class(size)), _Seconds())
@@ -200,7 +201,7 @@ class Backlog(Generic[Item]):
             self._last.clear()
 
     def clear(self) -> list[Item]:
-        """Take out everything that waits."""
+        """Remove and return all waiting items."""
         items = [entry.item for entry in self._waiting]
         self._waiting.clear()
         return items
@@ -215,9 +216,10 @@ class Backlog(Generic[Item]):
         return max(self._served, self._last.get(caller, 0.0))
 
     def _time(self, kind: str, size: int) -> _Seconds:
-        """How long a batch of a size takes, by the nearest sizes that were seen.
+        """Estimate the time per item at a batch size from the nearest sizes measured.
 
-        An item takes as long as in smaller batches, and a batch as long as one that is larger.
+        An item takes at most the time it takes in smaller batches, and a batch at most that of a
+        larger one.
         """
         wanted = _size_class(size)
         seen = [of for kin, of in self._times if kin == kind]

@@ -1,4 +1,4 @@
-"""On whose behalf this task works, and until when an answer is of use."""
+"""The caller and deadline of the work that a task does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What stands behind a piece of work.
+    """The origin of a piece of work.
 
     Attributes:
-        caller: who shares fairly with others; "" is one caller, too.
-        deadline: on the clock of `time.monotonic`, in seconds; None: there is none.
-        trusted: may see similarities and choose any threshold; what the process itself does is.
+        caller: the unit of fair sharing; "" is also a caller.
+        deadline: on the clock of `time.monotonic`, in seconds; None: no deadline.
+        trusted: may read similarities and choose any threshold; True for the process's own work.
     """
 
     caller: str = ""
@@ -31,7 +31,7 @@ def current_demand() -> Demand:
 
 @contextmanager
 def demanding(demand: Demand) -> Iterator[None]:
-    """What is done within, and in tasks begun within, is on behalf of `demand`."""
+    """Attribute work in the block, and in tasks started there, to `demand`."""
     token = _demand.set(demand)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Room that clients share, of which none of them gets all."""
+"""Capacity shared fairly among clients."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,25 +6,25 @@ from collections.abc import Sequence
 from shared.errors import Overloaded
 
 _SHARE = 4
-_ALL_IN_ALL = ("",)  # no name of a client
+_ALL_IN_ALL = ("",)  # not the name of a client
 
 
 class Places:
-    """Room for so many calls at once, of which nobody gets all.
+    """A limit on concurrent calls that no single client can exhaust.
 
-    A client may hold up to four times what is free. So one that is alone gets four fifths, two
-    that want everything get four ninths each, and there is room left for who comes next, without
-    anything set aside for clients that are not there (the dynamic thresholds by which switches
-    share a buffer: Choudhury and Hahne, 1998).
+    A client may hold up to four times the free capacity. A single client thus gets four fifths, and
+    two greedy clients get four ninths each, so a newcomer always finds capacity without any being
+    reserved for absent clients (dynamic thresholds of shared-memory switches: Choudhury and Hahne,
+    1998).
 
-    On one event loop it needs no lock.
+    Not thread-safe: use it from one event loop.
 
     Args:
-        cap: calls at once.
-        what: they are, for the error: "requests".
-        doing: what they do, for the error.
-        reason: of the error.
-        retry_after_s: what those are told who are refused, in seconds.
+        cap: maximum number of concurrent calls.
+        what: plural noun for the error message: "requests".
+        doing: their activity, for the error message.
+        reason: reason of the error.
+        retry_after_s: retry delay in the error, in seconds.
     """
 
     def __init__(
@@ -45,19 +45,19 @@ class Places:
 
     @property
     def taken(self) -> int:
-        """Places that are not free."""
+        """Number of places in use."""
         return self._taken[_ALL_IN_ALL]
 
     def take(self, client: Sequence[str], count: int = 1) -> None:
         """Take places, all or none.
 
         Args:
-            client: what it is known by, and what contains that: its address contains its
-                connection, say, and may hold four times as much of what is free.
-            count: how many.
+            client: keys of the client, from the narrowest to the widest, such as its connection and
+                address; each wider one may hold four times as much of the free capacity.
+            count: number of places.
 
         Raises:
-            Overloaded: TOO_MANY_..., none is free, or none for this client.
+            Overloaded: TOO_MANY_...; no place is free, or none for this client.
         """
         if self.taken + count > self._cap:
             more = f" and {count} more came" if count > 1 else ""
@@ -76,7 +76,7 @@ class Places:
             self._taken[part] += count
 
     def free(self, client: Sequence[str], count: int = 1) -> None:
-        """Give places back."""
+        """Release places."""
         for name in (_ALL_IN_ALL, *client):
             self._taken[name] -= count
             if not self._taken[name]:

@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """A frozen JSON object: unknown or missing keys, NaN and wrong types are errors."""
+    """A frozen JSON object. Unknown or missing keys, NaN and wrong types are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""Measure the stages of a call."""
+"""Timing of the stages of a call."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ class StageTimings:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Add the wall-clock time of the block to the attribute `stage`."""
+        """Add the block's wall-clock time to the attribute `stage`."""
         began = time.perf_counter()
         yield
         setattr(self, stage, getattr(self, stage) + 1000 * (time.perf_counter() - began))

@@ -1,4 +1,4 @@
-"""REST: the mirrored methods of the protocol, and the calls that take photographs."""
+"""The REST API: methods of the protocol, and endpoints for photographs."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
-    """The endpoints under /v1, over the two services."""
+    """The endpoints under /v1."""
 
     def __init__(self, services: Services, limits: Limits, stopping: asyncio.Event) -> None:
         self._services = services
@@ -49,7 +49,7 @@ class Api:
         self._document = document()
 
     def routes(self) -> list[Route]:
-        """All of them, with the document that describes them."""
+        """All routes, including the OpenAPI document."""
         return [
             Route("/openapi.json", self._openapi, methods=["GET"]),
             Route("/v1/health", self._health, methods=["GET"]),
@@ -69,7 +69,7 @@ class Api:
         return JSONResponse(self._document)
 
     async def _health(self, _: Request) -> Response:
-        """Both services' health: 200 if both serve, else 503. Answers anybody."""
+        """Health of both services: 200 if both serve, else 503. Needs no authentication."""
         health = await self._services.health()
         serving = set(health.values()) == {"SERVING"}
         return JSONResponse(health, HTTPStatus.OK if serving else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -77,7 +77,7 @@ class Api:
     async def _encode(self, request: Request) -> Response:
         given = Parameters(request, CROPS)
         caller = self._caller(request)
-        await caller.encoder.info()  # tells strangers so before their photograph is read
+        await caller.encoder.info()  # rejects strangers before reading their photograph
         image = (await read_photographs(request, self._limits))["image"]
         answer = await caller.encoder.encode(image, include_crops=given.flag("includeCrops"))
         return JSONResponse(to_json(answer))
@@ -178,7 +178,7 @@ class Api:
         return endpoint
 
     async def _photographs(self, request: Request, caller: Caller) -> dict[str, bytes]:
-        """Those of whom the recognizer knows; of strangers nothing is read."""
+        """Authenticate the caller, then read the photographs."""
         await caller.known()
         return await read_photographs(request, self._limits)
 
@@ -193,10 +193,10 @@ ENROLLMENT_FIELDS = {
 
 
 def bearer_token(request: Request) -> str:
-    """The token that a request shows; "": none.
+    """The bearer token of a request; "": none.
 
     Raises:
-        Problem: it shows something else.
+        Problem: the header is not a valid bearer token.
     """
     given = request.headers.get("authorization", "")
     scheme, _, token = given.partition(" ")

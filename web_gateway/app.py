@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: the routes, and how their errors are shown."""
+"""The gateway as an ASGI application: routes and error handlers."""
 
 import asyncio
 from http import HTTPStatus
@@ -22,7 +22,7 @@ from web_gateway.uploads import Limits
 def make_app(
     settings: WebSettings, services: Services, metrics: WebMetrics, stopping: asyncio.Event
 ) -> Surroundings:
-    """Everything that answers over HTTP; `stopping` ends what would last."""
+    """Create the application; `stopping` ends long-lived requests."""
     limits = Limits(settings.max_upload_bytes, settings.upload_seconds)
     secure = settings.tls_certificate is not None
     console = Console(
@@ -59,7 +59,7 @@ def _problem(error: Exception) -> Problem:
         return error
     if isinstance(error, RequestFailed):
         return Problem.of(error)
-    if isinstance(error, HTTPException):  # the router's: no such path, or not with this method
+    if isinstance(error, HTTPException):  # from the router: 404 or 405
         status = HTTPStatus(error.status_code)
         return Problem(status, status.name, status.description or status.phrase)
     return internal()

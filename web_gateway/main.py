@@ -1,4 +1,4 @@
-"""The entry point of the web gateway."""
+"""Entry point of the web gateway."""
 
 from shared.serving.process import run_process
 from web_gateway.server import run

@@ -6,7 +6,7 @@ _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 
 
 class WebMetrics:
-    """Requests by route: a template as "/v1/identify", never what somebody asked for."""
+    """Counts requests by route template, such as "/v1/identify", never by actual path."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the protocol's descriptors and the table of paths."""
+"""Generate the OpenAPI document from the protocol's descriptors and the table of paths."""
 
 from importlib.metadata import version
 from typing import Any, Final
@@ -59,7 +59,7 @@ _TWO_PICTURES: Final = {
 
 
 def document() -> dict[str, Any]:
-    """The whole document, OpenAPI 3.1."""
+    """The complete OpenAPI 3.1 document."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for mapped in MAPPED:
@@ -79,7 +79,7 @@ def document() -> dict[str, Any]:
 
 
 class _Schemas:
-    """JSON Schemas of messages, as far as they are referred to."""
+    """JSON Schemas of the referenced messages."""
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class _Schemas:
             return _WELL_KNOWN[message.full_name]
         name = message.full_name.removeprefix("compactface.v1.")
         if name not in self.found:
-            self.found[name] = {}  # messages may refer to themselves
+            self.found[name] = {}  # messages may be recursive
             self.found[name] = {
                 "type": "object",
                 "properties": {field.json_name: self.field(field) for field in message.fields},
@@ -109,7 +109,7 @@ class _Schemas:
             return self.reference(field.message_type)
         if field.enum_type is not None:
             return _enum(field.enum_type)
-        if field.type in _WHOLE_64:  # no number of JavaScript holds them
+        if field.type in _WHOLE_64:  # JavaScript numbers cannot represent them
             return {"type": "string", "pattern": r"^\d{1,20}$"}
         if field.type in _REAL:
             return {"type": "number"}

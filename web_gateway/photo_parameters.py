@@ -1,4 +1,4 @@
-"""Query parameters of the calls that take photographs."""
+"""Query parameters of endpoints for photographs."""
 
 import re
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ _WHOLE: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter.
+    """A query parameter.
 
     Attributes:
-        name: of it.
+        name: name of the parameter.
         schema: JSON Schema of its value.
-        description: for people.
-        required: whether it has to be given.
+        description: description for users.
+        required: whether it is required.
     """
 
     name: str
@@ -83,10 +83,10 @@ ENROLLMENT: Final = (
 
 
 class Parameters:
-    """What a request gives of the parameters that it may.
+    """The parsed query parameters of a request.
 
     Raises:
-        Problem: it gives another one, or one twice; so do the methods for values out of range.
+        Problem: a parameter is unknown or repeated; methods raise it for values out of range.
     """
 
     def __init__(self, request: Request, *known: Iterable[Parameter]) -> None:
@@ -101,23 +101,23 @@ class Parameters:
             self._given[name] = value
 
     def only(self, group: Iterable[Parameter]) -> list[tuple[str, str]]:
-        """Names and values of those in a group."""
+        """Names and values of the parameters in a group."""
         names = {each.name for each in group}
         return [(name, value) for name, value in self._items if name in names]
 
     def text(self, name: str) -> str:
-        """A text; "" where it is absent."""
+        """A string; "" if absent."""
         return self._given.get(name, "")
 
     def flag(self, name: str) -> bool:
-        """True or false; false where it is absent."""
+        """A boolean; false if absent."""
         value = self._given.get(name, "false").lower()
         if value not in {"true", "false"}:
             raise _bad(name, "OUT_OF_RANGE", f"{name} is {value!r:.80}; it must be true or false")
         return value == "true"
 
     def whole(self, name: str) -> int | None:
-        """A whole number; None where it is absent."""
+        """An integer; None if absent."""
         value = self._given.get(name)
         if value is None:
             return None
@@ -130,7 +130,7 @@ class Parameters:
         return int(value)
 
     def threshold(self, rate: str) -> Threshold:
-        """`rate` or minSimilarity, of which at most one may be given."""
+        """`rate` or minSimilarity, at most one of which may be given."""
         given = Threshold(self._number(rate), self._number("minSimilarity"))
         if given.rate is not None and given.min_similarity is not None:
             raise _bad(

@@ -1,4 +1,4 @@
-"""What is asked with photographs: the encoder first, and then the recognizer about every face."""
+"""Operations on photographs: encode them, then query the recognizer for every face."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from web_gateway.problems import Problem
 from web_gateway.services import Caller
 from web_gateway.transcoding import to_json
 
-_AT_ONCE: Final = 8  # verifications of one photograph
+_AT_ONCE: Final = 8  # concurrent verifications of one photograph
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """How sure the answer must be; at most one is given, with neither the collection's holds.
+    """A threshold; at most one field is given, with neither the collection's default applies.
 
     Attributes:
         rate: FPIR or FMR, in (0, 1).
-        min_similarity: cosine, in [-1, 1].
+        min_similarity: cosine similarity, in [-1, 1].
     """
 
     rate: float | None = None
@@ -31,11 +31,11 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """One face of a photograph and who it may show.
+    """One face of a photograph with its identification.
 
     Attributes:
-        face: as the encoder found it.
-        answer: the recognizer's, or why there is none.
+        face: the encoder's result.
+        answer: the recognizer's result, or the error.
     """
 
     face: encoder_pb2.Face
@@ -51,10 +51,10 @@ async def identify(
     max_subjects: int,
     include_crops: bool = False,
 ) -> tuple[list[Identified], int]:
-    """Who every face of a photograph may show, and how many faces were found.
+    """Identify the faces of a photograph; returns the results and the number of faces found.
 
-    A subject matches at most one of them. More than the recognizer takes in one batch are not
-    looked at: the most prominent come first.
+    A subject matches at most one face. Faces beyond the recognizer's batch limit are ignored, the
+    least prominent first.
     """
     most = (await caller.known()).max_batch
     encoded = await caller.encode(image, max_faces=most, include_crops=include_crops)
@@ -90,7 +90,7 @@ async def verify(
     collection: str,
     threshold: Threshold,
 ) -> tuple[list[tuple[encoder_pb2.Face, recognizer_pb2.VerifyResponse]], int]:
-    """Whether each face of a photograph shows the person of a map or subject."""
+    """Verify each face of a photograph against a map or subject."""
     encoded = await caller.encode(image)
     places = asyncio.Semaphore(_AT_ONCE)
 
@@ -116,13 +116,13 @@ async def verify(
 async def enroll(
     caller: Caller, image: bytes, request: gallery_pb2.EnrollRequest, *, face: int | None
 ) -> tuple[gallery_pb2.EnrollResponse, encoder_pb2.EncodeResponse, int]:
-    """Enroll one face of a photograph; gives the answer, what was found, and which was taken.
+    """Enroll one face of a photograph; returns the response, the encoder's result and the index.
 
     Args:
-        caller: who asks.
+        caller: the caller.
         image: the photograph.
-        request: whom; its `maps` are empty.
-        face: the position of the face; None: there has to be exactly one.
+        request: the enrollment, without `maps`.
+        face: index of the face; None: the photograph must show exactly one.
 
     Raises:
         Problem: NO_FACE, SEVERAL_FACES or FACE_OUT_OF_RANGE; the last two list the faces.
@@ -136,7 +136,7 @@ async def enroll(
 
 
 def chosen_face(encoded: encoder_pb2.EncodeResponse, face: int | None, *, parameter: str) -> int:
-    """The position of the face that a photograph is about.
+    """The index of the selected face.
 
     Raises:
         Problem: as `enroll`.
@@ -168,12 +168,12 @@ def chosen_face(encoded: encoder_pb2.EncodeResponse, face: int | None, *, parame
 
 
 def faces_json(encoded: encoder_pb2.EncodeResponse) -> list[dict[str, Any]]:
-    """All faces, without their maps."""
+    """All faces as JSON, without their maps."""
     return [face_json(index, face) for index, face in enumerate(encoded.faces)]
 
 
 def face_json(index: int, face: encoder_pb2.Face) -> dict[str, Any]:
-    """Where a face is and what it is worth, without its map."""
+    """One face's index, box and quality as JSON, without its map."""
     shown = to_json(face)
     document = {"index": index, "box": None, "landmarks": None}
     document |= {name: shown[name] for name in ("detectionScore", "quality")}
@@ -184,7 +184,7 @@ def face_json(index: int, face: encoder_pb2.Face) -> dict[str, Any]:
 
 
 def identified_json(found: list[Identified], faces_found: int) -> Mapping[str, Any]:
-    """The answer of `identify` for programs."""
+    """The JSON response of `identify`."""
     return {
         "faces": [
             face_json(index, each.face)
@@ -200,7 +200,7 @@ def identified_json(found: list[Identified], faces_found: int) -> Mapping[str, A
 
 
 def _failed_alike(found: list[Identified]) -> RequestFailed | None:
-    """The error of all faces, if it is one: it is then about the request and not about a face."""
+    """The error shared by all faces, if any: it then concerns the request, not a face."""
     failures = [each.answer for each in found if isinstance(each.answer, RequestFailed)]
     reasons = {failure.reason for failure in failures}
     return failures[0] if len(failures) == len(found) and len(reasons) == 1 else None

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems, with the reasons of the protocol."""
+"""Errors as RFC 9457 problem details, with the reasons of the protocol."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _STATUS: Final = {
     "NOT_FOUND": HTTPStatus.NOT_FOUND,
     "ALREADY_EXISTS": HTTPStatus.CONFLICT,
     "ABORTED": HTTPStatus.CONFLICT,
-    # The same request may succeed after a change; 400 would say that it never can.
+    # The request may succeed after a change; 400 would mean that it never can.
     "FAILED_PRECONDITION": HTTPStatus.CONFLICT,
     "RESOURCE_EXHAUSTED": HTTPStatus.TOO_MANY_REQUESTS,
     "UNIMPLEMENTED": HTTPStatus.NOT_IMPLEMENTED,
@@ -27,15 +27,15 @@ _STATUS: Final = {
 _TOO_LARGE: Final = frozenset({"IMAGE_TOO_LARGE", "MESSAGE_TOO_LARGE"})
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """A request that ends with an error.
+class Problem(Exception):  # noqa: N818 - RFC 9457's term
+    """An error response.
 
     Attributes:
-        status: of HTTP.
-        reason: UPPER_SNAKE_CASE and stable, for programs.
-        detail: one sentence for people.
-        members: further members of the problem, by their JSON names.
-        retry_after_s: how long to wait before another try, in seconds; None: not said.
+        status: HTTP status.
+        reason: stable identifier in UPPER_SNAKE_CASE, for programs.
+        detail: one sentence for users.
+        members: extension members by their JSON names.
+        retry_after_s: delay before a retry, in seconds; None: unknown.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
     @staticmethod
     def of(failure: RequestFailed) -> "Problem":
-        """What a service ended a call with, or an item of a batch."""
+        """Convert the error of a service's call, or of an item of a batch."""
         status = _STATUS.get(failure.code, HTTPStatus.INTERNAL_SERVER_ERROR)
         if failure.reason in _TOO_LARGE:
             status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -76,7 +76,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         )
 
     def document(self) -> dict[str, Any]:
-        """The JSON of it."""
+        """The problem details as JSON."""
         document = {
             "type": "about:blank",
             "title": self.status.phrase,
@@ -90,7 +90,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         return document
 
     def headers(self) -> dict[str, str]:
-        """Those that HTTP wants beside it."""
+        """The accompanying HTTP headers."""
         headers = {}
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"
@@ -99,7 +99,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         return headers
 
     def response(self) -> JSONResponse:
-        """The answer to a program."""
+        """The response for API clients."""
         return JSONResponse(
             self.document(),
             self.status,
@@ -109,7 +109,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 
 def _detail(failure: RequestFailed) -> str:
-    """In the service's words, unless they come from gRPC and tell of addresses within."""
+    """The service's message, unless it is gRPC's own, which reveals internal addresses."""
     if failure.reason != failure.code or failure.peer is None:
         return failure.message
     service = failure.peer.service

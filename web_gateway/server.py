@@ -1,4 +1,4 @@
-"""The web gateway as a process: brings the parts together and runs them."""
+"""Run the web gateway as a process."""
 
 import asyncio
 import signal
@@ -33,10 +33,10 @@ async def run(settings: WebSettings, registry: CollectorRegistry) -> None:
 
 @asynccontextmanager
 async def listening(settings: WebSettings, registry: CollectorRegistry) -> AsyncIterator["WebHost"]:
-    """The gateway, its ports bound; it answers once its `serve` is called.
+    """Start the gateway with its ports bound; it handles requests once `serve` is called.
 
     Raises:
-        SettingsError: an address cannot be bound, or a certificate cannot be used.
+        SettingsError: an address cannot be bound, or a certificate is invalid.
     """
     background = Background(registry)
     tls = _https(settings)
@@ -69,11 +69,11 @@ async def listening(settings: WebSettings, registry: CollectorRegistry) -> Async
 
 
 class WebHost:
-    """A server of uvicorn's that ends as our services do.
+    """A uvicorn server with the services' shutdown behavior.
 
     Attributes:
-        port: the port bound, also where 0 was asked for.
-        stopping: set by SIGTERM and SIGINT while serving, or by anyone.
+        port: the bound port.
+        stopping: set by SIGTERM and SIGINT while serving, or by any code.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class WebHost:
                 http="h11",
                 ws="none",
                 lifespan="off",
-                log_config=None,  # ours
+                log_config=None,  # keep the project's own configuration
                 log_level="warning",
-                access_log=False,  # has paths, which hold names
+                access_log=False,  # it has paths, which contain names
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
@@ -108,7 +108,7 @@ class WebHost:
         )
 
     async def serve(self) -> None:
-        """Answer until `stopping` is set or a signal comes, then finish what has begun."""
+        """Serve until `stopping` is set or a signal arrives, then finish requests in flight."""
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self.stopping.set)
@@ -135,7 +135,7 @@ class WebHost:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals alone: uvicorn would raise them again at the end."""
+    """Does not handle signals: uvicorn would raise them again at exit."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

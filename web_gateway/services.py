@@ -1,4 +1,4 @@
-"""The two services, asked with the credential of whoever asks the gateway."""
+"""Clients of the two services, used with the caller's credentials."""
 
 import uuid
 from copy import copy
@@ -32,7 +32,7 @@ METHODS = {
     )
     for method in file.DESCRIPTOR.services_by_name[service].methods
 }
-"""Descriptors of the protocol's methods; their names are unique."""
+"""Descriptors of the protocol's methods; names are unique."""
 
 _STUBS: dict[str, Any] = {
     "EncoderService": encoder_pb2_grpc.EncoderServiceStub,
@@ -45,10 +45,10 @@ class Services:
     """Connections to both services, shared by all callers; a context manager."""
 
     def __init__(self, settings: WebSettings) -> None:
-        """Prepare; nothing is sent yet.
+        """Create the clients, without connecting.
 
         Raises:
-            OSError: a certificate cannot be read.
+            OSError: a certificate file cannot be read.
         """
         timeout_s = settings.timeout_seconds
         self._encoder = Asyncio(
@@ -61,16 +61,16 @@ class Services:
         self._encoder_token = token.get_secret_value() if token else ""
 
     async def __aenter__(self) -> Self:
-        """Nothing to prepare: channels connect by themselves."""
+        """Return self; channels connect when first used."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         await self._encoder.channel.close(None)
         await self._recognizer.channel.close(None)
 
     def caller(self, token: str) -> "Caller":
-        """The services as the bearer of a token sees them; "": without one."""
+        """The services with the bearer token of a caller; "": without one."""
         return Caller(
             _showing(self._encoder, token),
             _showing(self._recognizer, token),
@@ -78,7 +78,7 @@ class Services:
         )
 
     async def health(self, *, timeout_s: float = 2.0) -> dict[str, str]:
-        """The grpc.health.v1 status of each service; UNREACHABLE where there is no answer."""
+        """The grpc.health.v1 status of each service; UNREACHABLE without an answer."""
         return {
             "encoder": await _health(self._encoder, timeout_s),
             "recognizer": await _health(self._recognizer, timeout_s),
@@ -86,7 +86,7 @@ class Services:
 
 
 class Caller:
-    """Both services with the rights of one caller; every method raises `RequestFailed`."""
+    """Both services with the permissions of one caller; all methods raise `RequestFailed`."""
 
     def __init__(
         self, encoder: Asyncio, recognizer: Asyncio, gateway_encoder: Asyncio | None
@@ -103,11 +103,11 @@ class Caller:
 
     @property
     def encoder(self) -> Encoder[Asyncio]:
-        """The encoder's client, with the rights of the caller alone."""
+        """The encoder's client, with the caller's own token."""
         return Encoder(self._encoder)
 
     async def known(self) -> recognizer_pb2.GetRecognizerInfoResponse:
-        """What the recognizer says of itself, to those whom it knows; asked once."""
+        """The recognizer's info, which also authenticates the caller; requested once."""
         if self._info is None:
             self._info = await self.recognizer.info()
         return self._info
@@ -115,10 +115,10 @@ class Caller:
     async def encode(
         self, image: bytes, *, max_faces: int = 0, include_crops: bool = False
     ) -> encoder_pb2.EncodeResponse:
-        """The faces of a photograph that the recognizer is about to be asked about.
+        """Encode the faces of a photograph for a subsequent call of the recognizer.
 
-        Where the gateway has a token of its own for the encoder, only whom the recognizer knows
-        may make use of it.
+        If the gateway has its own encoder token, only callers that the recognizer accepts may use
+        it.
         """
         encoder = self.encoder
         if self._gateway_encoder is not None:
@@ -130,7 +130,7 @@ class Caller:
         """Call any unary method of the protocol."""
         method = METHODS[name]
         if isinstance(request, gallery_pb2.EnrollRequest) and not request.request_id:
-            request.request_id = str(uuid.uuid4())  # the channel may repeat it
+            request.request_id = str(uuid.uuid4())  # the channel may retry it
         service = method.containing_service.name
         transport = self._encoder if service == "EncoderService" else self._recognizer
         stub = _STUBS[service](transport.channel)

@@ -1,4 +1,4 @@
-"""Settings of the web gateway; those of any process stand in `shared`."""
+"""Settings of the web gateway, in addition to those in `shared.serving`."""
 
 from pathlib import Path
 from typing import ClassVar, Self
@@ -11,7 +11,7 @@ from shared.serving.process_settings import Port, ProcessSettings, is_loopback
 
 
 class WebSettings(ProcessSettings):
-    """What an operator decides about a web gateway."""
+    """Settings of a web gateway."""
 
     model_config = SettingsConfigDict(env_prefix="COMPACTFACE_WEB_")
     table: ClassVar[str] = "web"
@@ -26,7 +26,7 @@ class WebSettings(ProcessSettings):
     )
     encoder_target: str = Field("localhost:50051", description="host:port of the encoder")
     encoder_ca: Path | None = Field(None, description="PEM roots of the encoder's certificate")
-    # An edge encoder often has an access file of its own, which does not know the callers here.
+    # An edge encoder often has its own access file, without the tokens of callers here.
     encoder_token: SecretStr | None = Field(
         None,
         description="bearer token for photographs of callers that the recognizer knows; empty: "
@@ -50,12 +50,12 @@ class WebSettings(ProcessSettings):
 
     @property
     def encoder_tls(self) -> Tls | None:
-        """How to reach the encoder; None: plain text."""
+        """TLS files for the encoder; None: plaintext."""
         return self._tls(self.encoder_ca)
 
     @property
     def recognizer_tls(self) -> Tls | None:
-        """How to reach the recognizer; None: plain text."""
+        """TLS files for the recognizer; None: plaintext."""
         return self._tls(self.recognizer_ca)
 
     @property

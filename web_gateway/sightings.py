@@ -15,23 +15,23 @@ from web_gateway.services import METHODS, Caller
 from web_gateway.transcoding import from_query, parse, path_value, query_fields
 
 _ALIVE_S: Final = 15.0
-"""Silence after which a comment is sent: proxies cut what says nothing for longer."""
+"""Idle time before a keepalive comment, since proxies close idle connections."""
 
 _MAX_EVENT_ID: Final = 1024
 
 WATCH_FIELDS: Final = query_fields(
     METHODS["WatchSightings"].input_type, without=("collection", "afterSightingId")
 )
-"""The query parameters of a watch."""
+"""Query parameters of a watch."""
 
 Answer = recognizer_pb2.WatchSightingsResponse
 
 
 def watch_request(request: Request, collection: str) -> recognizer_pb2.WatchSightingsRequest:
-    """What a request asks to watch; a browser that comes back says where it was.
+    """Parse a watch request; a reconnecting browser sends the resume token.
 
     Raises:
-        Problem: a parameter is not known, or no value of its field.
+        Problem: a parameter is unknown, or a value is invalid.
     """
     given = from_query(
         [pair for pair in request.query_params.multi_items() if pair[0] != "collection"],
@@ -54,16 +54,16 @@ async def watch(
     stopping: asyncio.Event,
     show: Callable[[Answer], str],
 ) -> StreamingResponse:
-    """Answer with sightings until the reader leaves, or the gateway stops.
+    """Send sightings until the client disconnects or the gateway stops.
 
     Args:
-        caller: who asks.
-        asked: what.
-        stopping: set when the gateway stops. A reader comes back by itself.
+        caller: the caller.
+        asked: the watch request.
+        stopping: event set when the gateway stops; clients reconnect by themselves.
         show: makes the data of an event.
 
     Raises:
-        RequestFailed: whoever may not list what is asked for is told so by the status.
+        RequestFailed: the service rejects the request; the response status reports it.
     """
     await caller.recognizer.sightings.list(
         collection=asked.collection, only=asked.filter, page_size=1
@@ -77,7 +77,7 @@ async def watch(
     return StreamingResponse(
         _events(answers, stopping, show),
         media_type="text/event-stream",
-        headers={"x-accel-buffering": "no"},  # nginx would keep events back
+        headers={"x-accel-buffering": "no"},  # disables nginx's buffering of events
     )
 
 

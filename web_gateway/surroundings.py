@@ -1,4 +1,4 @@
-"""What goes around every request: ids, limits, refusals of other sites, headers, log, metrics."""
+"""Middleware: request ids, limits, cross-origin checks, headers, logs, metrics."""
 
 import time
 import uuid
@@ -38,15 +38,15 @@ _HEADERS: Final = {
 
 
 class Surroundings:
-    """The outermost application.
+    """The outermost ASGI application.
 
     Args:
-        app: answers the requests.
-        names: host names that this gateway may be called by; empty: all.
-        max_in_flight: requests at once; more are refused.
-        max_watchers: of those requests that last, how many at once.
-        secure: whether it speaks https.
-        metrics: of the gateway.
+        app: handles the requests.
+        names: accepted host names of this gateway; empty: all.
+        max_in_flight: maximum number of concurrent requests.
+        max_watchers: maximum number of concurrent long-lived requests.
+        secure: whether the gateway serves https.
+        metrics: metrics of the gateway.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Surroundings:
             self._headers["strict-transport-security"] = "max-age=31536000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; the server sends no other kinds of scope."""
+        """Handle one request; the server sends no other kinds of scope."""
         started = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get(REQUEST_ID, "")
         identity = given if accepted(given) else uuid.uuid4().hex
-        # Ids of subjects may hold a slash; the server has decoded it in `path`.
+        # Subject ids may contain a slash, which the server has decoded in `path`.
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         answer = _Answer(send, {**self._headers, REQUEST_ID: identity})
         places = self._watchers if scope["path"].endswith(_LASTING) else self._requests
@@ -87,7 +87,7 @@ class Surroundings:
                 await self._app(scope, receive, answer)
             except Problem as problem:
                 await problem.response()(scope, receive, answer)
-            except Exception:  # noqa: BLE001 - nothing of a bug may reach the client
+            except Exception:  # noqa: BLE001 - details of a bug must not reach the client
                 _log.exception("unforeseen error", route=_route(scope))
                 if not answer.status:
                     await internal().response()(scope, receive, answer)
@@ -101,7 +101,7 @@ class Surroundings:
         name = (urlsplit(f"//{host}").hostname or "") if _is_host(host) else ""
         shown = f"[{name}]" if ":" in name else name
         if self._names and shown not in self._names:
-            # A name of somebody else's that leads here: their pages could read our answers.
+            # DNS rebinding: a page of another name that resolves here could read responses.
             raise Problem(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "HOST_UNKNOWN",
@@ -113,7 +113,7 @@ class Surroundings:
         if method not in _SAFE and (
             site not in {"none", "same-origin"} or (foreign and origin != "null")
         ):
-            # Without tokens in between, any page could enroll with the rights of its reader.
+            # Without tokens, any web page could enroll with its visitor's permissions.
             raise Problem(
                 HTTPStatus.FORBIDDEN, "CROSS_ORIGIN", "pages of other sites may not call this"
             )
@@ -125,15 +125,15 @@ class Surroundings:
         self._metrics.seconds.labels(method, route).observe(seconds)
         quiet = route in {"/v1/health", "/static"} and status < HTTPStatus.BAD_REQUEST
         log = _log.debug if quiet else _log.info
-        # The template only: paths and queries hold names.
+        # Log the template only: paths and queries contain names.
         log("request", method=method, route=route, status=status, ms=round(1000 * seconds, 1))
 
 
 class _Places:
-    """How much of one kind may be in flight.
+    """A limit on concurrent requests of one kind.
 
     Attributes:
-        taken: how much is, with what is about to be refused.
+        taken: number in flight, including one about to be rejected.
     """
 
     def __init__(self, what: str, most: int) -> None:
@@ -151,7 +151,7 @@ class _Places:
 
 
 class _Answer:
-    """Adds the headers, and remembers the status; 0 before there is one."""
+    """Adds headers to the response and records the status; 0 before it is sent."""
 
     def __init__(self, send: Send, headers: dict[str, str]) -> None:
         self.status = 0
@@ -163,18 +163,18 @@ class _Answer:
             self.status = int(message["status"])
             headers = MutableHeaders(scope=message)
             headers.update(self._headers)
-            # Answers hold faces and names, or say who has none.
+            # Responses contain faces and names.
             headers.setdefault("cache-control", "no-store")
         await self._send(message)
 
 
 def internal() -> Problem:
-    """What a caller sees of a bug."""
+    """The response to a bug."""
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "internal error")
 
 
 def current_request_id() -> str:
-    """The id under which a request is logged."""
+    """The id of the current request in logs."""
     found: str = structlog.contextvars.get_contextvars().get("request_id", "")
     return found
 

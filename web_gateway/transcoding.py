@@ -1,7 +1,7 @@
-"""The protocol's unary methods under HTTP paths, with JSON as protobuf maps it.
+"""Map the protocol's unary methods to HTTP paths and JSON, with protobuf's JSON mapping.
 
-A request's fields come from the path, the query and the body, by their JSON names. What can be
-asked stands in one table, from which the OpenAPI document is made, too.
+Fields of a request come from the path, the query and the body, by their JSON names. One table
+defines the mapping; the OpenAPI document is generated from it.
 """
 
 import json
@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import error_details_pb2  # noqa: F401 - JSON of errors in batches needs its types
+from google.rpc import error_details_pb2  # noqa: F401 - JSON of batch errors needs its types
 
 from web_gateway.problems import Problem
 from web_gateway.services import METHODS
@@ -25,15 +25,14 @@ Verb = Literal["GET", "POST", "PATCH", "DELETE"]
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """One method of the protocol in HTTP.
+    """The HTTP mapping of one method of the protocol.
 
     Attributes:
-        verb: of HTTP.
-        path: with the JSON names of the fields that it holds in braces; of a field that is a
-            message it holds the id.
-        method: of the protocol.
-        summary: one sentence for people.
-        body: field that the body stands for; "*": the whole request; "": there is no body.
+        verb: HTTP method.
+        path: path with JSON field names in braces; a name of a message field stands for its id.
+        method: method of the protocol.
+        summary: one sentence for users.
+        body: field that the body holds; "*": the whole request; "": no body.
     """
 
     verb: Verb
@@ -87,7 +86,7 @@ MAPPED: Final = (
 
 
 def request_type(mapped: Mapped) -> Descriptor:
-    """The message that the method takes."""
+    """The request message of the method."""
     descriptor: Descriptor = METHODS[mapped.method].input_type
     return descriptor
 
@@ -98,10 +97,10 @@ def path_names(path: str) -> list[str]:
 
 
 def path_value(text: str) -> str:
-    """What a part of a path stands for.
+    """Decode a percent-encoded path segment.
 
     Raises:
-        Problem: it is no UTF-8.
+        Problem: it is not UTF-8.
     """
     try:
         return unquote(text, errors="strict")
@@ -112,7 +111,7 @@ def path_value(text: str) -> str:
 
 
 def query_fields(descriptor: Descriptor, without: Iterable[str] = ()) -> dict[str, FieldDescriptor]:
-    """What the query may give of a message, by its name there: "pageSize", "filter.cameraId"."""
+    """A message's possible query parameters by name, such as "pageSize" or "filter.cameraId"."""
     taken = set(without)
     fields: dict[str, FieldDescriptor] = {}
     for field in descriptor.fields:
@@ -128,7 +127,7 @@ def query_fields(descriptor: Descriptor, without: Iterable[str] = ()) -> dict[st
 
 
 def parameters_of(mapped: Mapped) -> dict[str, FieldDescriptor]:
-    """The query parameters of a method; none, where there is a body."""
+    """The query parameters of a method; none if it has a body."""
     if mapped.body:
         return {}
     return query_fields(request_type(mapped), path_names(mapped.path))
@@ -141,10 +140,10 @@ def build_request(
     query: Iterable[tuple[str, str]],
     body: dict[str, Any] | None,
 ) -> Message:
-    """The protocol's message for an HTTP request.
+    """Build the protocol's message for an HTTP request.
 
     Raises:
-        Problem: something of it is no field, or no value of its field.
+        Problem: a field is unknown, or a value is invalid.
     """
     descriptor = request_type(mapped)
     document: dict[str, Any] = dict(body or {})
@@ -161,10 +160,10 @@ def build_request(
 def from_query(
     query: Iterable[tuple[str, str]], fields: Mapping[str, FieldDescriptor]
 ) -> dict[str, Any]:
-    """Query parameters as JSON for the fields of a message.
+    """Convert query parameters to JSON for the fields of a message.
 
     Raises:
-        Problem: one is not known, or given twice.
+        Problem: a parameter is unknown or repeated.
     """
     found: dict[str, Any] = {}
     for name, value in query:
@@ -189,7 +188,7 @@ def from_query(
 
 
 def unknown_parameter(name: str, known: Iterable[str]) -> Problem:
-    """What a misspelt parameter ends with: it must not silently count for nothing."""
+    """The error for an unknown parameter: a misspelled one must not be ignored silently."""
     return Problem(
         HTTPStatus.BAD_REQUEST,
         "PARAMETER_UNKNOWN",
@@ -199,21 +198,21 @@ def unknown_parameter(name: str, known: Iterable[str]) -> Problem:
 
 
 def parse(document: dict[str, Any], kind: type[Message]) -> Message:
-    """A message from its JSON.
+    """Parse a message from JSON.
 
     Raises:
-        Problem: the JSON does not fit.
+        Problem: the JSON does not match the message.
     """
     try:
         return json_format.ParseDict(document, kind(), max_recursion_depth=32)
     except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # The library names the message by its full name and the field by its path.
+        # The library uses the message's full name and the field's path.
         detail = str(error).replace("compactface.v1.", "")
         raise Problem(HTTPStatus.BAD_REQUEST, "MALFORMED_REQUEST", f"{detail:.400}") from None
 
 
 def to_json(message: Message) -> dict[str, Any]:
-    """The JSON of a message, with all fields, also those that have their default."""
+    """Convert a message to JSON with all fields, including defaults."""
     document: dict[str, Any] = json_format.MessageToDict(
         message, always_print_fields_with_no_presence=True
     )
@@ -221,14 +220,14 @@ def to_json(message: Message) -> dict[str, Any]:
 
 
 def _masked(mapped: Mapped, document: dict[str, Any]) -> dict[str, Any]:
-    """Change what the body names; null clears a field, as in a JSON merge patch."""
+    """Derive the update mask from the body; null clears a field, as in a JSON merge patch."""
     mask = ",".join(name for name in document if name not in {"revision", "updateMask"})
     content = document if mapped.body == "*" else {mapped.body: document}
     return {**content, "updateMask": mask}
 
 
 def _put(document: dict[str, Any], field: FieldDescriptor, value: str) -> None:
-    """Set what the path says, which of a message is its id; the body must not say otherwise."""
+    """Set a path parameter, the id if the field is a message; the body must not contradict it."""
     name = field.json_name
     if field.message_type is not None:
         document = document.setdefault(name, {})

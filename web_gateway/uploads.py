@@ -1,4 +1,4 @@
-"""Bodies of requests, read no further than their limit, and never written to disk."""
+"""Read request bodies up to a size limit, in memory only."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from web_gateway.problems import Problem
 
 MAX_JSON_BYTES = 1 << 20
-"""Room for 64 maps of 4096 bytes each in base64, and what goes with them."""
+"""Fits 64 maps of 4096 bytes each in base64, and the other fields."""
 
 _MAX_FIELD_BYTES = 1 << 16
 _MAX_PARTS = 64
@@ -23,11 +23,11 @@ _MAX_PARTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a body may cost.
+    """Limits of a request body.
 
     Attributes:
-        max_bytes: of a body with photographs.
-        seconds: for the body to arrive.
+        max_bytes: maximum size of a body with photographs.
+        seconds: maximum time for the body to arrive.
     """
 
     max_bytes: int
@@ -39,8 +39,8 @@ class Form:
     """A multipart form.
 
     Attributes:
-        fields: its text fields; of several with one name the last.
-        files: contents of its files by the name of their field.
+        fields: text fields; the last of those with the same name.
+        files: contents of files by field name.
     """
 
     fields: dict[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Form:
 
 
 async def read_photographs(request: Request, limits: Limits) -> dict[str, bytes]:
-    """The photographs of a request: files of a form, or the body itself as "image"."""
+    """Read the photographs of a request: files of a form, or the body itself as "image"."""
     if _media_type(request).startswith("multipart/"):
         files = (await read_form(request, limits)).files
     else:
@@ -64,10 +64,10 @@ async def read_photographs(request: Request, limits: Limits) -> dict[str, bytes]
 
 
 async def read_form(request: Request, limits: Limits) -> Form:
-    """A form, multipart or urlencoded.
+    """Read a multipart or urlencoded form.
 
     Raises:
-        Problem: it cannot be read, or is too large or too late.
+        Problem: the form is invalid, too large or too slow.
     """
     body = await _read(request, limits.max_bytes, limits.seconds)
     parser: MultiPartParser | FormParser
@@ -102,7 +102,7 @@ async def read_form(request: Request, limits: Limits) -> Form:
 
 
 async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
-    """The JSON object that a request sends."""
+    """Read a JSON object."""
     if _media_type(request) != "application/json":
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -120,9 +120,9 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
 
 
 class _InMemory(MultiPartParser):
-    """Keeps files in memory, where the library would write large ones to the disk."""
+    """Keeps files in memory; the base class writes large ones to disk."""
 
-    spool_max_size = 0  # SpooledTemporaryFile: never
+    spool_max_size = 0  # 0 disables SpooledTemporaryFile's rollover
 
 
 async def _read(request: Request, limit: int, seconds: float) -> bytes:

@@ -1,4 +1,4 @@
-"""Between the encoder's domain and its protobuf messages; a request's shape is checked here."""
+"""Conversion between domain objects and protobuf messages, with validation of requests."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,14 +22,14 @@ _OUTCOMES = {
 
 
 def picture_kind(kind: "encoder_pb2.PictureKind") -> PictureKind:
-    """The domain's word; values of a newer protocol count as photos."""
+    """Convert the enum; unknown values of newer protocols become PHOTO."""
     if kind == encoder_pb2.PICTURE_KIND_CROP:
         return PictureKind.CROP
     return PictureKind.PHOTO
 
 
 def capture_time(request: encoder_pb2.EncodeRequest, *, field: str) -> datetime:
-    """When the picture was taken, or else now.
+    """The request's capture time, or the current time if absent.
 
     Raises:
         InvalidInput: INVALID_TIME, in `field`.
@@ -40,7 +40,7 @@ def capture_time(request: encoder_pb2.EncodeRequest, *, field: str) -> datetime:
 
 
 def check_frame_id(frame_id: str) -> None:
-    """Refuse an id that is more than an id.
+    """Check the length of a frame id.
 
     Raises:
         InvalidInput: INVALID_LENGTH.
@@ -55,14 +55,14 @@ def check_frame_id(frame_id: str) -> None:
 
 
 def cut_frame_id(frame_id: str) -> str:
-    """An id as it may stand in an answer, which must not grow with the request."""
+    """Truncate an id for a response, whose size must not depend on the request."""
     return frame_id[:_MAX_FRAME_ID_CHARACTERS]
 
 
 def face_message(
     face: EncodedFace, *, codec_id: str, taken: datetime, with_crop: bool
 ) -> encoder_pb2.Face:
-    """One face as it is answered."""
+    """Convert one face to its response message."""
     return encoder_pb2.Face(
         map=compact_map_pb2.CompactMap(
             codec_id=codec_id, png=face.png, capture_time=timestamp(taken), quality=face.quality
@@ -80,7 +80,7 @@ def face_message(
 
 
 def _flaws(found: Mapping[str, float]) -> compact_map_pb2.Flaws | None:
-    """Names that this protocol does not know are left out."""
+    """Convert flaws; names unknown to this protocol are omitted."""
     known = compact_map_pb2.Flaws.DESCRIPTOR.fields_by_name
     return (
         compact_map_pb2.Flaws(**{n: v for n, v in found.items() if n in known}) if found else None
@@ -97,19 +97,19 @@ def _eye_distance(landmarks: Landmarks) -> float:
 
 
 def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamedMap:
-    """One face as it is streamed; `request_id` of the call that it came with."""
+    """Convert one face for streaming; `request_id` is that of the original call."""
     return recognizer_pb2.StreamedMap(
         sighting_id=face.sighting_id, map=face.map, request_id=request_id
     )
 
 
 def forward_outcome(fate: Fate) -> "encoder_pb2.ForwardOutcome":
-    """What became of a map that was to be forwarded."""
+    """Convert the outcome of forwarding a map."""
     return _OUTCOMES[fate]
 
 
 def timings_message(timings: EncodeTimings) -> encoder_pb2.EncodeTimings:
-    """Milliseconds per stage."""
+    """Convert the milliseconds per stage."""
     return encoder_pb2.EncodeTimings(
         decode_ms=timings.decode_ms,
         detect_ms=timings.detect_ms,

@@ -1,5 +1,5 @@
-# ruff: noqa: N802, ARG002 - names and signatures are the protocol's
-"""EncoderService: receive, convert, call, convert, send."""
+# ruff: noqa: N802, ARG002 - gRPC defines names and signatures
+"""EncoderService: convert requests, call the encoder, convert results."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -25,16 +25,16 @@ from shared.serving.workers import Workers
 
 
 class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
-    """The camera's side of the protocol.
+    """Implements the protocol's EncoderService.
 
     Args:
-        encoder: the domain.
-        uplink: where forwarded maps go; None: forwarding is refused.
-        model: described by GetEncoderInfo.
+        encoder: encodes pictures.
+        uplink: destination of forwarded maps; None: forwarding is rejected.
+        model: the model that GetEncoderInfo describes.
         settings: limits.
         metrics: records every picture.
-        workers: threads to encode in.
-        stopping: ends streams when it is set.
+        workers: thread pool for encoding.
+        stopping: event that ends streams.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
     async def EncodeStream(
         self, request_iterator: AsyncIterator[encoder_pb2.EncodeStreamRequest], context: Context
     ) -> AsyncIterator[encoder_pb2.EncodeStreamResponse]:
-        """Encode pictures side by side, answering in order."""
+        """Encode pictures concurrently; responses are in order."""
         frames = until_stopping(request_iterator, self._stopping)
         limit = self._settings.max_stream_in_flight
         async with aclosing(map_in_order(self._answer_frame, frames, limit=limit)) as answers:
@@ -75,7 +75,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
     async def GetEncoderInfo(
         self, request: encoder_pb2.GetEncoderInfoRequest, context: Context
     ) -> encoder_pb2.GetEncoderInfoResponse:
-        """Describe model, limits and uplink."""
+        """Describe the model, limits and uplink."""
         settings, manifest = self._settings, self._model.manifest
         info = encoder_pb2.GetEncoderInfoResponse(
             version=version("compactface"),
@@ -115,7 +115,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
     async def _encode(
         self, request: encoder_pb2.EncodeRequest, *, path: str
     ) -> encoder_pb2.EncodeResponse:
-        """Encode, and forward if so asked; `path` leads to the request's fields in errors."""
+        """Encode, and forward if requested; `path` is the prefix of field paths in errors."""
         if request.forward and self._uplink is None:
             raise FailedPrecondition(
                 "UPLINK_DISABLED", "this encoder has no uplink; see its setting uplink_target"
@@ -149,7 +149,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             picture = self._encoder.encode(
                 request.image, kind=kind, max_faces=request.max_faces, deadline=deadline
             )
-            self._metrics.observe(picture)  # here, since the caller may be gone by now
+            self._metrics.observe(picture)  # here, since the caller may have cancelled
             return picture
 
         try:
@@ -161,7 +161,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
 async def _forward(
     uplink: Uplink, picture: EncodedPicture, faces: Sequence[encoder_pb2.Face]
 ) -> None:
-    """Hand the maps of a picture to the uplink, and note in the answer what became of them."""
+    """Offer the maps of a picture to the uplink, and set the outcome in the response."""
     request_id = current_request_id() or ""
     for face, encoded in zip(faces, picture.faces, strict=True):
         face.sighting_id = encoded.sighting_id

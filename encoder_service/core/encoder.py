@@ -82,8 +82,11 @@ class EncodedPicture:
 
 
 _CUT_FROM = 0.25
-"""Share of a crop beyond the picture from which on nothing should be concluded: strangers whose
-faces are cut at one side are taken for each other, and a map tells that less surely than we do."""
+"""Share of a crop outside the picture above which no match should be made.
+
+Faces cut off at one side cause false matches, and the encoder detects this more reliably than a
+map's receiver can.
+"""
 _CUT_QUALITY = 0.1
 
 
@@ -108,16 +111,16 @@ class Encoder:
         head: QualityHead | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        """Build an encoder from its parts.
+        """Create an encoder from its parts.
 
         Args:
-            detector: finds faces and landmarks.
+            detector: detects faces and landmarks.
             crop_encoder: CompNet, quantizer and PNG of the operating point.
-            limits: largest picture in bytes and pixels.
-            max_faces: most faces encoded of one picture, the most prominent first.
-            head: judges maps of that operating point; None leaves quality to size, sharpness and
-                pose, and takes whatever the detector takes for a face.
-            new_id: makes the ids of sightings.
+            limits: maximum picture size in bytes and pixels.
+            max_faces: maximum number of faces per picture, most prominent first.
+            head: quality head for maps of that operating point; None: quality is computed from
+                size, sharpness and pose, and every detection is accepted.
+            new_id: generates ids of sightings.
         """
         self.crop_encoder = crop_encoder
         self.limits = limits
@@ -139,12 +142,12 @@ class Encoder:
         Args:
             image: a picture file, or an aligned crop as a picture file.
             kind: which of the two.
-            max_faces: most faces to encode; 0: as many as the encoder allows.
-            deadline: by `time.monotonic`; nothing is begun that nobody waits for any more.
+            max_faces: maximum number of faces; 0: the encoder's limit.
+            deadline: on the clock of `time.monotonic`; no stage starts after it.
 
         Raises:
-            InvalidImage: the picture cannot be read, is too large or too small, or takes too long
-                to decode; NOT_A_FACE, a crop that shows none.
+            InvalidImage: the picture is unreadable, too large or too small, or takes too long to
+                decode; NOT_A_FACE, a crop that shows no face.
             DeadlineExceeded: GIVEN_UP.
         """
         timings = EncodeTimings()
@@ -221,9 +224,9 @@ class Encoder:
     def _judge(
         self, latents: NDArray[np.float32], faces: Sequence[_AlignedFace]
     ) -> tuple[list[float], list[dict[str, float]]]:
-        """Quality and flaws of each face, as whoever has its map would find them.
+        """Compute quality and flaws of each face, as a receiver of its map would.
 
-        But for what lies beyond the picture, which is known here.
+        The share outside the picture is an exception: only the encoder knows it.
         """
         if self._head is None:
             return [face.quality for face in faces], [{} for _ in faces]
@@ -251,7 +254,7 @@ def _check_face(face: EncodedFace) -> None:
 
 
 def _left(deadline: float | None) -> float | None:
-    """Seconds until then."""
+    """Seconds until the deadline."""
     if deadline is None:
         return None
     left = deadline - time.monotonic()

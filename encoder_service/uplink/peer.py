@@ -1,4 +1,4 @@
-"""The recognizer as the uplink sees it: a channel to it, and what it says of itself."""
+"""The uplink's channel to the recognizer, and the recognizer's limits."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,11 +18,11 @@ _SAYS_NOTHING = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMIS
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the recognizer says of streamed maps.
+    """The recognizer's limits for streamed maps.
 
     Attributes:
-        maps_per_message: most of them; 1: it knows no more.
-        retention_s: how long it keeps them, in seconds; 0: not at all. None: it does not say.
+        maps_per_message: maximum number of maps per message; 1: only the old format is supported.
+        retention_s: retention of maps in seconds; 0: not stored; None: unknown.
     """
 
     maps_per_message: int = 1
@@ -30,10 +30,10 @@ class Terms:
 
 
 class Peer:
-    """Connects to the recognizer, anew when certificates or token change.
+    """Connects to the recognizer, and reconnects when certificates or token change.
 
     Attributes:
-        metadata: what calls send along: the token, if there is one.
+        metadata: metadata of calls: the token, if there is one.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Peer:
         tls: Tls | None = None,
         token_file: Path | None = None,
     ) -> None:
-        """Prepare; `open` connects.
+        """Create a peer; `open` connects.
 
         Args:
-            connect: makes a channel with the certificates as they are now.
-            tls: the files of the certificates; None: there are none.
-            token_file: holds the bearer token to show; None: there is none.
+            connect: creates a channel with the current certificates.
+            tls: certificate files; None: none.
+            token_file: file with the bearer token; None: no token.
         """
         self.metadata: tuple[tuple[str, str], ...] = ()
         self._connect = connect
@@ -58,11 +58,11 @@ class Peer:
         self._read_as = b""
 
     async def open(self) -> Any:
-        """A stub; its channel is another one if certificates or token have changed.
+        """Return a stub, over a new channel if certificates or token have changed.
 
         Raises:
-            OSError: a file cannot be read, and there was no channel before.
-            UnicodeDecodeError: the token's file holds no token.
+            OSError: a file cannot be read, and there is no earlier channel.
+            UnicodeDecodeError: the token file is not text.
         """
         if self._channel is None or self.outdated():
             read_as = self._fingerprint()
@@ -75,7 +75,7 @@ class Peer:
         return recognizer_pb2_grpc.RecognizerServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def outdated(self) -> bool:
-        """Whether a file has changed; one that is not there just now has not."""
+        """Whether a file has changed; a missing file counts as unchanged."""
         try:
             return self._fingerprint() != self._read_as
         except OSError as error:
@@ -89,7 +89,7 @@ class Peer:
             self._channel = None
 
     def _fingerprint(self) -> bytes:
-        """Of what the files hold."""
+        """A hash of the files' contents."""
         tls = (self._tls.ca, self._tls.certificate, self._tls.key) if self._tls else ()
         files = (*tls, self._token_file)
         digest = hashlib.sha256()
@@ -99,12 +99,12 @@ class Peer:
 
 
 async def ask_terms(stub: Any, metadata: tuple[tuple[str, str], ...] = ()) -> Terms:
-    """What the recognizer says of itself, once it can be reached.
+    """Request the recognizer's limits, waiting until it is reachable.
 
-    One that does not know the question, or does not answer cameras, says nothing.
+    If it does not implement the call, or does not permit it to cameras, the limits are unknown.
 
     Raises:
-        grpc.aio.AioRpcError: it failed to answer.
+        grpc.aio.AioRpcError: the call failed.
     """
     request = recognizer_pb2.GetRecognizerInfoRequest()
     try:

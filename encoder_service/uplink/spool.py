@@ -1,11 +1,11 @@
-"""The spool: maps that wait for the recognizer, on disk.
+"""An on-disk queue of maps for the recognizer.
 
-One SQLite file in a folder of its own. What `change` has taken survives the end of the process,
-and, if `durable`, a loss of power. Nobody else may have the folder open. A file that cannot be read
-is set aside and a new one begun: a damaged disk must not silence a camera.
+The spool is one SQLite file in a folder of its own. Maps taken by `change` survive the end of the
+process, and, if `durable`, a loss of power. Only one process may open the folder. An unreadable
+file is set aside and replaced: a damaged disk must not stop a camera.
 
-A map's age is the time for which a spool has been open since it came, by a clock that nobody sets:
-where the wall clock jumps, nothing expires, and nothing stays longer.
+The age of a map counts only time during which a spool is open, by a monotonic clock. Jumps of the
+wall clock neither expire maps nor extend their lifetime.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 FILE = "spool.sqlite"
 SET_ASIDE = f"{FILE}.damaged"
-"""Where a file goes that cannot be read; the one set aside before it is replaced."""
+"""Name under which an unreadable file is kept; it replaces the previous one."""
 
 _SUFFIXES = ("", "-wal", "-shm")
 _VERSION = 1
@@ -51,20 +51,20 @@ _SCHEMA = f"""
 """  # noqa: S608 - no input
 _DROP_AT_ONCE = 64
 _RETRY_AFTER_S = 5.0
-_PRIMARY_CODE = 0xFF  # the rest of an error's code says more closely what it was
-# Our statements are right, so that a plain "error" means tables that are not ours.
+_PRIMARY_CODE = 0xFF  # the other bits are the extended part of an error code
+# The statements are valid, so a plain "error" means a file with other tables.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledMap:
-    """A map that waits.
+    """A queued map.
 
     Attributes:
-        key: rises in the order in which they came.
-        id: of the sighting.
+        key: rises in order of arrival.
+        id: id of the sighting.
         message: the serialized StreamedMap.
-        failures: how often the recognizer failed at it.
+        failures: number of times that the recognizer failed on it.
     """
 
     key: int
@@ -75,11 +75,11 @@ class SpooledMap:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """How many maps were dropped, undelivered.
+    """Numbers of maps dropped without delivery.
 
     Attributes:
-        for_bytes: the spool was at its limit of bytes.
-        for_age: they were too old.
+        for_bytes: dropped because the spool reached its size limit.
+        for_age: dropped because they expired.
     """
 
     for_bytes: int = 0
@@ -87,19 +87,19 @@ class Dropped:
 
 
 def uptime_s() -> float:
-    """Seconds since the machine started, its sleep included; nobody can set this clock."""
+    """Seconds since boot, including sleep; this clock cannot be set."""
     clock: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return float(time.clock_gettime(clock))
 
 
 class Spool:
-    """Keeps maps; all calls come from one thread.
+    """Stores maps. Not thread-safe: use it from one thread.
 
     Attributes:
-        depth: maps that wait, those set aside included.
-        aside: maps set aside.
-        size: bytes of all of them.
-        damaged: files that were set aside since it was opened.
+        depth: number of queued maps, including those set aside.
+        aside: number of maps set aside.
+        size: total size of the maps in bytes.
+        damaged: number of files set aside since the spool was opened.
     """
 
     depth: int
@@ -115,19 +115,19 @@ class Spool:
         max_age_s: float,
         uptime: Callable[[], float] = uptime_s,
     ) -> None:
-        """Open the spool, and make it if missing.
+        """Open the spool, or create it.
 
         Args:
-            folder: for its files; made if missing, for its owner only.
-            durable: whether what was taken survives a loss of power.
-            max_bytes: of the maps; the oldest are dropped to stay within it.
-            max_age_s: the older are dropped.
+            folder: folder of its files; created with access for the owner only.
+            durable: whether maps survive a loss of power.
+            max_bytes: maximum total size of the maps; the oldest are dropped to stay within it.
+            max_age_s: maximum age; older maps are dropped.
             uptime: the clock, in seconds.
 
         Raises:
-            FailedPrecondition: another process has it (SPOOL_IN_USE), or a later version made it
-                (SPOOL_TOO_NEW).
-            Unavailable: SPOOL_UNAVAILABLE; the folder cannot be used.
+            FailedPrecondition: another process uses it (SPOOL_IN_USE), or a later version created
+                it (SPOOL_TOO_NEW).
+            Unavailable: SPOOL_UNAVAILABLE; the folder is not usable.
             Overloaded: UPLINK_FULL; the disk is full.
         """
         self._folder = folder
@@ -150,22 +150,22 @@ class Spool:
 
     @property
     def oldest_age_s(self) -> float | None:
-        """Age of the oldest map in seconds; None: none waits."""
+        """Age of the oldest map in seconds; None: the spool is empty."""
         return None if self._oldest is None else max(0.0, self._now() - self._oldest)
 
     def change(
         self, *, take: Sequence[tuple[str, bytes]] = (), remove: Sequence[str] = ()
     ) -> tuple[list[str], Dropped]:
-        """Take maps and forget others, in one transaction: all of it is on disk on return, or none.
+        """Add and remove maps in one transaction, which is on disk on return.
 
-        What is too old, or too much with the new ones, is dropped.
+        Maps that are expired, or exceed the size limit, are dropped.
 
         Args:
-            take: ids and serialized StreamedMaps; an id that is there already is taken once.
-            remove: ids; those that are not there are no error.
+            take: ids and serialized StreamedMaps; existing ids are ignored.
+            remove: ids; missing ones are ignored.
 
         Returns:
-            The removed ids that were there, and what was dropped.
+            The removed ids that existed, and the dropped maps.
 
         Raises:
             Overloaded: UPLINK_FULL; the disk is full.
@@ -174,28 +174,28 @@ class Spool:
         return self._try_twice(lambda: self._change(take, remove))
 
     def read(self, *, after: int, most: int) -> list[SpooledMap]:
-        """Up to `most` maps that are not set aside, whose keys are above `after`, oldest first."""
+        """Read up to `most` maps with keys above `after`, oldest first, without those set aside."""
         return self._try_twice(
             lambda: self._read("NOT aside AND key > ? ORDER BY key LIMIT ?", (after, most))
         )
 
     def oldest_aside(self, *, after: int = 0) -> SpooledMap | None:
-        """The oldest map that was set aside whose key is above `after`."""
+        """The oldest map set aside with a key above `after`."""
         found = self._try_twice(
             lambda: self._read("aside AND key > ? ORDER BY key LIMIT 1", (after,))
         )
         return found[0] if found else None
 
     def blame(self, id_: str, *, aside_after: int) -> SpooledMap | None:
-        """Count a failure at a map, and set it aside after so many; None: it is not there."""
+        """Count a failure of a map, and set it aside after `aside_after`; None: no such map."""
         return self._try_twice(lambda: self._blame(id_, aside_after))
 
     def tidy(self) -> Dropped:
-        """Drop what is too old, and let what was removed leave the disk; call it now and then."""
+        """Drop expired maps and erase removed ones from disk; call it regularly."""
         return self._try_twice(self._tidy)
 
     def close(self) -> None:
-        """Tidy up, close the file and let others open it."""
+        """Tidy up, close the file and release the folder."""
         try:
             with self._translated():
                 self._tidy()
@@ -271,16 +271,16 @@ class Spool:
         with self._transaction():
             dropped = self._enforce_limits()
         if not self.depth:
-            # secure_delete overwrites rows, but not the copies of rows that were moved.
+            # secure_delete overwrites rows, but not copies left behind by moved rows.
             self._database.execute("VACUUM").close()
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # the log has copies, too
         return dropped
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, with the clock's time; after a failure what was counted is counted anew.
+        """Run a transaction at the clock's current time; after a failure, restore the counters.
 
-        Unlike `with connection`, it takes back a commit that failed, too.
+        Unlike `with connection`, it also rolls back a failed commit.
         """
         database = self._database
         try:
@@ -296,7 +296,7 @@ class Spool:
             raise
 
     def _try_twice(self, work: Callable[[], T]) -> T:
-        """Do it; once more with a new file if the present one turns out to be damaged."""
+        """Call `work`; if the file turns out to be damaged, replace it and call again."""
         with self._translated():
             try:
                 return work()
@@ -315,7 +315,7 @@ class Spool:
             self._begin_anew(error)
 
     def _begin_anew(self, error: sqlite3.Error) -> None:
-        """Set a damaged file aside and begin a new one."""
+        """Set a damaged file aside and create a new one."""
         self._database.close()
         for suffix in _SUFFIXES:
             damaged = self._folder / f"{FILE}{suffix}"
@@ -329,7 +329,7 @@ class Spool:
 
     def _open(self) -> None:
         path = self._folder / FILE
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's log is as private
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's log inherits the mode
         for suffix in _SUFFIXES:
             make_private(path.with_name(f"{path.name}{suffix}"))
         self._database = sqlite3.connect(
@@ -353,7 +353,7 @@ class Spool:
         self._count()
 
     def _check(self) -> None:
-        """Refuse a file that is damaged or of a later version; fill one that is empty."""
+        """Reject a damaged file or one of a later version; initialize an empty one."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version > _VERSION:
             raise FailedPrecondition(
@@ -375,12 +375,12 @@ class Spool:
         self._oldest = _oldest(self._database)
 
     def _now(self) -> float:
-        """Seconds for which the spool has been open in its life."""
+        """Total time in seconds for which the spool has been open."""
         return self._uptime() + self._ahead_s
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """SQLite's errors become ours."""
+        """Translate SQLite's errors to domain errors."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -395,7 +395,7 @@ class Spool:
 
 
 def _oldest(database: sqlite3.Connection) -> float | None:
-    """When the first of the maps was taken, by the clock of the file."""
+    """When the oldest map was added, by the clock of the file."""
     (taken_at,) = database.execute(
         "SELECT (SELECT taken_at FROM maps ORDER BY key LIMIT 1)"
     ).fetchone()
@@ -426,7 +426,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the names of its files survive a loss of power."""
+    """Sync the folder, so that file names survive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -435,7 +435,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _lock(folder: Path) -> IO[bytes]:
-    """Hold the folder; the lock falls away with the process, however it ends."""
+    """Lock the folder; the lock ends with the process."""
     path = folder / f"{FILE}.lock"
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
     try:

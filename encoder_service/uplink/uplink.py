@@ -1,8 +1,8 @@
-"""The uplink: maps on their way from the camera to the recognizer, over StreamMaps.
+"""The uplink: sends maps from the encoder to the recognizer over StreamMaps.
 
-Unacknowledged maps are in the spool, on disk: they survive a lost connection, and a restart of the
-recognizer and of the encoder. A map that was acknowledged just before a crash is sent once more;
-the recognizer knows it by its id.
+Unacknowledged maps are in the spool on disk, so they survive a lost connection, and restarts of
+recognizer and encoder. A map acknowledged just before a crash is sent again; the recognizer
+recognizes it by its id.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _TASK = "uplink"
 
-# The recognizer may take these back: send again. Any other refusal but one is final.
+# The recognizer may accept these later: retry. Other rejections, but one, are final.
 _RETRYABLE = frozenset(
     code.value[0]
     for code in (
@@ -41,9 +41,9 @@ _RETRYABLE = frozenset(
     )
 )
 _INTERNAL = grpc.StatusCode.INTERNAL.value[0]
-_NOT_YET = grpc.StatusCode.FAILED_PRECONDITION.value[0]  # its decoder may come with the next model
-# A recognizer that is away, busy, or not for us fails whatever is sent to it. Only what ends a
-# call in another way may lie in the map that it was about to answer.
+_NOT_YET = grpc.StatusCode.FAILED_PRECONDITION.value[0]  # the next model may decode the map
+# A recognizer that is unreachable, busy or misconfigured fails all maps. Other statuses may be
+# caused by the map that it was about to acknowledge.
 _NO_MAPS_FAULT = frozenset(
     {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -56,44 +56,44 @@ _NO_MAPS_FAULT = frozenset(
     }
 )
 _TRIES = 5
-_WINDOW = 512  # maps sent and not yet acknowledged
+_WINDOW = 512  # maximum number of unacknowledged maps in flight
 _DISCARDED = recognizer_pb2.StreamMapsResponse.OUTCOME_DISCARDED
 
 
 class Fate(Enum):
-    """What became of maps that were offered."""
+    """The outcome of offering maps."""
 
     SPOOLED = "spooled"
-    """They are on disk, and will reach the recognizer."""
+    """Stored on disk, for delivery to the recognizer."""
     DISCARDED = "discarded"
-    """They were let go, since the recognizer keeps no sightings."""
+    """Discarded, since the recognizer stores no sightings."""
 
 
 class Uplink(Protocol):
-    """Takes maps and sees to it that the recognizer gets them, in order, at least once."""
+    """Delivers maps to the recognizer in order, at least once."""
 
     @property
     def depth(self) -> int:
-        """Maps taken and not yet acknowledged, those set aside included."""
+        """Number of unacknowledged maps, including those set aside."""
 
     @property
     def aside(self) -> int:
-        """Maps that the recognizer failed at again and again; see `SpoolingUplink`."""
+        """Number of maps that repeatedly failed; see `SpoolingUplink`."""
 
     @property
     def oldest_age_s(self) -> float | None:
-        """Age of the oldest of them in seconds; None: none waits."""
+        """Age of the oldest unacknowledged map in seconds; None: there is none."""
 
     @property
     def dropped(self) -> int:
-        """Maps dropped, undelivered, since it started."""
+        """Number of maps dropped without delivery since the start."""
 
     @property
     def discards(self) -> bool:
-        """Whether the recognizer says that it keeps no sightings."""
+        """Whether the recognizer reports that it stores no sightings."""
 
     async def offer(self, maps: Sequence[recognizer_pb2.StreamedMap]) -> Fate:
-        """Take all of these maps, or none; those taken are on disk on return.
+        """Store all of these maps, or none; on return they are on disk.
 
         Raises:
             Overloaded: UPLINK_FULL; the disk is full.
@@ -101,19 +101,19 @@ class Uplink(Protocol):
         """
 
     async def close(self, *, flush_s: float) -> None:
-        """Wait up to `flush_s` seconds for acknowledgements; what still waits stays on disk."""
+        """Wait up to `flush_s` seconds for acknowledgements; remaining maps stay on disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """How long an uplink waits for what, in seconds.
+    """Delays of an uplink, in seconds.
 
     Attributes:
-        first_s: before the second try to connect, at most; the pauses double from there.
-        longest_s: between two tries to connect.
-        aside_s: between two tries of maps that were set aside.
-        tidy_s: between two looks at what is too old, at certificates, and, while it keeps no
-            sightings, at the recognizer's word.
+        first_s: maximum delay before the first reconnection; it doubles with each attempt.
+        longest_s: maximum delay between connection attempts.
+        aside_s: delay between retries of maps set aside.
+        tidy_s: interval of checks for expired maps, changed certificates, and, while the recognizer
+            stores no sightings, its limits.
     """
 
     first_s: float = 0.2
@@ -127,8 +127,8 @@ class _Broken:
     """How a connection ended.
 
     Attributes:
-        reason: for the log.
-        culprit: id of the map that the recognizer failed at; None: it was no map's fault.
+        reason: reason for the log.
+        culprit: id of the map that the recognizer failed on; None: no map caused it.
     """
 
     reason: str
@@ -137,12 +137,12 @@ class _Broken:
 
 @dataclass(slots=True)
 class _Changes:
-    """What the next transaction of the spool is to bring.
+    """Changes for the next transaction of the spool.
 
     Attributes:
         take: ids and messages.
-        remove: ids, and what to count where they were there.
-        done: resolved when it is on disk.
+        remove: ids, and the outcome to count for those that existed.
+        done: resolved when the changes are on disk.
     """
 
     take: list[tuple[str, bytes]] = field(default_factory=list)
@@ -151,11 +151,11 @@ class _Changes:
 
 
 class SpoolingUplink:
-    """An uplink that keeps what is not acknowledged in a spool.
+    """An uplink that stores unacknowledged maps in a spool.
 
-    Maps keep their order, so one that makes the recognizer fail would hold up all others. After
-    five tries it is set aside. What is set aside is tried again, one map a minute, while nothing
-    else waits; once one gets through the others follow at once.
+    Maps are sent in order, so a map on which the recognizer fails would block all others. After
+    five attempts it is set aside. Maps set aside are retried, one per minute, while no others wait;
+    once one succeeds, the rest follow immediately.
     """
 
     def __init__(
@@ -167,14 +167,14 @@ class SpoolingUplink:
         background: Background,
         pauses: Pauses | None = None,
     ) -> None:
-        """Prepare; `start` begins to send.
+        """Create an uplink; `start` begins sending.
 
         Args:
-            peer: the recognizer; it is closed with the uplink.
-            spool: it is closed with the uplink.
+            peer: the recognizer; closed with the uplink.
+            spool: closed with the uplink.
             metrics: records maps and failures.
-            background: runs the work.
-            pauses: how long to wait for what.
+            background: runs the tasks.
+            pauses: the delays.
         """
         self._peer = peer
         self._spool = spool
@@ -185,14 +185,14 @@ class SpoolingUplink:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._changes = _Changes()
         self._changed = asyncio.Event()
-        self._arrived = asyncio.Event()  # maps to send, or room to send them
+        self._arrived = asyncio.Event()  # maps to send, or room in the window
         self._terms = Terms()
         self._in_flight: dict[str, SpooledMap] = {}  # oldest first
-        self._sent_to = 0  # key of the last map that was sent
-        self._careful = False  # one map a message, to tell which one does harm
-        self._aside_to = 0  # key of the last map set aside that was tried again
-        self._to_retry: SpooledMap | None = None  # it, until it is sent
-        self._retrying = ""  # its id, until it is answered
+        self._sent_to = 0  # key of the last map sent
+        self._careful = False  # one map per message, to find the one that fails
+        self._aside_to = 0  # key of the last map set aside that was retried
+        self._to_retry: SpooledMap | None = None  # that map, until it is sent
+        self._retrying = ""  # its id, until it is acknowledged
         self._settled = 0
         self._dropped = 0
         self._workers: list[asyncio.Task[None]] = []
@@ -200,31 +200,31 @@ class SpoolingUplink:
 
     @property
     def depth(self) -> int:
-        """Maps taken and not yet acknowledged, those set aside included."""
+        """Number of unacknowledged maps, including those set aside."""
         return self._spool.depth
 
     @property
     def aside(self) -> int:
-        """Maps set aside."""
+        """Number of maps set aside."""
         return self._spool.aside
 
     @property
     def oldest_age_s(self) -> float | None:
-        """Age of the oldest map that waits, in seconds; None: none does."""
+        """Age of the oldest unacknowledged map, in seconds; None: there is none."""
         return self._spool.oldest_age_s
 
     @property
     def dropped(self) -> int:
-        """Maps dropped, undelivered, since it started."""
+        """Number of maps dropped without delivery since the start."""
         return self._dropped
 
     @property
     def discards(self) -> bool:
-        """Whether the recognizer, as long as it is connected, says that it keeps no sightings."""
+        """Whether a connected recognizer reports that it stores no sightings."""
         return self._terms.retention_s == 0
 
     def start(self) -> None:
-        """Begin to send; call it on the event loop."""
+        """Start sending; call it on the event loop."""
         if self.depth:
             _log.info("uplink_goes_on", waiting=self.depth, oldest_s=round(self.oldest_age_s or 0))
         keep = self._background.keep
@@ -235,7 +235,7 @@ class SpoolingUplink:
         ]
 
     async def offer(self, maps: Sequence[recognizer_pb2.StreamedMap]) -> Fate:
-        """Take all of these maps, or none; see `Uplink`."""
+        """Store all of these maps, or none; see `Uplink`."""
         if self.discards:
             self._metrics.discarded.inc(len(maps))
             return Fate.DISCARDED
@@ -248,15 +248,15 @@ class SpoolingUplink:
         return Fate.SPOOLED
 
     async def close(self, *, flush_s: float) -> None:
-        """Wait up to `flush_s` seconds for acknowledgements; what still waits stays on disk."""
+        """Wait up to `flush_s` seconds for acknowledgements; remaining maps stay on disk."""
         with suppress(TimeoutError):
             async with asyncio.timeout(flush_s):
-                while self.depth > self.aside:  # noqa: ASYNC110 - it ends in a moment
+                while self.depth > self.aside:  # noqa: ASYNC110 - brief
                     await asyncio.sleep(0.01)
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        with suppress(CompactfaceError):  # what it does not forget comes twice
+        with suppress(CompactfaceError):  # maps that are not removed are sent twice
             await self._write(self._changes)
         if self.depth:
             _log.info("uplink_left_waiting", maps=self.depth, aside=self.aside)
@@ -265,12 +265,12 @@ class SpoolingUplink:
         await self._peer.close()
 
     async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call of the spool in its thread."""
+        """Call the spool in its thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     async def _keep_writing(self) -> None:
-        """Bring changes to disk, those that come meanwhile together."""
+        """Write changes to disk, batching those that arrive during a write."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -281,7 +281,7 @@ class SpoolingUplink:
                 await asyncio.sleep(min(1.0, self._pauses.longest_s))
 
     async def _write(self, changes: _Changes) -> None:
-        """One transaction of the spool; who offered learns what came of it."""
+        """Run one transaction of the spool and pass its outcome to the callers of `offer`."""
         try:
             removed, dropped = await self._in_thread(
                 self._spool.change, take=changes.take, remove=list(changes.remove)
@@ -299,7 +299,7 @@ class SpoolingUplink:
         for id_ in removed:
             changes.remove[id_]()
         for done in changes.done:
-            if not done.done():  # whoever waited for it may have gone
+            if not done.done():  # the caller may have been cancelled
                 done.set_result(None)
         self._arrived.set()
 
@@ -313,24 +313,24 @@ class SpoolingUplink:
     async def _keep_tidying(self) -> None:
         while True:
             await asyncio.sleep(self._pauses.tidy_s)
-            with suppress(CompactfaceError):  # who offers a map learns of it
+            with suppress(CompactfaceError):  # `offer` reports the error
                 self._count_dropped(await self._in_thread(self._spool.tidy))
 
     async def _keep_streaming(self) -> None:
-        """Connect again whenever a connection ends; the pauses grow until a map gets through."""
+        """Reconnect whenever a connection ends, with delays that grow until a map is delivered."""
         while True:
             before, began = self._settled, time.monotonic()
             try:
                 broken = await self._stream()
-            except OSError as error:  # of the certificates
+            except OSError as error:  # certificate files
                 broken = _Broken(f"CERTIFICATES_UNREADABLE: {error}")
-            except Exception:  # noqa: BLE001 - whatever it is, the maps must not be left lying
+            except Exception:  # noqa: BLE001 - delivery must continue after any error
                 self._background.failed(_TASK)
                 broken = _Broken("FAILED_HERE", self._oldest_in_flight())
             self._terms = Terms()
             if broken.culprit is not None:
                 await self._blame(broken.culprit, broken.reason)
-            # An idle connection that a balancer cuts gets nothing through, and is no failure.
+            # A load balancer may close an idle connection; this is no failure.
             lasted_s = time.monotonic() - began
             if self._settled > before or lasted_s >= self._pauses.longest_s:
                 self._backoff.reset()
@@ -339,7 +339,7 @@ class SpoolingUplink:
             await asyncio.sleep(self._backoff.pause_s())
 
     async def _stream(self) -> _Broken:
-        """Send all that waits and all that comes until the connection ends."""
+        """Send waiting and new maps until the connection ends."""
         self._in_flight.clear()
         self._sent_to = 0
         self._to_retry, self._retrying = None, ""
@@ -354,7 +354,7 @@ class SpoolingUplink:
             await asyncio.gather(*work, return_exceptions=True)
 
     async def _exchange(self, stub: Any) -> _Broken:
-        """Ask for the recognizer's terms, and stream by them."""
+        """Request the recognizer's limits, then stream."""
         try:
             self._agree_to(await ask_terms(stub, self._peer.metadata))
         except grpc.aio.AioRpcError as error:
@@ -380,7 +380,7 @@ class SpoolingUplink:
         self._terms = terms
 
     async def _watch(self, stub: Any) -> _Broken:
-        """End the connection when credentials change; see whether sightings are kept again."""
+        """End the connection when credentials change; poll whether sightings are stored again."""
         while True:
             await asyncio.sleep(self._pauses.tidy_s)
             if self._peer.outdated():
@@ -390,7 +390,7 @@ class SpoolingUplink:
                     self._agree_to(await ask_terms(stub, self._peer.metadata))
 
     async def _send(self, call: Any) -> None:
-        # Whoever reads from the call learns why it ended.
+        # The reader of the call reports why it ended.
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
                 self._arrived.clear()
@@ -402,7 +402,7 @@ class SpoolingUplink:
                     await self._arrived.wait()
 
     async def _next_batch(self) -> list[SpooledMap]:
-        """The oldest maps that were not sent yet, as many as one message may hold."""
+        """The oldest unsent maps, up to one message."""
         most = 1 if self._careful else self._terms.maps_per_message
         room = min(most, _WINDOW - len(self._in_flight))
         if room <= 0:
@@ -431,7 +431,7 @@ class SpoolingUplink:
         return _Broken("ENDED_BY_PEER")
 
     async def _settle(self, answer: recognizer_pb2.StreamMapsResponse) -> None:
-        """Forget a map that was taken, or refused for good."""
+        """Remove a map that was accepted, or rejected permanently."""
         item = self._in_flight.pop(answer.sighting_id, None)
         if item is None:
             return
@@ -459,7 +459,7 @@ class SpoolingUplink:
             self._arrived.set()
 
     def _oldest_in_flight(self) -> str | None:
-        """The map that the recognizer was about to answer: it takes them in order."""
+        """The map that the recognizer was processing, since it acknowledges in order."""
         return next(iter(self._in_flight), None)
 
     async def _blame(self, sighting_id: str, reason: str) -> None:
@@ -486,13 +486,13 @@ class SpoolingUplink:
             )
 
     async def _retry(self) -> None:
-        """Try what was set aside again, now and then."""
+        """Periodically retry maps set aside."""
         while True:
             await asyncio.sleep(self._pauses.aside_s)
             await self._retry_next()
 
     async def _retry_next(self) -> None:
-        """Send the next map that was set aside, unless others wait."""
+        """Send the next map set aside, unless others wait."""
         self._retrying = ""
         if self._in_flight:
             return
@@ -508,7 +508,7 @@ class SpoolingUplink:
 
 
 def _told(error: BaseException) -> BaseException:
-    """What somebody who waits for a map is told; never that the task itself was cancelled."""
+    """The error for callers of `offer`, in place of the task's own cancellation."""
     return error if isinstance(error, Exception) else ConnectionAbortedError("the uplink is closed")
 
 
@@ -517,7 +517,7 @@ def _streamed(item: SpooledMap) -> recognizer_pb2.StreamedMap:
 
 
 def _message(batch: Sequence[SpooledMap]) -> recognizer_pb2.StreamMapsRequest:
-    """Several maps in one message; one in a form that older recognizers know, too."""
+    """Build a message; a single map is in the format that older recognizers also support."""
     if len(batch) > 1:
         return recognizer_pb2.StreamMapsRequest(maps=map(_streamed, batch))
-    return recognizer_pb2.StreamMapsRequest.FromString(batch[0].message)  # the same fields
+    return recognizer_pb2.StreamMapsRequest.FromString(batch[0].message)  # same field numbers

@@ -1,4 +1,6 @@
-"""The access file: who may do what. A person writes roles, `compactface token` adds tokens.
+"""The access file: roles, certificates and tokens.
+
+Users write roles; `compactface token` adds tokens.
 
 ::
 
@@ -13,7 +15,7 @@
     [certificates]  # common name of a client certificate -> role
     "door-1" = "door"
 
-    [tokens.k3m9x0ab]  # of a token, only its SHA-256 is kept
+    [tokens.k3m9x0ab]  # only the SHA-256 of a token is stored
     name = "ticket office"
     role = "backend"
     sha256 = "..."
@@ -38,7 +40,7 @@ from shared.errors import Unauthenticated
 from shared.serving.settings_loader import SettingsError
 
 ALL_COLLECTIONS = "*"
-TOKEN_PREFIX = "cf_"  # noqa: S105 - by which scanners of repositories recognise a token
+TOKEN_PREFIX = "cf_"  # noqa: S105 - a prefix by which secret scanners recognize tokens
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 _ID_LENGTH = 8
 
@@ -55,7 +57,7 @@ ScopeName = Literal[
     "admin",
     "metrics",
 ]
-"""Names of `compactface.v1.Scope` in lower case, without those that need not be granted."""
+"""Names of `compactface.v1.Scope` in lower case, except those that need no grant."""
 
 _OF_ADMIN: frozenset[ScopeName] = frozenset({"encode", "stream", "identify", "verify", "enroll"})
 
@@ -65,11 +67,11 @@ class _Table(BaseModel):
 
 
 class Role(_Table):
-    """A set of rights.
+    """A set of permissions.
 
     Attributes:
-        scopes: what may be done. `admin` includes encode, stream, identify, verify and enroll.
-        collections: where; "*" is every collection.
+        scopes: permitted operations. `admin` includes encode, stream, identify, verify and enroll.
+        collections: accessible collections; "*" means all.
     """
 
     scopes: frozenset[ScopeName]
@@ -80,20 +82,20 @@ class Role(_Table):
         return scope in self.scopes or ("admin" in self.scopes and scope in _OF_ADMIN)
 
     def includes(self, collection: str) -> bool:
-        """Whether the role extends to a collection; `ALL_COLLECTIONS` asks for all of them."""
+        """Whether the role includes a collection; `ALL_COLLECTIONS` asks for all of them."""
         return ALL_COLLECTIONS in self.collections or collection in self.collections
 
 
 class Token(_Table):
-    """What is kept of a bearer token.
+    """The stored record of a bearer token.
 
     Attributes:
-        name: whose it is; callers are known by it in logs and audit events.
+        name: name of the holder in logs and audit events.
         role: name of its role.
-        sha256: of the whole token, in hexadecimal.
-        created: when.
-        expires: from when on it is refused; None: never.
-        revoked: when it was withdrawn; None: it was not.
+        sha256: SHA-256 of the whole token, in hexadecimal.
+        created: creation time.
+        expires: time from which the token is rejected; None: never.
+        revoked: time of revocation; None: not revoked.
     """
 
     name: str = Field(min_length=1, max_length=128)
@@ -104,7 +106,7 @@ class Token(_Table):
     revoked: AwareDatetime | None = None
 
     def state(self, now: datetime) -> Literal["valid", "expired", "revoked"]:
-        """What a call with it would meet."""
+        """The token's state at `now`."""
         if self.revoked is not None:
             return "revoked"
         return "expired" if self.expires is not None and self.expires <= now else "valid"
@@ -112,11 +114,11 @@ class Token(_Table):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls.
+    """The authenticated caller of an RPC.
 
     Attributes:
-        name: of the token or in the certificate; "" where nobody asks for credentials.
-        role: its rights.
+        name: name from the token or certificate; "" if authentication is off.
+        role: the caller's permissions.
     """
 
     name: str
@@ -124,7 +126,7 @@ class Caller:
 
 
 class AccessFile(_Table):
-    """All that the file says."""
+    """The contents of the access file."""
 
     roles: dict[Annotated[str, Field(min_length=1)], Role] = {}
     certificates: dict[str, str] = {}
@@ -132,10 +134,10 @@ class AccessFile(_Table):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Parse and check.
+        """Parse and validate the file.
 
         Raises:
-            SettingsError: it cannot be read or says something impossible; names file and place.
+            SettingsError: the file is unreadable or invalid; the message names file and location.
         """
         try:
             return cls.parse(path.read_text(encoding="utf-8"), path)
@@ -146,7 +148,7 @@ class AccessFile(_Table):
 
     @classmethod
     def parse(cls, text: str, path: Path) -> Self:
-        """Check what `path` says or is going to say; raises as `read`."""
+        """Parse and validate `text`; `path` is for messages. Raises as `read`."""
         try:
             return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
@@ -168,10 +170,10 @@ class AccessFile(_Table):
         return self
 
     def caller_with_token(self, secret: str, now: datetime) -> Caller:
-        """Whose token it is.
+        """Return the caller that a token identifies.
 
         Raises:
-            Unauthenticated: unknown, expired or revoked.
+            Unauthenticated: the token is unknown, expired or revoked.
         """
         token = self.tokens.get(token_id(secret))
         if token is None or not hmac.compare_digest(token.sha256, digest(secret)):
@@ -188,10 +190,10 @@ class AccessFile(_Table):
                 return Caller(token.name, self.roles[token.role])
 
     def caller_with_certificate(self, name: str) -> Caller:
-        """Whose certificate it is.
+        """Return the caller that a certificate's common name identifies.
 
         Raises:
-            Unauthenticated: the file gives the name no role.
+            Unauthenticated: the file assigns no role to the name.
         """
         role = self.certificates.get(name)
         if role is None:
@@ -202,35 +204,35 @@ class AccessFile(_Table):
 
 
 def new_token() -> str:
-    """A token that nobody can guess: `cf_`, eight characters that name it, 256 random bits."""
+    """Generate a random token: `cf_`, an id of eight characters, 256 random bits."""
     name = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
     return f"{TOKEN_PREFIX}{name}_{secrets.token_urlsafe(32)}"
 
 
 def token_id(token: str) -> str:
-    """The characters that name a token; "" where they cannot be read."""
+    """Return the id part of a token; "" if the token is malformed."""
     if not token.startswith(TOKEN_PREFIX):
         return ""
     return token.removeprefix(TOKEN_PREFIX).partition("_")[0]
 
 
 def digest(token: str) -> str:
-    """What is kept of a token. It is random, so that a slow hash would protect nothing more."""
+    """SHA-256 of a token. Tokens are random, so a slow hash would add no protection."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class Access:
-    """An access file that is read again whenever it changes.
+    """An access file that is reloaded when it changes.
 
-    Who damages it while the service runs changes nothing until it is mended: what stood there
-    before goes on to hold, and `problem` says why.
+    If the changed file is invalid, the last valid contents remain in effect and `problem` holds the
+    error.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read it.
+        """Read the file.
 
         Raises:
-            SettingsError: it cannot be used.
+            SettingsError: the file is unreadable or invalid.
         """
         self._path = path
         self._stamp = _stamp(path)
@@ -238,7 +240,7 @@ class Access:
         self.problem = ""
 
     def current(self) -> AccessFile:
-        """What the file says."""
+        """The current contents of the file."""
         stamp = _stamp(self._path)
         if stamp != self._stamp:
             self._stamp = stamp
@@ -264,16 +266,16 @@ def identify(
     certificate: str | None,
     now: datetime | None = None,
 ) -> Caller:
-    """Who shows these credentials; a token counts before a certificate.
+    """Authenticate a caller. A token takes precedence over a certificate.
 
     Args:
-        file: who is known.
-        metadata: of the call.
-        certificate: common name in the client's certificate; None: it showed none.
-        now: for tokens that expire.
+        file: the access file.
+        metadata: metadata of the call.
+        certificate: common name in the client certificate; None: no certificate.
+        now: current time, for token expiry.
 
     Raises:
-        Unauthenticated: nobody who is known.
+        Unauthenticated: the credentials are missing, unknown, expired or revoked.
     """
     header = metadata.get("authorization")
     if header is not None:

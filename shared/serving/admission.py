@@ -1,4 +1,4 @@
-"""Refuses calls beyond a cap before they cost anything; one client leaves room for others."""
+"""Admission control: rejects calls above a limit before they use resources, fairly per client."""
 
 import time
 from collections.abc import AsyncIterator, Collection
@@ -10,19 +10,19 @@ from shared.serving.authorization import client_of, is_trusted
 from shared.serving.interceptor import AroundInterceptor, Context, Method, remaining_seconds
 
 RETRY_REQUEST_S = 0.5
-RETRY_STREAM_S = 5.0  # a stream's place is freed when a camera leaves, not when a request ends
+RETRY_STREAM_S = 5.0  # a stream's slot is freed when a camera disconnects, not when a request ends
 _RESERVE = 0.1
-"""Share of a deadline for what cannot be foreseen: threads that wait, and the way back."""
+"""Share of the deadline reserved for thread scheduling and the response's transfer."""
 
 
 class AdmissionInterceptor(AroundInterceptor):
-    """Caps unary calls and streams apart, so that cameras cannot starve identification.
+    """Limits unary calls and streams separately, so that cameras cannot starve identification.
 
     Args:
-        max_in_flight: unary calls at once.
-        max_streams: streams at once, of any kind.
-        exempt: full names of services that answer whatever the load, as health must. They have
-            `max_streams` places of their own, since a watch of health lasts as long as one likes.
+        max_in_flight: maximum number of concurrent unary calls.
+        max_streams: maximum number of concurrent streams of any kind.
+        exempt: full names of services with `max_streams` slots of their own, such as health, whose
+            watches can last indefinitely.
     """
 
     def __init__(self, *, max_in_flight: int, max_streams: int, exempt: Collection[str]) -> None:
@@ -33,10 +33,10 @@ class AdmissionInterceptor(AroundInterceptor):
 
     @asynccontextmanager
     async def around(self, method: Method, context: Context) -> AsyncIterator[None]:
-        """Hold a place during the call, which is done on the client's behalf.
+        """Hold a slot during the call and set its demand.
 
         Raises:
-            Overloaded: no place is free.
+            Overloaded: no slot is free.
         """
         async with _held(self._places(method), context):
             with demanding(_demand_of(context)):
@@ -54,11 +54,11 @@ class AdmissionInterceptor(AroundInterceptor):
 
 
 class ReceptionInterceptor(AroundInterceptor):
-    """Caps the calls whose requests are on their way: headers alone cost a client nothing.
+    """Limits calls whose request has not arrived yet: headers alone cost a client nothing.
 
     Args:
-        max_receiving: such calls at once, and as many again of the services that always answer.
-        exempt: their full names.
+        max_receiving: maximum number of such calls, and separately of calls to exempt services.
+        exempt: full names of the exempt services.
     """
 
     def __init__(self, *, max_receiving: int, exempt: Collection[str]) -> None:
@@ -69,10 +69,10 @@ class ReceptionInterceptor(AroundInterceptor):
 
     @asynccontextmanager
     async def around(self, method: Method, context: Context) -> AsyncIterator[None]:
-        """Hold a place until the request is there.
+        """Hold a slot until the request has arrived.
 
         Raises:
-            Overloaded: no place is free.
+            Overloaded: no slot is free.
         """
         places = self._of_exempt if method.service in self._exempt else self._places
         async with _held(places, context):

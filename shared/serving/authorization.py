@@ -1,4 +1,4 @@
-"""Who may call what: decided here, for every method of every service, before its handler runs."""
+"""Authorization of every method of every service, before its handler runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
@@ -27,21 +27,21 @@ _caller: ContextVar[Caller] = ContextVar("caller")
 
 
 def current_caller() -> Caller:
-    """Who made the call that this task serves."""
+    """The caller of the RPC that this task serves."""
     return _caller.get()
 
 
 def is_trusted() -> bool:
-    """Whether the caller has the scope `admin`; who is not known has no scope."""
+    """Whether the caller has the scope `admin`; unauthenticated callers have no scope."""
     caller = _caller.get(None)
     return caller is not None and caller.role.grants("admin")
 
 
 def client_of(context: Context) -> tuple[str, ...]:
-    """By what the client of a call is told from others, where they share something.
+    """The keys that identify a client for fair sharing of resources.
 
     Returns:
-        its name; without one, its connection, and then the address that this comes from.
+        The caller's name; without one, its connection, then the connection's address.
     """
     caller = _caller.get(None)
     if caller is not None and caller.name:
@@ -51,10 +51,10 @@ def client_of(context: Context) -> tuple[str, ...]:
 
 
 def check_collection(caller: Caller, collection: str) -> None:
-    """Whether a caller's role extends to a collection.
+    """Check that a caller's role includes a collection.
 
     Raises:
-        PermissionDenied: it does not. Nothing is said of whether the collection exists.
+        PermissionDenied: it does not. The error does not reveal whether the collection exists.
     """
     if not caller.role.includes(collection):
         which = "all collections" if collection == ALL_COLLECTIONS else repr(collection)[:80]
@@ -66,15 +66,16 @@ def check_collection(caller: Caller, collection: str) -> None:
 
 
 class AuthorizationInterceptor(AroundInterceptor):
-    """Refuses callers who are not known, and calls that their role does not include.
+    """Rejects unauthenticated callers, and calls that the caller's role does not permit.
 
-    It asks for the scope before the request is read, and for collections once it is there.
+    Checks the scope before the request is read, and collections after it has arrived.
 
     Args:
-        access: who may do what; None: everybody may do everything, and is known by the name in
-            the client's certificate if there is one.
-        exempt: full names of services that answer anybody: a probe of health has no credentials.
-        registry: where refusals are counted.
+        access: the access file; None: every caller may do everything, and its name is that in the
+            client certificate, if there is one.
+        exempt: full names of services without authentication, since health probes have no
+            credentials.
+        registry: registry for the counter of rejected calls.
     """
 
     def __init__(
@@ -92,10 +93,10 @@ class AuthorizationInterceptor(AroundInterceptor):
 
     @asynccontextmanager
     async def around(self, method: Method, context: Context) -> AsyncIterator[None]:
-        """Identify the caller and ask for the method's scope.
+        """Authenticate the caller and check the method's scope.
 
         Raises:
-            Unauthenticated: nobody who is known.
+            Unauthenticated: the credentials are missing or invalid.
             PermissionDenied: the role lacks the scope.
         """
         if method.service in self._exempt:
@@ -118,7 +119,7 @@ class AuthorizationInterceptor(AroundInterceptor):
             raise
 
     def received(self, method: Method, message: Message, *, first: bool) -> None:
-        """Ask for the collections that a message is about, and the scopes of its fields."""
+        """Check the message's collections, and the scopes that its fields require."""
         if self._access is None or method.service in self._exempt:
             return
         caller, needs = current_caller(), need(method.service, method.name)
@@ -149,9 +150,9 @@ class AuthorizationInterceptor(AroundInterceptor):
 
 @asynccontextmanager
 async def _while_it_holds(check: Callable[[], None]) -> AsyncIterator[None]:
-    """Cut the body when `check`, asked every few seconds, raises; raise the same then.
+    """Repeat `check` every few seconds; if it raises, cancel the body and raise the same error.
 
-    A stream may last for weeks, and a token be revoked meanwhile.
+    A stream may last for weeks, during which its token can be revoked.
     """
     body = asyncio.current_task()
     assert body is not None
@@ -191,6 +192,6 @@ def _check_scope(caller: Caller, scope: str | None) -> None:
 
 
 def _certified_name(context: Context) -> str | None:
-    """The common name in the client's certificate, cut to 128 characters; None without one."""
+    """The common name in the client certificate, truncated to 128 characters; None without one."""
     names = list(context.auth_context().get("x509_common_name", []))
     return names[0].decode(errors="replace")[:_MAX_NAME_CHARACTERS] if names else None

@@ -1,4 +1,4 @@
-"""Work that runs beside the calls: none of it ends unseen."""
+"""Background tasks whose failures are always logged and counted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -11,7 +11,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Background:
-    """Starts a service's background tasks; each failure is logged and counted.
+    """Starts a service's background tasks; logs and counts each failure.
 
     The counter is `compactface_background_failures_total`, by task.
     """
@@ -27,26 +27,26 @@ class Background:
     def keep(
         self, name: str, run: Callable[[], Awaitable[None]], *, pause_s: float = 1.0
     ) -> asyncio.Task[None]:
-        """Start a task without which the service is of no use: after a failure it begins again.
+        """Start an essential task and restart it after each failure.
 
         Args:
-            name: in logs and in the metric.
-            run: the work. It ends when this returns, or when the task is cancelled.
-            pause_s: between a failure and the next beginning, in seconds.
+            name: name of the task in logs and the metric.
+            run: the work. The task ends when `run` returns or the task is cancelled.
+            pause_s: delay before a restart, in seconds.
         """
-        self._failures.labels(name)  # 0 from the start: the first failure is a rise
+        self._failures.labels(name)  # start at 0, so that the first failure is an increase
         return asyncio.create_task(self._keep(name, run, pause_s), name=name)
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task with an end of its own, which the service can do without.
+        """Start a finite, optional task.
 
-        Its exception is logged and counted even if nobody awaits the task.
+        Its exception is logged and counted even if nothing awaits the task.
         """
         self._failures.labels(name)
         return asyncio.create_task(self._watch(name, work), name=name)
 
     def failed(self, name: str) -> None:
-        """Log and count the exception being handled; from any thread."""
+        """Log and count the exception being handled. Thread-safe."""
         _log.exception("background_task_failed", task=name)
         self._failures.labels(name).inc()
 
@@ -57,10 +57,10 @@ class Background:
             except asyncio.CancelledError:
                 if _cancelled():
                     raise
-                # Something it waited for was cancelled, a call of grpc.aio for instance. Such an
-                # exception would end the task as if that had been asked for.
+                # Something awaited was cancelled, such as a grpc.aio call. The exception would end
+                # the task as if the task itself had been cancelled.
                 self.failed(name)
-            except Exception:  # noqa: BLE001 - the point of it
+            except Exception:  # noqa: BLE001 - any failure must be recorded
                 self.failed(name)
             await asyncio.sleep(pause_s)
 
@@ -77,6 +77,6 @@ class Background:
 
 
 def _cancelled() -> bool:
-    """Whether somebody has asked this task to end."""
+    """Whether cancellation of this task was requested."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,14 +1,14 @@
-"""Pauses between tries that grow until one succeeds."""
+"""Exponential backoff with jitter."""
 
 import random
 
 
 class Backoff:
-    """Each pause is random, up to a limit that doubles from one to the next.
+    """Random delays below a limit that doubles with each try.
 
     Args:
-        first_s: the first limit, in seconds.
-        longest_s: where the limit stops growing, in seconds.
+        first_s: initial limit, in seconds.
+        longest_s: maximum limit, in seconds.
     """
 
     def __init__(self, *, first_s: float, longest_s: float) -> None:
@@ -17,10 +17,10 @@ class Backoff:
         self.limit_s = self._first_s
 
     def pause_s(self) -> float:
-        """How long to wait before the next try, in seconds; cameras do not come all at once."""
+        """The delay before the next try, in seconds; random, so that cameras do not synchronize."""
         limit_s, self.limit_s = self.limit_s, min(self._longest_s, 2 * self.limit_s)
-        return random.uniform(0, limit_s)  # noqa: S311 - no secret
+        return random.uniform(0, limit_s)  # noqa: S311 - not a secret
 
     def reset(self) -> None:
-        """Begin with the first limit again."""
+        """Reset the limit to its initial value."""
         self.limit_s = self._first_s

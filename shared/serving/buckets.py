@@ -1,3 +1,3 @@
-"""Histogram buckets that both services use, so that one dashboard shows both."""
+"""Histogram buckets of both services, identical so that they can share a dashboard."""
 
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

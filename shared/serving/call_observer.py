@@ -1,4 +1,4 @@
-"""How a call ended, for metrics and the access log."""
+"""Observe the status and duration of calls, for metrics and the access log."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ import structlog
 
 from shared.serving.interceptor import AroundInterceptor, Context, Method, remaining_seconds
 
-# A client that gives up at its deadline cancels a little before ours has passed.
+# A client that gives up at its deadline cancels slightly before the server's deadline passes.
 _DEADLINE_SLACK_S = 0.05
 
 
@@ -20,7 +20,7 @@ _DEADLINE_SLACK_S = 0.05
 async def observe(
     context: Context, report: Callable[[grpc.StatusCode, float], None]
 ) -> AsyncIterator[None]:
-    """Report the final status code and the duration in seconds, once, however the call ends."""
+    """Report the final status code and the duration in seconds, exactly once per call."""
     started = time.perf_counter()
     try:
         yield
@@ -43,17 +43,17 @@ _log = structlog.get_logger(__name__)
 
 
 class AccessLogInterceptor(AroundInterceptor):
-    """Logs "call" with method, code and duration_ms; the request id is bound already.
+    """Logs "call" with method, code and duration_ms; the request id is already bound.
 
     Args:
-        quiet: full names of services logged at debug level only: health is asked all the time.
+        quiet: full names of services logged at debug level, such as health, which is polled.
     """
 
     def __init__(self, *, quiet: Collection[str]) -> None:
         self._quiet = frozenset(quiet)
 
     def around(self, method: Method, context: Context) -> AbstractAsyncContextManager[None]:
-        """Log at the end."""
+        """Log the call when it ends."""
         return observe(context, partial(self._record, method))
 
     def _record(self, method: Method, code: grpc.StatusCode, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Errors of the domain become `google.rpc.Status`; anything else becomes "internal error"."""
+"""Map domain errors to `google.rpc.Status`, and all other exceptions to "internal error"."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,37 +14,37 @@ from shared.errors import CompactfaceError, InvalidInput, Overloaded, Unavailabl
 from shared.serving.interceptor import AroundInterceptor, Context, Method
 
 DOMAIN = "compactface"
-"""`ErrorInfo.domain` of every error of ours; reasons are unique within it."""
+"""`ErrorInfo.domain` of all compactface errors; reasons are unique within it."""
 
 _log = structlog.get_logger(__name__)
 
 
 class ErrorInterceptor(AroundInterceptor):
-    """The one place that aborts. Cancellation and aborts of the handler itself pass through."""
+    """The only place that aborts calls. Cancellation and the handler's own aborts pass through."""
 
     @asynccontextmanager
     async def around(self, method: Method, context: Context) -> AsyncIterator[None]:
-        """Turn what the handler raises into a status with details."""
+        """Turn an exception of the handler into a status with details."""
         try:
             yield
         except CompactfaceError as error:
             await _abort(context, to_status(error))
         except DecodeError:
             await _abort(context, _MALFORMED)
-        except NotImplementedError:  # of generated servicers, for methods nobody wrote yet
+        except NotImplementedError:  # from generated servicers, for unimplemented methods
             await _abort(context, _UNIMPLEMENTED)
         except grpc.aio.AbortError:
             raise
-        except Exception:  # noqa: BLE001 - nothing of a bug may reach the client
+        except Exception:  # noqa: BLE001 - details of a bug must not reach the client
             _log.exception("unforeseen error", method=f"{method.service}/{method.name}")
             await _abort(context, INTERNAL)
 
 
 def to_status(error: CompactfaceError) -> status_pb2.Status:
-    """The status of one error, for a whole call or for one item of a batch or stream.
+    """Convert an error to a status, for a whole call or for one item of a batch or stream.
 
-    Details: always `ErrorInfo`; `BadRequest` where a field of the request is at fault;
-    `RetryInfo` where the same request may be tried again after a while.
+    Details: always `ErrorInfo`; `BadRequest` if a request field is invalid; `RetryInfo` if the same
+    request may be retried later.
     """
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
@@ -65,7 +65,7 @@ def to_status(error: CompactfaceError) -> status_pb2.Status:
 
 
 INTERNAL = to_status(CompactfaceError("INTERNAL", "internal error"))
-"""What a client sees of a bug."""
+"""The status that clients receive for a bug."""
 
 _MALFORMED = to_status(
     InvalidInput("MALFORMED_REQUEST", "the request is not a legal message of this method")
@@ -78,6 +78,6 @@ _UNIMPLEMENTED = to_status(
 
 async def _abort(context: Context, status: status_pb2.Status) -> None:
     answer = rpc_status.to_status(status)
-    # abort replaces the trailing metadata: keep what is there, the request id.
+    # abort replaces the trailing metadata; keep what is set, such as the request id.
     metadata = (*context.trailing_metadata(), *answer.trailing_metadata)
     await context.abort(answer.code, answer.details, metadata)

@@ -1,4 +1,4 @@
-"""Work on a stream side by side, with the results in the order of the input."""
+"""Process a stream concurrently, with results in the order of the input."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
@@ -11,16 +11,16 @@ Result = TypeVar("Result")
 async def map_in_order(
     work: Callable[[Item], Awaitable[Result]], items: AsyncIterable[Item], *, limit: int
 ) -> AsyncGenerator[Result, None]:
-    """The result for each item, in order.
+    """Apply `work` to each item concurrently and yield the results in input order.
 
-    Nothing more is read while `limit` items are in work or wait for their results to be taken.
-    Whatever ends the input is raised after the results of all that came before; whatever `work`
-    raises ends it all at once. Close the iterator, and what is still in work is cancelled.
+    Reading pauses while `limit` items are in progress or have results that were not consumed yet.
+    An exception of the input is raised after the results of all earlier items; an exception of
+    `work` ends the iteration immediately. Closing the iterator cancels work in progress.
 
     Args:
-        work: called on each item, on the event loop.
+        work: called with each item, on the event loop.
         items: the input.
-        limit: most items in hand, at least 1.
+        limit: maximum number of items in progress, at least 1.
     """
     places = asyncio.Semaphore(limit)
     begun: asyncio.Queue[asyncio.Task[Result] | None] = asyncio.Queue()

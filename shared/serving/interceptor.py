@@ -1,7 +1,7 @@
-"""One way to put something around a call, whatever its kind.
+"""One interface for interceptors of all kinds of calls.
 
-gRPC knows four kinds of handler, and grpc.aio two ways to write those that stream responses.
-`CallInterceptor` brings them all to one shape, a coroutine that reads and writes, so that an
+gRPC has four kinds of handlers, and grpc.aio has two ways to write those that stream responses.
+`CallInterceptor` converts all of them to one form, a coroutine that reads and writes, so that an
 interceptor is a single asynchronous context manager::
 
     class Stopwatch(AroundInterceptor):
@@ -40,7 +40,7 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What is being called.
+    """The method of a call.
 
     Attributes:
         service: full name, "compactface.v1.EncoderService".
@@ -54,36 +54,37 @@ class Method:
 
     @property
     def streams(self) -> bool:
-        """Whether either side sends more than one message."""
+        """Whether requests or responses are streamed."""
         return self.kind != "unary"
 
 
 class AroundInterceptor:
-    """Something that goes around every call of every service on the server."""
+    """Base class of interceptors, which wrap every call of every service on the server."""
 
     @abstractmethod
     def around(self, method: Method, context: Context) -> AbstractAsyncContextManager[None]:
-        """Enter before the handler, leave after it; exceptions pass through."""
+        """Enter before the handler and exit after it; exceptions pass through."""
 
     def received(self, method: Method, message: Message, *, first: bool) -> None:
-        """Called with each message of the request before the handler gets it.
+        """Inspect each request message before the handler receives it.
 
         An exception ends the call.
         """
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in stubs only
-    """The one interceptor that grpc sees; the others are steps of it.
+    """The only interceptor registered with grpc; it runs the others.
 
-    A call begins when its headers are there, and grpc would wait for the request of a unary call
-    before it tells anybody. Here the request is awaited within the call, so that whoever sends
-    headers alone is known, counted and refused like any other.
+    grpc invokes the handler of a unary call only when its request has arrived. This interceptor
+    awaits the request within the call instead, so that calls that have sent only headers are also
+    authenticated, counted and limited.
 
     Args:
-        calls: entered when the headers are there, the first outermost.
-        receiving: entered while the request of a unary call is on its way.
-        requests: entered when that has come, within `calls`; with streams, right after them.
-        receive_s: how long the request of a unary call may be on its way.
+        calls: entered when the headers have arrived, the first outermost.
+        receiving: entered while the request of a unary call is being received.
+        requests: entered when the request has arrived, within `calls`; for streams, right after
+            them.
+        receive_s: timeout for receiving the request of a unary call, in seconds.
     """
 
     def __init__(
@@ -115,12 +116,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         return self._wrapped(handler, _method(handler_call_details.method, handler))
 
     def _wrapped(self, handler: Handler, method: Method) -> Handler:
-        """The same handler for grpc, but that its requests always stream.
+        """Return an equivalent handler whose requests always stream.
 
-        Generators are driven here to their end, so a cancelled call leaves everything at once and
-        not when the garbage collector finds the generator. Single messages are decoded and encoded
-        here too, so a malformed one is an error within the call like any other; streams do so
-        already, as they read and write.
+        Generators run to their end here, so that a cancelled call exits all context managers
+        immediately rather than at garbage collection. Single messages are also decoded and encoded
+        here, so that a malformed one is an error within the call, as it already is for streams.
         """
         kind, _ = _KINDS[handler.request_streaming, handler.response_streaming]
         behavior = _as_coroutine(getattr(handler, kind))
@@ -199,9 +199,9 @@ def _method(path: str, handler: Handler) -> Method:
 
 
 def remaining_seconds(context: Context) -> float | None:
-    """Seconds until the client's deadline, at least 0; None where it set none.
+    """Seconds until the client's deadline, at least 0; None if it set none.
 
-    The handler is cancelled when the deadline passes. Work that it handed to an executor is
-    cancelled with it while it is queued there; once begun it runs to its end.
+    The handler is cancelled when the deadline passes. Work it submitted to an executor is cancelled
+    while queued; once started, it runs to completion.
     """
     return context.time_remaining()

@@ -1,9 +1,8 @@
-"""Structured logs on standard error: one JSON object a line, or colours for people.
+"""Structured logs on standard error: one JSON object per line, or colored text.
 
-Both structlog and the standard library end in one handler, so that a library's warning looks
-like one of ours. The C core of grpc writes lines of its own, past both of them. Tracebacks go
-here and nowhere else, and never with the values of local variables: those may be photographs,
-names or embeddings.
+structlog and the standard library share one handler, so that warnings of libraries have the same
+format. The C core of grpc bypasses it and writes its own lines. Tracebacks appear only in logs,
+and never with the values of local variables, which may be photographs, names or embeddings.
 """
 
 import logging
@@ -23,8 +22,8 @@ def configure_logging(
 ) -> None:
     """Route structlog and the standard library to `stream` (standard error by default).
 
-    Every line carries `timestamp` (UTC, ISO 8601), `level`, `logger`, `event`, and whatever is
-    bound to structlog's context variables, `request_id` first of all.
+    Every line has `timestamp` (UTC, ISO 8601), `level`, `logger`, `event`, and the values bound to
+    structlog's context variables, such as `request_id`.
     """
     common = _common_processors()
     structlog.configure(
@@ -35,7 +34,7 @@ def configure_logging(
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,  # tests and reloads configure again
+        cache_logger_on_first_use=False,  # tests and reloads configure logging again
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
@@ -53,7 +52,7 @@ def configure_logging(
 
 
 def _log_thread(failure: threading.ExceptHookArgs) -> None:
-    """A thread that dies, of a library for instance, is logged like anything else."""
+    """Log an exception that ends a thread, such as a library's."""
     logging.getLogger("threading").error(
         "thread %s failed",
         failure.thread.name if failure.thread else "",
@@ -74,5 +73,5 @@ def _common_processors() -> list[Processor]:
 def _rendering(log_format: Literal["json", "console"]) -> list[Processor]:
     if log_format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # The default formatter of tracebacks prints local variables.
+    # The default traceback formatter prints local variables.
     return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

@@ -1,4 +1,4 @@
-"""Prometheus metrics of every call, under the names and labels the field's dashboards expect.
+"""Prometheus metrics of every call, with the names and labels of common gRPC dashboards.
 
 Source: https://github.com/grpc-ecosystem/go-grpc-middleware (provider prometheus).
 """
@@ -25,8 +25,8 @@ from shared.serving.tls import HttpsFiles
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _TASK = "metrics"
-_PATIENCE_S = 10.0  # with a reader who says nothing
-_PAUSE_S = 1.0  # after a failure of the thread
+_PATIENCE_S = 10.0  # timeout for an idle client
+_PAUSE_S = 1.0  # delay before restarting the failed thread
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -52,7 +52,7 @@ class MetricsInterceptor(AroundInterceptor):
         )
 
     def around(self, method: Method, context: Context) -> AbstractAsyncContextManager[None]:
-        """Count at the start and at the end."""
+        """Count the call at its start and end."""
         labels = (method.kind, method.service, method.name)
         self._started.labels(*labels).inc()
         return observe(context, partial(self._record, labels))
@@ -68,12 +68,12 @@ class _HttpServer(ThreadingHTTPServer):
     tls: HttpsFiles | None
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Log it as everything else is; the library would write a bare traceback."""
+        """Log the error in the common format; the library would print a bare traceback."""
         if not isinstance(sys.exception(), ConnectionError | ssl.SSLError | TimeoutError):
-            self.background.failed(_TASK)  # else the reader hung up, or speaks no TLS
+            self.background.failed(_TASK)  # otherwise the client disconnected, or speaks no TLS
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; the handshake is left to the thread that will answer it."""
+        """Accept a connection; the thread that serves it performs the handshake."""
         connection, address = super().get_request()
         connection.settimeout(_PATIENCE_S)
         if self.tls is not None:
@@ -86,12 +86,12 @@ class _HttpServer6(_HttpServer):
 
 
 class _Handler(MetricsHandler):
-    """Answers those whom the access file knows; everybody, where there is none."""
+    """Serves clients that the access file authorizes, or all clients without one."""
 
     server: _HttpServer
 
     def do_GET(self) -> None:  # noqa: N802 - the library's name
-        """The metrics, or 401 and 403 without a word of them."""
+        """Send the metrics, or 401 or 403."""
         if self.server.access is not None:
             try:
                 header = {"authorization": self.headers.get("Authorization", "")}
@@ -118,15 +118,15 @@ class MetricsServer:
     """Serves a registry at `http://host:port/metrics` from a thread until closed.
 
     Args:
-        registry: what to serve.
+        registry: the registry to serve.
         host: address to bind.
-        port: 0 takes a free one.
+        port: port to bind; 0 selects a free one.
         background: records failures.
-        access: who may read: bearer tokens with the scope `metrics`; None: everybody.
-        tls: for https; None: http.
+        access: access file, for bearer tokens with the scope `metrics`; None: no authentication.
+        tls: certificates for https; None: http.
 
     Attributes:
-        port: the port bound, also where 0 was asked for.
+        port: the bound port.
 
     Raises:
         OSError: the address cannot be bound.
@@ -162,9 +162,9 @@ class MetricsServer:
     def _serve(self) -> None:
         while True:
             try:
-                # prometheus_client's own start_http_server takes half a second to notice the end.
+                # start_http_server of prometheus_client takes half a second to stop.
                 self._server.serve_forever(poll_interval=0.1)
-            except Exception:  # noqa: BLE001 - without this thread nobody would see anything
+            except Exception:  # noqa: BLE001 - without this thread, failures would not be visible
                 self._server.background.failed(_TASK)
                 if self._closing.wait(_PAUSE_S):
                     return

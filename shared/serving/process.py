@@ -1,4 +1,4 @@
-"""A service as a process: logging, metrics of the process itself, and the event loop."""
+"""Run a service as a process: logging, process metrics and the event loop."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ def run_process(
 ) -> None:
     """Run a service until it ends; logs go to standard error.
 
-    A thread that it has left behind, at work on what nobody waits for, ends with the process.
+    Exiting does not wait for threads that still run abandoned work.
     """
     configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     registry = CollectorRegistry()
@@ -38,7 +38,7 @@ def run_process(
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # anything else would wait for them
+        os._exit(0)  # a normal exit would wait for them
 
 
 def _threads_left() -> bool:

@@ -1,7 +1,7 @@
-"""Settings of a process: flags over environment over TOML file over defaults.
+"""Settings of a process: flags override the environment, then the TOML file, then defaults.
 
-A process subclasses `ProcessSettings`, names its environment prefix and its table in the
-file, and adds its own fields::
+A process subclasses `ProcessSettings`, sets its environment prefix and its table in the file, and
+adds its own fields::
 
     class WebSettings(ProcessSettings):
         model_config = SettingsConfigDict(env_prefix="COMPACTFACE_WEB_")
@@ -9,8 +9,8 @@ file, and adds its own fields::
         port: Port = 8080
         metrics_port: Port = 9466
 
-`load_settings` gathers the values and refuses whatever it does not know, naming every bad
-key at once: a misspelt setting must not silently fall back to its default.
+`load_settings` collects the values. It rejects unknown keys and reports all errors together,
+since a misspelled setting must not silently use its default.
 """
 
 import ipaddress
@@ -21,11 +21,11 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-"""A TCP port; 0 takes a free one, which the log line "listening" then names."""
+"""A TCP port; 0 selects a free one, which the log event "listening" reports."""
 
 
 class ProcessSettings(BaseSettings):
-    """What services and gateway share. Constructed directly it takes exactly the values given."""
+    """Common settings of services and gateways. The constructor uses only the values passed."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -43,7 +43,7 @@ class ProcessSettings(BaseSettings):
     tls_certificate: Path | None = Field(None, description="PEM chain; needs tls_key")
     tls_key: Path | None = Field(None, description="PEM private key of tls_certificate")
     max_in_flight: int = Field(64, ge=1, description="unary requests at once; more are refused")
-    # Container engines wait ten seconds before they kill.
+    # Container engines send SIGKILL after ten seconds.
     drain_seconds: float = Field(8.0, ge=0, le=3600, description="time to finish after SIGTERM")
 
     @model_validator(mode="after")
@@ -61,12 +61,12 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave gathering to `load_settings`, which knows where each value came from."""
+        """Disable pydantic's sources: `load_settings` collects values and tracks their origins."""
         return (init_settings,)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`; names other than localhost count as reachable."""
+    """Whether `host` is a loopback address; of names, only localhost is."""
     if host == "localhost":
         return True
     try:

@@ -1,7 +1,7 @@
-"""A request id that crosses both services: taken from the caller or made, logged, returned.
+"""Request ids shared by both services: accepted from the caller or generated, logged, returned.
 
-The clients send one with every call, and the uplink one with every map: that of the call which the
-map was made in.
+Clients send one with every call. The uplink sends one with every map: that of the call in which
+the map was made.
 """
 
 import uuid
@@ -17,13 +17,13 @@ from shared.serving.interceptor import AroundInterceptor, Context, Method
 class RequestIdInterceptor(AroundInterceptor):
     """Binds `request_id` for every log line of the call and returns it to the caller.
 
-    An id that is not 1..128 printable ASCII characters without spaces is replaced by a new
-    one: the caller reads in the answer under which id its call is logged.
+    An id that is not 1 to 128 printable ASCII characters without spaces is replaced by a new one;
+    the response metadata holds the id used.
     """
 
     @asynccontextmanager
     async def around(self, method: Method, context: Context) -> AsyncIterator[None]:  # noqa: ARG002
-        """Bind before the call. Each call has its own task, so nothing needs unbinding."""
+        """Bind the id before the call. Each call has its own task, so it need not be unbound."""
         request_id = _given(context) or uuid.uuid4().hex
         structlog.contextvars.bind_contextvars(request_id=request_id)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
@@ -31,14 +31,14 @@ class RequestIdInterceptor(AroundInterceptor):
 
 
 def current_request_id() -> str | None:
-    """The id of the call being served by this task, to pass on to the next service."""
+    """The id of the call that this task serves, for forwarding to the next service."""
     request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
     return request_id
 
 
 @contextmanager
 def logged_as(request_id: str) -> Iterator[None]:
-    """Bind the id that an item of a stream brought; one that is not acceptable is ignored."""
+    """Bind the id of a stream item; an invalid one is ignored."""
     if not accepted(request_id):
         yield
         return

@@ -1,4 +1,4 @@
-"""What a call needs, read from the options of its method (`authorization.proto`)."""
+"""Permissions that a call requires, read from its method's options (`authorization.proto`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ _NAMES_OF_COLLECTIONS = frozenset({"collection", "collection_id"})
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a method needs of its caller.
+    """The permissions that a method requires.
 
     Attributes:
-        scope: name of the scope in lower case; None: nobody may call it; "any": anybody known.
-        spans_collections: a first message that names no collection is about all of them.
+        scope: name of the scope in lower case; None: no caller has access; "any": every
+            authenticated caller has.
+        spans_collections: a first message without a collection refers to all of them.
     """
 
     scope: str | None
@@ -32,7 +33,7 @@ class Need:
 
 @cache
 def need(service: str, name: str) -> Need:
-    """The need of a method; one that states none may not be called."""
+    """Return a method's requirements; without the option, no caller has access."""
     try:
         method = descriptor_pool.Default().FindMethodByName(f"{service}.{name}")
     except KeyError:
@@ -41,7 +42,7 @@ def need(service: str, name: str) -> Need:
 
 
 def _need(method: MethodDescriptor) -> Need:
-    options: Any = method.GetOptions()  # the stubs know no extensions of options
+    options: Any = method.GetOptions()  # the stubs do not know extensions of options
     return Need(
         scope_name(options.Extensions[authorization_pb2.scope]),
         options.Extensions[authorization_pb2.spans_collections],
@@ -49,14 +50,14 @@ def _need(method: MethodDescriptor) -> Need:
 
 
 def scope_name(scope: int) -> str | None:
-    """SCOPE_IDENTIFY -> "identify"; None for none."""
+    """SCOPE_IDENTIFY -> "identify"; None for SCOPE_UNSPECIFIED."""
     if scope == authorization_pb2.SCOPE_UNSPECIFIED:
         return None
     return authorization_pb2.Scope.Name(scope).removeprefix("SCOPE_").lower()
 
 
 def scopes_of_fields(message: Message) -> Iterator[str]:
-    """Further scopes that the fields which are set ask for, at any depth."""
+    """Yield further scopes that the set fields require, at any depth."""
     for field, value in message.ListFields():
         options: Any = field.GetOptions()
         scope = scope_name(options.Extensions[authorization_pb2.field_scope])
@@ -67,11 +68,11 @@ def scopes_of_fields(message: Message) -> Iterator[str]:
 
 
 def collections_in(message: Message, need: Need) -> list[str]:
-    """The collections that a request is about; `ALL_COLLECTIONS` stands for every one.
+    """The collections that a request refers to; `ALL_COLLECTIONS` stands for all.
 
     Args:
-        message: of a request.
-        need: of its method.
+        message: the request.
+        need: requirements of its method.
     """
     named = list(_named(message))
     if not need.spans_collections:
@@ -80,7 +81,7 @@ def collections_in(message: Message, need: Need) -> list[str]:
 
 
 def _named(message: Message) -> Iterator[str]:
-    """Names of collections, at any depth; in messages that are absent, too, as defaults count."""
+    """Yield collection names at any depth, also in absent messages, since defaults count."""
     for field in message.DESCRIPTOR.fields:
         if field.name in _NAMES_OF_COLLECTIONS and field.type == FieldDescriptor.TYPE_STRING:
             yield getattr(message, field.name)
@@ -90,7 +91,7 @@ def _named(message: Message) -> Iterator[str]:
 
 
 def _messages(field: Any, value: object) -> Iterator[Message]:
-    """The messages of ours in a field: one, those of a list, or none."""
+    """Yield the compactface messages in a field: one, those of a list, or none."""
     kind = field.message_type
     if kind is None or kind.file.package != _PACKAGE or kind.GetOptions().map_entry:
         return

@@ -1,6 +1,6 @@
-"""The life of a service: bind, warm up, serve, drain, close.
+"""The life cycle of a service: bind, warm up, serve, drain, close.
 
-A service's own `server.py` is then short::
+A service's `server.py` uses it as follows::
 
     async def run(settings: EncoderSettings, registry: CollectorRegistry) -> None:
         async with ServiceHost(
@@ -42,33 +42,33 @@ _EXEMPT = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
 
 _MAX_CALLS_OF_CONNECTION = 1024
 
-# Idle this long while draining: the last answer has left, and no call is still on its way in.
+# Idle time that ends draining: the last response is sent, and no call is still arriving.
 _LINGER_S = 0.5
 
 _log = structlog.get_logger(__name__)
 
 
 class ServiceHost:
-    """A grpc.aio server with everything around the servicers.
+    """A grpc.aio server with interceptors, health, reflection and metrics.
 
-    Around a call, outermost first: metrics, request id, access log, errors, authorization, all
-    from its headers on, and admission from its request on; so a refusal is an error like any
-    other, every answer is logged and counted, and who floods is known by name.
+    Interceptors, outermost first: metrics, request id, access log, errors and authorization, all
+    from the headers on; then admission, from the request on. Rejections are thus errors like any
+    other, every response is logged and counted, and the name of a client that floods is known.
 
     Args:
-        settings: where to listen, limits and certificates.
-        service_names: full names of the services it will carry, for health and reflection.
-        registry: where the metrics of calls are registered and served from.
+        settings: addresses, limits and certificates.
+        service_names: full names of the services, for health and reflection.
+        registry: registry for the metrics of calls, which is also served.
         background: records failures outside calls.
 
     Raises:
-        SettingsError: the access file cannot be used.
+        SettingsError: the access file is invalid.
 
     Attributes:
-        server: add servicers to it before `listen`.
-        port: the gRPC port bound by `listen`, also where 0 was asked for.
-        stopping: set by SIGTERM and SIGINT while serving, or by anyone. Long streams may
-            watch it to end themselves instead of being cut when `drain_seconds` are over.
+        server: the grpc.aio server; add servicers before `listen`.
+        port: the gRPC port bound by `listen`.
+        stopping: set by SIGTERM and SIGINT while serving, or by any code. Long streams can watch it
+            to end themselves before `drain_seconds` elapse.
     """
 
     server: grpc.aio.Server
@@ -99,7 +99,7 @@ class ServiceHost:
         self._access = Access(settings.access) if settings.access else None
 
     async def __aenter__(self) -> Self:
-        """Build the server; nothing listens yet."""
+        """Build the server, without listening."""
         self.server = grpc.aio.server(
             interceptors=(
                 CallInterceptor(
@@ -134,17 +134,17 @@ class ServiceHost:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close ports, at once if `serve` was left by an exception."""
+        """Close the ports, immediately if `serve` raised."""
         await self.server.stop(None)
         self._resources.close()
 
     async def listen(self) -> int:
-        """Bind both ports and answer, health with NOT_SERVING; gives the gRPC port.
+        """Bind both ports, answer health with NOT_SERVING, and return the gRPC port.
 
         The log line "listening" on standard error tells a parent process the addresses.
 
         Raises:
-            SettingsError: an address cannot be bound, or the TLS files cannot be used.
+            SettingsError: an address cannot be bound, or the TLS files are invalid.
         """
         settings = self._settings
         self.port = self._bind(server_credentials(settings))
@@ -159,9 +159,9 @@ class ServiceHost:
         return self.port
 
     async def serve(self) -> None:
-        """Answer SERVING until `stopping` is set or a signal comes, then drain.
+        """Answer SERVING until `stopping` is set or a signal arrives, then drain.
 
-        A second signal finds no handler and ends the process at once.
+        A second signal has no handler and ends the process immediately.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -177,13 +177,13 @@ class ServiceHost:
         await self._drain()
 
     async def set_healthy(self, *, healthy: bool) -> None:
-        """While it is not, health answers NOT_SERVING; calls are answered all the same."""
+        """Set the health status. Calls are served even while it is NOT_SERVING."""
         if healthy != self._healthy:
             self._healthy = healthy
             await self._show_health()
 
     async def _drain(self) -> None:
-        """Refuse new calls, let admitted ones finish within `drain_seconds`, cut the rest."""
+        """Reject new calls, let admitted ones finish within `drain_seconds`, cancel the rest."""
         seconds = self._settings.drain_seconds
         _log.info("draining", drain_seconds=seconds)
         await self._health.enter_graceful_shutdown()
@@ -192,8 +192,8 @@ class ServiceHost:
             was_idle = self._admission.idle
             await asyncio.wait({stop}, timeout=_LINGER_S)
             if was_idle and self._admission.idle:
-                await self.server.stop(None)  # only health watches are left; they never end
-        await stop  # what it raised
+                await self.server.stop(None)  # only health watches remain; they never end
+        await stop  # raise its exception
         _log.info("drained")
 
     async def _show_health(self) -> None:
@@ -217,7 +217,7 @@ class ServiceHost:
     def _serve_metrics(self) -> MetricsServer:
         settings = self._settings
         host, port = settings.metrics_host, settings.metrics_port
-        # What only this machine can read needs neither tokens nor secrecy.
+        # Metrics on the loopback interface need neither tokens nor TLS.
         public = not is_loopback(host)
         try:
             return MetricsServer(
@@ -245,14 +245,14 @@ def _address(host: str, port: int) -> str:
 def _channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
     """Options of the server's connections.
 
-    Keepalive: a camera may have nothing to say for hours, while NAT tables forget a silent
-    connection in minutes. The server pings every minute and gives up after 20 s without an
-    answer; clients may ping every `min_ping_seconds` themselves, also while no call is open (by
-    default, every 5 minutes, grpc would answer theirs with GOAWAY "too_many_pings").
+    Keepalive: a camera may be silent for hours, while NAT tables drop a silent connection within
+    minutes. The server pings every minute and closes the connection after 20 s without an answer.
+    Clients may ping every `min_ping_seconds`, also without an open call; by default, grpc allows a
+    ping every 5 minutes and answers more with GOAWAY "too_many_pings".
 
-    Silence: a connection that has not shaken hands (TLS, and HTTP/2's settings) after
-    `handshake_seconds` is closed, one without a call after `idle_seconds`. Beyond
-    `max_connections` new ones are closed at once, so that files remain for everything else.
+    Idle connections: a connection is closed if its handshake (TLS, and HTTP/2's settings) is not
+    complete after `handshake_seconds`, or without a call after `idle_seconds`. Above
+    `max_connections`, new ones are closed immediately, to leave file descriptors for other uses.
     """
     return [
         ("grpc.server_handshake_timeout_ms", round(1000 * settings.handshake_seconds)),

@@ -1,4 +1,4 @@
-"""Settings of the two services; those of any process stand in `process_settings`."""
+"""Settings of the two services; `process_settings` has those of every process."""
 
 from pathlib import Path
 from typing import Self
@@ -10,10 +10,10 @@ from shared.serving.process_settings import ProcessSettings, is_loopback
 
 
 class ServiceSettings(ProcessSettings):
-    """What both services share.
+    """Common settings of both services.
 
-    A bind that other machines can reach is refused without TLS and an access file, unless
-    `insecure` says that this is meant.
+    A bind address that other machines can reach requires TLS and an access file, unless `insecure`
+    is set.
     """
 
     models: Path = Field(
@@ -27,13 +27,13 @@ class ServiceSettings(ProcessSettings):
         None, description="TOML file of roles, certificates and tokens: who may do what"
     )
     tls_client_ca: Path | None = Field(None, description="PEM roots that client certificates need")
-    # Of these a single client gets four fifths: 64 and 256.
+    # A single client gets at most four fifths: 64 and 256.
     max_in_flight: int = Field(80, ge=1, description="unary requests at once; more are refused")
     max_streams: int = Field(320, ge=1, description="streams at once; more are refused")
     max_receiving: int = Field(
         640, ge=1, description="unary requests on their way at once; more are refused"
     )
-    # With 1024 open files, the usual limit, half are left for everything else.
+    # With 1024 file descriptors, the usual limit, half remain for other uses.
     max_connections: int = Field(512, ge=1, description="connections at once; more are closed")
     receive_seconds: float = Field(
         10.0, gt=0, le=3600, description="a unary request not complete by then is refused"
@@ -44,10 +44,10 @@ class ServiceSettings(ProcessSettings):
     idle_seconds: float = Field(
         600.0, gt=0, le=86400, description="connections without a call for so long are closed"
     )
-    # Far above the domain's own limits: those answer with typed errors, for the item at fault
-    # alone, while gRPC ends the whole call. Clients count on the least value.
+    # Far above the domain's own limits, which produce typed errors for the item at fault, while
+    # gRPC ends the whole call. Clients rely on the minimum.
     max_message_bytes: int = Field(64 << 20, ge=1 << 20, le=1 << 30, description="gRPC message cap")
-    # Clients of ours ping every 30 s.
+    # The compactface clients ping every 30 s.
     min_ping_seconds: float = Field(
         20.0, gt=0, le=3600, description="clients that ping more often are cut off"
     )

@@ -1,4 +1,4 @@
-"""Gathers the values of a `ProcessSettings` and says everything that is wrong with them."""
+"""Collect the values of a `ProcessSettings` and report all of their errors."""
 
 import difflib
 import os
@@ -14,19 +14,19 @@ from pydantic_core import ErrorDetails
 from shared.serving.process_settings import ProcessSettings
 
 CONFIG_VARIABLE = "COMPACTFACE_CONFIG"
-"""Environment variable that names the TOML file when no `--config` is given."""
+"""Environment variable with the path of the TOML file, if `--config` is not given."""
 
 TABLES = frozenset({"encoder", "recognizer", "web"})
-"""Tables a file may hold: one file can configure all processes."""
+"""Tables that a file may have: one file can configure all processes."""
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 class SettingsError(Exception):
-    """The settings cannot be used. The command line prints it and exits with 2.
+    """The settings are invalid. The command line prints the error and exits with 2.
 
     Attributes:
-        problems: one line each, naming the key where it was set and what is wrong with it.
+        problems: one line each, with the key as it was set and the error.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -35,15 +35,15 @@ class SettingsError(Exception):
 
 
 def load_settings(cls: type[Settings], *, config: Path | None = None, **flags: Any) -> Settings:
-    """Settings from flags, then environment, then the TOML file, then defaults.
+    """Load settings from flags, the environment, the TOML file and defaults, in this order.
 
     Args:
-        cls: the service's settings.
-        config: the TOML file; None takes the one named by `CONFIG_VARIABLE`, if any.
-        flags: field values from the command line; None means "not given".
+        cls: the process's settings.
+        config: the TOML file; None uses the one named by `CONFIG_VARIABLE`, if any.
+        flags: field values from the command line; None means not given.
 
     Raises:
-        SettingsError: naming every unknown key and every bad value.
+        SettingsError: there are unknown keys or invalid values; the error names all of them.
     """
     flags = {name: value for name, value in flags.items() if value is not None}
     path = config or _path_from_environment()
@@ -94,7 +94,7 @@ def _read_table(path: Path | None, name: str) -> dict[str, Any]:
 def _read_environment(cls: type[ProcessSettings]) -> dict[str, Any]:
     try:
         return pydantic_settings.EnvSettingsSource(cls)()
-    except pydantic_settings.SettingsError as error:  # a list that is not JSON, say
+    except pydantic_settings.SettingsError as error:  # for example, a list that is not JSON
         raise SettingsError([str(error)]) from None
 
 
@@ -116,7 +116,7 @@ def _unknown(cls: type[ProcessSettings], key: str) -> str:
 
 
 def _describe(cls: type[ProcessSettings], detail: ErrorDetails, origins: Mapping[str, str]) -> str:
-    """One problem in words: where it was set, the value, what is wrong."""
+    """Describe one problem: where the value was set, the value, the error."""
     if not detail["loc"]:  # a rule over several fields
         return str(detail["ctx"]["error"])
     key = str(detail["loc"][0])
@@ -125,7 +125,7 @@ def _describe(cls: type[ProcessSettings], detail: ErrorDetails, origins: Mapping
         return f"{origin}: {_unknown(cls, key)}"
     if detail["type"] == "missing":
         return f"{origin}: not set"
-    # Fields that hold secrets are declared with repr=False.
+    # Secret fields have repr=False.
     shown = f" is {detail['input']!r:.80}" if cls.model_fields[key].repr else ""
     message = detail["msg"].removeprefix("Value error, ")
     return f"{origin}{shown}: {message[0].lower()}{message[1:]}"

@@ -1,4 +1,4 @@
-"""Streams without an end of their own, ended when the service stops."""
+"""End long-lived streams when the service stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,13 +12,13 @@ Request = TypeVar("Request")
 async def until_stopping(
     requests: AsyncIterator[Request], stopping: asyncio.Event
 ) -> AsyncIterator[Request]:
-    """The requests of a stream, up to the moment when the service begins to drain.
+    """Yield the requests of a stream until the service begins to drain.
 
-    A camera keeps its stream open for weeks; it would hold up every stop until the drain cuts
-    it. Ended here, its client learns at once that the rest goes elsewhere.
+    A camera's stream stays open for weeks and would delay every stop until the end of the drain.
+    Ending it early tells the client to continue elsewhere.
 
     Raises:
-        Unavailable: SHUTTING_DOWN; what came later was not read.
+        Unavailable: SHUTTING_DOWN; later requests were not read.
     """
     while (request := await _next(requests, stopping)) is not None:
         yield request

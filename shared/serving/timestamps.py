@@ -1,4 +1,4 @@
-"""Points in time as protobuf says them."""
+"""Conversion between datetime and protobuf timestamps."""
 
 from datetime import UTC, datetime
 
@@ -8,10 +8,10 @@ from shared.errors import InvalidInput
 
 
 def moment(message: Timestamp, *, field: str) -> datetime:
-    """A point in time, UTC, to the microsecond.
+    """Convert a message to a UTC datetime, to the microsecond.
 
     Raises:
-        InvalidInput: INVALID_TIME, in `field`; not a time between the years 1 and 9999.
+        InvalidInput: INVALID_TIME, in `field`; the year is not in 1 to 9999.
     """
     try:
         return message.ToDatetime(tzinfo=UTC)
@@ -25,7 +25,7 @@ def moment(message: Timestamp, *, field: str) -> datetime:
 
 
 def timestamp(time: datetime) -> Timestamp:
-    """The message for a point in time that knows its time zone."""
+    """Convert a timezone-aware datetime to a message."""
     message = Timestamp()
     message.FromDatetime(time)
     return message

@@ -1,4 +1,4 @@
-"""TLS and mutual TLS with certificates that are read again from disk when they change."""
+"""TLS and mutual TLS with certificates that are reloaded from disk when they change."""
 
 import socket
 import ssl
@@ -17,10 +17,10 @@ _Stamp: TypeAlias = tuple[tuple[int, int], ...]
 
 
 def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
-    """Credentials that follow the files on disk; None where no certificate is configured.
+    """Credentials that follow the files on disk; None if no certificate is configured.
 
     Raises:
-        SettingsError: a file cannot be read, or certificate and key do not belong together.
+        SettingsError: a file is unreadable, or certificate and key do not match.
     """
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
@@ -31,19 +31,19 @@ def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | No
         raise SettingsError([f"TLS files {files.names}: {error}"]) from None
     return grpc.dynamic_ssl_server_credentials(
         initial,
-        files.changed,  # type: ignore[arg-type] # None keeps the present ones; the stub forgets it
+        files.changed,  # type: ignore[arg-type] # the stub lacks None, which keeps the current ones
         require_client_authentication=settings.mutual_tls,
     )
 
 
 class HttpsFiles:
-    """TLS for an HTTP server, with certificates that are read again when they change."""
+    """TLS for an HTTP server, with certificates that are reloaded when they change."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Read the files.
 
         Raises:
-            SettingsError: one cannot be read, or they do not belong together.
+            SettingsError: a file is unreadable, or they do not match.
         """
         self._files = _CertificateFiles(certificate, key, None)
         try:
@@ -52,20 +52,20 @@ class HttpsFiles:
             raise SettingsError([f"TLS files {self._files.names}: {error}"]) from None
 
     def renew(self) -> None:
-        """Let `context` show the files as they are now, in handshakes that begin from now on."""
-        with suppress(OSError, ssl.SSLError):  # in the middle of a rotation the old ones serve
+        """Reload changed files into `context`, for subsequent handshakes."""
+        with suppress(OSError, ssl.SSLError):  # during a rotation the old ones remain in use
             if self._files.stale:
-                self._files.context()  # files that do not fit each other must not get in
+                self._files.context()  # mismatched files must not be loaded
                 self._files.load_into(self.context)
 
     def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
-        """An accepted connection with TLS; the handshake comes with the first read."""
+        """Wrap an accepted connection in TLS; the first read performs the handshake."""
         self.renew()
         return self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
 
 class _CertificateFiles:
-    """The PEM files of one server and when they last changed."""
+    """The PEM files of a server and their modification times."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
@@ -76,7 +76,7 @@ class _CertificateFiles:
         return ", ".join(map(str, self._paths()))
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """Read all files, checked: gRPC itself would only fail later, in each handshake."""
+        """Read and validate all files: gRPC itself would only fail later, in each handshake."""
         stamp = self._stamp()
         self.context()
         configuration = grpc.ssl_server_certificate_configuration(
@@ -87,7 +87,7 @@ class _CertificateFiles:
         return configuration
 
     def context(self) -> ssl.SSLContext:
-        """A context of the standard library with the same files, as they are now."""
+        """Create a standard-library context from the current files."""
         stamp = self._stamp()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.load_into(context)
@@ -97,7 +97,7 @@ class _CertificateFiles:
         return context
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Let a context show the certificate from now on."""
+        """Load the certificate into a context."""
         context.load_cert_chain(self._certificate, self._key)
 
     @property
@@ -106,10 +106,9 @@ class _CertificateFiles:
         return self._stamp() != self._seen
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Asked at every handshake: new certificates, or None to keep the present ones.
+        """Return changed certificates, or None to keep the current ones; called at every handshake.
 
-        Files caught in the middle of a rotation do not fit each other; they are tried again at
-        the next handshake.
+        During a rotation the files may not match; the next handshake retries.
         """
         try:
             return self.read() if self.stale else None

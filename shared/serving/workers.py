@@ -1,4 +1,4 @@
-"""Threads that serve callers in turn, and nobody too late."""
+"""A thread pool with fair queueing and deadlines."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,11 +19,11 @@ class _Job:
 
 
 class Workers:
-    """Runs blocking calls on behalf of the callers in hand; see `Backlog` for who is next.
+    """Runs blocking calls for concurrent callers, in the order of `Backlog`.
 
     Args:
-        threads: calls at once.
-        name: of the threads.
+        threads: number of threads.
+        name: name prefix of the threads.
     """
 
     def __init__(self, threads: int, *, name: str) -> None:
@@ -33,11 +33,11 @@ class Workers:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], T], *, kind: str) -> T:
-        """What `work` gives, called in a thread. If the caller is cancelled first, it never is.
+        """Run `work` in a thread and return its result. If the caller is cancelled first, skip it.
 
         Args:
-            work: is no concern of the event loop.
-            kind: calls of one kind take about the same time.
+            work: called outside the event loop.
+            kind: key for estimates; calls of one kind take about the same time.
 
         Raises:
             Overloaded: DEADLINE_TOO_CLOSE.
@@ -49,7 +49,7 @@ class Workers:
         return result
 
     def close(self) -> None:
-        """Begin nothing more, and do not wait for what runs: threads cannot be stopped."""
+        """Start no more work, without waiting for running calls: threads cannot be stopped."""
         for job in self._backlog.clear():
             job.result.cancel()
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -76,7 +76,7 @@ class Workers:
         except asyncio.CancelledError:
             job.result.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - the caller's
+        except Exception as error:  # noqa: BLE001 - raised to the caller
             if not job.result.done():
                 job.result.set_exception(error)
         else:

@@ -1,4 +1,4 @@
-"""The console: pages for people, made on the server, over the same calls as REST."""
+"""The console: server-rendered pages over the same calls as REST."""
 
 import asyncio
 import base64
@@ -53,11 +53,11 @@ class Console:
     """The pages and forms.
 
     Args:
-        services: are asked with the token of the session.
-        limits: of uploads.
-        session_s: seconds after which the token is asked for again.
-        secure: whether browsers reach it by https alone.
-        stopping: set when the gateway stops.
+        services: called with the session's token.
+        limits: limits of uploads.
+        session_s: lifetime of a session in seconds.
+        secure: whether browsers connect by https only.
+        stopping: event set when the gateway stops.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Console:
         self._limits = limits
         self._secure = secure
         self._stopping = stopping
-        # With the prefix a browser takes it from this very host alone, and by https.
+        # With the prefix, browsers accept the cookie from this exact host only, and by https.
         self._cookie = "__Host-compactface" if secure else "compactface"
         self._sessions = Sessions(seconds=session_s)
         self._templates = jinja2.Environment(
@@ -86,7 +86,7 @@ class Console:
         self._templates.filters |= FILTERS
 
     def routes(self) -> list[Route | Mount]:
-        """All of them, with the files that the pages need."""
+        """All routes, including static files."""
         return [
             Route("/", self._home, methods=["GET"]),
             Route("/sign-in", self._sign_in_page, methods=["GET"]),
@@ -116,7 +116,7 @@ class Console:
         ]
 
     def show_problem(self, request: Request, problem: Problem) -> Response:
-        """An error as a page."""
+        """Render an error as a page."""
         return self._render(
             request,
             "problem.html",
@@ -126,7 +126,7 @@ class Console:
             request_id=current_request_id(),
         )
 
-    # --- who is signed in ---
+    # --- sessions ---
 
     def _session(self, request: Request) -> Session | None:
         return self._sessions.find(request.cookies.get(self._cookie, ""))
@@ -141,7 +141,7 @@ class Console:
         return endpoint
 
     def _submit(self, submit: Submit) -> Callable[[Request], Awaitable[Response]]:
-        """A form of a page, taken only from a page of the same session."""
+        """Wrap a form handler with the session and CSRF check."""
 
         async def endpoint(request: Request) -> Response:
             session = self._session(request)
@@ -234,7 +234,7 @@ class Console:
         )
 
     async def _enroll(self, request: Request, session: Session, form: Form) -> Response:
-        """From a photograph, a sighting, or the map of a face that was asked about."""
+        """Enroll from a photograph, a sighting, or the map of a face shown before."""
         fields = form.fields
         collection = fields.get("collection", "")
         enrollment = gallery_pb2.EnrollRequest(
@@ -361,7 +361,7 @@ class Console:
             form=form,
             found=found,
             faces_found=faces_found,
-            # Tokens without the scope `reconstruct` see none.
+            # Tokens without the scope `reconstruct` get no images.
             pictures=[b"" if isinstance(each, Problem) else each.png for each in pictures],
         )
 
@@ -387,7 +387,7 @@ class Console:
         )
 
     async def _events(self, request: Request, session: Session) -> Response:
-        """Rows for the page, as sightings come."""
+        """Send table rows for new sightings as events."""
         template = self._templates.get_template("sighting.html")
         collection = _collection(request)
         return await watch(
@@ -441,7 +441,7 @@ class Console:
                 )
             ),
         )
-        # Who may see one collection only is told about that one.
+        # A caller limited to one collection gets that one.
         if isinstance(listed, Problem) and not isinstance(one, Problem):
             listed = gallery_pb2.ListCollectionsResponse(collections=[one.collection])
         return self._render(
@@ -456,7 +456,7 @@ class Console:
             events=[] if isinstance(audit, Problem) else list(reversed(audit.events)),
         )
 
-    # --- all of them ---
+    # --- all pages ---
 
     def _caller(self, session: Session) -> Caller:
         return self._services.caller(session.token)
@@ -485,7 +485,7 @@ class Console:
 
 
 class _Static(StaticFiles):
-    """Files that hold nobody's face, so that browsers may keep them."""
+    """Static files, which contain no personal data, so browsers may cache them."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -494,7 +494,7 @@ class _Static(StaticFiles):
 
 
 async def _or_problem(call: Awaitable[Any]) -> Any:
-    """The answer, or why there is none: a page shows what its reader may see."""
+    """The response, or its error: a page shows the parts that the caller may access."""
     try:
         return await call
     except RequestFailed as failure:
@@ -510,7 +510,7 @@ def _collection(request: Request) -> str:
 
 
 def _filter(request: Request) -> recognizer_pb2.SightingFilter:
-    """Which sightings the page is to show."""
+    """The filter of sightings from the page's query."""
     query = request.query_params
     return recognizer_pb2.SightingFilter(
         camera_id=query.get("camera", "").strip(),
@@ -519,7 +519,7 @@ def _filter(request: Request) -> recognizer_pb2.SightingFilter:
 
 
 def _following(request: Request, page_token: str) -> str:
-    """The query of the next page; "": there is none."""
+    """The query string of the next page; "": none."""
     if not page_token:
         return ""
     kept = [pair for pair in request.query_params.multi_items() if pair[0] != "page_token"]
@@ -536,12 +536,12 @@ def _person_url(subject: str, collection: str, *more: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Labels as people write them, with commas in between."""
+    """Split comma-separated labels."""
     return [word for part in text.split(",") if (word := part.strip())]
 
 
 def _map(text: str) -> CompactMap:
-    """A map that a page of ours holds."""
+    """Decode a map from a form field."""
     try:
         return CompactMap.FromString(base64.b64decode(text, validate=True))
     except (ValueError, DecodeError):

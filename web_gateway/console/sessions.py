@@ -1,4 +1,4 @@
-"""Who is signed in: tokens stay in this process, and a browser holds a random number."""
+"""Console sessions: tokens stay in this process; the browser holds a random key."""
 
 import hmac
 import secrets
@@ -12,12 +12,12 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser that is signed in.
+    """The session of one signed-in browser.
 
     Attributes:
-        token: what it shows the services; "": nothing.
-        ends: on the monotonic clock.
-        form_key: what each of its forms must bring along.
+        token: bearer token for the services; "": none.
+        ends: expiry on the monotonic clock.
+        form_key: CSRF token of its forms.
     """
 
     token: str = field(repr=False)
@@ -25,12 +25,12 @@ class Session:
     form_key: str = field(default_factory=secrets.token_urlsafe, repr=False)
 
     def owns(self, form_key: str) -> bool:
-        """Whether a form was made for this session."""
+        """Whether a form's CSRF token is this session's."""
         return hmac.compare_digest(form_key.encode(), self.form_key.encode())
 
 
 class Sessions:
-    """Sessions of one process; its end signs everybody out. Of too many the oldest go."""
+    """In-memory sessions, which end with the process. If there are too many, the oldest end."""
 
     def __init__(self, *, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
@@ -38,7 +38,7 @@ class Sessions:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def open(self, token: str) -> str:
-        """Begin a session; gives the key for the browser's cookie."""
+        """Create a session and return the key for the browser's cookie."""
         key = secrets.token_urlsafe(32)
         self._sessions[key] = Session(token, self._clock() + self.seconds)
         while len(self._sessions) > _MOST:
@@ -46,7 +46,7 @@ class Sessions:
         return key
 
     def find(self, key: str) -> Session | None:
-        """The session of a cookie, unless it has ended."""
+        """The session of a cookie, unless it has expired."""
         session = self._sessions.get(key)
         if session is not None and self._clock() > session.ends:
             self.close(key)
@@ -54,5 +54,5 @@ class Sessions:
         return session
 
     def close(self, key: str) -> None:
-        """End a session, if there is one."""
+        """End a session, if it exists."""
         self._sessions.pop(key, None)

@@ -1,4 +1,4 @@
-"""What the console says about answers, in words."""
+"""Text for results in the console."""
 
 import base64
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _GOOD_QUALITY: Final = 0.6
 
 
 def decision(answer: recognizer_pb2.IdentifyResponse) -> str:
-    """What came of an identification, and what that promises."""
+    """Describe a decision and its error rate."""
     pb = recognizer_pb2
     if answer.decision == pb.IDENTIFY_DECISION_EMPTY_GALLERY:
         return "Nobody is enrolled in this collection."
@@ -29,7 +29,7 @@ def decision(answer: recognizer_pb2.IdentifyResponse) -> str:
 
 
 def promise(threshold: recognizer_pb2.AppliedThreshold) -> str:
-    """How often a stranger would match, at a threshold."""
+    """Describe the false positive rate at a threshold."""
     if not threshold.fmr:
         return f"Threshold: similarity {threshold.similarity:.3f}; its error rate is not known."
     fpir = 1 - (1 - threshold.fmr) ** max(threshold.faces, 1)
@@ -39,50 +39,50 @@ def promise(threshold: recognizer_pb2.AppliedThreshold) -> str:
 
 
 def share(rate: float) -> str:
-    """A rate as people count."""
+    """Format a rate as a ratio."""
     return f"1 in {round(1 / rate):,} strangers" if rate < 1 else "every stranger"
 
 
 def quality(value: float) -> str:
-    """A quality in a word and a number."""
+    """Describe a quality in words with its number."""
     word = "poor" if value < _POOR_QUALITY else "good" if value >= _GOOD_QUALITY else "fair"
     return f"{word} ({value:.2f})"
 
 
 def moment(value: Timestamp) -> str:
-    """A time in UTC, to the second."""
+    """Format a time in UTC, to the second."""
     return value.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if value.seconds else "unknown"
 
 
 def box(face: encoder_pb2.Face) -> str:
-    """The box of a face for the script that draws it: x y width height."""
+    """Format a face's box for the drawing script: x y width height."""
     found = face.box
     return f"{found.x:.1f} {found.y:.1f} {found.width:.1f} {found.height:.1f}"
 
 
 def picture(png: bytes) -> str:
-    """A picture within a page: it has no address of its own, and no cache keeps it."""
+    """Encode an image as a data URL, which has no address and is not cached separately."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def packed(map_: CompactMap) -> str:
-    """A map within a form; `pages` reads it."""
+    """Encode a map for a form field; `pages` decodes it."""
     return base64.b64encode(map_.SerializeToString()).decode()
 
 
 def operation(value: int) -> str:
-    """What happened to a gallery."""
+    """Describe an operation on a gallery."""
     name: str = gallery_pb2.AuditOperation.Name(value)
     return name.removeprefix("AUDIT_OPERATION_").replace("_", " ").lower()
 
 
 def is_problem(value: object) -> bool:
-    """Whether a page has to say why it cannot show this."""
+    """Whether a value is an error to display."""
     return isinstance(value, Problem | RequestFailed)
 
 
 def doubt(value: gallery_pb2.Doubt) -> str:
-    """Why a face is doubtful."""
+    """Describe why a face is doubtful."""
     if value.kind == gallery_pb2.DOUBT_KIND_LOOKS_LIKE_ANOTHER:
         return f"looks like {value.other_subject_id} ({value.similarity:.2f})"
     return f"unlike the others ({value.similarity:.2f})"
@@ -95,4 +95,4 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         *(packed, operation, is_problem, doubt),
     )
 }
-"""For templates, by their names."""
+"""Template filters by name."""

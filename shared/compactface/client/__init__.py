@@ -17,11 +17,11 @@
             else:
                 print(answer.decision, [found.subject_id for found in answer.candidates])
 
-Methods answer with the messages of `compactface.v1` and raise `RequestFailed`, of which
-`InvalidArgument`, `NotFound` and so on are subclasses. The gallery's are in groups:
-`recognizer.subjects`, `.faces`, `.collections`, `.erasures` and `.audit_events`. A call ends after
-`timeout_s`: 10 seconds, or as in `recognizer.with_timeout(0.5).identify(...)`. Reads are repeated
-when the connection breaks, and so are enrollments, whose request ids make that safe; nothing else.
+Methods return messages of `compactface.v1` and raise `RequestFailed` or a subclass, such as
+`InvalidArgument` or `NotFound`. Gallery methods are grouped: `recognizer.subjects`, `.faces`,
+`.collections`, `.erasures` and `.audit_events`. The default timeout of a call is 10 seconds;
+`recognizer.with_timeout(0.5).identify(...)` changes it. If the connection breaks, reads are
+retried, and so are enrollments, whose request ids make that safe; other calls are not.
 
 With TLS: `EncoderClient(target, tls=Tls(ca=Path("ca.pem")))`. With asyncio:
 `compactface.client.aio`.

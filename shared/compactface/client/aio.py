@@ -1,4 +1,4 @@
-"""Clients for asyncio, with the methods of the blocking ones.
+"""Asyncio clients, with the methods of the blocking ones.
 
 ::
 
@@ -9,8 +9,9 @@
         async for each in recognizer.subjects.bulk_enroll(enrollments):
             ...
 
-Calls return coroutines and streams asynchronous iterators; streams take both kinds of iterables.
-Cancelling the task cancels the call. Make and use a client within one event loop.
+Calls return coroutines and streams return asynchronous iterators; streams accept synchronous and
+asynchronous iterables. Cancelling the task cancels the call. Create and use a client within one
+event loop.
 """
 
 from types import TracebackType
@@ -25,16 +26,16 @@ __all__ = ["EncoderClient", "RecognizerClient"]
 
 
 class _Closing:
-    """A client that is closed in the end, most simply as a context manager."""
+    """A client that can be closed, and is an asynchronous context manager."""
 
     _transport: Asyncio
 
     async def close(self) -> None:
-        """Give up the connection; calls in flight are cancelled."""
+        """Close the connection; calls in flight are cancelled."""
         await self._transport.channel.close(None)
 
     async def __aenter__(self) -> Self:
-        """Nothing to prepare: the channel connects by itself."""
+        """Return the client; the channel connects when first used."""
         return self
 
     async def __aexit__(
@@ -50,18 +51,18 @@ class _Closing:
 class EncoderClient(_Closing, Encoder[Asyncio]):
     """A client of EncoderService.
 
-    It connects when it is first used, and again whenever the connection is lost.
+    It connects when first used, and reconnects when the connection is lost.
     """
 
     def __init__(self, target: str, **options: Unpack[Options]) -> None:
-        """Prepare; nothing is sent yet.
+        """Create a client, without connecting.
 
         Args:
             target: "host:port" of the service.
             options: see `Options`.
 
         Raises:
-            OSError: a certificate cannot be read.
+            OSError: a certificate file cannot be read.
         """
         super().__init__(Asyncio(ENCODER, target, **options))
 
@@ -69,17 +70,17 @@ class EncoderClient(_Closing, Encoder[Asyncio]):
 class RecognizerClient(_Closing, Recognizer[Asyncio]):
     """A client of RecognizerService, GalleryService and AlertService.
 
-    It connects when it is first used, and again whenever the connection is lost.
+    It connects when first used, and reconnects when the connection is lost.
     """
 
     def __init__(self, target: str, **options: Unpack[Options]) -> None:
-        """Prepare; nothing is sent yet.
+        """Create a client, without connecting.
 
         Args:
             target: "host:port" of the service.
             options: see `Options`.
 
         Raises:
-            OSError: a certificate cannot be read.
+            OSError: a certificate file cannot be read.
         """
         super().__init__(Asyncio(RECOGNIZER, target, **options))

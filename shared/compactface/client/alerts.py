@@ -1,4 +1,4 @@
-"""AlertService: rules by which somebody is told who passes."""
+"""AlertService: rules that send an alert when a person is seen."""
 
 import base64
 import secrets
@@ -13,12 +13,12 @@ _SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """A secret for a webhook, as standardwebhooks.com writes them."""
+    """Generate a webhook secret in the format of standardwebhooks.com."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 class Alerts(Group[T]):
-    """Rules of collections; everywhere `collection` "" is "default"."""
+    """Alert rules of a collection. In all methods, `collection` "" means "default"."""
 
     @unary
     def create(
@@ -34,18 +34,18 @@ class Alerts(Group[T]):
         quiet_time: timedelta = _NO_QUIET,
         collection: str = "",
     ) -> Call[alerts_pb2.CreateAlertRuleResponse]:
-        """Add a rule: whom to tell of whom.
+        """Create a rule: a target and the persons to report.
 
         Args:
-            url: of a webhook: https, or http on the recognizer's own machine.
-            secret: signs what the webhook gets; see `new_secret`. It is never answered.
-            mqtt: tell the recognizer's broker instead.
-            subject_id: ring for this subject.
-            label: ring for subjects with this label.
-            any_unknown: ring for whoever matches nobody.
-            camera: only at this camera; "": at all.
-            quiet_time: for how long not to ring again for a person, up to 30 days.
-            collection: whose sightings.
+            url: URL of a webhook: https, or http on the recognizer's own machine.
+            secret: signing key of the webhook; see `new_secret`. It is never returned.
+            mqtt: publish to the recognizer's MQTT broker instead.
+            subject_id: alert for this subject.
+            label: alert for subjects with this label.
+            any_unknown: alert for faces that match no subject.
+            camera: alert only at this camera; "": at any.
+            quiet_time: minimum time between two alerts for a person, up to 30 days.
+            collection: collection of the sightings.
 
         Raises:
             ValueError: not exactly one of `url` and `mqtt`, or of `subject_id`, `label` and
@@ -73,7 +73,7 @@ class Alerts(Group[T]):
     def list(
         self, *, collection: str = "", page_size: int = 100, page_token: str = ""
     ) -> Call[alerts_pb2.ListAlertRulesResponse]:
-        """One page of rules, oldest first; the answer holds the token of the next."""
+        """List rules, oldest first, by page; the response holds the next page's token."""
         request = alerts_pb2.ListAlertRulesRequest(
             collection=collection, page_size=page_size, page_token=page_token
         )
@@ -83,12 +83,12 @@ class Alerts(Group[T]):
     def delete(
         self, rule_id: str, *, collection: str = ""
     ) -> Call[alerts_pb2.DeleteAlertRuleResponse]:
-        """Delete a rule with its secret and all that waits for its target."""
+        """Delete a rule with its secret and its undelivered events."""
         request = alerts_pb2.DeleteAlertRuleRequest(collection=collection, rule_id=rule_id)
         return Call(self._stub.DeleteAlertRule, request, alerts_pb2.DeleteAlertRuleResponse)
 
     @unary
     def test(self, rule_id: str, *, collection: str = "") -> Call[alerts_pb2.TestAlertRuleResponse]:
-        """Send the target of a rule a test, and see what it answers."""
+        """Send a test event to a rule's target and return the result."""
         request = alerts_pb2.TestAlertRuleRequest(collection=collection, rule_id=rule_id)
         return Call(self._stub.TestAlertRule, request, alerts_pb2.TestAlertRuleResponse)

@@ -1,4 +1,4 @@
-"""Calls of asyncio, over one channel that tasks share."""
+"""Asyncio transport: calls over one channel that tasks share."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
@@ -23,7 +23,7 @@ from compactface.client.request_ids import call_metadata
 
 
 class Asyncio:
-    """Makes the calls of asynchronous clients; `blocking.Blocking` is its twin."""
+    """Makes the calls of asyncio clients; `blocking.Blocking` is the blocking counterpart."""
 
     def __init__(
         self,
@@ -41,10 +41,10 @@ class Asyncio:
         self._peer = Peer(service.name, target, tls, proxy)
         self.timeout_s = timeout_s
         self.token = token
-        self._limits: list[Any] = []  # at most one; copies of this share it
+        self._limits: list[Any] = []  # at most one; shared with copies of this
 
     async def unary(self, call: Call[Response]) -> Response:
-        """The answer to one request."""
+        """Make a unary call."""
         if refusal := await self._refusal(call.request):
             raise refusal
         return await self._send(call)
@@ -56,7 +56,7 @@ class Asyncio:
         requests: Callable[[Item], Iterable[Message]],
         answer: type[Response],
     ) -> Response:
-        """The one answer to the requests of all items; without a deadline."""
+        """Stream the requests of all items and return the single response. No deadline."""
         sending = _Sending(request async for item in _async(items) for request in requests(item))
         try:
             response = await method(sending, metadata=call_metadata(self.token))
@@ -68,7 +68,7 @@ class Asyncio:
     async def download(
         self, call: Call[Response], part: Callable[[Response], Item]
     ) -> AsyncIterator[Item]:
-        """A part of each answer to one request; without a deadline."""
+        """Send one request and yield a part of each response. No deadline."""
         responses = call.method(call.request, metadata=call_metadata(self.token))
         try:
             async for response in responses:
@@ -84,13 +84,13 @@ class Asyncio:
         call: CallOfEach[Item, Request, Response],
         items: Iterable[Item] | AsyncIterable[Item],
     ) -> AsyncIterator[Response]:
-        """One answer for each item, without a deadline.
+        """Yield one response per item. No deadline.
 
-        What is too large fails alone, and is not sent.
+        Items that are too large are not sent; their responses have an error.
 
         Args:
-            call: what to do with the items.
-            items: read in another task, a little ahead of the answers.
+            call: describes the request and response.
+            items: read in another task, slightly ahead of the responses.
         """
         refused: dict[int, status_pb2.Status] = {}
 
@@ -120,7 +120,7 @@ class Asyncio:
             responses.cancel()
 
     async def _send(self, call: Call[Response]) -> Response:
-        timeout_s = self.timeout_s + max(0.0, call.more_s)  # the service refuses a negative wait
+        timeout_s = self.timeout_s + max(0.0, call.more_s)  # the service rejects a negative wait
         try:
             response = await call.method(
                 call.request, timeout=timeout_s, metadata=call_metadata(self.token)
@@ -131,7 +131,7 @@ class Asyncio:
         return response
 
     async def _refusal(self, request: Message) -> RequestFailed | None:
-        """Why the service would not take a request; None: it may, or its limits are not known."""
+        """Return the error of a request that exceeds the limits; None: none, or limits unknown."""
         size = request.ByteSize()
         if size <= ALWAYS_ACCEPTED_BYTES:
             return None
@@ -139,7 +139,7 @@ class Asyncio:
             try:
                 self._limits[:] = [await self._send(self._service.info(self.channel))]
             except RequestFailed:
-                return None  # the call itself will tell
+                return None  # the call itself will fail
         return self._service.refusal(request, size, self._limits[0])
 
     def _failure(self, error: BaseException) -> BaseException:
@@ -158,10 +158,10 @@ async def _async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[I
 
 
 class _Sending(AsyncIterator[Message]):
-    """Requests on their way, read in a task of gRPC's, which would swallow an error of theirs.
+    """Requests to send. gRPC reads them in its own task, which would discard their exceptions.
 
     Attributes:
-        error: what the caller's iterator raised; None: nothing.
+        error: exception of the caller's iterator; None: none.
     """
 
     def __init__(self, requests: AsyncIterable[Message]) -> None:

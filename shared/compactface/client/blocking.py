@@ -1,4 +1,4 @@
-"""Calls that block, over one channel that threads may share."""
+"""Blocking transport: calls over one channel that threads can share."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,7 +22,7 @@ from compactface.client.request_ids import call_metadata
 
 
 class Blocking:
-    """Makes the calls of blocking clients; `asynchronous.Asyncio` is its twin."""
+    """Makes the calls of blocking clients; `asynchronous.Asyncio` is the asyncio counterpart."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class Blocking:
         self._peer = Peer(service.name, target, tls, proxy)
         self.timeout_s = timeout_s
         self.token = token
-        self._limits: list[Any] = []  # at most one; copies of this share it
+        self._limits: list[Any] = []  # at most one; shared with copies of this
 
     def unary(self, call: Call[Response]) -> Response:
-        """The answer to one request."""
+        """Make a unary call."""
         if refusal := self._refusal(call.request):
             raise refusal
         return self._send(call)
@@ -55,7 +55,7 @@ class Blocking:
         requests: Callable[[Item], Iterable[Message]],
         answer: type[Response],
     ) -> Response:
-        """The one answer to the requests of all items; without a deadline."""
+        """Stream the requests of all items and return the single response. No deadline."""
         sending = _Sending(request for item in items for request in requests(item))
         try:
             response = method(sending, metadata=call_metadata(self.token))
@@ -65,7 +65,7 @@ class Blocking:
         return response
 
     def download(self, call: Call[Response], part: Callable[[Response], Item]) -> Iterator[Item]:
-        """A part of each answer to one request; without a deadline."""
+        """Send one request and yield a part of each response. No deadline."""
         responses = call.method(call.request, metadata=call_metadata(self.token))
         try:
             for response in responses:
@@ -79,13 +79,13 @@ class Blocking:
     def each(
         self, call: CallOfEach[Item, Request, Response], items: Iterable[Item]
     ) -> Iterator[Response]:
-        """One answer for each item, without a deadline.
+        """Yield one response per item. No deadline.
 
-        What is too large fails alone, and is not sent.
+        Items that are too large are not sent; their responses have an error.
 
         Args:
-            call: what to do with the items.
-            items: read in another thread, a little ahead of the answers.
+            call: describes the request and response.
+            items: read in another thread, slightly ahead of the responses.
         """
         refused: dict[int, status_pb2.Status] = {}
 
@@ -111,7 +111,7 @@ class Blocking:
             responses.cancel()
 
     def _send(self, call: Call[Response]) -> Response:
-        timeout_s = self.timeout_s + max(0.0, call.more_s)  # the service refuses a negative wait
+        timeout_s = self.timeout_s + max(0.0, call.more_s)  # the service rejects a negative wait
         try:
             response = call.method(
                 call.request, timeout=timeout_s, metadata=call_metadata(self.token)
@@ -122,7 +122,7 @@ class Blocking:
         return response
 
     def _refusal(self, request: Message) -> RequestFailed | None:
-        """Why the service would not take a request; None: it may, or its limits are not known."""
+        """Return the error of a request that exceeds the limits; None: none, or limits unknown."""
         size = request.ByteSize()
         if size <= ALWAYS_ACCEPTED_BYTES:
             return None
@@ -130,15 +130,15 @@ class Blocking:
             try:
                 self._limits[:] = [self._send(self._service.info(self.channel))]
             except RequestFailed:
-                return None  # the call itself will tell
+                return None  # the call itself will fail
         return self._service.refusal(request, size, self._limits[0])
 
 
 class _Sending(Iterator[Message]):
-    """Requests on their way, read in a thread of gRPC's, which would swallow an error of theirs.
+    """Requests to send. gRPC reads them in its own thread, which would discard their exceptions.
 
     Attributes:
-        error: what the caller's iterator raised; None: nothing.
+        error: exception of the caller's iterator; None: none.
     """
 
     def __init__(self, requests: Iterable[Message]) -> None:

@@ -1,4 +1,4 @@
-"""What a client sends, said once for both ways of calling: blocking, and under asyncio."""
+"""Descriptions of calls, independent of the transport (blocking or asyncio)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 ALWAYS_ACCEPTED_BYTES = 1 << 20
-"""No service can be set to accept less in one message."""
+"""Smallest message limit that a service can be configured with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Response]):
-    """One request and the type of its answer.
+    """One request and the type of its response.
 
     Attributes:
-        method: of a stub.
-        request: what to send.
-        answer: the type of the response, which the generated stubs do not say.
-        more_s: how much longer than other calls it may take, in seconds.
+        method: method of a stub.
+        request: the request message.
+        answer: type of the response, which the generated stubs do not declare.
+        more_s: time it may take beyond the timeout of other calls, in seconds.
     """
 
     method: Callable[..., Any]
@@ -36,14 +36,14 @@ class Call(Generic[Response]):
 
 @dataclass(frozen=True, slots=True)
 class CallOfEach(Generic[Item, Request, Response]):
-    """A stream that answers each request, in order.
+    """A stream with one response per request, in order.
 
     Attributes:
-        method: of a stub.
+        method: method of a stub.
         request: makes the request for an item.
-        answer: the type of the responses, which have a field `error`.
-        stand_in: gives what to send in place of a request that is too large, so that every
-            answer keeps its turn: small, and refused by the service.
+        answer: type of the responses, which have a field `error`.
+        stand_in: makes a small, invalid replacement for a request that is too large, so that the
+            responses stay in order.
     """
 
     method: Callable[..., Any]
@@ -54,13 +54,12 @@ class CallOfEach(Generic[Item, Request, Response]):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service, as far as a client must know it before it asks.
+    """What a client knows of a service before calling it.
 
     Attributes:
         name: "encoder" or "recognizer", for errors.
-        info: asks over a channel for the service's limits, among them `max_message_bytes`.
-        refusal: why a service with these limits would not take a request of this many bytes;
-            None: it would.
+        info: requests the service's limits over a channel, among them `max_message_bytes`.
+        refusal: the error for a request of this many bytes under these limits; None: accepted.
     """
 
     name: str
@@ -69,12 +68,12 @@ class Service:
 
 
 def message_too_large(request: Message, size: int, limits: Any) -> RequestFailed | None:  # noqa: ARG001
-    """The `refusal` of every service.
+    """The default `refusal`, by message size.
 
-    gRPC itself would end the call, with all other items of a stream, and say no reason.
+    gRPC itself would end the call, with all other items of a stream, without a reason.
     """
     limit = limits.max_message_bytes
-    if not 0 < limit < size:  # 0: a service from before this field
+    if not 0 < limit < size:  # 0: the service predates this field
         return None
     return ResourceExhausted(
         "MESSAGE_TOO_LARGE",

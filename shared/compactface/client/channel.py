@@ -1,4 +1,4 @@
-"""Channels to the services, with or without TLS, that outlive NAT tables and restarts."""
+"""gRPC channels with or without TLS; keepalive and reconnection survive NAT and restarts."""
 
 import json
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _REPEATABLE = {
     "GalleryService": [
         *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
         *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents"),
-        "Enroll",  # `subjects.enroll` sends no request without an id, which makes it safe
+        "Enroll",  # safe, since `subjects.enroll` always sends a request id
     ],
     "AlertService": ["ListAlertRules"],
 }
-"""What may reach a service twice: it changes nothing, or nothing more.
+"""Methods that are safe to retry: they change nothing, or are idempotent.
 
-Encode is not among them: with `forward` the uplink would get the faces twice.
+Encode is not among them: with `forward`, the uplink would get the faces twice.
 """
 
 _SERVICE_CONFIG = {
@@ -45,7 +45,7 @@ _SERVICE_CONFIG = {
 }
 
 KEEPALIVE_S = 30.0
-"""Seconds of silence after which a channel pings. The services accept a ping every 20 s."""
+"""Idle time in seconds before a keepalive ping. The services accept a ping every 20 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Tls:
     """PEM files for a secure channel.
 
     Attributes:
-        ca: roots that the server's certificate must descend from.
+        ca: root certificates that verify the server.
         certificate: the client's own chain, for mutual TLS.
         key: private key of `certificate`.
     """
@@ -76,16 +76,17 @@ class Tls:
 
 
 class Options(TypedDict, total=False):
-    """How a client connects and waits; all are keyword arguments of clients.
+    """Connection options, all keyword arguments of clients.
 
     Attributes:
-        tls: certificates; None: plain text.
-        token: bearer token to show with every call, as `compactface token create` makes it; "":
-            none. Without `tls` whoever listens can read it.
-        timeout_s: deadline of each call in seconds, repetitions included; 10. Streams have none.
-        proxy: URL of an HTTP proxy to go through; "": none, whatever the environment says.
-        keepalive_s: silence before a ping, in seconds; 30. The services accept a ping every 20 s
-            unless they are set to less.
+        tls: certificates; None: plaintext.
+        token: bearer token sent with every call, from `compactface token create`; "": none. Without
+            `tls` it travels unencrypted.
+        timeout_s: deadline of each call including retries, in seconds; default 10. Streams have
+            none.
+        proxy: URL of an HTTP proxy; "": none, regardless of the environment.
+        keepalive_s: idle time before a ping, in seconds; default 30. The services accept a ping
+            every 20 s unless configured for less.
     """
 
     tls: Tls | None
@@ -98,13 +99,13 @@ class Options(TypedDict, total=False):
 def open_channel(
     target: str, *, tls: Tls | None = None, proxy: str = "", keepalive_s: float = KEEPALIVE_S
 ) -> grpc.Channel:
-    """A channel for blocking clients.
+    """Open a channel for blocking clients.
 
     Args:
         target: "host:port".
-        tls: certificates; None: plain text.
-        proxy: URL of an HTTP proxy to go through; "": none, whatever the environment says.
-        keepalive_s: silence before a ping, in seconds.
+        tls: certificates; None: plaintext.
+        proxy: URL of an HTTP proxy; "": none, regardless of the environment.
+        keepalive_s: idle time before a ping, in seconds.
     """
     options = _options(proxy, keepalive_s)
     if tls is None:
@@ -115,7 +116,7 @@ def open_channel(
 def open_async_channel(
     target: str, *, tls: Tls | None = None, proxy: str = "", keepalive_s: float = KEEPALIVE_S
 ) -> grpc.aio.Channel:
-    """A channel for asyncio; arguments as of `open_channel`."""
+    """Open a channel for asyncio; arguments as for `open_channel`."""
     options = _options(proxy, keepalive_s)
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
@@ -125,16 +126,16 @@ def open_async_channel(
 def _options(proxy: str, keepalive_s: float) -> list[tuple[str, str | int]]:
     return [
         ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-        # After a long outage gRPC would wait two minutes between tries to connect.
+        # By default, gRPC waits up to two minutes between connection attempts.
         ("grpc.max_reconnect_backoff_ms", 10_000),
-        # A silent camera must not be forgotten by the NAT between: ping, open call or not. Without
-        # the last option gRPC would send no more than two pings, and then one a minute.
+        # Pings, with or without an open call, keep a silent camera in NAT tables. Without the last
+        # option, gRPC would send only two pings, then one per minute.
         ("grpc.keepalive_time_ms", round(1000 * keepalive_s)),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_receive_message_length", 64 << 20),
-        # A proxy for web pages, which is what the environment names, often lets no gRPC through.
+        # The environment's proxy is meant for web pages and often does not pass gRPC.
         ("grpc.enable_http_proxy", int(bool(proxy))),
         *([("grpc.http_proxy", proxy)] if proxy else []),
     ]

@@ -10,16 +10,16 @@ from compactface.client.recognizer import RECOGNIZER, Recognizer
 
 
 class _Closing:
-    """A client that is closed in the end, most simply as a context manager."""
+    """A client that can be closed, and is a context manager."""
 
     _transport: Blocking
 
     def close(self) -> None:
-        """Give up the connection; calls in flight are cancelled."""
+        """Close the connection; calls in flight are cancelled."""
         self._transport.channel.close()
 
     def __enter__(self) -> Self:
-        """Nothing to prepare: the channel connects by itself."""
+        """Return the client; the channel connects when first used."""
         return self
 
     def __exit__(
@@ -33,38 +33,38 @@ class _Closing:
 
 
 class EncoderClient(_Closing, Encoder[Blocking]):
-    """A client of EncoderService. Threads may share it.
+    """A client of EncoderService. Thread-safe.
 
-    It connects when it is first used, and again whenever the connection is lost.
+    It connects when first used, and reconnects when the connection is lost.
     """
 
     def __init__(self, target: str, **options: Unpack[Options]) -> None:
-        """Prepare; nothing is sent yet.
+        """Create a client, without connecting.
 
         Args:
             target: "host:port" of the service.
             options: see `Options`.
 
         Raises:
-            OSError: a certificate cannot be read.
+            OSError: a certificate file cannot be read.
         """
         super().__init__(Blocking(ENCODER, target, **options))
 
 
 class RecognizerClient(_Closing, Recognizer[Blocking]):
-    """A client of RecognizerService, GalleryService and AlertService. Threads may share it.
+    """A client of RecognizerService, GalleryService and AlertService. Thread-safe.
 
-    It connects when it is first used, and again whenever the connection is lost.
+    It connects when first used, and reconnects when the connection is lost.
     """
 
     def __init__(self, target: str, **options: Unpack[Options]) -> None:
-        """Prepare; nothing is sent yet.
+        """Create a client, without connecting.
 
         Args:
             target: "host:port" of the service.
             options: see `Options`.
 
         Raises:
-            OSError: a certificate cannot be read.
+            OSError: a certificate file cannot be read.
         """
         super().__init__(Blocking(RECOGNIZER, target, **options))

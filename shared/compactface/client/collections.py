@@ -1,4 +1,4 @@
-"""GalleryService: collections, their archives, erasure, and the audit log."""
+"""GalleryService: collections, archives, erasure, and the audit log."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from compactface.client.methods import Group, T, unary
 from compactface.v1 import gallery_pb2
 
 SubjectScore = Literal["best-face", "mean-template"]
-"""How similar a subject is to a probe: as the nearest of its faces, or as their mean."""
+"""How a subject is scored: by its most similar face, or by the mean of its faces."""
 
 _SCORES = {
     "best-face": gallery_pb2.SUBJECT_SCORE_BEST_FACE,
@@ -21,14 +21,14 @@ _SCORES = {
 }
 
 AT_ONCE = timedelta(0)
-"""Wait for nothing."""
+"""Do not wait."""
 
 
-_CHUNK_BYTES = 1 << 19  # with the rest of the message below what every service accepts
+_CHUNK_BYTES = 1 << 19  # the whole message then fits the smallest message limit
 
 
 class Collections(Group[T]):
-    """Isolated galleries of one service; everywhere `collection` "" is "default"."""
+    """Isolated galleries of one service. In all methods, `collection` "" means "default"."""
 
     @unary
     def create(
@@ -43,16 +43,16 @@ class Collections(Group[T]):
         subject_retention: timedelta = timedelta(0),
         subject_score: SubjectScore = "best-face",
     ) -> Call[gallery_pb2.CreateCollectionResponse]:
-        """Create an isolated gallery.
+        """Create a collection.
 
         Args:
-            collection_id: 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit.
+            collection_id: 1 to 64 of a-z, 0-9, '-' and '_', starting with a letter or digit.
             max_fpir: default threshold of `identify`, in (0, 1); 0: the server's, 0.01.
             max_fmr: default threshold of `verify`, in (0, 1); 0: the server's, 0.001.
-            sighting_retention: how long streamed maps are kept; 0: not at all; None: 24 h.
-            max_subjects: most subjects it may hold; 0: no limit.
-            max_faces: most faces it may hold; 0: no limit.
-            subject_retention: how long after its creation a subject is deleted; 0: never.
+            sighting_retention: retention of streamed maps; 0: not stored; None: 24 h.
+            max_subjects: maximum number of subjects; 0: no limit.
+            max_faces: maximum number of faces; 0: no limit.
+            subject_retention: time from creation to deletion of a subject; 0: unlimited.
             subject_score: how subjects are scored.
         """
         collection = gallery_pb2.Collection(
@@ -70,7 +70,7 @@ class Collections(Group[T]):
 
     @unary
     def get(self, collection: str = "") -> Call[gallery_pb2.GetCollectionResponse]:
-        """One collection."""
+        """Get one collection."""
         request = gallery_pb2.GetCollectionRequest(collection=collection)
         return Call(self._stub.GetCollection, request, gallery_pb2.GetCollectionResponse)
 
@@ -78,7 +78,7 @@ class Collections(Group[T]):
     def list(
         self, *, page_size: int = 100, page_token: str = ""
     ) -> Call[gallery_pb2.ListCollectionsResponse]:
-        """One page of all collections, by id; the answer holds the token of the next."""
+        """List collections by page, in order of id; the response holds the next page's token."""
         request = gallery_pb2.ListCollectionsRequest(page_size=page_size, page_token=page_token)
         return Call(self._stub.ListCollections, request, gallery_pb2.ListCollectionsResponse)
 
@@ -95,10 +95,10 @@ class Collections(Group[T]):
         subject_retention: timedelta | None = None,
         subject_score: SubjectScore | None = None,
     ) -> Call[gallery_pb2.UpdateCollectionResponse]:
-        """Change what is given of a collection; None leaves it as it is.
+        """Update a collection; None leaves a field unchanged.
 
-        Arguments as in `create`. A quota below what it holds deletes nothing; a
-        shorter retention counts for what is there, too.
+        Arguments as for `create`. A quota below the current number deletes nothing; a shorter
+        retention also applies to existing data.
         """
         changes: dict[str, Any] = {
             "max_fpir": max_fpir,
@@ -120,9 +120,9 @@ class Collections(Group[T]):
     def delete(
         self, collection: str, *, force: bool = False, erasure_wait: timedelta = AT_ONCE
     ) -> Call[gallery_pb2.DeleteCollectionResponse]:
-        """Delete a collection; with `force` even if it holds subjects.
+        """Delete a collection; with `force`, even if it has subjects.
 
-        Its bytes leave the disk in the background, as in `Subjects.delete`.
+        Its data is erased from disk in the background, as in `Subjects.delete`.
         """
         request = gallery_pb2.DeleteCollectionRequest(
             collection=collection, force=force, erasure_wait=erasure_wait
@@ -141,9 +141,9 @@ class Collections(Group[T]):
     def export(self: "Collections[Asyncio]", collection: str = "") -> AsyncIterator[bytes]: ...
 
     def export(self, collection: str = "") -> Any:
-        """The archive of a collection, piece by piece; without a deadline.
+        """Export a collection's archive as an iterator of chunks. No deadline.
 
-        It is complete only if the iteration ends without an error.
+        The archive is complete only if the iteration ends without an error.
         """
         request = gallery_pb2.ExportRequest(collection=collection)
         call = Call(self._stub.Export, request, gallery_pb2.ExportResponse)
@@ -163,12 +163,12 @@ class Collections(Group[T]):
     ) -> Coroutine[Any, Any, gallery_pb2.ImportResponse]: ...
 
     def restore(self, chunks: Any, *, collection: str = "") -> Any:
-        """Restore an archive, all or nothing; without a deadline.
+        """Restore an archive, all or nothing. No deadline.
 
         Args:
-            chunks: the archive in pieces of any size. What they raise ends the call, and is raised
-                here.
-            collection: where to, new or empty; "": the name it had.
+            chunks: the archive in chunks of any size. An exception of the iterator ends the call
+                and is raised here.
+            collection: target collection, new or empty; "": its original name.
         """
 
         def requests(chunk: bytes) -> Iterator[gallery_pb2.ImportRequest]:
@@ -182,17 +182,17 @@ class Collections(Group[T]):
 
 
 class Erasures(Group[T]):
-    """Whether deleted bytes have left the disk."""
+    """Erasure of deleted data from disk."""
 
     @unary
     def get(
         self, erasure: int, *, wait: timedelta = AT_ONCE
     ) -> Call[gallery_pb2.GetErasureResponse]:
-        """Whether the bytes of a deletion have left the disk.
+        """Get the status of an erasure.
 
         Args:
-            erasure: the number in the deletion's answer.
-            wait: how long to wait for it, up to a minute.
+            erasure: number from the deletion's response.
+            wait: how long to wait for its completion, up to a minute.
         """
         request = gallery_pb2.GetErasureRequest(erasure=erasure, erasure_wait=wait)
         return Call(
@@ -204,7 +204,7 @@ class Erasures(Group[T]):
 
 
 class AuditEvents(Group[T]):
-    """Who did what to whom."""
+    """The audit log."""
 
     @unary
     def list(
@@ -216,14 +216,14 @@ class AuditEvents(Group[T]):
         page_size: int = 100,
         page_token: str = "",
     ) -> Call[gallery_pb2.ListAuditEventsResponse]:
-        """One page of who did what to whom, oldest first; the answer holds the next's token.
+        """List audit events, oldest first, by page; the response holds the next page's token.
 
         Args:
-            collection_id: only of this collection; "": of all.
-            subject_id: only of this subject; "": of all.
-            since: only at or after this time; None: all that are kept.
-            page_size: at most so many, up to 1000.
-            page_token: of the page before; "": the first.
+            collection_id: filter by collection; "": all.
+            subject_id: filter by subject; "": all.
+            since: earliest time; None: all retained events.
+            page_size: maximum number of events, up to 1000.
+            page_token: token from the previous page; "": first page.
         """
         request = gallery_pb2.ListAuditEventsRequest(
             collection_id=collection_id,

@@ -1,4 +1,4 @@
-"""EncoderService: from photographs to compact maps."""
+"""EncoderService: encode photographs as compact maps."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from compactface.client.methods import Group, T, unary
 from compactface.v1 import encoder_pb2, encoder_pb2_grpc
 
 Kind = Literal["photo", "crop"]
-"""A scene with 0 to n faces, or one face already aligned on 112 rows by 96 columns."""
+"""A scene with 0 to n faces, or one aligned face of 112 rows by 96 columns."""
 
 _KINDS = {
     "photo": encoder_pb2.PICTURE_KIND_PHOTO,
@@ -26,12 +26,12 @@ _MAX_FRAME_ID_CHARACTERS = 128
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a stream.
+    """One image of a stream.
 
     Attributes:
-        image: the picture as a file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
-        frame_id: comes back with the answer; at most 128 characters.
-        capture_time: when it was taken; None: when it arrives.
+        image: an image file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
+        frame_id: id that the response repeats; at most 128 characters.
+        capture_time: capture time; None: time of arrival.
     """
 
     image: bytes
@@ -40,22 +40,22 @@ class Frame:
 
 
 class Encoder(Group[T]):
-    """What can be asked of an encoder; every method raises `RequestFailed`."""
+    """Methods of an encoder client; all of them raise `RequestFailed`."""
 
     def __init__(self, transport: T) -> None:
         super().__init__(transport, _stub(transport.channel))
 
     def with_timeout(self, timeout_s: float) -> "Encoder[T]":
-        """The same client with a deadline of `timeout_s` seconds for each call.
+        """Return the client with a deadline of `timeout_s` seconds per call.
 
-        It shares the connection, and needs not be closed.
+        It shares the connection and need not be closed.
         """
         return Encoder(self._within(timeout_s))
 
     def with_token(self, token: str) -> "Encoder[T]":
-        """The same client that shows another bearer token, for whom it asks; "": none.
+        """Return the client with another bearer token; "": none.
 
-        It shares the connection, and needs not be closed.
+        It shares the connection and need not be closed.
         """
         return Encoder(self._showing(token))
 
@@ -70,14 +70,14 @@ class Encoder(Group[T]):
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> Call[encoder_pb2.EncodeResponse]:
-        """Every face of a picture as a compact map, the most prominent first; no face is no error.
+        """Encode every face of an image, most prominent first; an image without a face is valid.
 
         Args:
-            image: the picture as a file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
-            kind: what it shows.
-            capture_time: when it was taken; None: now.
-            forward: whether to hand the maps to the encoder's uplink, too.
-            max_faces: at most this many; 0: all.
+            image: an image file: JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.
+            kind: content of the image.
+            capture_time: capture time; None: now.
+            forward: whether to also send the maps to the encoder's uplink.
+            max_faces: maximum number of faces; 0: all.
             include_crops: whether to return the aligned faces as PNG, for display.
         """
         request = encoder_pb2.EncodeRequest(
@@ -121,17 +121,17 @@ class Encoder(Group[T]):
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> Any:
-        """One answer for each frame, in order, while the frames are still coming.
+        """Yield one response per frame, in order, while frames are still being sent.
 
-        A picture that cannot be encoded ends nothing: its answer has `error` set, which
-        `RequestFailed.from_status` decodes. Options as in `encode`; there is no deadline.
+        A frame that cannot be encoded does not end the stream: its response has `error` set, which
+        `RequestFailed.from_status` decodes. Options as in `encode`. No deadline.
 
         Args:
-            frames: read in another thread or task, a little ahead of the answers. What they raise
-                ends the stream, and is raised here.
-            kind: what every frame shows.
-            forward: whether to hand the maps to the encoder's uplink, too.
-            max_faces: at most this many of each frame; 0: all.
+            frames: read in another thread or task, slightly ahead of the responses. An exception of
+                the iterator ends the stream and is raised here.
+            kind: content of every frame.
+            forward: whether to also send the maps to the encoder's uplink.
+            max_faces: maximum number of faces per frame; 0: all.
             include_crops: whether to return the aligned faces as PNG, for display.
         """
 
@@ -155,7 +155,7 @@ class Encoder(Group[T]):
 
     @unary
     def info(self) -> Call[encoder_pb2.GetEncoderInfoResponse]:
-        """Model, limits and the state of the uplink."""
+        """Get the model, limits and state of the uplink."""
         return _info(self._transport.channel)
 
 
@@ -176,7 +176,7 @@ def _stand_in(frame: encoder_pb2.EncodeStreamRequest) -> encoder_pb2.EncodeStrea
 
 
 def _refusal(request: Message, size: int, limits: Any) -> RequestFailed | None:
-    """As the service answers, for pictures; else as every service."""
+    """Return the service's error for too large an image, else that for too large a message."""
     path, picture = _picture(request)
     if len(picture) <= limits.max_image_bytes:
         return message_too_large(request, size, limits)
@@ -187,7 +187,7 @@ def _refusal(request: Message, size: int, limits: Any) -> RequestFailed | None:
 
 
 def _picture(request: Message) -> tuple[str, bytes]:
-    """Where a request holds a picture, and the picture; empty where it holds none."""
+    """The path of a request's image field, and the image; both empty if there is none."""
     if isinstance(request, encoder_pb2.EncodeStreamRequest):
         return "request.image", request.request.image
     if isinstance(request, encoder_pb2.EncodeRequest):

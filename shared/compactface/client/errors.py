@@ -1,4 +1,4 @@
-"""What a request can end with, decoded from google.rpc.Status."""
+"""Errors of requests, decoded from google.rpc.Status."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from compactface.client.channel import Tls
 from compactface.client.request_ids import REQUEST_ID
 
-_STATUS = "grpc-status-details-bin"  # where gRPC carries a google.rpc.Status, by its specification
+_STATUS = "grpc-status-details-bin"  # metadata key of google.rpc.Status
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom a client asks.
+    """The service that a client calls.
 
     Attributes:
         service: "encoder" or "recognizer".
         target: "host:port".
-        tls: the certificates; None: plain text.
-        proxy: URL of the HTTP proxy in between; "": none.
+        tls: certificates; None: plaintext.
+        proxy: URL of the HTTP proxy; "": none.
     """
 
     service: str
@@ -32,11 +32,11 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field of the request that breaks a limit.
+    """An invalid field of the request.
 
     Attributes:
-        field: its path, e.g. "probe.map.png".
-        description: what is wrong with it.
+        field: path of the field, such as "probe.map.png".
+        description: description of the error.
     """
 
     field: str
@@ -44,20 +44,20 @@ class FieldViolation:
 
 
 class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
-    """A service refused a request, or could not be reached.
+    """A service rejected a request or could not be reached.
 
-    Its subclasses are named as the codes of gRPC that are worth a branch of their own.
+    Subclasses correspond to the gRPC codes that callers commonly handle.
 
     Attributes:
-        code: name of the `google.rpc.Code`, e.g. "INVALID_ARGUMENT".
-        reason: UPPER_SNAKE_CASE and stable, for programs (ErrorInfo.reason). Where there are no
-            details it is the code, e.g. "UNAVAILABLE" if the service could not be reached.
-        message: one sentence for people.
-        field_violations: the fields of the request that are at fault.
-        metadata: further facts for programs (ErrorInfo.metadata).
-        retry_after_s: how long to wait before another try, in seconds; None: not said.
-        peer: who was asked; None for an item of a batch or stream.
-        request_id: under which the service logged the call; "": of an item, or not known.
+        code: name of the `google.rpc.Code`, such as "INVALID_ARGUMENT".
+        reason: stable identifier in UPPER_SNAKE_CASE, for programs (ErrorInfo.reason). Without
+            details it is the code, such as "UNAVAILABLE" for an unreachable service.
+        message: one sentence for users.
+        field_violations: the invalid fields of the request.
+        metadata: further details for programs (ErrorInfo.metadata).
+        retry_after_s: delay before a retry, in seconds; None: unknown.
+        peer: the service; None for an item of a batch or stream.
+        request_id: id of the call in the service's logs; "": unknown, or an item.
     """
 
     code: str = "UNKNOWN"
@@ -86,21 +86,21 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
 
     @property
     def field(self) -> str:
-        """Path of the first field at fault, e.g. "probe.map.png"; "": there is none."""
+        """Path of the first invalid field, such as "probe.map.png"; "": none."""
         return self.field_violations[0].field if self.field_violations else ""
 
     @staticmethod
     def from_status(
         status: status_pb2.Status, *, peer: Peer | None = None, request_id: str = ""
     ) -> "RequestFailed":
-        """What an item of a batch or stream ended with; its message carries the status."""
+        """Decode the error of a batch or stream item from the status in its message."""
         code = _name(status.code)
         info = error_details_pb2.ErrorInfo(reason=code)
         bad_request = error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()
         for detail in status.details:
             for known in (info, bad_request, retry):
-                detail.Unpack(known)  # leaves messages of other types alone
+                detail.Unpack(known)  # ignores messages of other types
         return _BY_CODE.get(code, RequestFailed)(
             info.reason,
             status.message,
@@ -121,8 +121,8 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
 
     @staticmethod
     def from_call(error: grpc.RpcError, peer: Peer | None = None) -> "RequestFailed":
-        """What a whole call to `peer` ended with."""
-        assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)  # as every error of a call
+        """Decode the error of a call to `peer`."""
+        assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)  # true of every error of a call
         trailing: Any = error.trailing_metadata() or ()  # typed differently by grpc and grpc.aio
         metadata: dict[str, str | bytes] = dict(trailing)
         details = metadata.get(_STATUS)
@@ -137,7 +137,7 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
         return RequestFailed.from_status(status, peer=peer, request_id=request_id)
 
     def to_status(self) -> status_pb2.Status:
-        """The message for an item of a batch or stream; `from_status` decodes it."""
+        """Encode as the status of a batch or stream item; `from_status` decodes it."""
         status = status_pb2.Status(code=code_pb2.Code.Value(self.code), message=self.message)
         status.details.add().Pack(
             error_details_pb2.ErrorInfo(
@@ -155,61 +155,61 @@ class RequestFailed(Exception):  # noqa: N818 - reads as a sentence
 
 
 class InvalidArgument(RequestFailed):
-    """A field breaks a limit: `field` says which, `message` the value and the limit."""
+    """A field is invalid: `field` is its path, `message` has the value and the limit."""
 
     code = "INVALID_ARGUMENT"
 
 
 class NotFound(RequestFailed):
-    """There is no such collection, subject, face or sighting."""
+    """The collection, subject, face or sighting does not exist."""
 
     code = "NOT_FOUND"
 
 
 class AlreadyExists(RequestFailed):
-    """It exists, somebody else looks the same, or the request id was used with another body."""
+    """It exists, another subject looks the same, or the request id was used with another body."""
 
     code = "ALREADY_EXISTS"
 
 
 class FailedPrecondition(RequestFailed):
-    """The state of the service forbids it; the same request may succeed after a change."""
+    """The state of the service does not permit it; the request may succeed after a change."""
 
     code = "FAILED_PRECONDITION"
 
 
 class ResourceExhausted(RequestFailed):
-    """Too much at once, or too large a message; see `retry_after_s`."""
+    """Too many requests, or too large a message; see `retry_after_s`."""
 
     code = "RESOURCE_EXHAUSTED"
 
 
 class Unavailable(RequestFailed):
-    """The service cannot be reached, starts or stops; try again."""
+    """The service is unreachable, starting or stopping; retry."""
 
     code = "UNAVAILABLE"
 
 
 class DeadlineExceeded(RequestFailed):
-    """No answer came in time. What was to be changed may have been changed."""
+    """The deadline passed. The change may have been made."""
 
     code = "DEADLINE_EXCEEDED"
 
 
 class Unauthenticated(RequestFailed):
-    """The service does not know who calls."""
+    """The credentials are missing or invalid."""
 
     code = "UNAUTHENTICATED"
 
 
 class PermissionDenied(RequestFailed):
-    """Who calls may not do that."""
+    """The caller lacks the permission."""
 
     code = "PERMISSION_DENIED"
 
 
 class Unimplemented(RequestFailed):
-    """The service does not know this call, or is another service."""
+    """The service does not implement this call, or is another service."""
 
     code = "UNIMPLEMENTED"
 
@@ -218,5 +218,5 @@ _BY_CODE = {kind.code: kind for kind in RequestFailed.__subclasses__()}
 
 
 def _name(code: int) -> str:
-    """Of a `google.rpc.Code`; "UNKNOWN" where a newer service has one more."""
+    """Name of a `google.rpc.Code`; "UNKNOWN" for codes of newer services."""
     return code_pb2.Code.Name(code) if code in code_pb2.Code.values() else "UNKNOWN"

@@ -1,13 +1,13 @@
-"""Methods that are written once for blocking clients and those of asyncio.
+"""Client methods defined once for blocking and asyncio clients.
 
-A method builds the `Call` that it makes, and `unary` hands it to the client's transport::
+A method builds a `Call`, and `unary` passes it to the client's transport::
 
     class Faces(Group[T]):
         @unary
         def get(self, face_id: str) -> Call[GetFaceResponse]: ...
 
-`Faces[Blocking].get` then returns a `GetFaceResponse`, and `Faces[Asyncio].get` a coroutine that
-does, with the same parameters.
+`Faces[Blocking].get` then returns a `GetFaceResponse`, and `Faces[Asyncio].get` a coroutine of
+one, with the same parameters.
 """
 
 from collections.abc import Callable, Coroutine
@@ -29,27 +29,27 @@ R_co = TypeVar("R_co", bound=Message, covariant=True)
 
 
 class Group(Generic[T]):
-    """Methods that belong together, over one transport."""
+    """A group of methods over one transport."""
 
     def __init__(self, transport: T, stub: Any) -> None:
         self._transport = transport
         self._stub = stub
 
     def _within(self, timeout_s: float) -> T:
-        """The same transport, with another deadline for each call."""
+        """The transport with another deadline per call."""
         transport = copy(self._transport)
         transport.timeout_s = timeout_s
         return transport
 
     def _showing(self, token: str) -> T:
-        """The same transport, with another bearer token for each call."""
+        """The transport with another bearer token."""
         transport = copy(self._transport)
         transport.token = token
         return transport
 
 
 class Method(Protocol[P, R_co]):
-    """How type checkers see a method under `unary`."""
+    """The type of a method decorated with `unary`."""
 
     @overload
     def __get__(self, group: Group[Blocking], owner: object = None) -> Callable[P, R_co]: ...
@@ -61,7 +61,7 @@ class Method(Protocol[P, R_co]):
 
 
 def unary(build: Callable[Concatenate[G, P], Call[R]]) -> Method[P, R]:
-    """Make the call that `build` describes; its deadline is the client's `timeout_s`."""
+    """Make the call that `build` returns, with the deadline `timeout_s` of the client."""
 
     @wraps(build)
     def method(group: G, *args: P.args, **kwargs: P.kwargs) -> Any:

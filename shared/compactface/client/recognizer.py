@@ -1,4 +1,4 @@
-"""RecognizerService: who compact maps show."""
+"""RecognizerService: identify and verify compact maps."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, overload
@@ -23,24 +23,24 @@ from compactface.v1.compact_map_pb2 import CompactMap
 _MAX_ID_CHARACTERS = 128
 
 Probe = CompactMap | str
-"""What is being asked about: a compact map, or the id of a sighting of the collection."""
+"""A compact map, or the id of a sighting of the collection."""
 
 
 Sighting = tuple[str, CompactMap]
-"""The id of a sighting (a UUID, the same on every try) and its map."""
+"""The id of a sighting (a UUID, the same for every retry) and its map."""
 
 
 class Recognizer(Group[T]):
-    """What can be asked of a recognizer; every method raises `RequestFailed`.
+    """Methods of a recognizer client; all of them raise `RequestFailed`.
 
     Attributes:
-        subjects: who is known.
-        faces: the enrolled faces of subjects.
+        subjects: enrolled subjects.
+        faces: enrolled faces of subjects.
         collections: isolated galleries.
-        erasures: whether deleted bytes have left the disk.
-        audit_events: who did what to whom.
-        sightings: what cameras streamed, and who it shows.
-        alerts: rules by which somebody is told who passes.
+        erasures: erasure of deleted data from disk.
+        audit_events: the audit log.
+        sightings: faces streamed by cameras, with their identification.
+        alerts: rules that send an alert when a person is seen.
     """
 
     def __init__(self, transport: T) -> None:
@@ -55,16 +55,16 @@ class Recognizer(Group[T]):
         self.alerts = Alerts(transport, alerts_pb2_grpc.AlertServiceStub(transport.channel))  # type: ignore[no-untyped-call] # generated
 
     def with_timeout(self, timeout_s: float) -> "Recognizer[T]":
-        """The same client with a deadline of `timeout_s` seconds for each call.
+        """Return the client with a deadline of `timeout_s` seconds per call.
 
-        It shares the connection, and needs not be closed.
+        It shares the connection and need not be closed.
         """
         return Recognizer(self._within(timeout_s))
 
     def with_token(self, token: str) -> "Recognizer[T]":
-        """The same client that shows another bearer token, for whom it asks; "": none.
+        """Return the client with another bearer token; "": none.
 
-        It shares the connection, and needs not be closed.
+        It shares the connection and need not be closed.
         """
         return Recognizer(self._showing(token))
 
@@ -78,15 +78,15 @@ class Recognizer(Group[T]):
         min_similarity: float | None = None,
         max_subjects: int = 1,
     ) -> Call[recognizer_pb2.IdentifyResponse]:
-        """Who is this? No match is a normal answer.
+        """Identify a probe. No match is a normal response.
 
         Args:
             probe: a map, or the id of a sighting.
-            collection: whom to search; "" is "default".
-            max_fpir: largest tolerable share of strangers that match anybody, in (0, 1).
-            min_similarity: cosine that a match must reach, in [-1, 1]. With neither, the
-                collection's default holds.
-            max_subjects: how many of the best subjects to return.
+            collection: collection to search; "" means "default".
+            max_fpir: maximum false positive identification rate, in (0, 1).
+            min_similarity: minimum cosine similarity of a match, in [-1, 1]. With neither, the
+                collection's default applies.
+            max_subjects: maximum number of candidates.
 
         Raises:
             ValueError: both thresholds are given.
@@ -105,23 +105,23 @@ class Recognizer(Group[T]):
         max_subjects: int = 1,
         pictures: Sequence[str] | None = None,
     ) -> Call[recognizer_pb2.BatchIdentifyResponse]:
-        """Who are these? One result for each probe, in order; further options as in `identify`.
+        """Identify several probes; one result per probe, in order.
 
-        A bad probe spoils no other: its result has `error` set, which
+        An invalid probe does not affect the others: its result has `error` set, which
         `RequestFailed.from_status` decodes.
 
         Args:
             probes: at most `max_batch` of `info`.
-            collection: whom to search; "" is "default".
+            collection: collection to search; "" means "default".
             max_fpir: as in `identify`.
             min_similarity: as in `identify`.
-            max_subjects: for each probe, how many of the best subjects to return.
-            pictures: for each probe, a name of the picture that it is a face of. A subject then
-                matches at most one face of a picture; who was taken by another face is listed
-                with `taken` set. None: each probe is judged by itself.
+            max_subjects: maximum number of candidates per probe.
+            pictures: for each probe, a name of the image it is from. A subject then matches at most
+                one face of an image; in other faces' candidates it has `taken` set. None: probes
+                are independent.
 
         Raises:
-            ValueError: both thresholds are given, or not as many pictures as probes.
+            ValueError: both thresholds are given, or `pictures` and `probes` differ in length.
         """
         requests = [
             _identify_request(probe, collection, max_fpir, min_similarity, max_subjects)
@@ -143,15 +143,15 @@ class Recognizer(Group[T]):
         max_fmr: float | None = None,
         min_similarity: float | None = None,
     ) -> Call[recognizer_pb2.VerifyResponse]:
-        """Is this the same person?
+        """Verify whether two faces show the same person.
 
         Args:
             probe: a map, or the id of a sighting.
             reference: another map, or the id of an enrolled subject.
-            collection: of subject, sighting and default threshold; "" is "default".
-            max_fmr: largest tolerable share of pairs of strangers that match, in (0, 1).
-            min_similarity: cosine that a match must reach, in [-1, 1]. With neither, the
-                collection's default holds.
+            collection: of subject, sighting and default threshold; "" means "default".
+            max_fmr: maximum false match rate, in (0, 1).
+            min_similarity: minimum cosine similarity of a match, in [-1, 1]. With neither, the
+                collection's default applies.
 
         Raises:
             ValueError: both thresholds are given.
@@ -179,13 +179,13 @@ class Recognizer(Group[T]):
     ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]: ...
 
     def stream_maps(self, sightings: Any) -> Any:
-        """Hand over maps as an encoder's uplink does; one acknowledgement for each, in order.
+        """Stream maps as an encoder's uplink does; one acknowledgement per map, in order.
 
-        There is no deadline.
+        No deadline.
 
         Args:
-            sightings: ids (UUIDs, the same on every try) and maps; read in another thread or
-                task. What they raise ends the stream, and is raised here.
+            sightings: ids (UUIDs, the same for every retry) and maps; read in another thread or
+                task. An exception of the iterator ends the stream and is raised here.
         """
         call = CallOfEach(
             self._stub.StreamMaps, _sighting, recognizer_pb2.StreamMapsResponse, stand_in=_stand_in
@@ -194,7 +194,7 @@ class Recognizer(Group[T]):
 
     @unary
     def embed(self, map_: CompactMap) -> Call[recognizer_pb2.EmbedResponse]:
-        """The embedding of a map, of unit length, and the space that it may be compared in."""
+        """Get a map's embedding of unit length, and the id of its embedding space."""
         return Call(
             self._stub.Embed, recognizer_pb2.EmbedRequest(map=map_), recognizer_pb2.EmbedResponse
         )
@@ -203,22 +203,22 @@ class Recognizer(Group[T]):
     def reconstruct(
         self, probe: Probe, *, collection: str = ""
     ) -> Call[recognizer_pb2.ReconstructResponse]:
-        """The picture that a map holds, as a PNG of 112 rows by 96 columns."""
+        """Reconstruct a map's image as a PNG of 112 rows by 96 columns."""
         request = recognizer_pb2.ReconstructRequest(collection=collection, probe=_probe(probe))
         return Call(self._stub.Reconstruct, request, recognizer_pb2.ReconstructResponse)
 
     @unary
     def reembed(self) -> Call[gallery_pb2.ReembedResponse]:
-        """Begin to change the gallery over to the current model, or say how far that is.
+        """Start migrating the gallery to the current model, or return the progress.
 
-        Call it again until the answer says `done`; meanwhile the model before serves.
+        Repeat until the response has `done` set; the previous model serves meanwhile.
         """
         request = gallery_pb2.ReembedRequest()
         return Call(self._gallery.Reembed, request, gallery_pb2.ReembedResponse)
 
     @unary
     def info(self) -> Call[recognizer_pb2.GetRecognizerInfoResponse]:
-        """Model, codecs that can be decoded, and limits."""
+        """Get the model, supported codecs, and limits."""
         return _info(self._transport.channel)
 
 

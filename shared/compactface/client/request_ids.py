@@ -1,4 +1,4 @@
-"""What goes along with a call: under which id the services log it, and who calls."""
+"""Metadata of calls: the request id and the bearer token."""
 
 import re
 import uuid
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 REQUEST_ID = "x-request-id"
-"""Metadata key, in requests and in the trailing metadata of answers."""
+"""Metadata key in requests and in the trailing metadata of responses."""
 
 _AUTHORIZATION = "authorization"
 _ACCEPTED = re.compile(r"[!-~]{1,128}")
@@ -15,13 +15,13 @@ _current: ContextVar[str] = ContextVar("compactface_request_id")
 
 
 def accepted(value: str) -> bool:
-    """Whether the services take it as an id: 1 to 128 printable ASCII characters, no spaces."""
+    """Whether the services accept the id: 1 to 128 printable ASCII characters, no spaces."""
     return _ACCEPTED.fullmatch(value) is not None
 
 
 @contextmanager
 def request_id(value: str) -> Iterator[None]:
-    """Let both services log all calls in the block under one id.
+    """Send one request id with all calls in the block; both services log it.
 
     ::
 
@@ -29,13 +29,13 @@ def request_id(value: str) -> Iterator[None]:
             face = encoder.encode(photo).faces[0]
             answer = recognizer.identify(face.map)
 
-    Elsewhere each call has an id of its own, which `RequestFailed.request_id` tells.
+    Other calls have a unique id each, which `RequestFailed.request_id` holds.
 
     Args:
         value: 1 to 128 printable ASCII characters without spaces.
 
     Raises:
-        ValueError: it is anything else.
+        ValueError: the value is invalid.
     """
     if not accepted(value):
         raise ValueError(
@@ -50,6 +50,6 @@ def request_id(value: str) -> Iterator[None]:
 
 
 def call_metadata(token: str = "") -> tuple[tuple[str, str], ...]:
-    """What a call that begins now sends along: its id, and the caller's bearer token."""
+    """Metadata of a new call: request id and bearer token."""
     credential = ((_AUTHORIZATION, f"Bearer {token}"),) if token else ()
     return ((REQUEST_ID, _current.get(None) or uuid.uuid4().hex), *credential)

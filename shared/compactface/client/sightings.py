@@ -1,4 +1,4 @@
-"""RecognizerService: what cameras streamed, and who it shows."""
+"""RecognizerService: faces streamed by cameras, with their identification."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,7 +20,7 @@ _DECISIONS = {
     "empty-gallery": recognizer_pb2.IDENTIFY_DECISION_EMPTY_GALLERY,
 }
 DECISIONS = tuple(_DECISIONS)
-"""What can come of identifying a sighting."""
+"""Possible outcomes of identifying a sighting."""
 
 
 def sighting_filter(
@@ -31,17 +31,17 @@ def sighting_filter(
     subject: str = "",
     decisions: Sequence[str] = (),
 ) -> recognizer_pb2.SightingFilter:
-    """Which sightings are meant: those that pass all that is given.
+    """Build a filter of sightings; all given conditions must hold.
 
     Args:
-        start: only those seen then or later.
-        end: only those seen before.
-        camera: only those of one camera.
-        subject: only those that match this subject.
-        decisions: only those with one of these, of `DECISIONS`.
+        start: earliest time, inclusive.
+        end: latest time, exclusive.
+        camera: only sightings of this camera.
+        subject: only sightings that match this subject.
+        decisions: only sightings with one of these outcomes, of `DECISIONS`.
 
     Raises:
-        ValueError: a decision that is none.
+        ValueError: a decision is unknown.
     """
     for decision in decisions:
         if decision not in _DECISIONS:
@@ -62,7 +62,7 @@ def _whole(
 
 
 class Sightings(Group[T]):
-    """What cameras streamed; everywhere `collection` "" is "default"."""
+    """Sightings of cameras. In all methods, `collection` "" means "default"."""
 
     def __init__(self, transport: T, stub: Any, gallery: Any) -> None:
         super().__init__(transport, stub)
@@ -77,13 +77,13 @@ class Sightings(Group[T]):
         page_size: int = 100,
         page_token: str = "",
     ) -> Call[recognizer_pb2.ListSightingsResponse]:
-        """One page of sightings, the last seen first; the answer holds the token of the next.
+        """List sightings, most recent first, by page; the response holds the next page's token.
 
         Args:
-            collection: where.
-            only: which, made by `sighting_filter`; None: all.
-            page_size: at most so many, up to 1000.
-            page_token: of the page before; "": the first.
+            collection: the collection.
+            only: filter, from `sighting_filter`; None: all.
+            page_size: maximum number of sightings, up to 1000.
+            page_token: token from the previous page; "": first page.
         """
         request = recognizer_pb2.ListSightingsRequest(
             collection=collection, filter=only, page_size=page_size, page_token=page_token
@@ -94,7 +94,7 @@ class Sightings(Group[T]):
     def get(
         self, sighting_id: str, *, collection: str = "", include_picture: bool = False
     ) -> Call[recognizer_pb2.GetSightingResponse]:
-        """One sighting, with the picture that its map holds if that is asked for."""
+        """Get one sighting, optionally with the image reconstructed from its map."""
         request = recognizer_pb2.GetSightingRequest(
             collection=collection, sighting_id=sighting_id, include_picture=include_picture
         )
@@ -128,16 +128,16 @@ class Sightings(Group[T]):
         resume_token: str = "",
         include_pictures: bool = False,
     ) -> Any:
-        """Sightings as they are identified, without an end.
+        """Yield sightings as they are identified, indefinitely.
 
-        Whatever breaks the stream is raised; watch again with the last `resume_token` and none is
-        missed. A reader that is too slow is dropped with WATCHER_TOO_SLOW.
+        Errors of the stream are raised; to continue without a gap, watch again with the last
+        `resume_token`. A reader that is too slow is disconnected with WATCHER_TOO_SLOW.
 
         Args:
-            collection: where.
-            only: which, made by `sighting_filter`; None: all.
-            resume_token: of an earlier answer, to go on after it; "": from now.
-            include_pictures: whether to send the pictures that the maps hold.
+            collection: the collection.
+            only: filter, from `sighting_filter`; None: all.
+            resume_token: token of an earlier response, to continue after it; "": from now.
+            include_pictures: whether to send images reconstructed from the maps.
         """
         request = recognizer_pb2.WatchSightingsRequest(
             collection=collection,
@@ -159,18 +159,18 @@ class Sightings(Group[T]):
         on_duplicate: OnDuplicate = "reject",
         request_id: str = "",
     ) -> Call[gallery_pb2.EnrollResponse]:
-        """Enroll the face of sightings, of one person, as a subject, new or known.
+        """Enroll the faces of sightings of one person, as a new or existing subject.
 
-        The sightings are identified anew with it.
+        The sightings are then identified again.
 
         Args:
-            sighting_ids: which.
-            subject_id: the subject; "": the server makes an id.
-            display_name: for people; "" keeps the name of a known subject.
-            collection: of the sightings, and of the subject.
-            on_duplicate: what to do when another subject looks the same.
-            request_id: the same id and body, within 7 days, answer as the first time; "": one is
-                made.
+            sighting_ids: ids of the sightings.
+            subject_id: id of the subject; "": the server generates one.
+            display_name: name for display; "" keeps that of an existing subject.
+            collection: collection of the sightings and the subject.
+            on_duplicate: what to do if another subject looks the same.
+            request_id: repeated within 7 days with the same body, it returns the first response;
+                "": one is generated.
         """
         request = gallery_pb2.EnrollRequest(
             collection=collection,
@@ -191,13 +191,13 @@ class Sightings(Group[T]):
         only: recognizer_pb2.SightingFilter | None = None,
         erasure_wait: timedelta = AT_ONCE,
     ) -> Call[recognizer_pb2.DeleteSightingsResponse]:
-        """Delete sightings by their ids, or all that pass a filter; bytes as of a subject.
+        """Delete sightings by id, or all that match a filter, with erasure as in `Subjects.delete`.
 
         Args:
-            sighting_ids: which, at most 1000; those that are not there are no error.
-            collection: where.
-            only: which instead, made by `sighting_filter`; one without conditions means all.
-            erasure_wait: how long to wait with the answer for the bytes to go, up to a minute.
+            sighting_ids: ids, at most 1000; missing ones are ignored.
+            collection: the collection.
+            only: filter to use instead, from `sighting_filter`; one without conditions matches all.
+            erasure_wait: how long to wait for erasure, up to a minute.
         """
         request = recognizer_pb2.DeleteSightingsRequest(
             collection=collection,

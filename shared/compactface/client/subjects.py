@@ -16,7 +16,7 @@ from compactface.v1 import gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 
 OnDuplicate = Literal["reject", "allow"]
-"""What to do when another subject looks the same."""
+"""What to do if another subject looks the same."""
 
 ON_DUPLICATE = {
     "reject": gallery_pb2.ON_DUPLICATE_REJECT,
@@ -38,7 +38,7 @@ def enrollment(
     expire_time: datetime | None = None,
     allow_low_quality: bool = False,
 ) -> gallery_pb2.EnrollRequest:
-    """Whom to enroll, for `Subjects.bulk_enroll`; arguments as in `Subjects.enroll`."""
+    """Build an enrollment for `Subjects.bulk_enroll`; arguments as for `Subjects.enroll`."""
     return gallery_pb2.EnrollRequest(
         collection=collection,
         subject_id=subject_id,
@@ -59,7 +59,7 @@ def _bulk_request(enroll: gallery_pb2.EnrollRequest) -> gallery_pb2.BulkEnrollRe
 
 
 class Subjects(Group[T]):
-    """Who is known; everywhere `collection` "" is "default"."""
+    """Enrolled subjects. In all methods, `collection` "" means "default"."""
 
     @unary
     def enroll(
@@ -77,21 +77,23 @@ class Subjects(Group[T]):
         expire_time: datetime | None = None,
         allow_low_quality: bool = False,
     ) -> Call[gallery_pb2.EnrollResponse]:
-        """Add faces to a subject, all or none; on return they survive a crash of the server.
+        """Add faces to a subject, all or none. On return they are durable.
 
         Args:
             maps: the faces; a subject may have 32.
-            subject_id: the subject, new or known; "": the server makes an id.
-            display_name: for people; "" keeps the name of a known subject.
-            collection: where to.
-            on_duplicate: what to do when another subject looks the same.
-            create_only: whether to refuse a known subject.
-            request_id: the same id and body, within 7 days, answer as the first time; "": one
-                is made, since the channel repeats an enrollment whose connection broke.
-            metadata: facts to keep with the subject; none keeps what a known subject has.
-            labels: words to list the subject by; none keeps those of a known subject.
-            expire_time: when to delete the subject; None keeps what a known subject has.
-            allow_low_quality: enroll faces of too low a quality, too; never what is no face.
+            subject_id: id of a new or existing subject; "": the server generates one.
+            display_name: name for display; "" keeps that of an existing subject.
+            collection: the collection.
+            on_duplicate: what to do if another subject looks the same.
+            create_only: whether to reject an existing subject.
+            request_id: repeated within 7 days with the same body, it returns the first response;
+                "": one is generated, since the channel retries an enrollment if the connection
+                breaks.
+            metadata: data to store with the subject; empty keeps that of an existing subject.
+            labels: labels for filtering; empty keeps those of an existing subject.
+            expire_time: when to delete the subject; None keeps that of an existing subject.
+            allow_low_quality: accept faces of low quality; images that show no face are still
+                rejected.
         """
         request = enrollment(
             maps,
@@ -120,15 +122,15 @@ class Subjects(Group[T]):
     ) -> AsyncIterator[gallery_pb2.BulkEnrollResponse]: ...
 
     def bulk_enroll(self, enrollments: Any) -> Any:
-        """Enroll many; one answer for each, in order, while they are still coming.
+        """Enroll many subjects; yields one response per enrollment, in order, while sending.
 
-        One that fails ends nothing: its answer has `error` set, which
-        `RequestFailed.from_status` decodes. After a broken stream send again what was not
-        answered, or all of it: what has a request id is enrolled once. There is no deadline.
+        A failed enrollment does not end the stream: its response has `error` set, which
+        `RequestFailed.from_status` decodes. If the stream breaks, resend the unanswered
+        enrollments, or all: an enrollment with a request id is executed once. No deadline.
 
         Args:
-            enrollments: made by `enrollment`; read in another thread or task, a little ahead of
-                the answers. What they raise ends the stream, and is raised here.
+            enrollments: from `enrollment`; read in another thread or task, slightly ahead of the
+                responses. An exception of the iterator ends the stream and is raised here.
         """
         call = CallOfEach(
             self._stub.BulkEnroll,
@@ -140,7 +142,7 @@ class Subjects(Group[T]):
 
     @unary
     def get(self, subject_id: str, *, collection: str = "") -> Call[gallery_pb2.GetSubjectResponse]:
-        """One subject with its faces."""
+        """Get one subject with its faces."""
         request = gallery_pb2.GetSubjectRequest(collection=collection, subject_id=subject_id)
         return Call(self._stub.GetSubject, request, gallery_pb2.GetSubjectResponse)
 
@@ -148,7 +150,7 @@ class Subjects(Group[T]):
     def review(
         self, subject_id: str, *, collection: str = ""
     ) -> Call[gallery_pb2.ReviewSubjectResponse]:
-        """The subject's faces that look like another subject, or unlike its others."""
+        """Find faces that resemble another subject, or differ from the subject's other faces."""
         request = gallery_pb2.ReviewSubjectRequest(collection=collection, subject_id=subject_id)
         return Call(self._stub.ReviewSubject, request, gallery_pb2.ReviewSubjectResponse)
 
@@ -163,15 +165,15 @@ class Subjects(Group[T]):
         page_size: int = 100,
         page_token: str = "",
     ) -> Call[gallery_pb2.ListSubjectsResponse]:
-        """One page of the subjects, by id; the answer holds the token of the next.
+        """List subjects by page, in order of id; the response holds the next page's token.
 
         Args:
-            collection: where.
-            id_prefix: only ids that begin so.
-            name_contains: only display names that hold this, ASCII letters in either case.
-            labels: only subjects that have all of these.
-            page_size: at most so many, up to 1000.
-            page_token: of the page before; "": the first.
+            collection: the collection.
+            id_prefix: only ids with this prefix.
+            name_contains: only display names with this substring; ASCII letters ignore case.
+            labels: only subjects with all of these labels.
+            page_size: maximum number of subjects, up to 1000.
+            page_token: token from the previous page; "": first page.
         """
         request = gallery_pb2.ListSubjectsRequest(
             collection=collection,
@@ -195,17 +197,17 @@ class Subjects(Group[T]):
         expire_time: datetime | Literal["never"] | None = None,
         revision: int = 0,
     ) -> Call[gallery_pb2.UpdateSubjectResponse]:
-        """Change what is given of a subject; None leaves it as it is.
+        """Update a subject; None leaves a field unchanged.
 
         Args:
-            subject_id: whom.
-            collection: where.
-            display_name: the new one, "" for none.
-            metadata: in place of all that was there.
-            labels: in place of all that were there.
-            expire_time: when to delete the subject; "never": as its collection has it.
-            revision: refuse if the subject is of another one (REVISION_CHANGED); 0: change it
-                whatever it is.
+            subject_id: id of the subject.
+            collection: the collection.
+            display_name: new name, "" for none.
+            metadata: replaces all metadata.
+            labels: replaces all labels.
+            expire_time: when to delete the subject; "never": only the collection's retention
+                applies.
+            revision: expected revision, otherwise REVISION_CHANGED; 0: any.
 
         Raises:
             ValueError: there is nothing to change.
@@ -237,13 +239,13 @@ class Subjects(Group[T]):
     ) -> Call[gallery_pb2.DeleteSubjectResponse]:
         """Delete a subject with its faces.
 
-        The bytes leave the disk in the background. The answer's `erased` says whether they have,
-        and `Erasures.get` does so later, by the answer's `erasure`.
+        The data is erased from disk in the background. The response's `erased` tells whether it is
+        complete, and `Erasures.get` does so later, by the response's `erasure`.
 
         Args:
-            subject_id: whom.
-            collection: where.
-            erasure_wait: how long to wait with the answer for the bytes to go, up to a minute.
+            subject_id: id of the subject.
+            collection: the collection.
+            erasure_wait: how long to wait for erasure, up to a minute.
         """
         request = gallery_pb2.DeleteSubjectRequest(
             collection=collection, subject_id=subject_id, erasure_wait=erasure_wait
@@ -257,13 +259,13 @@ class Subjects(Group[T]):
 
 
 class Faces(Group[T]):
-    """The enrolled faces of subjects; everywhere `collection` "" is "default"."""
+    """Enrolled faces of subjects. In all methods, `collection` "" means "default"."""
 
     @unary
     def get(
         self, face_id: str, *, collection: str = "", include_picture: bool = False
     ) -> Call[gallery_pb2.GetFaceResponse]:
-        """One enrolled face, with the picture that its map holds if that is asked for."""
+        """Get one enrolled face, optionally with the image reconstructed from its map."""
         request = gallery_pb2.GetFaceRequest(
             collection=collection, face_id=face_id, include_picture=include_picture
         )
@@ -271,7 +273,7 @@ class Faces(Group[T]):
 
     @unary
     def list(self, subject_id: str, *, collection: str = "") -> Call[gallery_pb2.ListFacesResponse]:
-        """The faces of a subject, oldest first."""
+        """List the faces of a subject, oldest first."""
         request = gallery_pb2.ListFacesRequest(collection=collection, subject_id=subject_id)
         return Call(self._stub.ListFaces, request, gallery_pb2.ListFacesResponse)
 
@@ -279,7 +281,7 @@ class Faces(Group[T]):
     def delete(
         self, face_id: str, *, collection: str = "", erasure_wait: timedelta = AT_ONCE
     ) -> Call[gallery_pb2.DeleteFaceResponse]:
-        """Delete one face; arguments and bytes as in `Subjects.delete`."""
+        """Delete one face; arguments and erasure as in `Subjects.delete`."""
         request = gallery_pb2.DeleteFaceRequest(
             collection=collection, face_id=face_id, erasure_wait=erasure_wait
         )
