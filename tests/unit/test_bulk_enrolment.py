@@ -40,6 +40,9 @@ class BusyNetworks:
     def check(self, count: int) -> None:
         """As `Networks.check`."""
 
+    def check_enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> None:
+        """As `Networks.check_enrollable`."""
+
     async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
         """As `Networks.embed`."""
         del timings
