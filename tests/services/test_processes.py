@@ -79,7 +79,7 @@ async def test_the_recognizer_process_counts_its_calls_and_drains_on_sigterm(
 ) -> None:
     settings = {"models": tiny_models, "gallery": tmp_path / "gallery.sqlite"}
     async with process("recognizer", log, drain_seconds=60, **settings) as recognizer:
-        await enroll(recognizer, "", "ada", people[0])
+        await enroll(recognizer, "", "lovelace", people[0])
         await identify(recognizer, "", people[0])
         stream = recognizer.recognizer.StreamMaps()
         await stream.write(StreamMapsRequest(sighting_id="x", map=people[0]))
@@ -90,7 +90,7 @@ async def test_the_recognizer_process_counts_its_calls_and_drains_on_sigterm(
         assert 'compactface_decisions_total{decision="match",question="identify"} 1.0' in metrics
         assert "compactface_batch_size_sum 2.0" in metrics
         await stop_with_sigterm(recognizer, stream)
-        assert "ada" not in recognizer.log
+        assert "lovelace" not in recognizer.log
 
 
 async def test_kill_9_takes_back_no_acknowledged_enrolment(
