@@ -10,7 +10,6 @@ from camera_gateway.display import Display
 from camera_gateway.handover import Handover
 from camera_gateway.metrics import CameraMetrics
 from camera_gateway.opening import open_source
-from camera_gateway.pauses import pauses
 from camera_gateway.pictures import Folder, Still
 from camera_gateway.settings import CameraSettings
 from camera_gateway.shots import Shot
@@ -18,6 +17,7 @@ from camera_gateway.sources import Frame, Source, SourceUnavailable
 from camera_gateway.watcher import Watcher
 from shared.faces.detect import Detector
 from shared.serving.background import Background
+from shared.serving.backoff import Backoff
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -65,7 +65,7 @@ class Camera:
         self._handover = Handover(stopping)
         self._video = self._live = True
         self._came = False
-        self._waits = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+        self._backoff = Backoff(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         self._damaged = 0
         # A thread inside FFmpeg cannot be interrupted; the process must be able to exit without it.
         self._threads = [
@@ -121,7 +121,7 @@ class Camera:
             for number, frame in enumerate(self._counted(source)):
                 if number == 0:
                     _log.info("source_open", camera=self._settings.name)
-                    self._waits = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+                    self._backoff.reset()
                 self._came = True
                 self._live = source.live
                 self._metrics.skipped.inc(self._handover.give(frame, live=source.live))
@@ -146,7 +146,7 @@ class Camera:
             return False
         self._metrics.reconnects.inc()
         _log.warning("source_lost", camera=self._settings.name, error=error.message)
-        self._stopping.wait(next(self._waits))
+        self._stopping.wait(self._backoff.pause_s())
         return True
 
     def _counted(self, source: Source) -> Iterator[Frame]:

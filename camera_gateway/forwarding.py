@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import structlog
 
 from camera_gateway.metrics import CameraMetrics, GatewayMetrics
-from camera_gateway.pauses import pauses
 from camera_gateway.shots import Shot
 from compactface.client import EncoderClient, InvalidArgument, RequestFailed
 from compactface.v1.encoder_pb2 import FORWARD_OUTCOME_DISCARDED
 from shared.errors import FailedPrecondition
 from shared.faces.display import encode_png
+from shared.serving.backoff import Backoff
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
@@ -106,7 +106,7 @@ class Forwarder:
         return len(self._waiting)
 
     def _run(self) -> None:
-        tries = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+        backoff = Backoff(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -115,14 +115,14 @@ class Forwarder:
                     return
                 key, shot = next(iter(self._waiting.items()))
             if self._send(shot, timeout_s=min(10.0, left_s)):
-                tries = pauses(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+                backoff.reset()
                 with self._changed:
                     if self._waiting.get(key) is shot:  # otherwise a better one replaced it
                         del self._waiting[key]
                     self._metrics.waiting.set(len(self._waiting))
             else:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._closing, next(tries))
+                    self._changed.wait_for(lambda: self._closing, backoff.pause_s())
 
     def _send(self, shot: Shot, *, timeout_s: float) -> bool:
         """Send a face; whether the encoder's response is final."""
