@@ -18,6 +18,7 @@ from shared.model_directory.manifest import (
 )
 
 MANIFEST_FILE = "manifest.json"
+DIGEST_FILE = "manifest.sha256"
 CURRENT_FILE = "current"
 _MODELS_HINT = "name the folder of model families with --models"
 
@@ -60,6 +61,7 @@ class ModelDirectory:
             )
         _check_files(path, manifest)
         _check_ids(path, manifest)
+        _check_manifest(path)
         return cls(path=path, manifest=manifest)
 
     @property
@@ -165,6 +167,27 @@ def _check_files(path: Path, manifest: Manifest) -> None:
                 f"{file} is not the file of sha256 {digest} that the manifest lists; "
                 "copy the complete model directory again",
             )
+
+
+def manifest_digest(manifest: bytes) -> str:
+    """The content of `DIGEST_FILE`, as `sha256sum` writes and checks it."""
+    return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST_FILE}\n"
+
+
+def _check_manifest(path: Path) -> None:
+    """Detect damage that leaves a readable manifest: thresholds are in it.
+
+    Models written before there was a digest are accepted without it.
+    """
+    digest = path / DIGEST_FILE
+    if not digest.exists():
+        return
+    if digest.read_bytes() != manifest_digest((path / MANIFEST_FILE).read_bytes()).encode():
+        raise InvalidModel(
+            "MANIFEST_DAMAGED",
+            f"{path / MANIFEST_FILE} does not have the sha256 in {DIGEST_FILE}; copy the complete "
+            "model directory again",
+        )
 
 
 def _check_ids(path: Path, manifest: Manifest) -> None:

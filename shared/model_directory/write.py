@@ -11,7 +11,13 @@ from pydantic import JsonValue
 
 from shared.calibration import CalibrationTable
 from shared.errors import AlreadyExists, InvalidModel
-from shared.model_directory.load import CURRENT_FILE, MANIFEST_FILE, ModelDirectory
+from shared.model_directory.load import (
+    CURRENT_FILE,
+    DIGEST_FILE,
+    MANIFEST_FILE,
+    ModelDirectory,
+    manifest_digest,
+)
 from shared.model_directory.manifest import ModelDescription, expected_files, seal
 
 
@@ -40,13 +46,18 @@ def write_model_directory(
             "MODEL_INCOMPLETE", f"a model with these codecs has the files {expected}, no others"
         )
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    manifest = seal(description, digests).model_dump_json(indent=1) + "\n"
+    manifest = (seal(description, digests).model_dump_json(indent=1) + "\n").encode()
+    written = {
+        **files,
+        MANIFEST_FILE: manifest,
+        DIGEST_FILE: manifest_digest(manifest).encode(),
+    }
 
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{description.version}.", dir=target.parent))
     try:
         partial.chmod(0o755)  # mkdtemp's folders are private; services run as another user
-        for name, content in {**files, MANIFEST_FILE: manifest.encode()}.items():
+        for name, content in written.items():
             _write_durably(partial / name, content)
         partial.rename(target)
     except BaseException:

@@ -291,6 +291,7 @@ def test_the_model_in_use_is_shown_verified_and_chosen(
 def test_what_was_measured_is_a_table(tmp_path: Path) -> None:
     write_tiny_model(tmp_path / "models", tmp_path / "scratch")
     manifest = tmp_path / "models" / FAMILY / "1" / "manifest.json"
+    manifest.with_name("manifest.sha256").unlink()  # as models of before
     facts = json.loads(manifest.read_text())
     scores = [{"probe": probe, "score": {"accuracy": 0.9123456}} for probe in ("tiny", "fine")]
     sizes = {"tiny": {"bytes_mean": 150.0}, "fine": {"bytes_mean": 700.0}}

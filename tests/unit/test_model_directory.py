@@ -42,6 +42,7 @@ def _write(models: Path, version: str = "1", **changes: Any) -> ModelDirectory:
 
 def _edit_manifest(model: ModelDirectory, edit: Callable[[dict[str, Any]], Any]) -> None:
     path = model.path / "manifest.json"
+    (model.path / "manifest.sha256").unlink(missing_ok=True)  # as models of before
     manifest = json.loads(path.read_text())
     edit(manifest)
     path.write_text(json.dumps(manifest))
@@ -161,6 +162,22 @@ def test_a_manifest_that_is_wrong_is_refused_by_name(
     assert caught.value.reason == reason
     assert words in caught.value.message
     assert str(tmp_path) in caught.value.message
+
+
+def test_no_bit_of_a_manifest_may_change(tmp_path: Path) -> None:
+    path = _write(tmp_path).path / "manifest.json"
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    for position, bit in zip(
+        random.integers(len(content), size=200), random.integers(8, size=200), strict=True
+    ):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << bit
+        path.write_bytes(flipped)
+        with pytest.raises(InvalidModel):
+            ModelDirectory.load(tmp_path, FAMILY, "1")
+    path.write_bytes(content)
+    ModelDirectory.load(tmp_path, FAMILY, "1")
 
 
 def test_every_problem_of_a_manifest_is_named_at_once(tmp_path: Path) -> None:
