@@ -213,7 +213,7 @@ def trust(
     cache: Kept = _KEPT,
     report: Report = _REPORT,
 ) -> None:
-    """FMR asked against FMR measured in twenty conditions of photographs. For testing only."""
+    """FMR asked against FMR measured under many conditions. For testing only."""
     from shared.evaluation.cache import Cache
     from shared.evaluation.coded import Coder
     from shared.evaluation.lfw_files import open_lfw

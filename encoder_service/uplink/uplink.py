@@ -21,7 +21,7 @@ from compactface.v1 import recognizer_pb2
 from encoder_service.metrics import UplinkMetrics
 from encoder_service.uplink.peer import Peer, Terms, ask_terms
 from encoder_service.uplink.spool import Dropped, Spool, SpooledMap
-from shared.errors import CompactfaceError
+from shared.errors import CompactfaceError, Unavailable
 from shared.serving.background import Background
 from shared.serving.backoff import Backoff
 
@@ -509,7 +509,9 @@ class SpoolingUplink:
 
 def _told(error: BaseException) -> BaseException:
     """The error for callers of `offer`, in place of the task's own cancellation."""
-    return error if isinstance(error, Exception) else ConnectionAbortedError("the uplink is closed")
+    if isinstance(error, Exception):
+        return error
+    return Unavailable("SHUTTING_DOWN", "the encoder is stopping and spools no more maps")
 
 
 def _streamed(item: SpooledMap) -> recognizer_pb2.StreamedMap:

@@ -52,6 +52,8 @@ async def _store(
         if isinstance(item, CompactfaceError):
             raise item
         stored = await enroller.store(item)
+    except Unavailable:
+        raise  # concerns the whole stream, as above
     except CompactfaceError as error:
         answer.error.CopyFrom(to_status(error))
     else:

@@ -19,7 +19,14 @@ from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, MAX_PAGE_SIZE
 from recognizer_service.gallery.types import SeenFace, SightingOutcome
 from recognizer_service.settings import RecognizerSettings
-from shared.errors import CompactfaceError, InvalidInput, NotFound, Overloaded, Unavailable
+from shared.errors import (
+    CompactfaceError,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
 from shared.faces.display import encode_png
 from shared.serving.authorization import check_collection, current_caller
 from shared.serving.error_interceptor import INTERNAL, to_status
@@ -168,6 +175,12 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         (seen,) = await self._recognizer.in_thread(
             self._sightings.find, collection, [request.after_sighting_id]
         )
+        if seen.finding is None:
+            raise FailedPrecondition(
+                "SIGHTING_NOT_IDENTIFIED",
+                f"sighting {seen.sighting.sighting_id} is not identified yet, so that nothing follows it",
+                field="after_sighting_id",
+            )
         return seen.position
 
     def _check_pace(self, took_s: float, token: str) -> None:
@@ -189,7 +202,8 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def _picture_if_any(self, seen: SeenFace) -> bytes:
         try:
             return await self._picture(seen)
-        except CompactfaceError:
+        except CompactfaceError as error:
+            _log.warning("sighting_without_picture", reason=error.reason)
             return b""
 
     async def _take(

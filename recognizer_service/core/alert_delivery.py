@@ -162,13 +162,18 @@ class AlertDesk:
         away = _pauses()
         put_off: dict[int, tuple[Backoff, float]] = {}
         clock = asyncio.get_running_loop().time
-        while keys := await self._in_thread(self._outbox.waiting_for, target.rule_key):
-            news = self._rung.next
+        while True:
+            news = self._rung.next  # before the outbox is read, so that no event is missed
+            keys = await self._in_thread(self._outbox.waiting_for, target.rule_key)
+            if not keys:
+                return
             put_off = {key: put_off[key] for key in keys if key in put_off}
             due = {key: put_off[key][1] if key in put_off else 0.0 for key in keys}
             key = next((key for key in keys if due[key] <= clock()), None)
             if key is None:
-                await either(news, timeout_s=max(0.0, min(due.values()) - clock()))
+                await either(
+                    news, timeout_s=min(_LOOK_EVERY_S, max(0.0, min(due.values()) - clock()))
+                )
                 continue
             alert = await self._in_thread(self._outbox.get, key)
             if alert is None:

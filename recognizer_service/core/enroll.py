@@ -94,6 +94,8 @@ class Enroller:
             try:
                 return await self.prepare(collection_id, request)
             except Overloaded as error:
+                if error.reason != "INFERENCE_QUEUE_FULL":
+                    raise  # a deadline, say, which waiting brings no further away
                 await asyncio.sleep(error.retry_after_s)
         return await self.prepare(collection_id, request)
 

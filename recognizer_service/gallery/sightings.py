@@ -1,5 +1,6 @@
 """Sightings: maps streamed by cameras, kept for the collection's retention, and their findings."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -192,22 +193,22 @@ class Sightings:
         chosen = _filtered(_SEEN.with_only_columns(sightings.c.key), only)
         if sighting_ids is not None:
             chosen = chosen.where(sightings.c.id.in_(map(asked_for, sighting_ids)))
+        event = AuditEvent(self._store.now(), caller, Operation.DELETE_SIGHTINGS, collection_id)
         total = erasure = 0
-        while True:
+        for batch in itertools.count():
             with self._store.changing(), self._store.database.writing() as connection:
                 key = collection_key(connection, collection_id)
+                if batch == 0:  # in the first transaction: what follows may be interrupted
+                    audit.record(connection, event)
                 some = chosen.where(sightings.c.collection_key == key).limit(_DELETED_AT_ONCE)
                 keys = connection.scalars(some).all()
                 if keys:
                     connection.execute(delete(sightings).where(sightings.c.key.in_(keys)))
                     erasure = self._store.database.mark_erasure(connection)
-                total += len(keys)
-                if len(keys) < _DELETED_AT_ONCE:
-                    event = AuditEvent(
-                        self._store.now(), caller, Operation.DELETE_SIGHTINGS, collection_id
-                    )
-                    audit.record(connection, event)
-                    return total, erasure
+            total += len(keys)
+            if len(keys) < _DELETED_AT_ONCE:
+                break
+        return total, erasure
 
     def unidentified(self, *, after: int, most: int) -> Sequence[SeenFace]:
         """Return up to `most` unidentified sightings of all collections.

@@ -1,6 +1,7 @@
 """Extractors of other architectures: a file of somebody else's, and what it is fed."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,11 +287,15 @@ def test_a_sphere20_may_have_another_size(tmp_path: Path) -> None:
     assert model.manifest.extractor.embedding_size == 64
 
 
-def test_manifests_from_before_architectures_keep_their_embedding_space() -> None:
-    """The published version, as it lies in the field."""
-    model = ModelDirectory.load(Path(__file__).parents[2] / "deploy" / "models", FAMILY, "3")
-    manifest = json.loads((model.path / "manifest.json").read_text())
-    assert "architecture" not in manifest["extractor"]
+def test_manifests_from_before_architectures_keep_their_embedding_space(tmp_path: Path) -> None:
+    """The published model, with a manifest as versions before 3.1 had it in the field."""
+    shipped = Path(__file__).parents[2] / "deploy" / "models" / FAMILY / "3.1"
+    folder = tmp_path / FAMILY / "3.1"
+    shutil.copytree(shipped, folder, ignore=shutil.ignore_patterns("manifest.sha256"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["extractor"]["architecture"], manifest["extractor"]["embedding_size"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    model = ModelDirectory.load(tmp_path, FAMILY, "3.1")
     assert model.manifest.extractor.architecture == "sphere20"
     assert model.manifest.embedding_space == "e87ce23e08653abf"
 
