@@ -178,7 +178,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         if seen.finding is None:
             raise FailedPrecondition(
                 "SIGHTING_NOT_IDENTIFIED",
-                f"sighting {seen.sighting.sighting_id} is not identified yet, so that nothing follows it",
+                f"sighting {seen.sighting.sighting_id} is not identified yet",
                 field="after_sighting_id",
             )
         return seen.position
