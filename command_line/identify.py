@@ -26,6 +26,7 @@ from command_line.output import (
     as_json,
     candidate_text,
     decision_text,
+    figure_text,
     show_json,
     show_table,
     threshold_text,
@@ -141,7 +142,12 @@ def _rows(face: _Face, answer: "IdentifyResponse") -> list[list[str]]:
     )
     start = [face.photo.name, str(face.number), decision]
     rows = [
-        [*start, _candidate(found), f"{found.similarity:.3f}", f"{found.threshold:.3f}"]
+        [
+            *start,
+            _candidate(found),
+            figure_text(found.similarity, ".3f", withheld=answer.similarities_withheld),
+            f"{found.threshold:.3f}",
+        ]
         for found in answer.candidates
     ] or [[*start, "", "", ""]]
     if answer.HasField("threshold"):  # for the first candidate the error rate is known, too

@@ -133,3 +133,8 @@ def disagreement_text(found: "Disagreement") -> str:
 def decision_text(name: str) -> str:
     """A decision in words, e.g. "no match" for IDENTIFY_DECISION_NO_MATCH."""
     return name.split("_DECISION_", 1)[1].replace("_", " ").lower()
+
+
+def figure_text(value: float, spec: str, *, withheld: bool) -> str:
+    """A figure of an answer; it is withheld from callers without the scope `admin`."""
+    return "withheld" if withheld else format(value, spec)

@@ -18,7 +18,14 @@ from command_line.options import (
     refuse_both,
     with_options,
 )
-from command_line.output import as_json, decision_text, show_json, show_table, threshold_text
+from command_line.output import (
+    as_json,
+    decision_text,
+    figure_text,
+    show_json,
+    show_table,
+    threshold_text,
+)
 from command_line.photos import TakenFace, open_encoder, take_one_face, tell_of_others
 
 
@@ -84,9 +91,9 @@ def verify(
         return
     row = [
         decision_words(decision_text(VerifyDecision.Name(answer.decision)), answer.probe_flaws),
-        f"{answer.similarity:.3f}",
+        figure_text(answer.similarity, ".3f", withheld=answer.similarities_withheld),
         threshold_text(answer.threshold),
-        f"{answer.estimated_fmr:.1e}",
+        figure_text(answer.estimated_fmr, ".1e", withheld=answer.similarities_withheld),
     ]
     show_table(["decision", ">similarity", "threshold", ">estimated FMR"], [row])
 

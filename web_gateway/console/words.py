@@ -83,9 +83,10 @@ def is_problem(value: object) -> bool:
 
 def doubt(value: gallery_pb2.Doubt) -> str:
     """Describe why a face is doubtful."""
+    shown = f" ({value.similarity:.2f})" if value.similarity else ""  # else it is withheld
     if value.kind == gallery_pb2.DOUBT_KIND_LOOKS_LIKE_ANOTHER:
-        return f"looks like {value.other_subject_id} ({value.similarity:.2f})"
-    return f"unlike the others ({value.similarity:.2f})"
+        return f"looks like {value.other_subject_id}{shown}"
+    return f"unlike the others{shown}"
 
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
