@@ -1,5 +1,6 @@
 """`compactface certs`: a certificate authority for development, and its certificates."""
 
+import errno
 import ipaddress
 import os
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,8 @@ def issue(
         raise typer.BadParameter("ca is the name of the authority")
     root = x509.load_pem_x509_certificate((out / "ca.pem").read_bytes())
     root_key = load_pem_private_key((out / "ca.key").read_bytes(), None)
+    if root.public_key() != root_key.public_key():
+        raise typer.BadParameter(f"{out / 'ca.key'} is not the key of {out / 'ca.pem'}")
     key = _new_key()
     certificate = (
         _begin(_name(name), root.subject, key, days)
@@ -157,10 +160,14 @@ def _write(
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    for path, content, mode in (
+    files = (
         (folder / f"{name}.key", pem, 0o600),
         (folder / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM), 0o644),
-    ):
+    )
+    for path, _, _ in files:  # before the first is written: a key must fit its certificate
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+    for path, content, mode in files:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
         typer.echo(path)

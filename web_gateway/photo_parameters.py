@@ -75,6 +75,7 @@ ENROLLMENT: Final = (
         "What to do when another subject looks the same.",
     ),
     Parameter("createOnly", _FLAG, "Whether to refuse a known subject."),
+    Parameter("allowLowQuality", _FLAG, "Whether to take a face below the service's minimum."),
     Parameter("requestId", _TEXT, "Makes the call safe to repeat, for 7 days."),
     Parameter(
         "expireTime", {"type": "string", "format": "date-time"}, "When to delete the subject."

@@ -127,3 +127,14 @@ def test_certificates_of_the_command_fit_each_other(tmp_path: Path) -> None:
     again = run("certs", "issue", "gate", "--out", tmp_path)
     assert again.exit_code == 1
     assert "gate.key: File exists" in again.output
+
+
+def test_an_authority_is_not_given_another_key(tmp_path: Path) -> None:
+    assert run("certs", "authority", "--out", tmp_path).exit_code == 0
+    (tmp_path / "ca.key").rename(tmp_path / "kept.key")
+    assert run("certs", "authority", "--out", tmp_path).exit_code == 1
+    assert not (tmp_path / "ca.key").exists()
+    assert run("certs", "authority", "--out", tmp_path / "other").exit_code == 0
+    (tmp_path / "other" / "ca.key").rename(tmp_path / "ca.key")
+    assert run("certs", "issue", "gate", "--out", tmp_path).exit_code == 2
+    assert not (tmp_path / "gate.key").exists()
