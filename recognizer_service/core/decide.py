@@ -184,7 +184,11 @@ class Judge:
                 Criterion(), default_rate=rate, faces=count, codecs=(codec_id, codec_id)
             )
             found[codec_id] = self._thresholds.by_codec(
-                Criterion(), default_rate=rate, faces=count, probe_codec=codec_id
+                Criterion(),
+                default_rate=rate,
+                faces=count,
+                probe_codec=codec_id,
+                allowance=self._thresholds.least_allowance,
             )
         return found
 
@@ -193,7 +197,7 @@ class Judge:
     ) -> tuple[Disagreement, ...]:
         """Return new faces that Verify would not match with their subject.
 
-        Faces of codecs without calibration are skipped.
+        Flaws that faces share are not considered. Faces of codecs without calibration are skipped.
         """
         return doubts(agreements, self._required(collection))
 
@@ -231,7 +235,11 @@ class Judge:
     def _threshold(self, rate: float, faces: int, codecs: tuple[str, str]) -> float | None:
         try:
             applied = self._thresholds.applied(
-                Criterion(), default_rate=rate, faces=faces, codecs=codecs
+                Criterion(),
+                default_rate=rate,
+                faces=faces,
+                codecs=codecs,
+                allowance=self._thresholds.least_allowance,
             )
         except FailedPrecondition:
             return None

@@ -30,10 +30,16 @@ def check_criterion(criterion: Criterion, *, rate_name: str) -> None:
 
 
 class Thresholds:
-    """Thresholds for pairs of codecs, from one model's calibration."""
+    """Thresholds for pairs of codecs, from one model's calibration.
+
+    Attributes:
+        least_allowance: the allowance for two faces without flaws.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
+        heads = manifest.quality.values()
+        self.least_allowance = Allowance(max((head.resembling for head in heads), default=0.0))
 
     def applied(
         self,
@@ -76,7 +82,13 @@ class Thresholds:
         )
 
     def by_codec(
-        self, criterion: Criterion, *, default_rate: float, faces: int, probe_codec: str
+        self,
+        criterion: Criterion,
+        *,
+        default_rate: float,
+        faces: int,
+        probe_codec: str,
+        allowance: Allowance = NO_ALLOWANCE,
     ) -> CodecThresholds:
         """Return the thresholds by enrolled codec, for all calibrated codecs.
 
@@ -85,6 +97,7 @@ class Thresholds:
             default_rate: as in `applied`.
             faces: as in `applied`.
             probe_codec: codec id of the probe.
+            allowance: as in `applied`.
         """
         if criterion.min_similarity is not None:
             return CodecThresholds(others=criterion.min_similarity)
@@ -96,6 +109,7 @@ class Thresholds:
                     default_rate=default_rate,
                     faces=faces,
                     codecs=(probe_codec, codec_id),
+                    allowance=allowance,
                 ).similarity
                 for codec_id in enrolled
                 if self._table((probe_codec, codec_id))

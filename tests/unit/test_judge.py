@@ -19,6 +19,7 @@ from recognizer_service.gallery.types import Agreement, Resemblance, SubjectHit
 from shared.errors import FailedPrecondition
 from shared.model_directory import Manifest, ModelDirectory
 from tests.tiny_model import synthetic_table
+from tests.tiny_quality import HEAD
 
 ONE_FACE = Collection(
     collection_id="default",
@@ -162,6 +163,20 @@ def test_duplicates_of_a_codec_without_calibration_are_not_judged(
 
 def new(face_id: str, codec_id: str, *others: Resemblance) -> Agreement:
     return Agreement(face_id, codec_id, others)
+
+
+def test_warnings_and_duplicates_allow_for_strangers_who_resemble_each_other(
+    manifest: Manifest, coarse: str
+) -> None:
+    head = HEAD.model_copy(update={"resembling": 0.05})
+    resembling = manifest.model_copy(update={"quality": {"standard": head}})
+    judge = Judge(Thresholds(resembling), min_quality=0.2)
+    found = judge.duplicate_thresholds([FaceMap(coarse, b"")], ONE_FACE)
+    assert found[coarse].of_codec[coarse] == pytest.approx(0.55)
+    agreement = Agreement("new", coarse, (Resemblance("old", coarse, 0.52),))
+    assert judge.disagreements([agreement], ONE_FACE) == (
+        Disagreement("new", pytest.approx(0.52), pytest.approx(0.55)),
+    )
 
 
 def test_a_new_face_agrees_if_it_does_with_the_codec_of_one_earlier_face(
