@@ -23,7 +23,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def new_codec(codec: CodecConfig) -> tuple[AnyCompNet, AnyRecNet]:
     """Untrained networks of the codec's sizes."""
-    return make_codec(channels=codec.channels, widths=codec.widths, face_width=codec.face_width)
+    return make_codec(
+        channels=codec.channels,
+        widths=codec.widths,
+        face_width=codec.face_width,
+        face_mirrored=codec.face_mirrored,
+    )
 
 
 def load_compnet(model: ModelDirectory, point: str | None, device: torch.device) -> AnyCompNet:

@@ -170,6 +170,7 @@ class CodecConfig(Record):
         widths: channels of CompNet's first four convolutions; RecNet mirrors them.
         face_width: width of the sphere20 in CompNet for the face networks of
             `shared.models.face_codec`; None for the paper's networks.
+        face_mirrored: whether that sphere20 also sees the mirror image.
         spared: number of symbols omitted at the end of a map.
         networks: operating point of the same sizes whose networks this one shares; None if it
             has its own.
@@ -182,6 +183,7 @@ class CodecConfig(Record):
     layout: Layout
     widths: tuple[Width, Width, Width, Width]
     face_width: float | None = Field(default=None, gt=0, le=4)
+    face_mirrored: bool = True
     spared: int = Field(default=0, ge=0)
     networks: Name | None = None
     height: Literal[14] = 14
@@ -190,7 +192,7 @@ class CodecConfig(Record):
     @property
     def sizes(self) -> tuple[object, ...]:
         """The fields that determine the shapes of the networks' weights."""
-        return self.channels, self.widths, self.face_width, self.levels
+        return self.channels, self.widths, self.face_width, self.face_mirrored, self.levels
 
     @property
     def map_format(self) -> MapFormat:
@@ -211,7 +213,7 @@ class CodecConfig(Record):
         """
         fields = set(CodecConfig.model_fields) - {"networks"}
         config = self.model_dump(mode="json", include=fields)
-        later = {"face_width": None, "spared": 0}
+        later = {"face_width": None, "face_mirrored": True, "spared": 0}
         return {name: value for name, value in config.items() if value != later.get(name, ...)}
 
 

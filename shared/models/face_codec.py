@@ -38,10 +38,11 @@ _FRAME_GAIN = 1.2
 
 
 class Identity(nn.Module):
-    """The summed features of a face and its mirror image, scaled to unit length; see `Embedder`."""
+    """The features of a face, scaled to unit length; see `Embedder` for `mirrored`."""
 
-    def __init__(self, *, width: float) -> None:
+    def __init__(self, *, width: float, mirrored: bool) -> None:
         super().__init__()
+        self._mirrored = mirrored
         self.stages = sphere_stages(width=width)
         self.before = self._layers_before(_STAGES_BEFORE_MAP)
         self.embed = nn.Linear(stage_channels(3, width=width) * (PLACES // 4), IDENTITY)
@@ -52,10 +53,13 @@ class Identity(nn.Module):
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, 112, 96) -> identity (N, 128) and third-stage features (N, C, 14, 12)."""
-        both = torch.cat([crop, crop.flip(-1)])
-        features = self.stages[: self.before](both)
+        seen = torch.cat([crop, crop.flip(-1)]) if self._mirrored else crop
+        features = self.stages[: self.before](seen)
         embedded = self.embed(self.stages[self.before :](features).flatten(1)).float()
-        one, other = torch.unflatten(functional.normalize(embedded), 0, (2, -1)).unbind()
+        unit = functional.normalize(embedded)
+        if not self._mirrored:
+            return unit, _scaled(features)
+        one, other = torch.unflatten(unit, 0, (2, -1)).unbind()
         return functional.normalize(one + other), _scaled(torch.unflatten(features, 0, (2, -1))[0])
 
 
@@ -70,7 +74,7 @@ class FaceCompNet(nn.Module):
 
     ::
 
-        crop --+-> sphere20, face and mirror -+-> identity (128) -----------+-> dense --+
+        crop --+-> sphere20, mirror optional -+-> identity (128) -----------+-> dense --+
                |                              +-> third stage (14, 12) -+   |           |
                +-> blocks of 8x8 pixels, conv 3x3 ----------------------+---+-> conv ---+-> tanh
                                                                         look, hidden        -> map
@@ -78,11 +82,11 @@ class FaceCompNet(nn.Module):
     The extractor is initialized from the trained one.
     """
 
-    def __init__(self, *, channels: int, width: float) -> None:
+    def __init__(self, *, channels: int, width: float, mirrored: bool = True) -> None:
         super().__init__()
         self.width = width
         seen = _SEEN + stage_channels(_STAGES_BEFORE_MAP - 1, width=width)
-        self.identity = Identity(width=width)
+        self.identity = Identity(width=width, mirrored=mirrored)
         self.blocks = nn.Sequential(
             nn.PixelUnshuffle(_BLOCK),
             nn.Conv2d(3 * _BLOCK**2, _SEEN, 3, padding=1),
@@ -161,15 +165,19 @@ def make_codec(
     channels: int,
     widths: Widths,
     face_width: float | None,
+    face_mirrored: bool = True,
     dropout: float = 0.0,
 ) -> tuple[AnyCompNet, AnyRecNet]:
-    """Untrained networks: face networks of width `face_width`, or the paper's if it is None."""
+    """Untrained networks: face networks of width `face_width`, or the paper's if it is None.
+
+    With `face_mirrored`, CompNet's extractor also sees the mirror image, at twice the cost.
+    """
     if face_width is None:
         return (
             CompNet(channels=channels, widths=widths, dropout=dropout),
             RecNet(channels=channels, widths=widths, dropout=dropout),
         )
     return (
-        FaceCompNet(channels=channels, width=face_width),
+        FaceCompNet(channels=channels, width=face_width, mirrored=face_mirrored),
         FaceRecNet(channels=channels, widths=widths, dropout=dropout),
     )

@@ -82,7 +82,7 @@ def make_bundle(
         faces: training faces with the teachers' embeddings.
         views: mixtures of training faces.
         recipes: recipes of the stages to train, by stage name, in order.
-        teachers: needed by recipes that compare reconstructions with a teacher.
+        teachers: for recipes that need them.
         runs: run folders that stages continue or build on; only averaged weights are included.
         python: Python version, e.g. "3.12", for which to include packages (Linux, x86-64); None
             if the target machine has them.
@@ -96,10 +96,8 @@ def make_bundle(
         raise InvalidTraining("OUT_NOT_EMPTY", f"{out} is not empty; choose another folder")
     for stage, path in recipes.items():
         recipe = read_recipe(STAGES[stage].recipe, path)
-        if STAGES[stage].needs_teacher(recipe) and not teachers:
-            raise InvalidTraining(
-                "NO_TEACHER", f"{path} needs a teacher for reconstructions; use --teacher"
-            )
+        if recipe.needs_teacher and not teachers:
+            raise InvalidTraining("NO_TEACHER", f"{path} needs a teacher; use --teacher")
     out.mkdir(parents=True, exist_ok=True)
     parts = _Parts(out, part_bytes)
     with tempfile.TemporaryDirectory() as scratch, tarfile.open(fileobj=parts, mode="w|") as tar:

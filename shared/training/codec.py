@@ -30,7 +30,8 @@ from shared.models.quantizer import quantize_straight_through
 from shared.training.codec_recipe import CodecRecipe
 from shared.training.dataset import TrainingData
 from shared.training.faces import Faces
-from shared.training.loop import train
+from shared.training.live_data import LiveData
+from shared.training.loop import Data, train
 from shared.training.losses import cosine_loss, feature_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.rate import entropy_bytes
@@ -44,11 +45,11 @@ from shared.training.student import (
     make_student,
 )
 from shared.training.teacher_file import TeacherFile
-from shared.training.teacher_module import TeacherModule
+from shared.training.teacher_module import TeacherModule, open_teachers
 from shared.training.views import Views
 
 UNCOMPRESSED = "uncompressed"
-_TEACHER_EVERY = 4
+_TONE_PIXELS = 16
 
 
 class CodecTraining(nn.Module):
@@ -93,6 +94,7 @@ class CodecTraining(nn.Module):
             read = [reader(part) for reader, part in parts]
             costs = {
                 "pixel": functional.mse_loss(seen.float(), crops[:coded].float()),
+                "tone": functional.mse_loss(_tones(seen), _tones(crops[:coded])),
                 "rate": self._excess(latent, sizes),
                 "map": cosine_loss(torch.cat(read), target[:coded]),
                 **agreement,
@@ -136,9 +138,9 @@ class CodecTraining(nn.Module):
         """Cosine distance of reconstructions to their crops under every teacher.
 
         Agreement with several networks makes a reconstruction more likely to generalize. Only a
-        part of the batch is used, since teachers are slower than our networks.
+        part of the batch is used, see `CodecRecipe.teacher_every`.
         """
-        some = slice(None, None, _TEACHER_EVERY)
+        some = slice(None, None, self._recipe.teacher_every)
         unlike, other = [seen.new_zeros(())], [seen.new_zeros(())]
         for teacher in self.teachers:
             teacher.to(seen.device)
@@ -171,6 +173,7 @@ class CodecTraining(nn.Module):
             + recipe.relation_weight * relation
             + recipe.lmcl_weight * lmcl
             + recipe.pixel_weight * costs["pixel"]
+            + recipe.tone_weight * costs["tone"]
             + recipe.rate_weight * costs["rate"]
             + recipe.map_weight * costs["map"]
             + recipe.teacher_weight * costs["teacher"]
@@ -182,6 +185,11 @@ class CodecTraining(nn.Module):
             name: cosine_loss(mine, theirs).detach() for name, mine, theirs in groups if len(mine)
         }
         return {"loss": loss, "relation": relation, "lmcl": lmcl, **costs, **per_point}
+
+
+def _tones(crops: Tensor) -> Tensor:
+    """Mean colours of the 16x16 blocks of (N, 3, 112, 96) crops."""
+    return functional.avg_pool2d(crops.float(), _TONE_PIXELS)
 
 
 @torch.no_grad()
@@ -207,7 +215,7 @@ def _copy_extractor(identity: Identity, student: Student) -> None:
 class CodecStage:
     """Trainable parts of stages 1 and 3 with their learning rates."""
 
-    def __init__(self, data: TrainingData, network: CodecTraining, recipe: CodecRecipe) -> None:
+    def __init__(self, data: Data, network: CodecTraining, recipe: CodecRecipe) -> None:
         self.data = data
         self.network = network
         identity, encoder = _parts(network.compnet)
@@ -258,7 +266,7 @@ def train_codec(
         out: run folder.
         extractor: run folder of stage 0 (or 2), or an imported network, which stays frozen and
             must be the teacher of the faces.
-        teachers: teachers for recipes with `teacher_weight`.
+        teachers: teachers for recipes that need them.
         start: initial weights: run folder of an earlier stage 1 or 3, or folder of a model
             version.
 
@@ -274,12 +282,8 @@ def train_codec(
         student.check_is_teacher(faces)
     else:
         student = load_student(extractor)
-    if recipe.needs_teacher and not teachers:
-        raise InvalidTraining(
-            "NO_TEACHER", "the recipe needs a teacher for reconstructions; use --teacher"
-        )
-    modules = [TeacherModule(teacher) for teacher in teachers] if recipe.needs_teacher else []
-    network = CodecTraining(recipe, student, modules)
+    modules = open_teachers(recipe, teachers)
+    network = CodecTraining(recipe, student, modules if recipe.compares else [])
     shape: dict[str, Any] = {"student": student.shape}
     if start is not None:
         weights, shape["start"] = _first_guess(start)
@@ -287,7 +291,11 @@ def train_codec(
     start_run(out, recipe, shape)
     if isinstance(student, ImportedExtractor):
         student.copy_into(out)
-    data = TrainingData(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
+    data: Data
+    if recipe.views == "live":
+        data = LiveData(faces, split, modules, mixed=recipe.mixed)
+    else:
+        data = TrainingData(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
     train(CodecStage(data, network, recipe), recipe.schedule, out)
 
 

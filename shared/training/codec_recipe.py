@@ -8,7 +8,7 @@ from shared.codec.compact_map import Layout
 from shared.models.compnet import Widths
 from shared.models.face_codec import AnyCompNet, AnyRecNet, make_codec
 from shared.training.dataset import Kind
-from shared.training.recipe import Recipe, Schedule
+from shared.training.recipe import Recipe, Schedule, ViewSource
 
 
 class PointRecipe(Recipe):
@@ -36,6 +36,7 @@ class NetworksRecipe(Recipe):
         widths: channels of CompNet's first four convolutions (RecNet mirrors them).
         face_width: width of the sphere20 that CompNet copies from the extractor; None for the
             paper's networks.
+        face_mirrored: whether that sphere20 also sees the mirror image, at twice the cost.
         dropout: dropout rate in the residual blocks.
     """
 
@@ -44,6 +45,7 @@ class NetworksRecipe(Recipe):
     layout: Layout
     widths: Widths
     face_width: float | None = Field(default=None, gt=0, le=4)
+    face_mirrored: bool = True
     dropout: float = Field(ge=0, lt=1)
 
     def make(self) -> tuple[AnyCompNet, AnyRecNet]:
@@ -52,6 +54,7 @@ class NetworksRecipe(Recipe):
             channels=self.channels,
             widths=self.widths,
             face_width=self.face_width,
+            face_mirrored=self.face_mirrored,
             dropout=self.dropout,
         )
 
@@ -64,6 +67,7 @@ class CodecRecipe(Recipe):
         points: operating points by name.
         uncompressed: share of a batch that bypasses the codec.
         mixed: share of a batch that is mixtures of two faces.
+        views: origin of views and targets, see `ViewSource`; live views need `faces` to be "all".
         faces: which photographs to use, see `Kind` in `shared.training.dataset`.
         quantize: round in training (straight-through); false trains without rounding, as in the
             paper.
@@ -76,6 +80,7 @@ class CodecRecipe(Recipe):
         relation_weight: weight of the similarity-matrix loss.
         lmcl_weight: weight of LMCL.
         pixel_weight: weight of the mean squared error of the pixels in [-1, 1].
+        tone_weight: weight of the same of colours averaged over 16x16 pixels, against colour casts.
         rate_weight: weight of the relative excess of map sizes over their targets.
         map_weight: weight of the cosine distance between the teacher's embedding and a linear
             readout of the map, used only in training. It gives CompNet a direct gradient about
@@ -83,6 +88,7 @@ class CodecRecipe(Recipe):
         teacher_weight: weight of the cosine distance between the teacher's embeddings of the
             reconstruction and of the face. It discourages reconstructions that satisfy only the
             extractor trained with them.
+        teacher_every: of so many reconstructions one is compared; teachers are slow on a CPU.
         feature_weight: weight of the difference between the teacher's inner features of the
             reconstruction and of the crop, see `losses.feature_loss`. Other networks share these
             features more than the embedding.
@@ -93,6 +99,7 @@ class CodecRecipe(Recipe):
     points: dict[str, PointRecipe] = Field(min_length=1)
     uncompressed: NonNegativeFloat
     mixed: float = Field(ge=0, lt=1)
+    views: ViewSource = "cached"
     faces: Kind
     quantize: Literal["straight_through", "none"]
     identity_pace: NonNegativeFloat = 1.0
@@ -103,15 +110,22 @@ class CodecRecipe(Recipe):
     relation_weight: NonNegativeFloat
     lmcl_weight: NonNegativeFloat
     pixel_weight: NonNegativeFloat
+    tone_weight: NonNegativeFloat = 0.0
     rate_weight: NonNegativeFloat = 0.0
     map_weight: NonNegativeFloat = 0.0
     teacher_weight: NonNegativeFloat = 0.0
+    teacher_every: PositiveInt = 4
     feature_weight: NonNegativeFloat = 0.0
     schedule: Schedule
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the recipe needs a teacher to compare reconstructions."""
+        """Whether live views or reconstructions are shown to a teacher."""
+        return self.views == "live" or self.compares
+
+    @property
+    def compares(self) -> bool:
+        """Whether reconstructions are compared before a teacher."""
         return bool(self.teacher_weight or self.feature_weight)
 
     @model_validator(mode="after")

@@ -106,6 +106,12 @@ class TrainingData:
         self._targets, self._labels, self._view_targets = (
             array.to(device) for array in (self._targets, self._labels, self._view_targets)
         )
-        free, _ = torch.cuda.mem_get_info(device)
-        if self._pixels.nbytes < _MOST_OF_FREE * free:
-            self._pixels = self._pixels.to(device)
+        self._pixels = settled_pixels(self._pixels, device)
+
+
+def settled_pixels(pixels: Tensor, device: torch.device) -> Tensor:
+    """The pixels of all faces on a GPU, if enough of its memory remains for training."""
+    if device == pixels.device or device.type == "cpu":
+        return pixels
+    free, _ = torch.cuda.mem_get_info(device)
+    return pixels.to(device) if pixels.nbytes < _MOST_OF_FREE * free else pixels

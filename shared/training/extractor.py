@@ -17,13 +17,16 @@ from shared.models.weights import load_weights
 from shared.training.dataset import TrainingData
 from shared.training.faces import Faces
 from shared.training.heads import fit_heads
-from shared.training.loop import train
+from shared.training.live_data import LiveData, embedding_size
+from shared.training.loop import Data, train
 from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group
-from shared.training.recipe import Recipe, Schedule
+from shared.training.recipe import Recipe, Schedule, ViewSource
 from shared.training.run_folder import CHECKPOINT_FILE, read_run, start_run
 from shared.training.split import Split, split_faces
 from shared.training.student import Student, load_student
+from shared.training.teacher_file import TeacherFile
+from shared.training.teacher_module import open_teachers
 from shared.training.views import Views
 
 
@@ -32,6 +35,8 @@ class ExtractorRecipe(Recipe):
 
     Attributes:
         width: width multiplier of sphere20.
+        mirrored: whether the published extractor also embeds the mirror image, at twice the cost.
+        views: origin of views and targets, see `ViewSource`.
         mixed: share of a batch that is mixtures of two faces.
         relation_weight: weight of the similarity-matrix loss.
         lmcl_weight: weight of the LMCL loss over the labelled faces of a batch.
@@ -40,11 +45,18 @@ class ExtractorRecipe(Recipe):
     """
 
     width: PositiveFloat
+    mirrored: bool = True
+    views: ViewSource = "cached"
     mixed: float = Field(ge=0, lt=1)
     relation_weight: NonNegativeFloat
     lmcl_weight: NonNegativeFloat
     margin: float = Field(ge=0, lt=1)
     schedule: Schedule
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether views are shown to the teachers in training."""
+        return self.views == "live"
 
 
 class Distillation(nn.Module):
@@ -72,7 +84,7 @@ class Distillation(nn.Module):
 class ExtractorStage:
     """Trains the whole student."""
 
-    def __init__(self, data: TrainingData, network: Distillation) -> None:
+    def __init__(self, data: Data, network: Distillation) -> None:
         self.data = data
         self.network = network
 
@@ -86,7 +98,13 @@ class ExtractorStage:
 
 
 def train_extractor(
-    faces: Faces, views: Views, recipe: ExtractorRecipe, out: Path, *, start: Path | None = None
+    faces: Faces,
+    views: Views,
+    recipe: ExtractorRecipe,
+    out: Path,
+    *,
+    teachers: Sequence[TeacherFile] = (),
+    start: Path | None = None,
 ) -> None:
     """Train stage 0, resuming from a checkpoint in `out`.
 
@@ -95,18 +113,22 @@ def train_extractor(
         views: mixtures of faces; unused if the recipe's share of them is 0.
         recipe: the recipe.
         out: run folder.
+        teachers: teachers for recipes with live views.
         start: initial weights: run folder of an earlier run on the same faces, or a model's
             `extractor.safetensors`, for which the heads are then fitted; None initializes at
             random.
 
     Raises:
-        InvalidTraining: `out` was started with another recipe, or `start` is no such run.
+        InvalidTraining: `out` was started with another recipe, `start` is no such run, or the
+            recipe needs a teacher.
     """
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
+    modules = open_teachers(recipe, teachers)
     student = Student(
         width=recipe.width,
-        teacher_size=faces.teacher.shape[2],
+        mirrored=recipe.mirrored,
+        teacher_size=embedding_size(modules) if modules else faces.teacher.shape[2],
         classes=split.classes,
         margin=recipe.margin,
     )
@@ -116,7 +138,11 @@ def train_extractor(
         seed = None if goes_on else recipe.schedule.seed
         shape["start"] = _load_initial_weights(student, start, faces, split, seed=seed)
     start_run(out, recipe, shape)
-    data = TrainingData(faces, views, split, mixed=recipe.mixed)
+    data: Data = (
+        LiveData(faces, split, modules, mixed=recipe.mixed)
+        if modules
+        else TrainingData(faces, views, split, mixed=recipe.mixed)
+    )
     train(ExtractorStage(data, Distillation(student, recipe)), recipe.schedule, out)
 
 

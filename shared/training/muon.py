@@ -1,6 +1,7 @@
 """Muon: momentum with orthogonalized updates, for convolution filters."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,28 +36,41 @@ class Muon(torch.optim.Optimizer):
         """Take one step; `closure` is not supported."""
         assert closure is None
         for group in self.param_groups:
+            # Filters of one shape are stacked: a GPU would wait for many small operations.
+            alike = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
+                    alike[parameter.shape].append(parameter)
+            for parameters in alike.values():
+                self._update(parameters, group)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, float]) -> None:
-        state = self.state[parameter]
+    def _update(self, parameters: Sequence[nn.Parameter], group: dict[str, float]) -> None:
+        matrices = torch.stack([self._momentum(each, group).flatten(1) for each in parameters])
+        directions = orthogonalized(matrices) * (0.2 * max(matrices.shape[1:]) ** 0.5)
+        for parameter, direction in zip(parameters, directions, strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(direction.view_as(parameter), alpha=-group["lr"])
+
+    def _momentum(self, parameter: nn.Parameter, group: dict[str, float]) -> Tensor:
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(gradient)
         momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
-        direction = orthogonalized(matrix) * (0.2 * max(matrix.shape) ** 0.5)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(direction.view_as(parameter), alpha=-group["lr"])
+        return gradient.lerp(momentum, group["momentum"])
 
 
-def orthogonalized(matrix: Tensor) -> Tensor:
-    """U V^T of the singular value decomposition U S V^T, approximated by Newton-Schulz."""
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).bfloat16()
-    x = x / (x.norm() + 1e-7)
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """U V^T of the singular value decompositions U S V^T, approximated by Newton-Schulz.
+
+    Args:
+        matrices: (..., M, N).
+    """
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = (matrices if wide else matrices.mT).bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_STEPS):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    turned: Tensor = (x if wide else x.T).to(matrix.dtype)
+    turned: Tensor = (x if wide else x.mT).to(matrices.dtype)
     return turned

@@ -81,7 +81,7 @@ def _reshape(inputs: Inputs, _: Attributes) -> Tensor:
 
 
 def _gather(inputs: Inputs, attributes: Attributes) -> Tensor:
-    x, index = inputs
+    x, index = inputs[0], inputs[1].to(inputs[0].device)
     axis = attributes.get("axis", 0) % x.ndim
     picked = x.index_select(axis, index.flatten() % x.shape[axis])
     gathered: Tensor = picked.reshape(x.shape[:axis] + index.shape + x.shape[axis + 1 :])

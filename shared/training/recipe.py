@@ -12,12 +12,20 @@ RECIPES = Path(__file__).parent / "recipes"
 """One folder per profile, with one file per stage."""
 
 Share = Field(ge=0, le=1)
+ViewSource = Literal["cached", "live"]
+"""`cached`: photographs and mixtures whose embeddings `train cache` and `train views` stored.
+`live`: drawn anew for every batch and shown to the teachers at once; for GPUs."""
 
 
 class Recipe(BaseModel):
     """A part of a recipe; unknown fields are errors, since a typo could cost days of training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether training needs the teachers themselves, not only their cached embeddings."""
+        return False
 
 
 class Schedule(Recipe):

@@ -22,7 +22,7 @@ class StageInputs:
         faces: training faces.
         views: mixtures of training faces.
         runs: folder of run folders, each named after its stage.
-        teachers: teachers for recipes that compare reconstructions.
+        teachers: teachers for recipes that need them.
     """
 
     faces: Faces
@@ -43,13 +43,11 @@ class NamedStage:
     recipe: type[Recipe]
     train: Callable[[StageInputs, Any], None]
 
-    def needs_teacher(self, recipe: Recipe) -> bool:
-        """Whether a recipe needs a teacher."""
-        return isinstance(recipe, CodecRecipe) and recipe.needs_teacher
-
 
 def _extractor(inputs: StageInputs, recipe: ExtractorRecipe) -> None:
-    train_extractor(inputs.faces, inputs.views, recipe, inputs.runs / "extractor")
+    train_extractor(
+        inputs.faces, inputs.views, recipe, inputs.runs / "extractor", teachers=inputs.teachers
+    )
 
 
 def _codec(inputs: StageInputs, recipe: CodecRecipe) -> None:

@@ -32,10 +32,19 @@ class Student(nn.Module):
         teacher_size: size of the teacher's embedding.
     """
 
-    def __init__(self, *, width: float, teacher_size: int, classes: int, margin: float) -> None:
+    def __init__(
+        self,
+        *,
+        width: float,
+        teacher_size: int,
+        classes: int,
+        margin: float,
+        mirrored: bool = True,
+    ) -> None:
         super().__init__()
         self.shape: dict[str, Any] = {
             "width": width,
+            "mirrored": mirrored,
             "teacher_size": teacher_size,
             "classes": classes,
             "margin": margin,

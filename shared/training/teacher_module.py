@@ -1,5 +1,6 @@
 """A teacher as a torch module, differentiable with respect to its input."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import onnx
@@ -10,7 +11,21 @@ from torch import Tensor, nn
 from shared.errors import InvalidTraining
 from shared.training.faces import MARGIN
 from shared.training.onnx_operations import OPERATIONS, Attributes
+from shared.training.recipe import Recipe
 from shared.training.teacher_file import NORMALISATIONS, TeacherFile
+
+
+def open_teachers(recipe: Recipe, files: Sequence[TeacherFile]) -> list["TeacherModule"]:
+    """The teachers if the recipe needs them, else none.
+
+    Raises:
+        InvalidTraining: it needs some, but there is no file.
+    """
+    if not recipe.needs_teacher:
+        return []
+    if not files:
+        raise InvalidTraining("NO_TEACHER", "the recipe needs a teacher; use --teacher")
+    return [TeacherModule(file) for file in files]
 
 
 class TeacherOutput(NamedTuple):
@@ -42,6 +57,8 @@ class TeacherModule(nn.Module):
         super().__init__()
         graph = onnx.load(file.path).graph
         self._names: dict[str, str] = {}
+        # Shapes, axes and indices stay on the host: reading them would stop a GPU's queue.
+        self._integers: dict[str, Tensor] = {}
         for tensor in graph.initializer:
             self._keep(tensor.name, tensor)
         self._steps: list[tuple[str, list[str], list[str], Attributes]] = []
@@ -58,38 +75,63 @@ class TeacherModule(nn.Module):
                     f"supported are {', '.join(OPERATIONS)}",
                 )
         # Older files list weights among the inputs.
-        (self._input,) = (i.name for i in graph.input if i.name not in self._names)
+        known = self._names | self._integers
+        (self._input,) = (i.name for i in graph.input if i.name not in known)
         self._output = graph.output[0].name
+        self._unused_after = self._last_uses(known)
         mean, scale = NORMALISATIONS[file.normalisation]
         self.register_buffer("mean", torch.from_numpy(mean).view(3, 1, 1))
         self.register_buffer("scale", torch.from_numpy(scale).view(3, 1, 1))
 
     def _keep(self, name: str, tensor: onnx.TensorProto) -> None:
+        value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        if value.dtype == torch.int64:
+            self._integers[name] = value
+            return
         self._names[name] = f"constant{len(self._names)}"
-        self.register_buffer(
-            self._names[name], torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        )
+        self.register_buffer(self._names[name], value)
+
+    def _last_uses(self, constants: Iterable[str]) -> list[set[str]]:
+        """By step, the values that no later step needs: kept, they would fill the memory."""
+        needed, unused = {self._output, *constants}, []
+        for _, inputs, outputs, _ in reversed(self._steps):
+            unused.append({*filter(None, inputs), *filter(None, outputs[:1])} - needed)
+            needed |= {*inputs}
+        return unused[::-1]
 
     def forward(self, crops: Tensor) -> TeacherOutput:
         """Embed (N, 3, 112, 96) crops in [-1, 1], with replicated borders."""
-        with torch.autocast(crops.device.type, enabled=False):  # bfloat16 is slower and less exact
-            return self._run(crops.float())
-
-    def _run(self, crops: Tensor) -> TeacherOutput:
         # Not `functional.pad`: compiled, its gradient has strides that torch does not expect.
         left, right = (
             edge.expand(-1, -1, -1, MARGIN) for edge in (crops[..., :1], crops[..., -1:])
         )
-        faces = torch.cat([left, crops, right], 3)
+        return self.of_faces(torch.cat([left, crops, right], 3))
+
+    def of_faces(self, faces: Tensor) -> TeacherOutput:
+        """Embed (N, 3, 112, 112) faces in [-1, 1].
+
+        On a GPU in half precision; gradients, which may be tiny, in bfloat16. On a CPU in float32,
+        which is faster there.
+        """
+        half = torch.bfloat16 if torch.is_grad_enabled() else torch.float16
+        with torch.autocast(faces.device.type, half, enabled=faces.is_cuda):
+            return self._run(faces.float())
+
+    def _run(self, faces: Tensor) -> TeacherOutput:
         values = {name: getattr(self, buffer) for name, buffer in self._names.items()}
+        values |= self._integers
         values[self._input] = ((faces + 1) * 127.5 - self.mean) / self.scale
         features = []
-        for operation, inputs, outputs, attributes in self._steps:
+        for (operation, inputs, outputs, attributes), unused in zip(
+            self._steps, self._unused_after, strict=True
+        ):
             given: list[Any] = [values[name] if name else None for name in inputs]
             answer = OPERATIONS[operation](given, attributes)
             answers = answer if isinstance(answer, list) else [answer]
             values.update(zip(outputs, answers, strict=False))  # some layers return only one
             if operation == "Conv" and given[0].shape[2:] > answers[0].shape[2:]:
                 features.append(given[0])
+            for name in unused:
+                values.pop(name)
         # The input of the first strided layer is the image itself.
         return TeacherOutput(values[self._output], features[1:])

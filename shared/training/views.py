@@ -7,6 +7,7 @@ Knowledge distillation: a good teacher is patient and consistent, CVPR 2022).
 A view is stored as its parameters, not as pixels.
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +27,10 @@ if TYPE_CHECKING:  # training itself does not need the teachers' runtime
 
 VIEWS_FILE = "views.npz"
 _BATCH = 64
-# A slope of 4 blends from one face to the other within half the width.
-_CUT_SLOPE = 4.0
-# Share of views that are turned, and the largest angle.
-_TURNED_SHARE, _MOST_TURNED = 0.35, np.radians(50)
+CUT_SLOPE = 4.0
+"""Blends from one face to the other within half the width."""
+TURNED_SHARE, MOST_TURNED = 0.35, math.radians(50)
+"""Share of views that are turned, and the largest angle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,21 @@ def render(
         to_tensor(rows_of(pixels, faces[rows], device), mirrored[:, place_of])
         for place_of, faces in enumerate((views.first, views.second))
     )
-    axis = (torch.arange(SIZE, device=device) + 0.5) * (2 / SIZE) - 1
     share, slope, direction = (
         of_rows(column)[:, None, None] for column in (views.share, views.slope, views.direction)
     )
+    mixed = blend(first, second, share=share, slope=slope, direction=direction)
+    return place(turn(mixed, of_rows(views.turn)), Placement(*of_rows(views.placement).unbind(1)))
+
+
+def blend(
+    first: Tensor, second: Tensor, *, share: Tensor, slope: Tensor, direction: Tensor
+) -> Tensor:
+    """Mix pairs of (N, 3, 112, 112) faces; see `Views` for the parameters, (N, 1, 1) each."""
+    axis = (torch.arange(SIZE, device=first.device) + 0.5) * (2 / SIZE) - 1
     along = axis[None, None, :] * direction.cos() + axis[None, :, None] * direction.sin()
     weight = (share + slope * along).clamp(0, 1)[:, None]
-    mixed = turn(torch.lerp(second, first, weight), of_rows(views.turn))
-    return place(mixed, Placement(*of_rows(views.placement).unbind(1)))
+    return torch.lerp(second, first, weight)
 
 
 def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
@@ -103,7 +111,7 @@ def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
     rounds = 1 + count // len(rows)
     first = np.concatenate([random.permutation(rows) for _ in range(rounds)])[:count]
     cut = random.random(count) < 0.5
-    turned = random.random(count) < _TURNED_SHARE
+    turned = random.random(count) < TURNED_SHARE
     placement = np.stack(
         [
             random.uniform(-1, 1, count) * np.radians(5),
@@ -121,9 +129,9 @@ def draw_views(rows: npt.NDArray[np.int64], *, count: int, seed: int) -> Views:
         share=np.where(cut, 0.5 + random.uniform(-1, 1, count), random.random(count)).astype(
             np.float32
         ),
-        slope=np.where(cut, _CUT_SLOPE, 0).astype(np.float32),
+        slope=np.where(cut, CUT_SLOPE, 0).astype(np.float32),
         direction=random.uniform(0, 2 * np.pi, count).astype(np.float32),
-        turn=np.where(turned, random.uniform(-1, 1, count) * _MOST_TURNED, 0).astype(np.float32),
+        turn=np.where(turned, random.uniform(-1, 1, count) * MOST_TURNED, 0).astype(np.float32),
         placement=placement.astype(np.float32),
         teacher=np.empty((count, 0), np.float32),
     )

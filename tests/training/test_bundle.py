@@ -57,7 +57,7 @@ def test_a_bundle_needs_the_teacher_that_its_recipes_ask(cache: Path, tmp_path: 
     result = CliRunner().invoke(app, ["train", *told])
 
     assert result.exit_code == 1
-    assert "teacher for reconstructions; use --teacher" in " ".join(result.output.split())
+    assert "needs a teacher; use --teacher" in " ".join(result.output.split())
 
 
 def test_a_bundle_holds_the_training_faces_in_small_files(

@@ -88,7 +88,7 @@ def test_a_recipe_that_asks_the_teacher_needs_to_know_where_it_is(
     )  # fmt: skip
 
     assert result.exit_code == 1
-    assert "teacher for reconstructions; use --teacher" in " ".join(result.output.split())
+    assert "needs a teacher; use --teacher" in " ".join(result.output.split())
 
 
 def test_compnet_begins_with_what_the_extractor_knows(extractor: Path) -> None:
