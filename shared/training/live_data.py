@@ -61,7 +61,9 @@ class LiveData:
         faces = self._faces(rows, device)
         mixed, turned = (_some(len(rows), share, device) for share in (self._mixed, TURNED_SHARE))
         if len(mixed):
-            others = self._faces(np.random.default_rng(_seed()).choice(self._train, len(mixed)), device)
+            others = self._faces(
+                np.random.default_rng(_seed()).choice(self._train, len(mixed)), device
+            )
             faces = faces.index_copy(0, mixed, _mixture(faces[mixed], others))
             labels = labels.index_fill(0, mixed, NOBODY)
         angles = torch.empty(len(turned), device=device).uniform_(-MOST_TURNED, MOST_TURNED)

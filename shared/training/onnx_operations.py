@@ -1,7 +1,7 @@
 """ONNX operators that face networks use, as torch functions.
 
 Each function takes a node's inputs (None for an omitted one) and attributes, and returns its
-output or a list of outputs. Semantics follow opset 17, https://onnx.ai/onnx/operators.
+output or a list of outputs. Pictures are on torch's default device, whole numbers on the host. Semantics follow opset 17, https://onnx.ai/onnx/operators.
 """
 
 from collections.abc import Callable, Mapping
@@ -140,7 +140,7 @@ def _clip(inputs: Inputs, _: Attributes) -> Tensor:
 def _cast(inputs: Inputs, attributes: Attributes) -> Tensor:
     numpy_type = onnx.helper.tensor_dtype_to_np_dtype(attributes["to"])
     cast: Tensor = inputs[0].to(torch.from_numpy(np.empty(0, numpy_type)).dtype)
-    return cast
+    return _beside_pictures(cast)
 
 
 def _divide(inputs: Inputs, _: Attributes) -> Tensor:
@@ -158,12 +158,20 @@ def _constant_of_shape(inputs: Inputs, attributes: Attributes) -> Tensor:
     fill = (
         torch.zeros(1) if value is None else torch.from_numpy(numpy_helper.to_array(value).copy())
     )
-    return fill.expand(inputs[0].tolist())
+    shape, number = inputs[0].tolist(), fill.item()
+    if fill.is_floating_point():
+        return torch.full(shape, number, dtype=fill.dtype)
+    return torch.full(shape, number, dtype=fill.dtype, device="cpu")
+
+
+def _beside_pictures(x: Tensor) -> Tensor:
+    """Numbers on the default device, where the pictures are; shapes and indices on the host."""
+    return x.to(torch.get_default_device()) if x.is_floating_point() else x
 
 
 def _shape(inputs: Inputs, attributes: Attributes) -> Tensor:
     cut = slice(attributes.get("start", 0), attributes.get("end"))
-    return torch.tensor(list(inputs[0].shape)[cut])
+    return torch.tensor(list(inputs[0].shape)[cut], device="cpu")
 
 
 def _expand(inputs: Inputs, _attributes: Attributes) -> Tensor:

@@ -169,9 +169,7 @@ def store(
 def _extractor(student: AnyStudent) -> tuple[Sphere20Config | OnnxConfig, Sphere20 | bytes]:
     """An extractor and its configuration in the manifest."""
     if isinstance(student, Student):
-        config = Sphere20Config(
-            width=student.shape["width"], mirrored=student.shape["mirrored"]
-        )
+        config = Sphere20Config(width=student.shape["width"], mirrored=student.shape["mirrored"])
         return config, student.extractor
     mean, std = NORMALISATIONS[student.file.normalisation]
     fed = NetworkInput(

@@ -1,12 +1,14 @@
 """A teacher as a torch module, differentiable with respect to its input."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Self
 
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from shared.errors import InvalidTraining
 from shared.training.faces import MARGIN
@@ -40,6 +42,11 @@ class TeacherOutput(NamedTuple):
     embedding: Tensor
     features: list[Tensor]
 
+    @classmethod
+    def of(cls, answers: list[Tensor]) -> Self:
+        """From a list of the embedding and the features."""
+        return cls(answers[0], answers[1:])
+
 
 class TeacherModule(nn.Module):
     """A frozen face network from an ONNX file."""
@@ -60,12 +67,15 @@ class TeacherModule(nn.Module):
         # Shapes, axes and indices stay on the host: reading them would stop a GPU's queue.
         self._integers: dict[str, Tensor] = {}
         for tensor in graph.initializer:
-            self._keep(tensor.name, tensor)
+            self._keep(tensor.name, _tensor(tensor))
         self._steps: list[tuple[str, list[str], list[str], Attributes]] = []
         for node in graph.node:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type == "Constant":
-                self._keep(node.output[0], attributes["value"])
+                self._keep(node.output[0], _tensor(attributes["value"]))
+            elif node.op_type == "DequantizeLinear" and self._names.keys() >= {*node.input}:
+                stored = [getattr(self, self._names[name]) for name in node.input]
+                self._keep(node.output[0], OPERATIONS[node.op_type](stored, attributes))
             elif node.op_type in OPERATIONS:
                 self._steps.append((node.op_type, [*node.input], [*node.output], attributes))
             else:
@@ -79,12 +89,12 @@ class TeacherModule(nn.Module):
         (self._input,) = (i.name for i in graph.input if i.name not in known)
         self._output = graph.output[0].name
         self._unused_after = self._last_uses(known)
+        self._compiled: dict[tuple[torch.Size, bool], Callable[[Tensor], list[Tensor]]] = {}
         mean, scale = NORMALISATIONS[file.normalisation]
         self.register_buffer("mean", torch.from_numpy(mean).view(3, 1, 1))
         self.register_buffer("scale", torch.from_numpy(scale).view(3, 1, 1))
 
-    def _keep(self, name: str, tensor: onnx.TensorProto) -> None:
-        value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    def _keep(self, name: str, value: Any) -> None:
         if value.dtype == torch.int64:
             self._integers[name] = value
             return
@@ -110,14 +120,31 @@ class TeacherModule(nn.Module):
     def of_faces(self, faces: Tensor) -> TeacherOutput:
         """Embed (N, 3, 112, 112) faces in [-1, 1].
 
-        On a GPU in half precision; gradients, which may be tiny, in bfloat16. On a CPU in float32,
-        which is faster there.
+        On a GPU compiled and in half precision; gradients, which may be tiny, in bfloat16. On a
+        CPU in float32, which is faster there.
+        """
+        with torch.autocast(faces.device.type, enabled=False):
+            if not faces.is_cuda:
+                return TeacherOutput.of(self._run(faces.float()))
+            key = (faces.shape, torch.is_grad_enabled())
+            if key not in self._compiled:
+                self._compiled[key] = torch.compile(self._traced(faces.detach().float()))
+            return TeacherOutput.of(self._compiled[key](faces.float()))
+
+    def _traced(self, faces: Tensor) -> GraphModule:
+        """The network for faces of this number, without the arithmetic on shapes.
+
+        It stops a compiler and takes the host longer than the layers take a GPU.
         """
         half = torch.bfloat16 if torch.is_grad_enabled() else torch.float16
-        with torch.autocast(faces.device.type, half, enabled=faces.is_cuda):
-            return self._run(faces.float())
+        with torch.autocast(faces.device.type, half), torch.device(faces.device):
+            traced = make_fx(lambda x: self._run(x))(faces)
+        traced.graph.eliminate_dead_code()
+        traced.recompile()
+        return traced
 
-    def _run(self, faces: Tensor) -> TeacherOutput:
+    def _run(self, faces: Tensor) -> list[Tensor]:
+        """The embedding and the features."""
         values = {name: getattr(self, buffer) for name, buffer in self._names.items()}
         values |= self._integers
         values[self._input] = ((faces + 1) * 127.5 - self.mean) / self.scale
@@ -134,4 +161,8 @@ class TeacherModule(nn.Module):
             for name in unused:
                 values.pop(name)
         # The input of the first strided layer is the image itself.
-        return TeacherOutput(values[self._output], features[1:])
+        return [values[self._output], *features[1:]]
+
+
+def _tensor(stored: onnx.TensorProto) -> Tensor:
+    return torch.from_numpy(numpy_helper.to_array(stored).copy())
