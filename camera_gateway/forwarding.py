@@ -162,7 +162,11 @@ class Forwarder:
 
     def _send_once(self, shot: Shot, timeout_s: float) -> None:
         answer = self._encoder.with_timeout(timeout_s).encode(
-            encode_png(shot.crop), kind="crop", capture_time=shot.taken, forward=True
+            encode_png(shot.crop),
+            kind="crop",
+            capture_time=shot.taken,
+            forward=True,
+            camera=shot.camera,
         )
         camera = self._cameras[shot.camera]
         face = answer.faces[0]

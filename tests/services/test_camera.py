@@ -422,18 +422,21 @@ def test_metrics_are_there_for_prometheus(tmp_path: Path) -> None:
 async def test_who_passes_is_read_at_the_recognizer(tiny_models: Path, tmp_path: Path) -> None:
     made = {"creation_time": "2026-11-20T08:00:00.000000Z"}
     film = write_clip(tmp_path / "film.mkv", [Walk(OBAMA, 0, 2)], seconds=2, metadata=made)
+    config = tmp_path / "cameras.toml"
+    config.write_text(f'[[cameras]]\nname = "door"\nsource = "{film}"\n')
     async with (
         running_recognizer(tiny_models, tmp_path / "gallery.sqlite") as recognizer,
         running_encoder(
             tiny_models, uplink_target=recognizer.address, uplink_spool=tmp_path / "spool"
         ) as encoder,
     ):
-        await asyncio.to_thread(watch, encoder.address, film)
+        await asyncio.to_thread(watch, encoder.address, film, config=config)
         for _ in range(300):
             listed = await recognizer.recognizer.ListSightings(ListSightingsRequest())
-            if listed.sightings:
+            if len(listed.sightings) == 2:
                 break
             await asyncio.sleep(0.1)
-    (sighting,) = listed.sightings
+    sighting, other = listed.sightings
+    assert {sighting.camera_id, other.camera_id} == {"door", "camera2"}
     taken = sighting.capture_time.ToDatetime(UTC) - datetime(2026, 11, 20, 8, tzinfo=UTC)
     assert 0 < taken.total_seconds() < 2

@@ -439,6 +439,26 @@ async def recognizer_of_cameras(
         yield running
 
 
+async def test_cameras_of_one_stream_are_told_apart(
+    service: Service, people: list[CompactMap]
+) -> None:
+    names = ["door", "Door", "", "x" * 64, "gate/7", "x" * 65]
+    maps = [
+        StreamedMap(sighting_id=str(uuid.uuid4()), map=people[0], camera=name) for name in names
+    ]
+    single = StreamMapsRequest(sighting_id=str(uuid.uuid4()), map=people[0], camera="yard")
+    call = service.recognizer.StreamMaps(iter([StreamMapsRequest(maps=maps), single]))
+    answers = [answer async for answer in call]
+    assert [answer.outcome for answer in answers] == [STORED] * 4 + [0, 0, STORED]
+    errors = [RequestFailed.from_status(answer.error) for answer in answers[4:6]]
+    assert [error.reason for error in errors] == ["INVALID_CAMERA"] * 2
+    assert [fields_of(error) for error in errors] == [["camera"]] * 2
+    cameras = [item.camera_id for item in await listed(service)]
+    assert sorted(cameras) == sorted(["door", "Door", "anonymous", "x" * 64, "yard"])
+    (only,) = await listed(service, camera_id="door")
+    assert only.camera_id == "door"
+
+
 async def test_a_bad_map_among_several_of_a_message_is_refused_alone(
     service: Service, people: list[CompactMap]
 ) -> None:

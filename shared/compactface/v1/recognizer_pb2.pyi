@@ -211,26 +211,30 @@ class VerifyResponse(_message.Message):
     def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ..., lowest_quality: _Optional[float] = ..., probe_flaws: _Optional[_Union[_compact_map_pb2.Flaws, _Mapping]] = ..., similarities_withheld: _Optional[bool] = ...) -> None: ...
 
 class StreamMapsRequest(_message.Message):
-    __slots__ = ("sighting_id", "map", "request_id", "maps")
+    __slots__ = ("sighting_id", "map", "request_id", "maps", "camera")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MAPS_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     map: _compact_map_pb2.CompactMap
     request_id: str
     maps: _containers.RepeatedCompositeFieldContainer[StreamedMap]
-    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[StreamedMap, _Mapping]]] = ...) -> None: ...
+    camera: str
+    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[StreamedMap, _Mapping]]] = ..., camera: _Optional[str] = ...) -> None: ...
 
 class StreamedMap(_message.Message):
-    __slots__ = ("sighting_id", "map", "request_id")
+    __slots__ = ("sighting_id", "map", "request_id", "camera")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     map: _compact_map_pb2.CompactMap
     request_id: str
-    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    camera: str
+    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ..., camera: _Optional[str] = ...) -> None: ...
 
 class StreamMapsResponse(_message.Message):
     __slots__ = ("sighting_id", "outcome", "error")
