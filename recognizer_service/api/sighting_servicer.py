@@ -64,7 +64,11 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         """Receive maps from a camera and acknowledge each once it is durable."""
         check_collection(current_caller(), self._settings.stream_collection)
         async for request in until_stopping(request_iterator, self._stopping):
-            for answer in await self._take(sighting_conversions.streamed(request)):
+            answers = await self._take(sighting_conversions.streamed(request))
+            if request.answer_together:
+                yield recognizer_pb2.StreamMapsResponse(answers=answers)
+                continue
+            for answer in answers:
                 yield answer
 
     async def ListSightings(

@@ -62,7 +62,7 @@ def main(
     _say("outage")
     away = _in_folder(_outage)
     _say("services")
-    wire = _in_folder(lambda folder: edge_services.wire(folder, models))
+    wire = _in_folder(lambda folder: edge_services.wire(folder, models, data))
     foot = _in_folder(lambda folder: edge_services.footprint(folder, models))
     delay = _in_folder(lambda folder: edge_services.delay(folder, models))
     found = EdgeReport(

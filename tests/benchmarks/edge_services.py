@@ -29,9 +29,11 @@ from compactface.v1.recognizer_pb2 import GetRecognizerInfoRequest, WatchSightin
 from shared.faces.align import align
 from shared.faces.detect import DetectorOptions
 from shared.faces.detectors import open_detector
-from tests.benchmarks.bench_detection import PHOTOS, Picture, frame_of
+from shared.faces.display import encode_png
+from tests.benchmarks.bench_detection import PHOTOS, frame_of, photographs
 from tests.services.asking import CAMERAS
 from tests.services.authority import Authority
+from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, running_recognizer, until
 from tests.services.processes import ROOT, process
 from tests.services.relay import Relay, listening
@@ -59,12 +61,14 @@ class Wire:
     faces: int
 
 
-async def wire(folder: Path, models: Path, *, alone: int = 40, batched: int = 256) -> Wire:
+async def wire(
+    folder: Path, models: Path, data: Path | None, *, alone: int = 40, batched: int = 256
+) -> Wire:
     """Count the bytes of faces that travel alone, and of those that waited for a connection."""
     authority = Authority(folder, "authority")
     certificate, key = authority.issue("server")
     mine, my_key = authority.issue("gate-7")
-    files = crops(alone + batched)
+    files = crops(alone + batched, data)
     sizes: list[int] = []
 
     async def forward(encoder: Service, crop: bytes) -> None:
@@ -252,27 +256,26 @@ async def _watch(call: Any, seen: dict[str, float]) -> None:
         seen[answer.sighting_id] = time.monotonic()
 
 
-def crops(count: int) -> Sequence[bytes]:
-    """Aligned faces of the samples as PNG files, no two alike: mirrored, darker, lighter."""
+def crops(count: int, data: Path | None) -> Sequence[bytes]:
+    """Aligned faces of different people as PNG files; clouds where there are too few photographs.
+
+    No two may be alike, since maps of one message are compressed together.
+    """
     detector = open_detector(DetectorOptions("fast"))
-    faces = []
-    for path in PHOTOS:
-        photo = np.asarray(Image.open(path).convert("RGB"))
-        landmarks = detector.detect(photo)[0].landmarks
-        face = align(photo, landmarks, template=detector.template)
-        faces += [face, np.ascontiguousarray(face[:, ::-1])]
-    return [
-        _file(faces[number % len(faces)], brightness=0.7 + 0.6 * number / count, kind="PNG")
-        for number in range(count)
-    ]
+    faces: list[bytes] = []
+    for photo in photographs(data):
+        for found in detector.detect(photo)[:1]:
+            crop = align(photo, found.landmarks, template=detector.template)
+            faces.append(encode_png(crop))
+    return [*faces[:count], *(clouds(seed) for seed in range(count - len(faces)))]
 
 
 def _frames() -> Sequence[bytes]:
-    frame = frame_of(640, 480, faces=1, side=110)
-    return [_file(frame, brightness=0.8 + 0.05 * step, kind="JPEG") for step in range(9)]
-
-
-def _file(picture: Picture, *, brightness: float, kind: str) -> bytes:
-    file = io.BytesIO()
-    ImageEnhance.Brightness(Image.fromarray(picture)).enhance(brightness).save(file, kind)
-    return file.getvalue()
+    """A VGA frame with a face, lighter and darker, as JPEG files."""
+    frame = Image.fromarray(frame_of(640, 480, faces=1, side=110))
+    files = []
+    for step in range(9):
+        file = io.BytesIO()
+        ImageEnhance.Brightness(frame).enhance(0.8 + 0.05 * step).save(file, "JPEG")
+        files.append(file.getvalue())
+    return files

@@ -439,6 +439,21 @@ async def recognizer_of_cameras(
         yield running
 
 
+async def test_maps_of_one_message_may_be_answered_together(
+    service: Service, people: list[CompactMap]
+) -> None:
+    maps = [StreamedMap(sighting_id=str(uuid.uuid4()), map=face) for face in people[:3]]
+    maps[1].camera = "gate/7"
+    request = StreamMapsRequest(maps=maps, answer_together=True)
+    call = service.recognizer.StreamMaps(iter([request, request]))
+    first, second = [answer async for answer in call]
+    assert [answer.sighting_id for answer in first.answers] == [item.sighting_id for item in maps]
+    assert [answer.outcome for answer in first.answers] == [STORED, 0, STORED]
+    duplicate = StreamMapsResponse.OUTCOME_DUPLICATE
+    assert [answer.outcome for answer in second.answers] == [duplicate, 0, duplicate]
+    assert not first.sighting_id
+
+
 async def test_cameras_of_one_stream_are_told_apart(
     service: Service, people: list[CompactMap]
 ) -> None:

@@ -381,11 +381,13 @@ async def test_maps_and_failures_outlive_the_uplink(tmp_path: Path, free_port: i
     assert (tmp_path / "spool.sqlite").read_bytes().count(ids[1].encode()) == 0
 
 
+@pytest.mark.parametrize("answers_together", [True, False])
 async def test_several_maps_travel_in_one_message_if_the_recognizer_knows_how(
-    free_port: int,
+    free_port: int, *, answers_together: bool
 ) -> None:
     peer = Recognizer()
     peer.maps_per_message = 16
+    peer.answers_together = answers_together
     async with camera(free_port) as cam:
         ids = await cam.send(40)
         async with listening(peer, port=free_port):
