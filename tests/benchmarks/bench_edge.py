@@ -97,6 +97,7 @@ def main(
         capture_to_watch_p50_ms=round(delay.p50_ms, 1),
         capture_to_watch_p99_ms=round(delay.p99_ms, 1),
         capture_to_watch_faces=delay.faces,
+        capture_to_watch_load=round(delay.load, 1),
         **Origin.here().model_dump(),
     )
     write(report, found)

@@ -45,6 +45,7 @@ class EdgeReport(Record):
         capture_to_watch_p50_ms: from a VGA frame to the watcher who reads of its face.
         capture_to_watch_p99_ms: likewise.
         capture_to_watch_faces: that were measured.
+        capture_to_watch_load: load average of the machine meanwhile, all programs together.
         command: that made the report.
         commit: of the software.
         time: UTC.
@@ -78,6 +79,7 @@ class EdgeReport(Record):
     capture_to_watch_p50_ms: float
     capture_to_watch_p99_ms: float
     capture_to_watch_faces: int
+    capture_to_watch_load: float
     command: str
     commit: str
     time: str
@@ -105,8 +107,7 @@ def _lines(report: EdgeReport) -> Iterator[str]:
     yield ""
     yield (
         f"- Recall and precision: {r.detect_faces} faces that MTCNN (from 24 pixels) finds at 40 "
-        f"pixels or more in {r.detect_photographs} whole photographs. One MTCNN against another "
-        "reaches no more; see `tests/benchmarks/bench_detection.py`."
+        f"pixels or more in {r.detect_photographs} whole photographs."
     )
     yield (
         "- Frames a second: decoding, detection in every third frame (the default), tracking, best "
@@ -131,8 +132,9 @@ def _lines(report: EdgeReport) -> Iterator[str]:
     yield (
         f"- Capture to watcher: {r.capture_to_watch_faces} VGA frames, five a second, through "
         "detection, CompNet, spool (synced), recognizer, gallery (synced) and identification; "
-        f"median {r.capture_to_watch_p50_ms:.0f} ms. The gateway's choice of a good face comes on "
-        "top: see `settle_seconds`."
+        f"median {r.capture_to_watch_p50_ms:.0f} ms, on a machine with a load average of "
+        f"{r.capture_to_watch_load:.1f}. The gateway's choice of a good face comes on top: see "
+        "`settle_seconds`."
     )
 
 

@@ -5,6 +5,7 @@ Real services with the shipped model, on loopback.
 
 import asyncio
 import io
+import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -203,11 +204,19 @@ def _resident_mb(pid: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Milliseconds from a frame's capture to the watcher who reads of its face."""
+    """Milliseconds from a frame's capture to the watcher who reads of its face.
+
+    Attributes:
+        p50_ms: median.
+        p99_ms: 99th percentile.
+        faces: that were measured.
+        load: load average of the machine at the end, all programs together.
+    """
 
     p50_ms: float
     p99_ms: float
     faces: int
+    load: float
 
 
 async def delay(folder: Path, models: Path, *, faces: int = 200, apart_s: float = 0.2) -> Delay:
@@ -248,7 +257,8 @@ async def delay(folder: Path, models: Path, *, faces: int = 200, apart_s: float 
         await until(lambda: captured.keys() <= seen.keys(), seconds=_LATE_S)
         watching.cancel()
     took_ms = [1000 * (seen[id_] - began) for id_, began in captured.items()]
-    return Delay(median(took_ms), float(np.percentile(took_ms, 99)), faces)
+    load, *_ = os.getloadavg()
+    return Delay(median(took_ms), float(np.percentile(took_ms, 99)), faces, load)
 
 
 async def _watch(call: Any, seen: dict[str, float]) -> None:
