@@ -37,7 +37,9 @@ def write_film(path: Path, sights: "Sequence[Sight]") -> Path:
                 frame = Image.new("RGB", _SIZE, "#8a8f94")
                 left = round((1 - step) * _SIZE[0] - step * person.width)
                 frame.paste(person, (left, (_SIZE[1] - person.height) // 2))
-                container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+                container.mux(
+                    stream.encode(av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24"))
+                )
         container.mux(stream.encode(None))
     return path
 
