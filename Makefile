@@ -10,7 +10,7 @@ PROTOS := $(wildcard protos/compactface/v1/*.proto)
 STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants lint format protos protos-check lock bench overload climb clean
+.PHONY: help setup demo test mutants lint format protos protos-check lock bench edge overload climb clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,9 @@ bench: setup  ## latencies and ratios, measured side by side
 
 overload: setup  ## goodput at two and four times capacity
 	$(BIN)/python -m tests.benchmarks.bench_overload
+
+edge: setup  ## report/edge.md: from the camera to the watcher, ten minutes
+	$(BIN)/python -m tests.benchmarks.bench_edge --kills 40
 
 climb: setup  ## 100,000 calls of an attacker who changes a map until it matches
 	$(BIN)/python -m tests.faults.climb --calls 100000

@@ -63,7 +63,7 @@ class Camera:
         self._background = background
         self._stopping = stopping
         self._handover = Handover(stopping)
-        self._video = self._live = True
+        self._video = self._goes_on = True
         self._came = False
         self._backoff = Backoff(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         self._damaged = 0
@@ -123,12 +123,12 @@ class Camera:
                     _log.info("source_open", camera=self._settings.name)
                     self._backoff.reset()
                 self._came = True
-                self._live = source.live
+                self._goes_on = source.goes_on
                 self._metrics.skipped.inc(self._handover.give(frame, live=source.live))
                 if self._stopping.is_set():
                     return
         finally:
-            self._live = source.live
+            self._goes_on = source.goes_on
             self._count_damaged(source)
         if not (source.live or self._came):
             raise SourceUnavailable(self._settings.source, "no frame in it")
@@ -138,8 +138,7 @@ class Camera:
         if self._stopping.is_set():
             return False
         # A damaged file stays damaged.
-        comes_back = self._live or self._settings.interval_seconds > 0
-        if not (comes_back and (self._came or self._settings.retry)):
+        if not (self._goes_on and (self._came or self._settings.retry)):
             self.error = error
             if self._came:  # otherwise the program ends
                 _log.error("source_failed", camera=self._settings.name, error=error.message)
@@ -165,15 +164,17 @@ class Camera:
 
     def _look(self) -> None:
         watcher: Watcher | None = None
+        ahead_s = 0.0  # of the source's clock
         while not self._handover.over:
             frame = self._handover.take(_PATIENCE_S)
-            if watcher is None:
-                watcher = Watcher(self._settings, self._detector, video=self._video)
             try:
                 if frame is not None:
+                    ahead_s = frame.at - time.monotonic()
+                    # Not earlier: only an open source shows whether it is a video.
+                    watcher = watcher or Watcher(self._settings, self._detector, video=self._video)
                     self._look_at(frame, watcher)
-                elif self._live:  # persons in view are lost; forward their faces
-                    self._forward(watcher.pass_time(time.monotonic()))
+                elif watcher is not None and self._goes_on:  # visits settle or end without frames
+                    self._forward(watcher.pass_time(time.monotonic() + ahead_s))
             except Exception:  # noqa: BLE001 - the next frame may succeed
                 self._background.failed(f"camera {self._settings.name}")
         if watcher is not None:

@@ -12,8 +12,10 @@ from compactface.client import EncoderClient, InvalidArgument, RequestFailed
 from compactface.v1.encoder_pb2 import FORWARD_OUTCOME_DISCARDED
 from shared.errors import FailedPrecondition
 from shared.faces.display import encode_png
+from shared.serving.background import Background
 from shared.serving.backoff import Backoff
 
+_TASK = "forward"
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
 _FAULTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}  # may be caused by the face
@@ -34,6 +36,10 @@ class Forwarder:
         capacity: maximum number of queued faces.
         metrics: metrics of all cameras.
         cameras: counters of each camera by name.
+        background: records unexpected failures.
+
+    Attributes:
+        died: whether sending has ended because of a bug; no face leaves the queue any more.
     """
 
     def __init__(
@@ -43,17 +49,20 @@ class Forwarder:
         capacity: int,
         metrics: GatewayMetrics,
         cameras: Mapping[str, CameraMetrics],
+        background: Background,
     ) -> None:
+        self.died = False
         self._encoder = encoder
         self._capacity = capacity
         self._metrics = metrics
         self._cameras = cameras
+        self._background = background
         self._waiting: dict[tuple[str, int], Shot] = {}  # in order of arrival
         self._changed = threading.Condition()
         self._closing = False
         self._deadline = float("inf")
         self._faults = 0
-        self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=_TASK, daemon=True)
 
     def start(self) -> None:
         """Start sending.
@@ -106,6 +115,13 @@ class Forwarder:
         return len(self._waiting)
 
     def _run(self) -> None:
+        try:
+            self._send_until_closed()
+        except BaseException:
+            self.died = True
+            raise  # and be logged
+
+    def _send_until_closed(self) -> None:
         backoff = Backoff(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         while True:
             with self._changed:
@@ -125,27 +141,39 @@ class Forwarder:
                     self._changed.wait_for(lambda: self._closing, backoff.pause_s())
 
     def _send(self, shot: Shot, *, timeout_s: float) -> bool:
-        """Send a face; whether the encoder's response is final."""
-        camera = self._cameras[shot.camera]
+        """Send a face; whether it can leave the queue."""
         try:
-            answer = self._encoder.with_timeout(timeout_s).encode(
-                encode_png(shot.crop), kind="crop", capture_time=shot.taken, forward=True
-            )
+            self._send_once(shot, timeout_s)
         except RequestFailed as error:
             self._faults += error.code in _FAULTS
-            if isinstance(error, InvalidArgument) or self._faults == _MOST_FAULTS:
-                _log.error("shot_refused", camera=shot.camera, code=error.code, error=error.message)
-                camera.refused.inc()
-                self._faults = 0
-                return True
-            _log.warning("encoder_away", code=error.code, error=error.message)
-            return False
+            if not (isinstance(error, InvalidArgument) or self._faults == _MOST_FAULTS):
+                _log.warning("encoder_away", code=error.code, error=error.message)
+                return False
+            _log.error("shot_refused", camera=shot.camera, code=error.code, error=error.message)
+            self._cameras[shot.camera].refused.inc()
+        except Exception:  # noqa: BLE001 - the other faces must still be sent
+            self._background.failed(_TASK)
+            self._faults += 1
+            if self._faults < _MOST_FAULTS:
+                return False
+            self._cameras[shot.camera].refused.inc()
         self._faults = 0
+        return True
+
+    def _send_once(self, shot: Shot, timeout_s: float) -> None:
+        answer = self._encoder.with_timeout(timeout_s).encode(
+            encode_png(shot.crop),
+            kind="crop",
+            capture_time=shot.taken,
+            forward=True,
+            camera=shot.camera,
+        )
+        camera = self._cameras[shot.camera]
         face = answer.faces[0]
         if face.forward_outcome == FORWARD_OUTCOME_DISCARDED:
             _log.warning("sightings_not_kept", camera=shot.camera, visit=shot.visit)
             camera.discarded.inc()
-            return True
+            return
         camera.sightings.inc()
         _log.info(
             "sighting",
@@ -155,4 +183,3 @@ class Forwarder:
             quality=round(shot.quality, 3),
             taken=shot.taken.isoformat(),
         )
-        return True

@@ -15,7 +15,7 @@ from camera_gateway.forwarding import Forwarder
 from camera_gateway.metrics import CameraMetrics, GatewayMetrics
 from camera_gateway.settings import CameraSettings, GatewaySettings
 from compactface.client import EncoderClient, Tls
-from shared.errors import CompactfaceError
+from shared.errors import CompactfaceError, Unavailable
 from shared.faces.detect import Detector, DetectorOptions
 from shared.faces.detectors import open_detector
 from shared.serving.background import Background
@@ -51,7 +51,11 @@ class Gateway:
             settings.encoder, tls=tls, token=settings.token, proxy=settings.proxy
         )
         self._forwarder = Forwarder(
-            self._encoder, capacity=settings.max_waiting, metrics=families, cameras=metrics
+            self._encoder,
+            capacity=settings.max_waiting,
+            metrics=families,
+            cameras=metrics,
+            background=self._background,
         )
         self._detectors: dict[DetectorOptions, Detector] = {}
         self._cameras = [self._camera(one, metrics[one.name]) for one in settings.cameras]
@@ -64,13 +68,17 @@ class Gateway:
 
     @property
     def finished(self) -> bool:
-        """Whether all sources have ended, or one was missing at the start."""
+        """Whether all sources have ended, one was missing at the start, or sending has died."""
         cameras = self._cameras
-        return any(one.missing for one in cameras) or all(one.finished for one in cameras)
+        if self._forwarder.died or any(one.missing for one in cameras):
+            return True
+        return all(one.finished for one in cameras)
 
     @property
     def error(self) -> CompactfaceError | None:
-        """The error that ended a source unexpectedly; None: none."""
+        """The error that ended a source or the sending unexpectedly; None: none."""
+        if self._forwarder.died:
+            return Unavailable("FORWARDING_DIED", "the thread that sends faces has died")
         return next((camera.error for camera in self._cameras if camera.error), None)
 
     def __enter__(self) -> Self:

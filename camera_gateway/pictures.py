@@ -24,6 +24,7 @@ class Folder:
 
     def __init__(self, path: Path, *, interval_s: float) -> None:
         self.live = False  # files do not become stale; none is skipped
+        self.goes_on = bool(interval_s)
         self.damaged = 0
         self._path = path
         self._interval_s = interval_s
@@ -75,7 +76,7 @@ class Still:
     """
 
     def __init__(self, path: Path, *, interval_s: float) -> None:
-        self.live = bool(interval_s)
+        self.live = self.goes_on = bool(interval_s)
         self.damaged = 0
         self._path = path
         self._interval_s = interval_s

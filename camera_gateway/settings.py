@@ -36,7 +36,9 @@ class CameraSettings(BaseModel):
 
     source: str = Field(min_length=1, repr=False, description="see `parse_source`")
     name: str = Field(
-        "", pattern=r"^[A-Za-z0-9._-]{0,64}$", description="in metrics, logs and file names"
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="in sightings, metrics, logs and file names",
     )
     every: int = Field(
         0, ge=0, le=1000, description="look at every n-th frame; 0: 3 of video, 1 of pictures"

@@ -50,6 +50,11 @@ class Source(Protocol):
         ...
 
     @property
+    def goes_on(self) -> bool:
+        """Whether frames may come at any time, so that time also passes without them."""
+        ...
+
+    @property
     def damaged(self) -> int:
         """Number of frames so far that could not be decoded completely."""
         ...

@@ -41,6 +41,11 @@ class Video:
         self._stall_s = stall_s
         self._interval_s = interval_s
 
+    @property
+    def goes_on(self) -> bool:
+        """See `Source`."""
+        return self.live
+
     def frames(self) -> Iterator[Frame]:
         """See `Source`."""
         while True:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from command_line.options import TlsOptions, declare, option, setting_flags
+from command_line.options import TOKEN_VARIABLE, TlsOptions, declare, option, setting_flags
 
 _Sources = Annotated[
     list[str] | None,
@@ -51,7 +51,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     yield option("sources", _Sources, None)
     yield option("config", _Config, None)
     for panel, cls in ("Each camera", CameraSettings), ("Process", GatewaySettings):
-        for parameter in setting_flags(cls, panel=panel):
+        for parameter in setting_flags(cls, panel=panel, variables={"token": TOKEN_VARIABLE}):
             if parameter.name not in _NOT_FLAGS:
                 yield parameter
 

@@ -9,9 +9,10 @@ A command takes a group as one parameter, and `with_options` expands its fields 
 
 import inspect
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -37,6 +38,7 @@ Largest = Annotated[
     ),
 ]
 SHIPPED_MODELS = shipped_models()
+TOKEN_VARIABLE = "COMPACTFACE_TOKEN"  # noqa: S105 - a name
 _SHIPPED = "that of the shipped model"
 Models = Annotated[Path, typer.Option(help="Folder of model families.", show_default=_SHIPPED)]
 Collection = Annotated[str, typer.Option(help="Collection of the gallery.")]
@@ -153,7 +155,7 @@ class TlsOptions:
     token: Annotated[
         str,
         typer.Option(
-            envvar="COMPACTFACE_TOKEN",
+            envvar=TOKEN_VARIABLE,
             metavar="TOKEN",
             help="Bearer token for the services; visible to other processes on the command line.",
         ),
@@ -288,10 +290,19 @@ def option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, kind, annotation=annotation, default=default)
 
 
-def setting_flags(cls: type[BaseModel], *, panel: str) -> Iterator[inspect.Parameter]:
-    """One option for each setting; None means that the flag was not given."""
+def setting_flags(
+    cls: type[BaseModel], *, panel: str, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[inspect.Parameter]:
+    """One option for each setting; None means that the flag was not given.
+
+    Args:
+        cls: the settings.
+        panel: heading in the help.
+        variables: environment variables by setting, read if the flag is not given.
+    """
     for name, field in cls.model_fields.items():
         flag = typer.Option(
+            envvar=variables.get(name),
             help=" ".join([field.description or "", _default(field.default)]),
             rich_help_panel=panel,
         )

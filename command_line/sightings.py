@@ -108,14 +108,15 @@ def watch(
     from compactface.client import RequestFailed
 
     only = _filter("", "", camera, subject, decision)
-    seen, token, began = 0, resume, False
+    seen, token = 0, resume
     with recognizer.connect(tls) as client:
+        client.info()  # only a recognizer that was reachable once is waited for
         while True:
             try:
                 for answer in client.sightings.watch(
                     collection=collection, only=only, resume_token=token
                 ):
-                    began, token = True, answer.resume_token
+                    token = answer.resume_token
                     if to_json:
                         typer.echo(json.dumps(as_json(answer)))
                     else:
@@ -128,8 +129,7 @@ def watch(
                     if seen == count:
                         return
             except RequestFailed as error:
-                # Only a connection that has worked before is retried.
-                if not began or error.code not in _AGAIN:
+                if error.code not in _AGAIN:
                     raise
                 typer.echo(f"{error.reason}: {error.message}; reconnecting", err=True)
                 time.sleep(_RECONNECT_S)

@@ -105,6 +105,7 @@ async def _uplink(
             tls=settings.uplink_tls,
             proxy=settings.uplink_proxy,
             keepalive_s=settings.uplink_keepalive_seconds,
+            small_answers=True,
         ),
         tls=settings.uplink_tls,
         token_file=settings.uplink_token_file,

@@ -1,4 +1,4 @@
-"""`compactface demo`: enroll, identify and verify the sample photographs."""
+"""`compactface demo`: enroll, identify and verify the sample photographs, and watch a camera."""
 
 import signal
 import sys
@@ -13,6 +13,7 @@ from command_line.options import SHIPPED_MODELS, Models
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from command_line.demo.passing import Passage
     from command_line.demo.performance import Performance
 
 
@@ -27,7 +28,7 @@ def demo(
     models: Models = SHIPPED_MODELS,
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
 ) -> None:
-    """Run both services, enroll, identify and verify the sample photographs.
+    """Run both services, enroll, identify and verify the sample photographs, watch a camera.
 
     Exits with 1 if any answer is wrong.
     """
@@ -39,20 +40,21 @@ def demo(
     signal.signal(signal.SIGTERM, _exit)  # so that the services are stopped, too
     output.mkdir(parents=True, exist_ok=True)
     console = open_console()
-    performance = _perform(output, photos, models, family, console)
-    report.show(performance, console)
+    performance, passage = _perform(output, photos, models, family, console)
+    report.show(performance, passage, console)
     sheet = output / "contact-sheet.png"
     with private_file(sheet) as file:
         draw(performance).save(file, format="PNG")
     console.print(f"{sheet} shows photo, crop, map, reconstruction and answer.")
-    if not performance.is_right:
+    if not (performance.is_right and passage.is_right):
         raise typer.Exit(1)
 
 
 def _perform(
     output: Path, photos: Path, models: Path, family: str, console: "Console"
-) -> "Performance":
+) -> "tuple[Performance, Passage]":
     from command_line.demo import report
+    from command_line.demo.passing import pass_by
     from command_line.demo.performance import perform
     from command_line.demo.processes import running_services
     from command_line.demo.scenario import COLLECTION
@@ -72,8 +74,9 @@ def _perform(
         RecognizerClient(services.recognizer) as recognizer,
     ):
         performance = perform(encoder, recognizer, photos)
-        report.write_json(output / "result.json", performance, encoder.info())
-        return performance
+        passage = pass_by(services, recognizer, performance.sights, output)
+        report.write_json(output / "result.json", performance, passage, encoder.info())
+        return performance, passage
 
 
 def _exit(number: int, _frame: Any) -> None:

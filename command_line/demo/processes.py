@@ -20,10 +20,11 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Addresses of the two services, as host:port."""
+    """Addresses of the two services and of the recognizer's metrics, as host:port."""
 
     encoder: str
     recognizer: str
+    recognizer_metrics: str
 
 
 @contextmanager
@@ -55,7 +56,8 @@ def running_services(
             encoder_address = encoder.address()
             for service in (recognizer, encoder):
                 service.wait_for("serving")
-            yield Services(encoder_address, recognizer_address)
+            metrics = str(recognizer.wait_for("listening")["metrics_address"])
+            yield Services(encoder_address, recognizer_address, metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _running(name: str, flags: dict[str, str], logs: Path) -> Iterator[_Service]
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
-            env=_environment(),
+            env=environment(),
         )
     try:
         yield _Service(name, process, log)
@@ -114,7 +116,7 @@ def _running(name: str, flags: dict[str, str], logs: Path) -> Iterator[_Service]
         _stop(process)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment without COMPACTFACE_ settings, so that the demo is reproducible."""
     return {key: value for key, value in os.environ.items() if not key.startswith("COMPACTFACE_")}
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +10,35 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from command_line.demo.passing import Passage
 from command_line.demo.performance import JPEG_QUALITY, Outcome, Performance
 from command_line.demo.scenario import LABELS, Identification, Verification
 from compactface.v1.encoder_pb2 import GetEncoderInfoResponse
 from shared.private_files import private_file
 
 
-def show(performance: Performance, console: Console) -> None:
-    """Print the answers and the timings."""
+def show(performance: Performance, passage: Passage, console: Console) -> None:
+    """Print the answers, the timings, and who passed the camera."""
     console.print(_answers(performance))
     console.print(_times(performance))
+    console.print(_passage(passage))
+    subjects = ", ".join(passage.alerts)
+    console.print(f"The webhook received {len(passage.alerts)} alert: {subjects}")
 
 
-def write_json(path: Path, performance: Performance, info: GetEncoderInfoResponse) -> None:
+def write_json(
+    path: Path, performance: Performance, passage: Passage, info: GetEncoderInfoResponse
+) -> None:
     """Write every question with its expected and actual answer."""
     document = {
         "model": f"{info.model_family}/{info.model_version}",
         "operating_point": info.operating_point,
         "codec_id": info.codec_id,
         "jpeg_quality": JPEG_QUALITY,
-        "right": performance.is_right,
+        "right": performance.is_right and passage.is_right,
         "probes": [_record(performance, outcome) for outcome in performance.outcomes],
+        "sightings": [asdict(sighted) for sighted in passage.sighted],
+        "alerts": list(passage.alerts),
     }
     with private_file(path) as file:
         file.write((json.dumps(document, indent=2) + "\n").encode())
@@ -89,6 +98,24 @@ def _times(performance: Performance) -> Table:
     for photo, row in rows.items():
         times = (f"{row[stage]:.1f}" if stage in row else "" for stage in stages)
         table.add_row(LABELS[photo], *times)
+    return table
+
+
+def _passage(passage: Passage) -> Table:
+    """The watcher's lines beside who walked past."""
+    table = Table(
+        "walks past",
+        "camera",
+        "seen as",
+        title="A film from the samples, read by `compactface camera`, watched by `sightings watch`",
+        box=box.SIMPLE_HEAD,
+    )
+    for passer, sighted in zip_longest(passage.passers, passage.sighted):
+        table.add_row(
+            LABELS[passer.photo] if passer else "",
+            sighted.camera if sighted else "",
+            sighted.who if sighted else "",
+        )
     return table
 
 

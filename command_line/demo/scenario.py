@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 COLLECTION = "demo"
+CAMERA = "door"
 UNKNOWN = "unknown"
 SAME, DIFFERENT = "same", "different"
 
@@ -47,6 +48,19 @@ class Verification:
     expected: str
 
 
+@dataclass(frozen=True, slots=True)
+class Passer:
+    """Somebody who walks past the camera.
+
+    Attributes:
+        photo: a photo of the person.
+        expected: a subject's id, or `UNKNOWN`.
+    """
+
+    photo: str
+    expected: str
+
+
 _OBAMA = "barack_obama_portrait_2012.jpg"
 _OBAMA_SPEAKING = "barack_obama_congress.jpg"
 _OBAMA_STANDING = "barack_obama_blue_room.jpg"
@@ -77,3 +91,8 @@ VERIFICATIONS = (
     Verification(_OBAMA, _BIDEN, expected=DIFFERENT),
     Verification(_COLLINS, _OBAMA, expected=DIFFERENT),
 )
+PASSERS = (
+    Passer(_OBAMA_SPEAKING, expected="barack-obama"),
+    Passer(_BIDEN, expected=UNKNOWN),
+)
+ALERT_FOR = "barack-obama"

@@ -8,6 +8,7 @@ import numpy as np
 from compactface.v1 import compact_map_pb2, encoder_pb2, recognizer_pb2
 from encoder_service.core.encoder import EncodedFace, EncodeTimings, PictureKind
 from encoder_service.uplink.uplink import Fate
+from shared.camera_name import check_camera
 from shared.errors import InvalidInput
 from shared.faces.detect import Box, Landmarks, Point
 from shared.faces.display import encode_png
@@ -37,6 +38,16 @@ def capture_time(request: encoder_pb2.EncodeRequest, *, field: str) -> datetime:
     if request.HasField("capture_time"):
         return moment(request.capture_time, field=field)
     return datetime.now(UTC)
+
+
+def camera(request: encoder_pb2.EncodeRequest, *, field: str) -> str:
+    """The request's camera.
+
+    Raises:
+        InvalidInput: INVALID_CAMERA, in `field`.
+    """
+    check_camera(request.camera, field=field)
+    return request.camera
 
 
 def check_frame_id(frame_id: str) -> None:
@@ -96,10 +107,12 @@ def _eye_distance(landmarks: Landmarks) -> float:
     return float(np.linalg.norm(right - left))
 
 
-def uplink_message(face: encoder_pb2.Face, request_id: str) -> recognizer_pb2.StreamedMap:
+def uplink_message(
+    face: encoder_pb2.Face, *, camera: str, request_id: str
+) -> recognizer_pb2.StreamedMap:
     """Convert one face for streaming; `request_id` is that of the original call."""
     return recognizer_pb2.StreamedMap(
-        sighting_id=face.sighting_id, map=face.map, request_id=request_id
+        sighting_id=face.sighting_id, map=face.map, request_id=request_id, camera=camera
     )
 
 

@@ -121,6 +121,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
                 "UPLINK_DISABLED", "this encoder has no uplink; see its setting uplink_target"
             )
         taken = conversions.capture_time(request, field=f"{path}capture_time")
+        camera = conversions.camera(request, field=f"{path}camera")
         picture = await self._run_encoder(request, field=f"{path}image")
         faces = [
             conversions.face_message(
@@ -132,7 +133,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             for face in picture.faces
         ]
         if request.forward and self._uplink is not None:
-            await _forward(self._uplink, picture, faces)
+            await _forward(self._uplink, picture, faces, camera)
         return encoder_pb2.EncodeResponse(
             faces=faces,
             timings=conversions.timings_message(picture.timings),
@@ -159,12 +160,14 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
 
 
 async def _forward(
-    uplink: Uplink, picture: EncodedPicture, faces: Sequence[encoder_pb2.Face]
+    uplink: Uplink, picture: EncodedPicture, faces: Sequence[encoder_pb2.Face], camera: str
 ) -> None:
     """Offer the maps of a picture to the uplink, and set the outcome in the response."""
     request_id = current_request_id() or ""
     for face, encoded in zip(faces, picture.faces, strict=True):
         face.sighting_id = encoded.sighting_id
-    fate = await uplink.offer([conversions.uplink_message(face, request_id) for face in faces])
+    fate = await uplink.offer(
+        [conversions.uplink_message(face, camera=camera, request_id=request_id) for face in faces]
+    )
     for face in faces:
         face.forward_outcome = conversions.forward_outcome(fate)

@@ -7,7 +7,7 @@ recognizes it by its id.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -359,7 +359,12 @@ class SpoolingUplink:
             self._agree_to(await ask_terms(stub, self._peer.metadata))
         except grpc.aio.AioRpcError as error:
             return _Broken(error.code().name)
-        call = stub.StreamMaps(metadata=self._peer.metadata, wait_for_ready=True)
+        call = stub.StreamMaps(
+            metadata=self._peer.metadata,
+            wait_for_ready=True,
+            # Maps are dense, but ids and times of several maps shrink by half.
+            compression=grpc.Compression.Gzip,
+        )
         try:
             async with asyncio.TaskGroup() as tasks:  # if one fails, all end
                 helpers = [tasks.create_task(self._send(call)), tasks.create_task(self._retry())]
@@ -418,7 +423,7 @@ class SpoolingUplink:
 
     async def _receive(self, call: Any) -> _Broken:
         try:
-            async for answer in call:
+            async for answer in _each_answer(call):
                 if answer.error.code not in _RETRYABLE:
                     await self._settle(answer)
                 elif answer.error.code == _INTERNAL:
@@ -518,8 +523,16 @@ def _streamed(item: SpooledMap) -> recognizer_pb2.StreamedMap:
     return recognizer_pb2.StreamedMap.FromString(item.message)
 
 
+async def _each_answer(call: Any) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]:
+    """One answer per map, also where the recognizer answers the maps of a message together."""
+    async for response in call:
+        for answer in response.answers or (response,):
+            yield answer
+
+
 def _message(batch: Sequence[SpooledMap]) -> recognizer_pb2.StreamMapsRequest:
     """Build a message; a single map is in the format that older recognizers also support."""
     if len(batch) > 1:
-        return recognizer_pb2.StreamMapsRequest(maps=map(_streamed, batch))
+        maps = map(_streamed, batch)
+        return recognizer_pb2.StreamMapsRequest(maps=maps, answer_together=True)
     return recognizer_pb2.StreamMapsRequest.FromString(batch[0].message)  # same field numbers

@@ -35,6 +35,7 @@ def streamed(
             sighting_id=request.sighting_id,
             map=request.map,
             request_id=request.request_id,
+            camera=request.camera,
         )
     ]
 

@@ -19,6 +19,7 @@ from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, MAX_PAGE_SIZE
 from recognizer_service.gallery.types import SeenFace, SightingOutcome
 from recognizer_service.settings import RecognizerSettings
+from shared.camera_name import camera_id, check_camera
 from shared.errors import (
     CompactfaceError,
     FailedPrecondition,
@@ -35,7 +36,6 @@ from shared.serving.request_id import logged_as
 from shared.serving.stopping import until_stopping
 
 _log = structlog.get_logger(__name__)
-_ANONYMOUS_CAMERA = "anonymous"
 _DEFAULT_PAGE = 100
 MAX_STREAM_MAPS = 64
 """Maximum number of maps in one message."""
@@ -63,9 +63,12 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]:
         """Receive maps from a camera and acknowledge each once it is durable."""
         check_collection(current_caller(), self._settings.stream_collection)
-        camera_id = caller_name() or _ANONYMOUS_CAMERA
         async for request in until_stopping(request_iterator, self._stopping):
-            for answer in await self._take(sighting_conversions.streamed(request), camera_id):
+            answers = await self._take(sighting_conversions.streamed(request))
+            if request.answer_together:
+                yield recognizer_pb2.StreamMapsResponse(answers=answers)
+                continue
+            for answer in answers:
                 yield answer
 
     async def ListSightings(
@@ -207,7 +210,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             return b""
 
     async def _take(
-        self, maps: Sequence[recognizer_pb2.StreamedMap], camera_id: str
+        self, maps: Sequence[recognizer_pb2.StreamedMap]
     ) -> list[recognizer_pb2.StreamMapsResponse]:
         """Store the maps of one message together; return one answer for each."""
         if not 1 <= len(maps) <= MAX_STREAM_MAPS:
@@ -221,33 +224,34 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             for item in maps
         ]
         try:
-            outcomes = await self._store(maps, camera_id)
+            outcomes = await self._store(maps)
         except (Overloaded, Unavailable):
             raise  # the client resends them; later maps must not overtake them
         except Exception as error:  # noqa: BLE001 - one map's bug must not block the others
             if len(maps) > 1:
-                return [answer for item in maps for answer in await self._take([item], camera_id)]
+                return [answer for item in maps for answer in await self._take([item])]
             outcomes = [error]
         for item, answer, outcome in zip(maps, answers, outcomes, strict=True):
             with logged_as(item.request_id):
-                _answer(answer, outcome, camera_id)
+                _answer(answer, outcome, camera_id(caller_name(), item.camera))
         self._recognizer.sightings.arrived()
         return answers
 
     async def _store(
-        self, maps: Sequence[recognizer_pb2.StreamedMap], camera_id: str
+        self, maps: Sequence[recognizer_pb2.StreamedMap]
     ) -> Sequence[SightingOutcome | Exception]:
         """Store maps; return the outcome of each."""
-        faces: list[tuple[str, FaceMap] | CompactfaceError] = []
+        caller = caller_name()
+        faces: list[tuple[str, str, FaceMap] | CompactfaceError] = []
         for item in maps:
             try:
-                faces.append((item.sighting_id, conversions.face_map(item.map, field="map")))
+                check_camera(item.camera, field="camera")
+                face = conversions.face_map(item.map, field="map")
+                faces.append((item.sighting_id, camera_id(caller, item.camera), face))
             except CompactfaceError as error:
                 faces.append(error)
         try:
-            return await self._recognizer.accept_sightings(
-                self._settings.stream_collection, camera_id, faces
-            )
+            return await self._recognizer.accept_sightings(self._settings.stream_collection, faces)
         except NotFound as error:  # of the collection: the operator's change, not the map's fault
             raise Unavailable("STREAM_COLLECTION_MISSING", error.message) from error
 
@@ -255,9 +259,9 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
 def _answer(
     answer: recognizer_pb2.StreamMapsResponse,
     outcome: SightingOutcome | Exception,
-    camera_id: str,
+    camera: str,
 ) -> None:
-    log = _log.bind(sighting_id=answer.sighting_id, camera_id=camera_id)
+    log = _log.bind(sighting_id=answer.sighting_id, camera_id=camera)
     if isinstance(outcome, CompactfaceError):
         answer.error.CopyFrom(to_status(outcome))
         log.warning("map_refused", reason=outcome.reason, message=outcome.message)

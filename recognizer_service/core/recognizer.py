@@ -320,15 +320,13 @@ class Recognizer:
     async def accept_sightings(
         self,
         collection_id: str,
-        camera_id: str,
-        maps: Sequence[tuple[str, FaceMap] | CompactfaceError],
+        maps: Sequence[tuple[str, str, FaceMap] | CompactfaceError],
     ) -> list[SightingOutcome | CompactfaceError]:
         """Store streamed maps durably, if their collection keeps sightings.
 
         Args:
             collection_id: the collection.
-            camera_id: the camera.
-            maps: ids and maps, or errors found earlier.
+            maps: ids, cameras and maps, or errors found earlier.
 
         Returns:
             For each map its outcome or error: InvalidInput, an invalid map or id; UnknownCodec, no
@@ -343,7 +341,7 @@ class Recognizer:
             if isinstance(item, CompactfaceError):
                 outcomes.append(item)
                 continue
-            sighting_id, face = item
+            sighting_id, camera_id, face = item
             try:
                 self.model.networks.unpack(face)  # only decodable maps are stored
             except CompactfaceError as error:

@@ -23,6 +23,7 @@ from recognizer_service.gallery.storage.schema import (
     sightings,
     subjects,
 )
+from shared.camera_name import encoder_of
 
 MAX_WAITING = 1000
 """Maximum number of pending events per rule; beyond it the oldest is dropped."""
@@ -232,7 +233,7 @@ def _rules_for(seen: Any, subject: int | None) -> Any:
     """Select the rules of a sighting's collection that apply to its camera and subject."""
     query = select(alert_rules.c.key, alert_rules.c.quiet_s).where(
         alert_rules.c.collection_key == seen.collection_key,
-        or_(alert_rules.c.camera_id == "", alert_rules.c.camera_id == seen.camera_id),
+        alert_rules.c.camera_id.in_(("", seen.camera_id, encoder_of(seen.camera_id))),
     )
     by_label = alert_rules.c.label != ""
     if subject is None:

@@ -48,7 +48,7 @@ class AlertRule:
         rule_id: a UUID; "" for a new rule.
         subject_id: fires for this subject; if "", see `label`.
         label: fires for subjects with this label; if both are "", fires for unknown people.
-        camera_id: only at this camera; "" for any.
+        camera_id: only at this camera, or at the cameras of this encoder; "" for any.
         quiet_s: minimum time between two alerts for the same person, in seconds.
         url: webhook URL; "" for MQTT.
         secret: signs webhook requests.

@@ -331,12 +331,20 @@ def _filtered(query: Select[Any], only: SightingFilter) -> Select[Any]:
     if only.until:
         query = query.where(sightings.c.seen_at < only.until)
     if only.camera_id:
-        query = query.where(sightings.c.camera_id == only.camera_id)
+        query = query.where(_is_of(only.camera_id))
     if only.subject_id:
         query = query.where(subjects.c.id == asked_for(only.subject_id))
     if only.decisions:
         query = query.where(identifications.c.decision.in_(only.decisions))
     return query
+
+
+def _is_of(camera_id: str) -> Any:
+    """Build the condition for sightings of a camera, or of all cameras of an encoder."""
+    column = sightings.c.camera_id
+    # Not LIKE, which ignores case in SQLite.
+    within = and_(column >= f"{camera_id}/", column < f"{camera_id}{chr(ord('/') + 1)}")
+    return or_(column == camera_id, within)
 
 
 def _before(seen_at: datetime, key: int) -> Any:

@@ -328,7 +328,7 @@ class SightingFilter:
         since: seen at this time or later. A sighting's time is its capture time, or its reception
             time if that is earlier or the capture time is unknown.
         until: seen before this time.
-        camera_id: the camera; "" for any.
+        camera_id: the camera, or the encoder of several; "" for any.
         subject_id: the matched subject; "" for any.
         decisions: one of these decisions; empty: any, or not yet identified.
     """

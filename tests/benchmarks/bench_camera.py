@@ -10,6 +10,7 @@ the clock, since other programs may run.
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -20,11 +21,27 @@ from prometheus_client import CollectorRegistry
 from camera_gateway.gateway import Gateway
 from camera_gateway.settings import load_settings
 from command_line.output import show_table
+from shared.faces.detect import DetectorName
 from tests.camera_clip import COLLINS, Walk, write_clip
 from tests.services.encoder_peer import Peer, serving
 
 SIZES = {"640x480": (640, 480), "1080p": (1920, 1080)}
 SECONDS = 3.0  # of somebody who crosses
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the gateway is.
+
+    Attributes:
+        by_clock: frames a second.
+        by_processor: frames a second of the processor.
+        sightings: of the film.
+    """
+
+    by_clock: float
+    by_processor: float
+    sightings: float
 
 
 def main(
@@ -35,26 +52,42 @@ def main(
     rows = []
     with tempfile.TemporaryDirectory() as folder, serving(Peer()) as address:
         for name, size in SIZES.items():
-            walk = Walk(COLLINS, 0, SECONDS, x=(0.1, 0.9), height=(0.2, 0.25))
-            film = write_clip(
-                Path(folder, f"{name}.mkv"), [walk], seconds=SECONDS, rate=rate, size=size
-            )
+            film = crossing(Path(folder, f"{name}.mkv"), size=size, rate=rate)
             for every in (1, 3):
-                measured = [_measure(film, address, every) for _ in range(runs)]
-                clock, processor, visits = (
-                    median(column) for column in zip(*measured, strict=True)
-                )
-                fps = f"{1 / clock:.1f}", f"{1 / processor:.1f}"
-                rows.append([name, str(every), *fps, f"{visits:g}"])
+                pace = measure(film, address, every=every, runs=runs)
+                fps = f"{pace.by_clock:.1f}", f"{pace.by_processor:.1f}"
+                rows.append([name, str(every), *fps, f"{pace.sightings:g}"])
     columns = ["frame", ">every", ">frames a second", ">... of the processor", ">sightings a visit"]
     show_table(columns, rows)
 
 
-def _measure(film: Path, address: str, every: int) -> tuple[float, float, float]:
+def crossing(path: Path, *, size: tuple[int, int], rate: int = 25) -> Path:
+    """A film of somebody who crosses."""
+    walk = Walk(COLLINS, 0, SECONDS, x=(0.1, 0.9), height=(0.2, 0.25))
+    return write_clip(path, [walk], seconds=SECONDS, rate=rate, size=size)
+
+
+def measure(
+    film: Path, address: str, *, every: int, runs: int, detector: DetectorName = "fast"
+) -> Pace:
+    """Read a film so many times; the medians."""
+    measured = [_read(film, address, every, detector) for _ in range(runs)]
+    clock, processor, sightings = (median(column) for column in zip(*measured, strict=True))
+    return Pace(1 / clock, 1 / processor, sightings)
+
+
+def _read(
+    film: Path, address: str, every: int, detector: DetectorName
+) -> tuple[float, float, float]:
     """Seconds a frame by the clock, and of the processor; sightings."""
     registry = CollectorRegistry()
     settings = load_settings(
-        [str(film)], encoder=address, metrics_port=0, every=every, log_level="error"
+        [str(film)],
+        encoder=address,
+        metrics_port=0,
+        every=every,
+        detector=detector,
+        log_level="error",
     )
     gateway = Gateway(settings, registry)
     clock, processor = time.perf_counter(), time.process_time()

@@ -54,7 +54,7 @@ def main(
     torch.set_num_threads(1)
     console = Console()
     bench_frames(console)
-    photos = list(_photos(data))[::every]
+    photos = list(photographs(data))[::every]
     console.print(f"{len(photos)} photographs, faces of at least {min_face} pixels")
     bench_agreement(photos, min_face, console, ModelDirectory.load(models, family))
 
@@ -63,13 +63,13 @@ def bench_frames(console: Console) -> None:
     """Milliseconds of processor time of one frame, by MTCNN and by the fast detector."""
     frames = {
         "640x480, photograph": _photograph(640, 480),
-        "640x480, one face": _frame(640, 480, faces=1, side=110),
-        "640x480, four faces": _frame(640, 480, faces=4, side=60),
-        "640x480, 40 faces of 40 pixels": _frame(640, 480, faces=40, side=40),
+        "640x480, one face": frame_of(640, 480, faces=1, side=110),
+        "640x480, four faces": frame_of(640, 480, faces=4, side=60),
+        "640x480, 40 faces of 40 pixels": frame_of(640, 480, faces=40, side=40),
         "640x480, noise": _noise(640, 480),
         "1920x1080, photograph": _photograph(1920, 1080),
-        "1920x1080, one face": _frame(1920, 1080, faces=1, side=110),
-        "1920x1080, 300 faces of 40 pixels": _frame(1920, 1080, faces=300, side=40),
+        "1920x1080, one face": frame_of(1920, 1080, faces=1, side=110),
+        "1920x1080, 300 faces of 40 pixels": frame_of(1920, 1080, faces=300, side=40),
         "1920x1080, noise": _noise(1920, 1080),
     }
     table = Table(
@@ -82,7 +82,7 @@ def bench_frames(console: Console) -> None:
             open_detector(DetectorOptions("fast", min_face_size=smallest)),
         ]
         for name, frame in frames.items():
-            times, counts = _in_turns(detectors, frame, repeats=REPEATS)
+            times, counts = in_turns(detectors, frame, repeats=REPEATS)
             ratio = times[0] / times[1]
             row = [f"{ms:.1f}" for ms in times] + [f"{ratio:.1f}"] + [str(n) for n in counts]
             table.add_row(name, str(smallest), *row)
@@ -248,7 +248,7 @@ def _shift(expected: Detection, found: Detection) -> float:
     return float(np.linalg.norm(ours - theirs, axis=1).mean()) / eyes
 
 
-def _photos(data: Path | None) -> Iterator[Picture]:
+def photographs(data: Path | None) -> Iterator[Picture]:
     for path in PHOTOS:
         yield decode_picture(path.read_bytes(), PictureLimits())
     for path in sorted((data / "frames").glob("*.zip")) if data else []:
@@ -258,7 +258,7 @@ def _photos(data: Path | None) -> Iterator[Picture]:
                     yield decode_picture(archive.read(name), PictureLimits())
 
 
-def _frame(width: int, height: int, *, faces: int, side: int) -> Picture:
+def frame_of(width: int, height: int, *, faces: int, side: int) -> Picture:
     """A grey wall with the samples' faces on it, `side` pixels wide each."""
     reference = open_detector(DetectorOptions("mtcnn"))
     cuts = []
@@ -295,7 +295,7 @@ def _noise(width: int, height: int) -> Picture:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def _in_turns(
+def in_turns(
     detectors: Sequence[Detector], frame: Picture, *, repeats: int
 ) -> tuple[list[float], list[int]]:
     """Median milliseconds of each detector after one round of warm-up, and its count of faces."""

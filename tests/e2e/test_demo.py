@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line.demo.scenario import IDENTIFICATIONS, VERIFICATIONS
+from command_line.demo.scenario import IDENTIFICATIONS, PASSERS, VERIFICATIONS
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "tests" / "data"
@@ -29,6 +29,9 @@ def test_every_answer_about_the_sample_photographs_is_right(tmp_path: Path) -> N
     assert [probe["actual"] for probe in result["probes"]] == [
         asked.expected for asked in (*IDENTIFICATIONS, *VERIFICATIONS)
     ]
+    assert result["sightings"] == [{"camera": "door", "who": passer.expected} for passer in PASSERS]
+    assert result["alerts"] == ["barack-obama"]
+    assert "The webhook received 1 alert: barack-obama" in done.stdout
     assert all(probe["map_bytes"] < probe["jpeg_bytes"] / 5 for probe in result["probes"])
     assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
     for name in ("result.json", "contact-sheet.png"):

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -171,7 +172,8 @@ class Trial:
                 waiting = info.uplink_depth
 
     async def _count(self) -> None:
-        stored = Counter([id_ async for id_ in self._stored()])
+        _, recognizer = self._running["recognizer"]
+        stored = Counter([id_ async for id_ in stored_ids(recognizer.recognizer)])
         found = self.findings
         found.accepted = len(self._accepted)
         found.stored = len(stored)
@@ -179,16 +181,17 @@ class Trial:
         found.doubled = sum(count > 1 for count in stored.values())
         found.bytes_a_face = round(self._sizes / max(1, found.accepted), 1)
 
-    async def _stored(self) -> AsyncIterator[str]:
-        _, recognizer = self._running["recognizer"]
-        token = ""
-        while True:
-            request = ListSightingsRequest(collection=CAMERAS, page_size=1000, page_token=token)
-            page = await recognizer.recognizer.ListSightings(request)
-            for sighting in page.sightings:
-                yield sighting.sighting_id
-            if not (token := page.next_page_token):
-                return
+
+async def stored_ids(recognizer: Any) -> AsyncIterator[str]:
+    """The ids of the sightings that a recognizer has, by its stub."""
+    token = ""
+    while True:
+        request = ListSightingsRequest(collection=CAMERAS, page_size=1000, page_token=token)
+        page = await recognizer.ListSightings(request)
+        for sighting in page.sightings:
+            yield sighting.sighting_id
+        if not (token := page.next_page_token):
+            return
 
 
 @asynccontextmanager
@@ -200,7 +203,8 @@ async def _trial(seed: int) -> AsyncIterator[Trial]:
         yield Trial(Path(folder), models, random.Random(seed))  # noqa: S311 - any moment will do
 
 
-async def _run(kills: int, seed: int) -> Findings:
+async def run(kills: int, seed: int) -> Findings:
+    """Kill so many times, with a seed for the moments."""
     async with _trial(seed) as trial:
         await trial.run(kills)
         return trial.findings
@@ -212,7 +216,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=os.getpid())
     arguments = parser.parse_args()
-    findings = asyncio.run(_run(arguments.kills, arguments.seed))
+    findings = asyncio.run(run(arguments.kills, arguments.seed))
     print(json.dumps(asdict(findings) | {"seed": arguments.seed}, indent=1))  # noqa: T201
     sys.exit(not findings.clean)
 

@@ -19,6 +19,8 @@ class Peer(encoder_pb2_grpc.EncoderServiceServicer):
         script: codes to refuse the next faces with.
         uplink: whether it claims to have one.
         outcome: what it says of every face.
+        faceless: how many of the next answers lack the face.
+        authorizations: what callers showed, "" for nothing; a call each.
     """
 
     def __init__(self, *, uplink: bool = True) -> None:
@@ -26,13 +28,20 @@ class Peer(encoder_pb2_grpc.EncoderServiceServicer):
         self.script: list[grpc.StatusCode] = []
         self.uplink = uplink
         self.outcome = encoder_pb2.FORWARD_OUTCOME_SPOOLED
+        self.faceless = 0
+        self.authorizations: list[str] = []
 
     def Encode(
         self, request: encoder_pb2.EncodeRequest, context: grpc.ServicerContext
     ) -> encoder_pb2.EncodeResponse:
         """Take a face by the script."""
+        shown = dict(context.invocation_metadata())
+        self.authorizations.append(shown.get("authorization", ""))
         if self.script:
             context.abort(self.script.pop(0), "refused by the script")
+        if self.faceless:
+            self.faceless -= 1
+            return encoder_pb2.EncodeResponse()
         self.received.append(request)
         number = len(self.received)
         face = encoder_pb2.Face(sighting_id=f"sighting-{number}", forward_outcome=self.outcome)

@@ -12,28 +12,38 @@ class Relay:
         port: where it listens.
         connections: made by clients.
         packets: that came from clients, a lower bound of what they wrote.
+        there: bytes from clients to the service.
+        back: bytes from the service to clients.
+        refusing: whether new connections are closed at once.
     """
 
     def __init__(self, target_port: int) -> None:
         self.port = 0
         self.connections = 0
         self.packets = 0
+        self.there = self.back = 0
+        self.refusing = False
         self._target_port = target_port
         self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Relay one connection."""
         self.connections += 1
+        if self.refusing:
+            writer.close()
+            return
         there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers += [writer, back]
-        await asyncio.gather(self._pump(reader, back, counted=True), self._pump(there, writer))
+        await asyncio.gather(self._pump(reader, back, going=True), self._pump(there, writer))
 
     async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counted: bool = False
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, going: bool = False
     ) -> None:
         with suppress(ConnectionError):
             while data := await source.read(1 << 16):
-                self.packets += counted
+                self.packets += going
+                self.there += len(data) if going else 0
+                self.back += 0 if going else len(data)
                 sink.write(data)
         sink.close()
 

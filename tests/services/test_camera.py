@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from compactface.v1.recognizer_pb2 import ListSightingsRequest
 from shared.faces.align import align
 from shared.faces.detect import DetectorOptions
 from shared.faces.detectors import open_detector
+from shared.serving.background import Background
 from tests.camera_clip import BIDEN, COLLINS, FACES, OBAMA, PHOTOS, Walk, write_clip
 from tests.services.encoder_peer import Peer, serving
 from tests.services.hosting import running_encoder, running_recognizer
@@ -206,6 +208,49 @@ def test_a_source_that_fails_later_takes_no_other_along(tmp_path: Path) -> None:
             assert not gateway.finished
 
 
+def test_pictures_may_come_after_the_start(tmp_path: Path) -> None:
+    """Whether a source is a video is known once it is there, and not before."""
+    (tmp_path / "prepared").mkdir()
+    shutil.copy(PHOTOS / f"{COLLINS}.jpg", tmp_path / "prepared" / "1.jpg")
+    registry, peer = CollectorRegistry(), Peer()
+    with serving(peer) as address:
+        given = settings(address, tmp_path / "late", retry=True, interval_seconds=0.1)
+        with Gateway(given, registry):
+            until(lambda: count(registry, "reconnects_total") >= 2)
+            (tmp_path / "prepared").rename(tmp_path / "late")
+            until(lambda: len(peer.received) == 1)
+
+
+def test_a_face_of_a_watched_folder_waits_for_no_other_picture(tmp_path: Path) -> None:
+    shutil.copy(PHOTOS / f"{COLLINS}.jpg", tmp_path / "1.jpg")
+    registry, peer = CollectorRegistry(), Peer()
+    with serving(peer) as address:
+        # Not good enough to be sent at once.
+        given = settings(address, tmp_path, interval_seconds=0.2, good_quality=1)
+        with Gateway(given, registry):
+            until(lambda: len(peer.received) == 1)
+    assert count(registry, "frames_read_total") == 1
+
+
+def test_a_gateway_whose_sending_dies_says_so_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug in the handling of a failure")
+
+    monkeypatch.setattr(Background, "failed", fail)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    shutil.copy(PHOTOS / f"{COLLINS}.jpg", tmp_path / "1.jpg")
+    peer = Peer()
+    peer.faceless = 1
+    with serving(peer) as address:
+        given = settings(address, tmp_path, interval_seconds=0.2)
+        with Gateway(given, CollectorRegistry()) as gateway:
+            until(lambda: gateway.finished)
+    assert gateway.error is not None
+    assert gateway.error.reason == "FORWARDING_DIED"
+
+
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
     """Two people, one after the other."""
@@ -345,6 +390,21 @@ def test_a_source_that_is_not_there_ends_it(
     assert line.count("\n") == 1
 
 
+def test_a_token_may_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPACTFACE_TOKEN", "cf_of_the_door")
+    shutil.copy(PHOTOS / f"{COLLINS}.jpg", tmp_path / "1.jpg")
+    peer = Peer()
+    with (
+        serving(peer) as address,
+        program(tmp_path, "--encoder", address, "--metrics-port", 0) as process,
+    ):
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert set(peer.authorizations) == {"Bearer cf_of_the_door"}
+
+
 def test_metrics_are_there_for_prometheus(tmp_path: Path) -> None:
     film = write_clip(tmp_path / "film.mkv", [Walk(OBAMA, 0, 1)], seconds=1)
     with (
@@ -362,18 +422,21 @@ def test_metrics_are_there_for_prometheus(tmp_path: Path) -> None:
 async def test_who_passes_is_read_at_the_recognizer(tiny_models: Path, tmp_path: Path) -> None:
     made = {"creation_time": "2026-11-20T08:00:00.000000Z"}
     film = write_clip(tmp_path / "film.mkv", [Walk(OBAMA, 0, 2)], seconds=2, metadata=made)
+    config = tmp_path / "cameras.toml"
+    config.write_text(f'[[cameras]]\nname = "door"\nsource = "{film}"\n')
     async with (
         running_recognizer(tiny_models, tmp_path / "gallery.sqlite") as recognizer,
         running_encoder(
             tiny_models, uplink_target=recognizer.address, uplink_spool=tmp_path / "spool"
         ) as encoder,
     ):
-        await asyncio.to_thread(watch, encoder.address, film)
+        await asyncio.to_thread(watch, encoder.address, film, config=config)
         for _ in range(300):
             listed = await recognizer.recognizer.ListSightings(ListSightingsRequest())
-            if listed.sightings:
+            if len(listed.sightings) == 2:
                 break
             await asyncio.sleep(0.1)
-    (sighting,) = listed.sightings
+    sighting, other = listed.sightings
+    assert {sighting.camera_id, other.camera_id} == {"door", "camera2"}
     taken = sighting.capture_time.ToDatetime(UTC) - datetime(2026, 11, 20, 8, tzinfo=UTC)
     assert 0 < taken.total_seconds() < 2

@@ -17,6 +17,7 @@ from camera_gateway.shots import Shot
 from compactface.client import EncoderClient
 from compactface.v1.encoder_pb2 import FORWARD_OUTCOME_DISCARDED
 from shared.errors import FailedPrecondition
+from shared.serving.background import Background
 from tests.services.encoder_peer import Peer, serving
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -52,7 +53,13 @@ def make(registry: CollectorRegistry) -> Iterator[Make]:
         families = GatewayMetrics(registry)
         client = EncoderClient(address)
         cameras = {"door": CameraMetrics(families, "door")}
-        one = Forwarder(client, capacity=capacity, metrics=families, cameras=cameras)
+        one = Forwarder(
+            client,
+            capacity=capacity,
+            metrics=families,
+            cameras=cameras,
+            background=Background(registry),
+        )
         made.append((client, one))
         return one
 
@@ -147,6 +154,23 @@ def test_what_is_refused_for_good_holds_up_nobody(
         until(lambda: len(peer.received) == 1)
     assert visits(peer) == [2]
     assert count(registry, "shots_refused_total") == 1
+
+
+def test_an_answer_without_the_face_holds_up_nobody(
+    make: Make, registry: CollectorRegistry
+) -> None:
+    peer = Peer()
+    peer.faceless = 5
+    with serving(peer) as address:
+        forwarder = make(address)
+        forwarder.start()
+        forwarder.offer(shot(1))
+        forwarder.offer(shot(2))
+        until(lambda: len(peer.received) == 1)
+    assert visits(peer) == [2]
+    assert count(registry, "shots_refused_total") == 1
+    failures = "compactface_background_failures_total"
+    assert registry.get_sample_value(failures, {"task": "forward"}) == 5
 
 
 def test_faces_that_nobody_keeps_are_no_sightings(make: Make, registry: CollectorRegistry) -> None:

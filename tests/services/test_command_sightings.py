@@ -6,6 +6,7 @@ import shlex
 import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.asking import CAMERAS
-from tests.services.hosting import Service, running_recognizer
+from tests.services.hosting import Service, running_recognizer, until
 from tests.services.test_sightings import identified, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -111,3 +112,38 @@ async def test_what_cannot_be_meant_is_a_usage_error(
     compactface: Run, command: str, said: str
 ) -> None:
     assert said in await compactface(command, exit_code=2)
+
+
+async def test_watching_outlives_a_restart_before_the_first_sighting(
+    tiny_models: Path, tmp_path: Path, people: list[CompactMap], free_port: int
+) -> None:
+    def running() -> AbstractAsyncContextManager[Service]:
+        gallery = tmp_path / "gallery.sqlite"
+        return running_recognizer(tiny_models, gallery, stream_collection=CAMERAS, port=free_port)
+
+    words = ["sightings", "watch", "--count", "1", "--json", "--collection"]
+    target = "--recognizer", f"127.0.0.1:{free_port}"
+    async with running() as service:
+        watching = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "command_line", *words, CAMERAS, *target),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        await until(lambda: watches(service) == 1, seconds=60)
+    output = asyncio.create_task(watching.communicate())
+    async with running() as service:
+        while not output.done():
+            await seen(service, people[0])
+            await asyncio.wait({output}, timeout=0.3)
+    said, _ = output.result()
+    assert watching.returncode == 0
+    assert json.loads(said)["sighting"]["identification"]
+
+
+def watches(service: Service) -> float:
+    """How many calls of WatchSightings have begun."""
+    return service.sample(
+        "grpc_server_started_total",
+        grpc_type="server_stream",
+        grpc_service="compactface.v1.RecognizerService",
+        grpc_method="WatchSightings",
+    )

@@ -102,7 +102,7 @@ async def test_a_map_that_meets_a_bug_fails_alone_and_is_logged_under_its_id(
     accept = Recognizer.accept_sightings
 
     async def fail(self: Recognizer, *arguments: Any) -> Any:
-        if any(id_ == "poison" for id_, _ in arguments[2]):
+        if any(id_ == "poison" for id_, *_ in arguments[1]):
             raise ArithmeticError("a bug")
         return await accept(self, *arguments)
 

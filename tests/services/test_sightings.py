@@ -439,6 +439,41 @@ async def recognizer_of_cameras(
         yield running
 
 
+async def test_maps_of_one_message_may_be_answered_together(
+    service: Service, people: list[CompactMap]
+) -> None:
+    maps = [StreamedMap(sighting_id=str(uuid.uuid4()), map=face) for face in people[:3]]
+    maps[1].camera = "gate/7"
+    request = StreamMapsRequest(maps=maps, answer_together=True)
+    call = service.recognizer.StreamMaps(iter([request, request]))
+    first, second = [answer async for answer in call]
+    assert [answer.sighting_id for answer in first.answers] == [item.sighting_id for item in maps]
+    assert [answer.outcome for answer in first.answers] == [STORED, 0, STORED]
+    duplicate = StreamMapsResponse.OUTCOME_DUPLICATE
+    assert [answer.outcome for answer in second.answers] == [duplicate, 0, duplicate]
+    assert not first.sighting_id
+
+
+async def test_cameras_of_one_stream_are_told_apart(
+    service: Service, people: list[CompactMap]
+) -> None:
+    names = ["door", "Door", "", "x" * 64, "gate/7", "x" * 65]
+    maps = [
+        StreamedMap(sighting_id=str(uuid.uuid4()), map=people[0], camera=name) for name in names
+    ]
+    single = StreamMapsRequest(sighting_id=str(uuid.uuid4()), map=people[0], camera="yard")
+    call = service.recognizer.StreamMaps(iter([StreamMapsRequest(maps=maps), single]))
+    answers = [answer async for answer in call]
+    assert [answer.outcome for answer in answers] == [STORED] * 4 + [0, 0, STORED]
+    errors = [RequestFailed.from_status(answer.error) for answer in answers[4:6]]
+    assert [error.reason for error in errors] == ["INVALID_CAMERA"] * 2
+    assert [fields_of(error) for error in errors] == [["camera"]] * 2
+    cameras = [item.camera_id for item in await listed(service)]
+    assert sorted(cameras) == sorted(["door", "Door", "anonymous", "x" * 64, "yard"])
+    (only,) = await listed(service, camera_id="door")
+    assert only.camera_id == "door"
+
+
 async def test_a_bad_map_among_several_of_a_message_is_refused_alone(
     service: Service, people: list[CompactMap]
 ) -> None:

@@ -47,6 +47,7 @@ from tests.services.conftest import clouds
 from tests.services.hosting import (
     Service,
     failure,
+    fields_of,
     running_encoder,
     running_recognizer,
     until,
@@ -251,8 +252,8 @@ async def test_closing_waits_for_the_acknowledgements(tmp_path: Path) -> None:
         assert peer.acknowledged == ids
 
 
-def crop(seed: int) -> EncodeRequest:
-    return EncodeRequest(image=clouds(seed), kind=PICTURE_KIND_CROP, forward=True)
+def crop(seed: int, camera: str = "") -> EncodeRequest:
+    return EncodeRequest(image=clouds(seed), kind=PICTURE_KIND_CROP, forward=True, camera=camera)
 
 
 def recognizer_for_cameras(
@@ -262,9 +263,9 @@ def recognizer_for_cameras(
     return running_recognizer(models, gallery, stream_collection=CAMERAS, **settings)
 
 
-async def forwarded(encoder: Service, seed: int) -> str:
+async def forwarded(encoder: Service, seed: int, camera: str = "") -> str:
     """Forward a crop; the id of the sighting."""
-    (face,) = (await encoder.encoder.Encode(crop(seed))).faces
+    (face,) = (await encoder.encoder.Encode(crop(seed, camera))).faces
     assert face.sighting_id
     return face.sighting_id
 
@@ -323,7 +324,7 @@ async def test_a_stop_of_the_encoder_flushes_the_uplink(tiny_models: Path, tmp_p
         await assert_stored(recognizer, ids)
 
 
-async def test_the_uplink_speaks_mutual_tls_and_the_certificate_names_the_camera(
+async def test_the_uplink_speaks_mutual_tls_and_the_certificate_names_the_encoder(
     tiny_models: Path, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path, "authority")
@@ -347,11 +348,17 @@ async def test_the_uplink_speaks_mutual_tls_and_the_certificate_names_the_camera
             uplink_key=camera_key,
         ) as encoder,
     ):
-        sighting_id = await forwarded(encoder, 0)
+        ids = [await forwarded(encoder, seed, camera) for seed, camera in enumerate(["", "door"])]
         await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
     with closing(sqlite3.connect(gallery)) as database:
-        rows = database.execute("SELECT id, camera_id FROM sightings").fetchall()
-    assert rows == [(sighting_id, "gate-7")]
+        rows = database.execute("SELECT id, camera_id FROM sightings ORDER BY key").fetchall()
+    assert rows == list(zip(ids, ["gate-7", "gate-7/door"], strict=True))
+
+
+async def test_a_camera_whose_name_is_none_is_refused(encoder: Service) -> None:
+    request = EncodeRequest(image=clouds(0), kind=PICTURE_KIND_CROP, camera="gate/7")
+    error = await failure(encoder.encoder.Encode(request))
+    assert (error.reason, fields_of(error)) == ("INVALID_CAMERA", ["camera"])
 
 
 async def test_maps_and_failures_outlive_the_uplink(tmp_path: Path, free_port: int) -> None:
@@ -374,11 +381,13 @@ async def test_maps_and_failures_outlive_the_uplink(tmp_path: Path, free_port: i
     assert (tmp_path / "spool.sqlite").read_bytes().count(ids[1].encode()) == 0
 
 
+@pytest.mark.parametrize("answers_together", [True, False])
 async def test_several_maps_travel_in_one_message_if_the_recognizer_knows_how(
-    free_port: int,
+    free_port: int, *, answers_together: bool
 ) -> None:
     peer = Recognizer()
     peer.maps_per_message = 16
+    peer.answers_together = answers_together
     async with camera(free_port) as cam:
         ids = await cam.send(40)
         async with listening(peer, port=free_port):

@@ -12,6 +12,7 @@ from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest, EncodeS
 from compactface.v1.recognizer_pb2 import ListSightingsRequest
 from encoder_service.uplink.spool import Spool
 from tests.faults.uplink_faults import Trial
+from tests.faults.uplink_outage import outage
 from tests.power_loss import watch
 from tests.services.asking import CAMERAS
 from tests.services.conftest import clouds
@@ -157,3 +158,12 @@ async def test_kills_under_load_lose_no_face_that_was_taken(
     await trial.run(kills=4)
     assert trial.findings.accepted > 0
     assert trial.findings.clean, trial.findings
+
+
+@pytest.mark.parametrize(("spool_hours", "kept"), [(168, 1.0), (12, 0.5)])
+async def test_a_day_without_recognizer_loses_what_is_too_old_and_nothing_else(
+    tiny_models: Path, tmp_path: Path, spool_hours: float, kept: float
+) -> None:
+    found = await outage(tmp_path, tiny_models, faces_an_hour=4, spool_hours=spool_hours)
+    assert found.accepted == 24 * 4
+    assert found.lost == pytest.approx((1 - kept) * found.accepted, abs=1)

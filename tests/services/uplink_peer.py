@@ -30,6 +30,7 @@ class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
         poison: what to do with these maps, by id, whenever they come.
         hang_up: whether to end every stream at once, with a code that gRPC itself does not retry.
         streams: how many there were.
+        answers_together: whether it does so where it is asked to; if not, it is older.
         maps_per_message: what it says of itself; 0: it is older.
         messages: how many maps each message had.
     """
@@ -41,6 +42,7 @@ class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self.poison: dict[str, str | grpc.StatusCode] = {}
         self.hang_up = False
         self.streams = 0
+        self.answers_together = True
         self.maps_per_message = 0
         self.messages: list[int] = []
 
@@ -53,10 +55,17 @@ class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
             await context.abort(grpc.StatusCode.UNKNOWN, "gone")
         async for request in request_iterator:
             self.messages.append(max(1, len(request.maps)))
+            answers = []
             for item in request.maps or [request]:
                 answer = await self._answer(item.sighting_id, context)
-                if answer is not None:
+                if answer is None:
+                    continue
+                if request.answer_together and self.answers_together:
+                    answers.append(answer)
+                else:
                     yield answer
+            if answers:
+                yield StreamMapsResponse(answers=answers)
 
     async def GetRecognizerInfo(  # noqa: N802 - named by the protocol
         self,

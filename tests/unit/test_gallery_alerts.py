@@ -109,6 +109,16 @@ def test_a_rule_may_be_about_one_camera(gallery: Gallery) -> None:
     assert waiting(gallery) == [""]
 
 
+def test_a_rule_may_be_about_the_cameras_of_an_encoder(gallery: Gallery) -> None:
+    gallery.alert_rules.create("site", replace(WEBHOOK, camera_id="north"))
+    for camera in ("door", "north-east/door", "North/door", "south/north"):
+        see(gallery, UNKNOWN, camera=camera)
+    assert waiting(gallery) == []
+    see(gallery, UNKNOWN, camera="north/door")
+    see(gallery, UNKNOWN, camera="north")
+    assert waiting(gallery) == ["", ""]
+
+
 def test_rules_are_about_their_collection(gallery: Gallery) -> None:
     gallery.alert_rules.create("default", WEBHOOK)
     see(gallery, UNKNOWN)

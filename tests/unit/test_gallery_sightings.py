@@ -9,7 +9,7 @@ import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage.opening import Location
-from recognizer_service.gallery.types import Sighting, SightingOutcome
+from recognizer_service.gallery.types import Sighting, SightingFilter, SightingOutcome
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, new_face
 from tests.locations import only_in_sqlite
@@ -51,6 +51,26 @@ def test_sighting_is_kept_as_given(gallery: Gallery) -> None:
     assert gallery.sightings.store("kept", seen) is SightingOutcome.STORED
     got = gallery.sightings.get("kept", seen.sighting_id)
     assert got == seen
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("north", ["north", "north/door", "north/yard"]),
+        ("north/door", ["north/door"]),
+        ("door", []),
+        ("North", ["North/door"]),
+    ],
+)
+def test_sightings_of_a_camera_or_of_all_cameras_of_an_encoder(
+    gallery: Gallery, asked: str, found: list[str]
+) -> None:
+    for camera in ("north", "north/door", "north/yard", "North/door", "north-east/door"):
+        gallery.sightings.store("kept", replace(sighting(1), camera_id=camera))
+    page = gallery.sightings.list(
+        "kept", only=SightingFilter(camera_id=asked), page_size=9, page_token=""
+    )
+    assert sorted(seen.sighting.camera_id for seen in page.items) == found
 
 
 def test_sighting_needs_no_quality_or_time(gallery: Gallery) -> None:

@@ -114,10 +114,25 @@ def open_channel(
 
 
 def open_async_channel(
-    target: str, *, tls: Tls | None = None, proxy: str = "", keepalive_s: float = KEEPALIVE_S
+    target: str,
+    *,
+    tls: Tls | None = None,
+    proxy: str = "",
+    keepalive_s: float = KEEPALIVE_S,
+    small_answers: bool = False,
 ) -> grpc.aio.Channel:
-    """Open a channel for asyncio; arguments as for `open_channel`."""
+    """Open a channel for asyncio.
+
+    Args:
+        target: as for `open_channel`.
+        tls: likewise.
+        proxy: likewise.
+        keepalive_s: likewise.
+        small_answers: do not measure the bandwidth for answers, which takes a ping after each.
+    """
     options = _options(proxy, keepalive_s)
+    if small_answers:
+        options.append(("grpc.http2.bdp_probe", 0))
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
     return grpc.aio.secure_channel(target, tls.credentials(), options=options)

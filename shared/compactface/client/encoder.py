@@ -67,6 +67,7 @@ class Encoder(Group[T]):
         kind: Kind = "photo",
         capture_time: datetime | None = None,
         forward: bool = False,
+        camera: str = "",
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> Call[encoder_pb2.EncodeResponse]:
@@ -77,6 +78,7 @@ class Encoder(Group[T]):
             kind: content of the image.
             capture_time: capture time; None: now.
             forward: whether to also send the maps to the encoder's uplink.
+            camera: name of the camera in sightings, if the encoder has several.
             max_faces: maximum number of faces; 0: all.
             include_crops: whether to return the aligned faces as PNG, for display.
         """
@@ -85,6 +87,7 @@ class Encoder(Group[T]):
             kind=_KINDS[kind],
             capture_time=capture_time,
             forward=forward,
+            camera=camera,
             max_faces=max_faces,
             include_crops=include_crops,
         )
@@ -97,6 +100,7 @@ class Encoder(Group[T]):
         *,
         kind: Kind = "photo",
         forward: bool = False,
+        camera: str = "",
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> Iterator[encoder_pb2.EncodeStreamResponse]: ...
@@ -108,6 +112,7 @@ class Encoder(Group[T]):
         *,
         kind: Kind = "photo",
         forward: bool = False,
+        camera: str = "",
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> AsyncIterator[encoder_pb2.EncodeStreamResponse]: ...
@@ -118,6 +123,7 @@ class Encoder(Group[T]):
         *,
         kind: Kind = "photo",
         forward: bool = False,
+        camera: str = "",
         max_faces: int = 0,
         include_crops: bool = False,
     ) -> Any:
@@ -131,6 +137,7 @@ class Encoder(Group[T]):
                 the iterator ends the stream and is raised here.
             kind: content of every frame.
             forward: whether to also send the maps to the encoder's uplink.
+            camera: name of the camera in sightings, if the encoder has several.
             max_faces: maximum number of faces per frame; 0: all.
             include_crops: whether to return the aligned faces as PNG, for display.
         """
@@ -143,6 +150,7 @@ class Encoder(Group[T]):
                     kind=_KINDS[kind],
                     capture_time=frame.capture_time,
                     forward=forward,
+                    camera=camera,
                     max_faces=max_faces,
                     include_crops=include_crops,
                 ),

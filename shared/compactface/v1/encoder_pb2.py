@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ompactface/v1/encoder.proto\x12\x0e\x63ompactface.v1\x1a\"compactface/v1/authorization.proto\x1a compactface/v1/compact_map.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xb6\x01\n\rEncodeRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.compactface.v1.PictureKind\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x66orward\x18\x04 \x01(\x08\x12\x11\n\tmax_faces\x18\x05 \x01(\r\x12\x15\n\rinclude_crops\x18\x06 \x01(\x08\"z\n\x0e\x45ncodeResponse\x12#\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x14.compactface.v1.Face\x12.\n\x07timings\x18\x02 \x01(\x0b\x32\x1d.compactface.v1.EncodeTimings\x12\x13\n\x0b\x66\x61\x63\x65s_found\x18\x03 \x01(\r\"\x99\x03\n\x04\x46\x61\x63\x65\x12\'\n\x03map\x18\x01 \x01(\x0b\x32\x1a.compactface.v1.CompactMap\x12 \n\x03\x62ox\x18\x02 \x01(\x0b\x32\x13.compactface.v1.Box\x12,\n\tlandmarks\x18\x03 \x01(\x0b\x32\x19.compactface.v1.Landmarks\x12\x17\n\x0f\x64\x65tection_score\x18\x04 \x01(\x02\x12\x0f\n\x07quality\x18\x05 \x01(\x02\x12\x12\n\nsize_bytes\x18\x06 \x01(\r\x12\x13\n\x0bsighting_id\x18\x07 \x01(\t\x12\x10\n\x08\x63rop_png\x18\x08 \x01(\x0c\x12$\n\x05\x66laws\x18\t \x01(\x0b\x32\x15.compactface.v1.Flaws\x12\x18\n\x0byaw_degrees\x18\n \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x0c\x65ye_distance\x18\x0b \x01(\x02H\x01\x88\x01\x01\x12\x37\n\x0f\x66orward_outcome\x18\x14 \x01(\x0e\x32\x1e.compactface.v1.ForwardOutcomeB\x0e\n\x0c_yaw_degreesB\x0f\n\r_eye_distance\"l\n\rEncodeTimings\x12\x11\n\tdecode_ms\x18\x01 \x01(\x02\x12\x11\n\tdetect_ms\x18\x02 \x01(\x02\x12\x10\n\x08\x61lign_ms\x18\x03 \x01(\x02\x12\x12\n\ncompnet_ms\x18\x04 \x01(\x02\x12\x0f\n\x07pack_ms\x18\x05 \x01(\x02\"W\n\x13\x45ncodeStreamRequest\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.compactface.v1.EncodeRequest\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\"\x8b\x01\n\x14\x45ncodeStreamResponse\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\t\x12\x32\n\x08response\x18\x02 \x01(\x0b\x32\x1e.compactface.v1.EncodeResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x17\n\x15GetEncoderInfoRequest\"\xee\x03\n\x16GetEncoderInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cmodel_family\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x17\n\x0foperating_point\x18\x04 \x01(\t\x12\x10\n\x08\x63odec_id\x18\x05 \x01(\t\x12\x17\n\x0fmax_image_bytes\x18\x06 \x01(\r\x12\x18\n\x10max_image_pixels\x18\x07 \x01(\r\x12\x11\n\tmax_faces\x18\x08 \x01(\r\x12\x1c\n\x14max_stream_in_flight\x18\t \x01(\r\x12\x16\n\x0euplink_enabled\x18\n \x01(\x08\x12\x14\n\x0cuplink_depth\x18\x0b \x01(\r\x12\x13\n\x0b\x63rop_height\x18\x0c \x01(\r\x12\x12\n\ncrop_width\x18\r \x01(\r\x12\x19\n\x11max_message_bytes\x18\x0e \x01(\r\x12\x14\n\x0cuplink_aside\x18\x0f \x01(\r\x12\x18\n\x10max_decode_bytes\x18\x14 \x01(\x04\x12\x34\n\x11uplink_oldest_age\x18\x1e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0euplink_dropped\x18\x1f \x01(\x04\x12\x17\n\x0fuplink_discards\x18  \x01(\x08*Z\n\x0bPictureKind\x12\x1c\n\x18PICTURE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PICTURE_KIND_PHOTO\x10\x01\x12\x15\n\x11PICTURE_KIND_CROP\x10\x02*m\n\x0e\x46orwardOutcome\x12\x1f\n\x1b\x46ORWARD_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46ORWARD_OUTCOME_SPOOLED\x10\x01\x12\x1d\n\x19\x46ORWARD_OUTCOME_DISCARDED\x10\x02\x32\xab\x02\n\x0e\x45ncoderService\x12M\n\x06\x45ncode\x12\x1d.compactface.v1.EncodeRequest\x1a\x1e.compactface.v1.EncodeResponse\"\x04\xe8\xc8\x18\x02\x12\x63\n\x0c\x45ncodeStream\x12#.compactface.v1.EncodeStreamRequest\x1a$.compactface.v1.EncodeStreamResponse\"\x04\xe8\xc8\x18\x02(\x01\x30\x01\x12\x65\n\x0eGetEncoderInfo\x12%.compactface.v1.GetEncoderInfoRequest\x1a&.compactface.v1.GetEncoderInfoResponse\"\x04\xe8\xc8\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ompactface/v1/encoder.proto\x12\x0e\x63ompactface.v1\x1a\"compactface/v1/authorization.proto\x1a compactface/v1/compact_map.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xc6\x01\n\rEncodeRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.compactface.v1.PictureKind\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x66orward\x18\x04 \x01(\x08\x12\x11\n\tmax_faces\x18\x05 \x01(\r\x12\x15\n\rinclude_crops\x18\x06 \x01(\x08\x12\x0e\n\x06\x63\x61mera\x18\x14 \x01(\t\"z\n\x0e\x45ncodeResponse\x12#\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x14.compactface.v1.Face\x12.\n\x07timings\x18\x02 \x01(\x0b\x32\x1d.compactface.v1.EncodeTimings\x12\x13\n\x0b\x66\x61\x63\x65s_found\x18\x03 \x01(\r\"\x99\x03\n\x04\x46\x61\x63\x65\x12\'\n\x03map\x18\x01 \x01(\x0b\x32\x1a.compactface.v1.CompactMap\x12 \n\x03\x62ox\x18\x02 \x01(\x0b\x32\x13.compactface.v1.Box\x12,\n\tlandmarks\x18\x03 \x01(\x0b\x32\x19.compactface.v1.Landmarks\x12\x17\n\x0f\x64\x65tection_score\x18\x04 \x01(\x02\x12\x0f\n\x07quality\x18\x05 \x01(\x02\x12\x12\n\nsize_bytes\x18\x06 \x01(\r\x12\x13\n\x0bsighting_id\x18\x07 \x01(\t\x12\x10\n\x08\x63rop_png\x18\x08 \x01(\x0c\x12$\n\x05\x66laws\x18\t \x01(\x0b\x32\x15.compactface.v1.Flaws\x12\x18\n\x0byaw_degrees\x18\n \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x0c\x65ye_distance\x18\x0b \x01(\x02H\x01\x88\x01\x01\x12\x37\n\x0f\x66orward_outcome\x18\x14 \x01(\x0e\x32\x1e.compactface.v1.ForwardOutcomeB\x0e\n\x0c_yaw_degreesB\x0f\n\r_eye_distance\"l\n\rEncodeTimings\x12\x11\n\tdecode_ms\x18\x01 \x01(\x02\x12\x11\n\tdetect_ms\x18\x02 \x01(\x02\x12\x10\n\x08\x61lign_ms\x18\x03 \x01(\x02\x12\x12\n\ncompnet_ms\x18\x04 \x01(\x02\x12\x0f\n\x07pack_ms\x18\x05 \x01(\x02\"W\n\x13\x45ncodeStreamRequest\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.compactface.v1.EncodeRequest\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\"\x8b\x01\n\x14\x45ncodeStreamResponse\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\t\x12\x32\n\x08response\x18\x02 \x01(\x0b\x32\x1e.compactface.v1.EncodeResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x17\n\x15GetEncoderInfoRequest\"\xee\x03\n\x16GetEncoderInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cmodel_family\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x17\n\x0foperating_point\x18\x04 \x01(\t\x12\x10\n\x08\x63odec_id\x18\x05 \x01(\t\x12\x17\n\x0fmax_image_bytes\x18\x06 \x01(\r\x12\x18\n\x10max_image_pixels\x18\x07 \x01(\r\x12\x11\n\tmax_faces\x18\x08 \x01(\r\x12\x1c\n\x14max_stream_in_flight\x18\t \x01(\r\x12\x16\n\x0euplink_enabled\x18\n \x01(\x08\x12\x14\n\x0cuplink_depth\x18\x0b \x01(\r\x12\x13\n\x0b\x63rop_height\x18\x0c \x01(\r\x12\x12\n\ncrop_width\x18\r \x01(\r\x12\x19\n\x11max_message_bytes\x18\x0e \x01(\r\x12\x14\n\x0cuplink_aside\x18\x0f \x01(\r\x12\x18\n\x10max_decode_bytes\x18\x14 \x01(\x04\x12\x34\n\x11uplink_oldest_age\x18\x1e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0euplink_dropped\x18\x1f \x01(\x04\x12\x17\n\x0fuplink_discards\x18  \x01(\x08*Z\n\x0bPictureKind\x12\x1c\n\x18PICTURE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PICTURE_KIND_PHOTO\x10\x01\x12\x15\n\x11PICTURE_KIND_CROP\x10\x02*m\n\x0e\x46orwardOutcome\x12\x1f\n\x1b\x46ORWARD_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46ORWARD_OUTCOME_SPOOLED\x10\x01\x12\x1d\n\x19\x46ORWARD_OUTCOME_DISCARDED\x10\x02\x32\xab\x02\n\x0e\x45ncoderService\x12M\n\x06\x45ncode\x12\x1d.compactface.v1.EncodeRequest\x1a\x1e.compactface.v1.EncodeResponse\"\x04\xe8\xc8\x18\x02\x12\x63\n\x0c\x45ncodeStream\x12#.compactface.v1.EncodeStreamRequest\x1a$.compactface.v1.EncodeStreamResponse\"\x04\xe8\xc8\x18\x02(\x01\x30\x01\x12\x65\n\x0eGetEncoderInfo\x12%.compactface.v1.GetEncoderInfoRequest\x1a&.compactface.v1.GetEncoderInfoResponse\"\x04\xe8\xc8\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,26 +42,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENCODERSERVICE'].methods_by_name['EncodeStream']._serialized_options = b'\350\310\030\002'
   _globals['_ENCODERSERVICE'].methods_by_name['GetEncoderInfo']._loaded_options = None
   _globals['_ENCODERSERVICE'].methods_by_name['GetEncoderInfo']._serialized_options = b'\350\310\030\001'
-  _globals['_PICTUREKIND']._serialized_start=1792
-  _globals['_PICTUREKIND']._serialized_end=1882
-  _globals['_FORWARDOUTCOME']._serialized_start=1884
-  _globals['_FORWARDOUTCOME']._serialized_end=1993
+  _globals['_PICTUREKIND']._serialized_start=1808
+  _globals['_PICTUREKIND']._serialized_end=1898
+  _globals['_FORWARDOUTCOME']._serialized_start=1900
+  _globals['_FORWARDOUTCOME']._serialized_end=2009
   _globals['_ENCODEREQUEST']._serialized_start=209
-  _globals['_ENCODEREQUEST']._serialized_end=391
-  _globals['_ENCODERESPONSE']._serialized_start=393
-  _globals['_ENCODERESPONSE']._serialized_end=515
-  _globals['_FACE']._serialized_start=518
-  _globals['_FACE']._serialized_end=927
-  _globals['_ENCODETIMINGS']._serialized_start=929
-  _globals['_ENCODETIMINGS']._serialized_end=1037
-  _globals['_ENCODESTREAMREQUEST']._serialized_start=1039
-  _globals['_ENCODESTREAMREQUEST']._serialized_end=1126
-  _globals['_ENCODESTREAMRESPONSE']._serialized_start=1129
-  _globals['_ENCODESTREAMRESPONSE']._serialized_end=1268
-  _globals['_GETENCODERINFOREQUEST']._serialized_start=1270
-  _globals['_GETENCODERINFOREQUEST']._serialized_end=1293
-  _globals['_GETENCODERINFORESPONSE']._serialized_start=1296
-  _globals['_GETENCODERINFORESPONSE']._serialized_end=1790
-  _globals['_ENCODERSERVICE']._serialized_start=1996
-  _globals['_ENCODERSERVICE']._serialized_end=2295
+  _globals['_ENCODEREQUEST']._serialized_end=407
+  _globals['_ENCODERESPONSE']._serialized_start=409
+  _globals['_ENCODERESPONSE']._serialized_end=531
+  _globals['_FACE']._serialized_start=534
+  _globals['_FACE']._serialized_end=943
+  _globals['_ENCODETIMINGS']._serialized_start=945
+  _globals['_ENCODETIMINGS']._serialized_end=1053
+  _globals['_ENCODESTREAMREQUEST']._serialized_start=1055
+  _globals['_ENCODESTREAMREQUEST']._serialized_end=1142
+  _globals['_ENCODESTREAMRESPONSE']._serialized_start=1145
+  _globals['_ENCODESTREAMRESPONSE']._serialized_end=1284
+  _globals['_GETENCODERINFOREQUEST']._serialized_start=1286
+  _globals['_GETENCODERINFOREQUEST']._serialized_end=1309
+  _globals['_GETENCODERINFORESPONSE']._serialized_start=1312
+  _globals['_GETENCODERINFORESPONSE']._serialized_end=1806
+  _globals['_ENCODERSERVICE']._serialized_start=2012
+  _globals['_ENCODERSERVICE']._serialized_end=2311
 # @@protoc_insertion_point(module_scope)

@@ -33,20 +33,22 @@ FORWARD_OUTCOME_SPOOLED: ForwardOutcome
 FORWARD_OUTCOME_DISCARDED: ForwardOutcome
 
 class EncodeRequest(_message.Message):
-    __slots__ = ("image", "kind", "capture_time", "forward", "max_faces", "include_crops")
+    __slots__ = ("image", "kind", "capture_time", "forward", "max_faces", "include_crops", "camera")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     CAPTURE_TIME_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     MAX_FACES_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_CROPS_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     kind: PictureKind
     capture_time: _timestamp_pb2.Timestamp
     forward: bool
     max_faces: int
     include_crops: bool
-    def __init__(self, image: _Optional[bytes] = ..., kind: _Optional[_Union[PictureKind, str]] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., forward: _Optional[bool] = ..., max_faces: _Optional[int] = ..., include_crops: _Optional[bool] = ...) -> None: ...
+    camera: str
+    def __init__(self, image: _Optional[bytes] = ..., kind: _Optional[_Union[PictureKind, str]] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., forward: _Optional[bool] = ..., max_faces: _Optional[int] = ..., include_crops: _Optional[bool] = ..., camera: _Optional[str] = ...) -> None: ...
 
 class EncodeResponse(_message.Message):
     __slots__ = ("faces", "timings", "faces_found")

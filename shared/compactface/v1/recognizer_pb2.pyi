@@ -211,29 +211,35 @@ class VerifyResponse(_message.Message):
     def __init__(self, decision: _Optional[_Union[VerifyDecision, str]] = ..., similarity: _Optional[float] = ..., estimated_fmr: _Optional[float] = ..., estimate_extrapolated: _Optional[bool] = ..., threshold: _Optional[_Union[AppliedThreshold, _Mapping]] = ..., face_id: _Optional[str] = ..., quality_checked: _Optional[bool] = ..., timings: _Optional[_Union[RecognizeTimings, _Mapping]] = ..., lowest_quality: _Optional[float] = ..., probe_flaws: _Optional[_Union[_compact_map_pb2.Flaws, _Mapping]] = ..., similarities_withheld: _Optional[bool] = ...) -> None: ...
 
 class StreamMapsRequest(_message.Message):
-    __slots__ = ("sighting_id", "map", "request_id", "maps")
+    __slots__ = ("sighting_id", "map", "request_id", "maps", "camera", "answer_together")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MAPS_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_TOGETHER_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     map: _compact_map_pb2.CompactMap
     request_id: str
     maps: _containers.RepeatedCompositeFieldContainer[StreamedMap]
-    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[StreamedMap, _Mapping]]] = ...) -> None: ...
+    camera: str
+    answer_together: bool
+    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[StreamedMap, _Mapping]]] = ..., camera: _Optional[str] = ..., answer_together: _Optional[bool] = ...) -> None: ...
 
 class StreamedMap(_message.Message):
-    __slots__ = ("sighting_id", "map", "request_id")
+    __slots__ = ("sighting_id", "map", "request_id", "camera")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     map: _compact_map_pb2.CompactMap
     request_id: str
-    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    camera: str
+    def __init__(self, sighting_id: _Optional[str] = ..., map: _Optional[_Union[_compact_map_pb2.CompactMap, _Mapping]] = ..., request_id: _Optional[str] = ..., camera: _Optional[str] = ...) -> None: ...
 
 class StreamMapsResponse(_message.Message):
-    __slots__ = ("sighting_id", "outcome", "error")
+    __slots__ = ("sighting_id", "outcome", "error", "answers")
     class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OUTCOME_UNSPECIFIED: _ClassVar[StreamMapsResponse.Outcome]
@@ -247,10 +253,12 @@ class StreamMapsResponse(_message.Message):
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     outcome: StreamMapsResponse.Outcome
     error: _status_pb2.Status
-    def __init__(self, sighting_id: _Optional[str] = ..., outcome: _Optional[_Union[StreamMapsResponse.Outcome, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    answers: _containers.RepeatedCompositeFieldContainer[StreamMapsResponse]
+    def __init__(self, sighting_id: _Optional[str] = ..., outcome: _Optional[_Union[StreamMapsResponse.Outcome, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., answers: _Optional[_Iterable[_Union[StreamMapsResponse, _Mapping]]] = ...) -> None: ...
 
 class Sighting(_message.Message):
     __slots__ = ("sighting_id", "camera_id", "capture_time", "receive_time", "quality", "codec_id", "size_bytes", "identification", "failure_reason")

@@ -182,8 +182,8 @@ class RecognizerServiceServicer:
         """Receives maps from an encoder's uplink: delivered at least once, in order, and deduplicated by
         sighting id. Each map gets one acknowledgement, in order, also if several share a message.
         STORED and DUPLICATE guarantee that the sighting survives a crash. The maps of one message
-        become durable together. The server determines the collection and the camera's name, from the
-        client's certificate and its configuration. An error that is not retryable is final for the
+        become durable together. The server determines the collection and the encoder's name, from its
+        configuration and the client's token or certificate. An error that is not retryable is final for the
         map.
 
         Errors: those of every call; UNAVAILABLE also if the server's collection does not exist (reason
