@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.errors import InvalidTraining
 from shared.inference.networks import load_compnet, load_extractor, load_recnet
 from shared.model_directory import MANIFEST_FILE, ModelDirectory
 from shared.models.face_codec import (

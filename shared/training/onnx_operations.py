@@ -1,7 +1,8 @@
 """ONNX operators that face networks use, as torch functions.
 
 Each function takes a node's inputs (None for an omitted one) and attributes, and returns its
-output or a list of outputs. Pictures are on torch's default device, whole numbers on the host. Semantics follow opset 17, https://onnx.ai/onnx/operators.
+output or a list of outputs. Pictures are on torch's default device, whole numbers on the host.
+Semantics follow opset 17, https://onnx.ai/onnx/operators.
 """
 
 from collections.abc import Callable, Mapping

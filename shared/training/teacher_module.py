@@ -138,7 +138,7 @@ class TeacherModule(nn.Module):
         """
         half = torch.bfloat16 if torch.is_grad_enabled() else torch.float16
         with torch.autocast(faces.device.type, half), torch.device(faces.device):
-            traced = make_fx(lambda x: self._run(x))(faces)
+            traced = make_fx(lambda x: self._run(x))(faces)  # noqa: PLW0108 - methods fail
         traced.graph.eliminate_dead_code()
         traced.recompile()
         return traced
