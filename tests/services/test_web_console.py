@@ -190,6 +190,22 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites(
     gateway.cookies.clear()
 
 
+async def test_signing_in_leads_to_the_page_that_was_wanted(
+    browser: Browser, access: AccessFolder
+) -> None:
+    token = access.token("admin")
+    await browser.open("/rules?collection=default")
+    browser.page = await browser.client.post(
+        "/sign-in", data={"token": token, "to": browser.form("/sign-in")["to"]}
+    )
+    assert str(browser.page.url).endswith("/rules?collection=default")
+    for elsewhere in ("//evil.example/", "/\\evil.example/", "https://evil.example/", "x", "/\n/"):
+        answer = await browser.client.post(
+            "/sign-in", data={"token": token, "to": elsewhere}, follow_redirects=False
+        )
+        assert answer.headers["location"] == "/people", elsewhere
+
+
 async def test_forms_of_other_pages_are_refused(
     browser: Browser, access: AccessFolder, photos: dict[str, bytes]
 ) -> None:

@@ -70,7 +70,8 @@ class Frame:
         async def endpoint(request: Request) -> Response:
             session = self.session(request)
             if session is None:
-                return to("/sign-in")
+                wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return to(page_url("/sign-in", "", to=wanted))
             return await page(request, session)
 
         return Route(path, endpoint, methods=["GET"])

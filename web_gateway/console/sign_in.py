@@ -31,7 +31,8 @@ class SignIn:
         ]
 
     async def _sign_in_page(self, request: Request) -> Response:
-        return self._frame.render(request, "sign_in.html", None, refusal="")
+        wanted = request.query_params.get("to", "")
+        return self._frame.render(request, "sign_in.html", None, refusal="", wanted=wanted)
 
     async def _sign_in(self, request: Request) -> Response:
         form = await read_form(request, Limits(_FORM_BYTES, self._frame.limits.seconds))
@@ -44,7 +45,7 @@ class SignIn:
             except RequestFailed as failure:
                 refusal = Problem.of(failure).detail
             else:
-                answer = to("/people")
+                answer = to(_page_here(form.fields.get("to", "")))
                 answer.set_cookie(
                     self._frame.cookie,
                     self._frame.sessions.open(token),
@@ -56,7 +57,12 @@ class SignIn:
                 )
                 return answer
         return self._frame.render(
-            request, "sign_in.html", None, status=HTTPStatus.UNAUTHORIZED, refusal=refusal
+            request,
+            "sign_in.html",
+            None,
+            status=HTTPStatus.UNAUTHORIZED,
+            refusal=refusal,
+            wanted=form.fields.get("to", ""),
         )
 
     async def _sign_out(self, request: Request, _: Session, __: Form) -> Response:
@@ -64,3 +70,9 @@ class SignIn:
         answer = to("/sign-in")
         answer.delete_cookie(self._frame.cookie, path="/", secure=self._frame.secure, httponly=True)
         return answer
+
+
+def _page_here(wanted: str) -> str:
+    """The page that was wanted before signing in; links of others must not lead elsewhere."""
+    here = wanted.startswith("/") and wanted[1:2] not in {"/", "\\"} and wanted.isprintable()
+    return wanted if here else "/people"
