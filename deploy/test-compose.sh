@@ -9,7 +9,7 @@
 #   ENGINE            docker or podman; default: the first of them that works
 #   COMPOSE           default: "docker compose" or "podman-compose"
 #   BASE_IMAGE        a Debian or Ubuntu with Python 3.11 and venv; default: python:3.11-slim
-#   PROMETHEUS_IMAGE  default: the one of compose.yaml; "debian" builds deploy/prometheus.Dockerfile
+#   PROMETHEUS_IMAGE  default: the one of compose.centre.yaml; "debian" builds deploy/prometheus.Dockerfile
 #                     on BASE_IMAGE, for machines that cannot pull images
 #   BUILD_ARGS        further arguments of "$ENGINE build", split at spaces, e.g.
 #                     "--network host --secret id=pip,src=$HOME/.config/pip/pip.conf"
