@@ -78,11 +78,11 @@ async def test_cameras_are_listed_with_what_they_saw(
 ) -> None:
     assert (await web.get(f"{HERE}/cameras")).json() == {"cameras": [], "nextPageToken": ""}
     await enroll(service, CAMERAS, "ada", people[0])
-    sightings = await seen(service, again[0], people[7])
+    sightings = await seen(service, again[0], people[6], people[7])
     for sighting in sightings:
         await identified(service, sighting)
     (camera,) = (await web.get(f"{HERE}/cameras")).json()["cameras"]
-    assert (camera["sightings"], camera["matches"], camera["failures"]) == ("2", "1", "0")
+    assert (camera["sightings"], camera["matches"], camera["failures"]) == ("3", "1", "0")
     listed = (await web.get(f"{HERE}/sightings")).json()["sightings"]
     assert camera["cameraId"] == listed[0]["cameraId"]
     assert camera["lastReceiveTime"] == max(each["receiveTime"] for each in listed)
