@@ -30,11 +30,12 @@ COPY . .
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock ".[$EXTRA]"
-# What only installs, tests or trains.
+# What only installs, tests or trains, and a library that programs in C would link.
 RUN /opt/compactface/bin/pip uninstall --quiet --yes setuptools pip \
     && cd /opt/compactface/lib/python3*/site-packages \
     && find . -type d -name tests -prune -exec rm -r {} + \
     && rm -r onnxruntime/transformers onnxruntime/quantization onnxruntime/tools cv2/data \
+        onnxruntime/capi/libonnxruntime.so.* \
     && find . -type d -name __pycache__ -prune -exec rm -r {} +
 # A container cannot write bytecode, and that of all packages is 55 MB: only that of what runs.
 RUN /opt/compactface/bin/python -I -c "import command_line.main, encoder_service.server" \
