@@ -10,7 +10,7 @@ PROTOS := $(wildcard protos/compactface/v1/*.proto)
 STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants lint format protos protos-check lock bench edge overload climb clean
+.PHONY: help setup demo demo-console test mutants lint format protos protos-check lock bench edge overload climb clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
 
 demo: setup  ## the main job on the sample photographs, with both services as real processes
 	$(BIN)/compactface demo
+
+demo-console: setup  ## the demo, then the web console on what it enrolled, until Ctrl-C
+	$(BIN)/compactface demo --console
 
 test: setup  ## all tests, and the share of the services' lines that they run
 	rm -rf build/coverage

@@ -58,16 +58,15 @@ def _parameters() -> Iterator[inspect.Parameter]:
 
 def _run(settings: Any) -> None:
     """Until SIGTERM, SIGINT or the end of all sources."""
-    from prometheus_client import CollectorRegistry
-
     from camera_gateway.gateway import Gateway
     from shared.serving.logs import configure_logging
+    from shared.serving.process_metrics import process_registry
 
     configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: signals.append(got))
-    with Gateway(settings, CollectorRegistry()) as gateway:
+    with Gateway(settings, process_registry(settings)) as gateway:
         while not (signals or gateway.finished):
             time.sleep(0.1)
     if gateway.error is not None and not signals:

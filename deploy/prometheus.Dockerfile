@@ -1,7 +1,7 @@
 # Prometheus from Debian's package, for machines that cannot pull prom/prometheus.
 #
 #   docker build -f deploy/prometheus.Dockerfile -t compactface/prometheus .
-#   PROMETHEUS_IMAGE=compactface/prometheus docker compose -f deploy/compose.yaml ...
+#   PROMETHEUS_IMAGE=compactface/prometheus docker compose -f deploy/compose.centre.yaml ...
 ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE}

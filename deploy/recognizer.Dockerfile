@@ -45,6 +45,7 @@ FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface \
     && install -d -o compactface /var/lib/compactface/gallery
 COPY --from=build /opt/compactface /opt/compactface
+COPY deploy/healthcheck.py /opt/compactface/healthcheck.py
 ARG DEVICE=cpu
 # The bind is refused until mutual TLS is set up, or COMPACTFACE_RECOGNIZER_INSECURE says why not.
 # In huge pages, a pass over the gallery's vectors is a tenth faster.
@@ -59,4 +60,5 @@ ENV PATH=/opt/compactface/bin:$PATH \
 VOLUME /var/lib/compactface/gallery
 EXPOSE 50052 9465
 USER compactface
-ENTRYPOINT ["compactface", "serve", "recognizer"]
+ENTRYPOINT ["compactface"]
+CMD ["serve", "recognizer"]

@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
-# Builds the images, starts deploy/compose.yaml on the CPU and uses it: enrolls and identifies
-# through the published ports, forwards a face from container to container, restarts the
-# recognizer, asks Prometheus about its targets, stops everything gracefully and tears it down.
-# Prints what it sees; ends with 0 only if all of it is right. Needs `make setup`.
+# Builds the images, starts edge and centre of deploy/ on the CPU and uses them: enrolls and
+# identifies through the published ports, forwards a face from container to container, measures the
+# healthchecks, restarts the recognizer, kills it and waits for the alert, and stops everything
+# gracefully. Then all of it with mutual TLS and tokens made by deploy/init.sh. Prints what it sees;
+# ends with 0 only if all of it is right. Needs `make setup`.
 #
 # Variables, all optional:
 #   ENGINE            docker or podman; default: the first of them that works
 #   COMPOSE           default: "docker compose" or "podman-compose"
 #   BASE_IMAGE        a Debian or Ubuntu with Python 3.11 and venv; default: python:3.11-slim
-#   PROMETHEUS_IMAGE  default: the one of compose.yaml; "debian" builds deploy/prometheus.Dockerfile
+#   PROMETHEUS_IMAGE  default: the one of compose.centre.yaml; "debian" builds deploy/prometheus.Dockerfile
 #                     on BASE_IMAGE, for machines that cannot pull images
 #   BUILD_ARGS        further arguments of "$ENGINE build", split at spaces, e.g.
 #                     "--network host --secret id=pip,src=$HOME/.config/pip/pip.conf"
 #   MODELS            folder of model families; default: deploy/models
 #   BIN               folder of the `compactface` and `python` to use; default: .venv/bin
-#   ENCODER_PORT, RECOGNIZER_PORT, PROMETHEUS_PORT
-#                     published on 127.0.0.1; default: 55051, 55052, 59090
+#   ENCODER_PORT, RECOGNIZER_PORT, WEB_PORT, PROMETHEUS_PORT
+#                     published on 127.0.0.1; default: 55051, 55052, 58080, 59090
+#   LOG_DRIVER        default: json-file; podman's is k8s-file
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,10 +28,16 @@ BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim}
 MODELS=$(realpath "${MODELS:-deploy/models}")
 ENCODER_PORT=${ENCODER_PORT:-55051}
 RECOGNIZER_PORT=${RECOGNIZER_PORT:-55052}
+WEB_PORT=${WEB_PORT:-58080}
 PROMETHEUS_PORT=${PROMETHEUS_PORT:-59090}
 ENCODER_IMAGE=compactface/encoder:test
 RECOGNIZER_IMAGE=compactface/recognizer:test
-export MODELS ENCODER_PORT RECOGNIZER_PORT PROMETHEUS_PORT ENCODER_IMAGE RECOGNIZER_IMAGE
+WEB_IMAGE=compactface/web:test
+CERTIFICATES=$PWD/build/compose-certificates
+FILES=(--file deploy/compose.edge.yaml --file deploy/compose.centre.yaml)
+TLS=() # options of the program, once there is TLS
+export MODELS ENCODER_PORT RECOGNIZER_PORT WEB_PORT PROMETHEUS_PORT CERTIFICATES
+export ENCODER_IMAGE RECOGNIZER_IMAGE WEB_IMAGE
 export BIND=127.0.0.1
 
 find_engine() {
@@ -57,7 +65,29 @@ build() { # name of the Dockerfile, image
 
 size() { echo $(($("$ENGINE" image inspect --format '{{.Size}}' "$1") / 1000000)); }
 
-compose() { $COMPOSE --project-name "$PROJECT" --file deploy/compose.yaml "$@"; }
+compose() { $COMPOSE --project-name "$PROJECT" "${FILES[@]}" "$@"; }
+
+up() {
+    # Services that are named are started whatever their profile.
+    compose up --detach --no-build encoder recognizer web prometheus > build/compose-up.log 2>&1 \
+        || { cat build/compose-up.log >&2; fail "compose up"; }
+    for service in recognizer encoder web; do
+        wait_until 120 "$service healthy" is_healthy "$service"
+    done
+}
+
+down() {
+    compose stop > build/compose-stop.log 2>&1
+    for service in encoder recognizer web; do
+        status=$("$ENGINE" inspect --format '{{.State.ExitCode}}' "$(container "$service")")
+        echo "$service ended with $status"
+        [ "$status" -eq 0 ] || fail "$service did not drain"
+    done
+}
+
+web_health() { # what of curl's options it needs
+    curl --silent --fail --noproxy '*' "$@" | grep -q '"recognizer": *"SERVING"'
+}
 
 container() { # service
     "$ENGINE" ps --all --quiet --filter "label=com.docker.compose.project=$PROJECT" \
@@ -86,7 +116,7 @@ wait_until() { # seconds, what is waited for, command...
 expect() { # photograph, the subject it shows or "" for nobody known
     local seen
     "$BIN/compactface" identify "$PHOTOS/$1" --encoder "127.0.0.1:$ENCODER_PORT" \
-        --recognizer "127.0.0.1:$RECOGNIZER_PORT" --json > build/identified.json
+        --recognizer "127.0.0.1:$RECOGNIZER_PORT" "${TLS[@]}" --json > build/identified.json
     seen=$("$BIN/python" - <<'PYTHON'
 import json
 
@@ -101,7 +131,7 @@ PYTHON
 
 enroll() { # subject, photograph
     "$BIN/compactface" enroll "$1" "$PHOTOS/$2" --encoder "127.0.0.1:$ENCODER_PORT" \
-        --recognizer "127.0.0.1:$RECOGNIZER_PORT"
+        --recognizer "127.0.0.1:$RECOGNIZER_PORT" "${TLS[@]}"
 }
 
 forward() { # photograph
@@ -138,7 +168,7 @@ answers() { # PromQL, the lines it must give
 tear_down() {
     local status=$?
     if [ "$status" -ne 0 ]; then
-        for service in encoder recognizer prometheus; do
+        for service in encoder recognizer web prometheus; do
             say "log of $service"
             "$ENGINE" logs --tail 30 "$(container "$service")" 2>&1 || true
         done
@@ -149,7 +179,10 @@ tear_down() {
 
 ENGINE=${ENGINE:-$(find_engine)}
 case $ENGINE in
-    *podman*) COMPOSE=${COMPOSE:-podman-compose} ;;
+    *podman*)
+        COMPOSE=${COMPOSE:-podman-compose}
+        export LOG_DRIVER=${LOG_DRIVER:-k8s-file}
+        ;;
     *) COMPOSE=${COMPOSE:-docker compose} ;;
 esac
 mkdir -p build
@@ -157,6 +190,7 @@ mkdir -p build
 say "images by $ENGINE on $BASE_IMAGE"
 build encoder "$ENCODER_IMAGE"
 build recognizer "$RECOGNIZER_IMAGE"
+build web "$WEB_IMAGE"
 if [ "${PROMETHEUS_IMAGE:-}" = debian ]; then
     export PROMETHEUS_IMAGE=compactface/prometheus:test
     build prometheus "$PROMETHEUS_IMAGE"
@@ -169,11 +203,18 @@ echo "no torch, faiss or sqlalchemy in the encoder image"
 
 say "up"
 trap tear_down EXIT
-# Services that are named are started whatever their profile.
-compose up --detach --no-build encoder recognizer prometheus > build/compose-up.log 2>&1 \
-    || { cat build/compose-up.log >&2; fail "compose up"; }
-for service in recognizer encoder; do
-    wait_until 120 "$service healthy" is_healthy "$service"
+up
+
+say "healthchecks"
+for service in encoder:9464 recognizer:9465 web:9466; do
+    seconds=$("$ENGINE" exec "$(container "${service%:*}")" python3 -c "
+import resource, subprocess
+subprocess.run(['python3', '-I', '-S', '/opt/compactface/healthcheck.py',
+                'http://localhost:${service#*:}/healthy'], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f'{used.ru_utime + used.ru_stime:.3f}')" | tail -n 1)
+    echo "${service%:*}: $seconds CPU-seconds"
+    "$BIN/python" -c "raise SystemExit(not $seconds < 0.1)" || fail "healthcheck of $service"
 done
 
 say "enroll and identify"
@@ -193,18 +234,48 @@ wait_until 120 "recognizer healthy again" is_healthy recognizer
 expect barack_obama_congress.jpg obama
 
 say "Prometheus"
-wait_until 60 "both targets up" answers up $'encoder 1\nrecognizer 1'
+TARGETS=$'camera 0\nencoder 1\nrecognizer 1\nweb 1' # there is no camera
+wait_until 60 "targets up" answers up "$TARGETS"
 wait_until 60 "the forwarded map acknowledged" \
     answers compactface_uplink_acknowledged_total "encoder 1"
-query up
 query compactface_gallery_faces
 
+say "web gateway"
+web_health "http://127.0.0.1:$WEB_PORT/v1/health" || fail "the web gateway does not reach both"
+
+say "the recognizer is killed"
+"$ENGINE" kill "$(container recognizer)" > build/compose-kill.log 2>&1
+forward barack_obama_congress.jpg
+wait_until 180 "the alert fires" answers \
+    'sum by (job) (ALERTS{alertname="ServiceDown",alertstate="firing",job="recognizer"})' \
+    "recognizer 1"
+"$ENGINE" start "$(container recognizer)" > build/compose-start.log 2>&1
+wait_until 120 "recognizer healthy again" is_healthy recognizer
+wait_until 60 "the map that waited acknowledged" \
+    answers compactface_uplink_acknowledged_total "encoder 2"
+wait_until 60 "the alert is over" answers 'ALERTS{alertname="ServiceDown",job="recognizer"}' ""
+
 say "graceful stop"
-compose stop > build/compose-stop.log 2>&1
-for service in encoder recognizer; do
-    status=$("$ENGINE" inspect --format '{{.State.ExitCode}}' "$(container "$service")")
-    echo "$service ended with $status"
-    [ "$status" -eq 0 ] || fail "$service did not drain"
-done
+down
+
+say "mutual TLS and tokens"
+compose down > build/compose-down.log 2>&1
+rm -rf "$CERTIFICATES"
+COMPACTFACE="$BIN/compactface" deploy/init.sh "$CERTIFICATES" > build/init.log
+FILES+=(--file deploy/compose.edge.mtls.yaml --file deploy/compose.centre.mtls.yaml)
+TLS=(--ca "$CERTIFICATES/ca.pem" --certificate "$CERTIFICATES/web.pem"
+    --key "$CERTIFICATES/web.key" --token "$(cat "$CERTIFICATES/admin.token")")
+up
+expect barack_obama_congress.jpg obama
+if "$BIN/compactface" identify "$PHOTOS/barack_obama_congress.jpg" "${TLS[@]:0:6}" \
+    --encoder "127.0.0.1:$ENCODER_PORT" --recognizer "127.0.0.1:$RECOGNIZER_PORT" \
+    > build/refused.log 2>&1; then
+    fail "a caller without a token is served"
+fi
+echo "without a token: $(tail -n 1 build/refused.log)"
+wait_until 60 "targets up by https and token" answers up "$TARGETS"
+web_health --cacert "$CERTIFICATES/ca.pem" "https://localhost:$WEB_PORT/v1/health" \
+    || fail "the web gateway does not reach both"
+down
 
 say "passed"

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from encoder_service.core.encoder import EncodedPicture
-from shared.serving.buckets import STAGE_BUCKETS_S
+from encoder_service.core.encoder import EncodedPicture, PictureKind
+from shared.serving.buckets import QUALITY_BUCKETS, STAGE_BUCKETS_S
 
 
 class EncoderMetrics:
@@ -21,6 +21,20 @@ class EncoderMetrics:
             buckets=(64, 100, 150, 200, 250, 300, 350, 400, 500, 700, 1000, 2000, 4096),
             registry=registry,
         )
+        self._picture_bytes = Counter(
+            "compactface_picture_bytes",
+            "Bytes of the pictures received: what would travel without compact maps.",
+            ("kind",),
+            registry=registry,
+        )
+        for kind in PictureKind:
+            self._picture_bytes.labels(kind.value)  # start at 0
+        self._quality = Histogram(
+            "compactface_face_quality",
+            "Quality of the faces encoded.",
+            buckets=QUALITY_BUCKETS,
+            registry=registry,
+        )
         self._stages = Histogram(
             "compactface_stage_seconds",
             "Seconds a picture spends in each stage.",
@@ -29,11 +43,13 @@ class EncoderMetrics:
             registry=registry,
         )
 
-    def observe(self, picture: EncodedPicture) -> None:
-        """Record one encoded picture."""
+    def observe(self, picture: EncodedPicture, *, kind: PictureKind, size: int) -> None:
+        """Record one encoded picture of a kind, and its size in bytes."""
+        self._picture_bytes.labels(kind.value).inc(size)
         self._faces.inc(len(picture.faces))
         for face in picture.faces:
             self._bytes.observe(len(face.png))
+            self._quality.observe(face.quality)
         timings = picture.timings
         for stage, milliseconds in (
             ("decode", timings.decode_ms),

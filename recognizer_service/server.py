@@ -30,11 +30,12 @@ from recognizer_service.core.mqtt import Broker
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.webhook import Webhooks
+from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
 from recognizer_service.gallery.opening import open_gallery
 from recognizer_service.gallery.types import Embedding
-from recognizer_service.metrics import RecognizerMetrics
+from recognizer_service.metrics import GalleryCollector, RecognizerMetrics
 from recognizer_service.settings import RecognizerSettings
 from shared.errors import (
     AlreadyExists,
@@ -89,7 +90,7 @@ async def listening(
         ThreadPoolExecutor(_WRITERS, thread_name_prefix="writers") as writers,
     ):
         _check_stream_collection(gallery, settings.stream_collection)
-        metrics.faces.set_function(lambda: _face_count(gallery))
+        registry.register(GalleryCollector(partial(_collections, gallery)))
         metrics.erasures.set_function(gallery.erasures_pending)
         metrics.alerts_waiting.set_function(gallery.alerts.waiting)
         metrics.alerts_oldest.set_function(gallery.alerts.oldest_s)
@@ -125,6 +126,9 @@ async def listening(
                 open_networks=open_networks,
                 background=background,
             )
+            metrics.reembedding.set_function(lambda: changeover.running)
+            metrics.reembedded.set_function(lambda: changeover.progress.faces_done)
+            metrics.to_reembed.set_function(lambda: changeover.progress.faces_total)
             alerts = AlertDesk(
                 gallery.alerts,
                 gallery.alert_rules,
@@ -272,14 +276,15 @@ def _add_services(
     )
 
 
-def _face_count(gallery: Gallery) -> int:
-    """Return the number of enrolled faces; counts are stored, so each collection costs one row."""
-    total, token = 0, ""
+def _collections(gallery: Gallery) -> list[Collection]:
+    """Return all collections; their counts are stored, so each costs one row."""
+    found: list[Collection] = []
+    token = ""
     while True:
         page = gallery.collections.list(page_size=MAX_PAGE_SIZE, page_token=token)
-        total += sum(collection.face_count for collection in page.items)
+        found += page.items
         if not (token := page.next_page_token):
-            return total
+            return found
 
 
 async def _keep_purging(recognizer: Recognizer, metrics: RecognizerMetrics) -> None:

@@ -13,6 +13,7 @@ from web_gateway.api import Api
 from web_gateway.console.pages import Console
 from web_gateway.metrics import WebMetrics
 from web_gateway.problems import Problem
+from web_gateway.rates import Rates
 from web_gateway.services import Services
 from web_gateway.settings import WebSettings
 from web_gateway.surroundings import Surroundings, internal
@@ -49,6 +50,7 @@ def make_app(
         names=settings.known_names,
         max_in_flight=settings.max_in_flight,
         max_watchers=settings.max_watchers,
+        rates=Rates(settings.max_requests_per_second),
         secure=secure,
         metrics=metrics,
     )

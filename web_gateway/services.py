@@ -14,6 +14,8 @@ from compactface.client.call import Call
 from compactface.client.encoder import ENCODER, Encoder
 from compactface.client.recognizer import RECOGNIZER, Recognizer
 from compactface.v1 import (
+    alerts_pb2,
+    alerts_pb2_grpc,
     encoder_pb2,
     encoder_pb2_grpc,
     gallery_pb2,
@@ -26,6 +28,7 @@ from web_gateway.settings import WebSettings
 METHODS = {
     method.name: method
     for file, service in (
+        (alerts_pb2, "AlertService"),
         (encoder_pb2, "EncoderService"),
         (gallery_pb2, "GalleryService"),
         (recognizer_pb2, "RecognizerService"),
@@ -34,7 +37,9 @@ METHODS = {
 }
 """Descriptors of the protocol's methods; names are unique."""
 
+_REPEATABLE = (gallery_pb2.EnrollRequest, gallery_pb2.MergeSubjectsRequest)
 _STUBS: dict[str, Any] = {
+    "AlertService": alerts_pb2_grpc.AlertServiceStub,
     "EncoderService": encoder_pb2_grpc.EncoderServiceStub,
     "GalleryService": gallery_pb2_grpc.GalleryServiceStub,
     "RecognizerService": recognizer_pb2_grpc.RecognizerServiceStub,
@@ -129,7 +134,7 @@ class Caller:
     async def call(self, name: str, request: Message) -> Message:
         """Call any unary method of the protocol."""
         method = METHODS[name]
-        if isinstance(request, gallery_pb2.EnrollRequest) and not request.request_id:
+        if isinstance(request, _REPEATABLE) and not request.request_id:
             request.request_id = str(uuid.uuid4())  # the channel may retry it
         service = method.containing_service.name
         transport = self._encoder if service == "EncoderService" else self._recognizer

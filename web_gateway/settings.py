@@ -37,6 +37,9 @@ class WebSettings(ProcessSettings):
     tls_client_certificate: Path | None = Field(None, description="PEM chain shown to both")
     tls_client_key: Path | None = Field(None, description="PEM key of tls_client_certificate")
     max_watchers: int = Field(64, ge=1, description="readers of live sightings at once")
+    max_requests_per_second: float = Field(
+        50.0, gt=0, le=1e6, description="of each caller; ten seconds' worth may come at once"
+    )
     timeout_seconds: float = Field(
         10.0, gt=0, le=600, description="deadline of each call of a service"
     )

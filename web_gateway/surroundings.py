@@ -15,6 +15,7 @@ from compactface.client import request_id
 from compactface.client.request_ids import REQUEST_ID, accepted
 from web_gateway.metrics import WebMetrics
 from web_gateway.problems import Problem
+from web_gateway.rates import Rates
 
 _log = structlog.get_logger(__name__)
 
@@ -22,6 +23,7 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 _VERBS: Final = _SAFE | {"POST", "PATCH", "DELETE"}
 _UNKNOWN_ROUTE: Final = "(unknown)"
 _RETRY_AFTER_S: Final = 1.0
+_UNLIMITED: Final = ("/static/", "/v1/health")
 _LASTING: Final = (":watch", "/live/events")
 
 _HEADERS: Final = {
@@ -45,6 +47,7 @@ class Surroundings:
         names: accepted host names of this gateway; empty: all.
         max_in_flight: maximum number of concurrent requests.
         max_watchers: maximum number of concurrent long-lived requests.
+        rates: limits the requests of each caller.
         secure: whether the gateway serves https.
         metrics: metrics of the gateway.
     """
@@ -56,6 +59,7 @@ class Surroundings:
         names: frozenset[str],
         max_in_flight: int,
         max_watchers: int,
+        rates: Rates,
         secure: bool,
         metrics: WebMetrics,
     ) -> None:
@@ -63,6 +67,7 @@ class Surroundings:
         self._names = names
         self._requests = _Places("requests", max_in_flight)
         self._watchers = _Places("watchers", max_watchers)
+        self._rates = rates
         self._metrics = metrics
         self._headers = dict(_HEADERS)
         if secure:
@@ -84,6 +89,8 @@ class Surroundings:
             try:
                 self._admit(scope["method"], headers)
                 places.check()
+                if not scope["path"].startswith(_UNLIMITED):
+                    self._rates.check(headers, (scope.get("client") or ("",))[0])
                 await self._app(scope, receive, answer)
             except Problem as problem:
                 await problem.response()(scope, receive, answer)

@@ -44,6 +44,7 @@ class Mapped:
 
 _COLLECTION: Final = "/v1/collections/{collection}"
 _SUBJECT: Final = f"{_COLLECTION}/subjects/{{subjectId}}"
+_RULES: Final = f"{_COLLECTION}/alert-rules"
 
 MAPPED: Final = (
     Mapped("GET", "/v1/encoder", "GetEncoderInfo", "Model, limits and uplink of the encoder."),
@@ -68,11 +69,19 @@ MAPPED: Final = (
     Mapped("DELETE", _SUBJECT, "DeleteSubject", "Delete a subject with its faces."),
     Mapped("GET", f"{_SUBJECT}/faces", "ListFaces", "The faces of a subject, oldest first."),
     Mapped("GET", f"{_SUBJECT}/review", "ReviewSubject", "The doubtful faces of a subject."),
+    Mapped(
+        "POST", f"{_SUBJECT}/merge", "MergeSubjects", "Merge another subject into this one.", "*"
+    ),
     Mapped("GET", f"{_COLLECTION}/faces/{{faceId}}", "GetFace", "One face."),
     Mapped("DELETE", f"{_COLLECTION}/faces/{{faceId}}", "DeleteFace", "Delete one face."),
     Mapped("GET", f"{_COLLECTION}/sightings", "ListSightings", "What cameras saw, last first."),
     Mapped("GET", f"{_COLLECTION}/sightings/{{sightingId}}", "GetSighting", "One sighting."),
     Mapped("DELETE", f"{_COLLECTION}/sightings", "DeleteSightings", "Delete sightings."),
+    Mapped("GET", f"{_COLLECTION}/cameras", "ListCameras", "The cameras, by id."),
+    Mapped("GET", _RULES, "ListAlertRules", "The alert rules, oldest first."),
+    Mapped("POST", _RULES, "CreateAlertRule", "Create an alert rule.", "rule"),
+    Mapped("DELETE", f"{_RULES}/{{ruleId}}", "DeleteAlertRule", "Delete an alert rule."),
+    Mapped("POST", f"{_RULES}/{{ruleId}}/test", "TestAlertRule", "Send a test event."),
     Mapped(
         "GET", "/v1/erasures/{erasure}", "GetErasure", "Whether deleted bytes have left the disk."
     ),

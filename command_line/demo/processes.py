@@ -1,4 +1,4 @@
-"""Run the two services as processes on free ports for the duration of the demo."""
+"""Run the services as processes on free ports for the duration of the demo."""
 
 import json
 import os
@@ -58,6 +58,23 @@ def running_services(
                 service.wait_for("serving")
             metrics = str(recognizer.wait_for("listening")["metrics_address"])
             yield Services(encoder_address, recognizer_address, metrics)
+
+
+@contextmanager
+def running_console(services: Services, logs: Path) -> Iterator[str]:
+    """Start the web gateway before both services, until the end of the block; yields host:port.
+
+    Args:
+        services: the services.
+        logs: folder for web.log.
+
+    Raises:
+        Unavailable: it did not start; the message holds the end of its log.
+    """
+    flags = {"encoder-target": services.encoder, "recognizer-target": services.recognizer}
+    with _running("web", flags, logs) as web:
+        web.wait_for("serving")
+        yield web.address()
 
 
 @dataclass(frozen=True, slots=True)

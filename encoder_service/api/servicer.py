@@ -150,7 +150,8 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             picture = self._encoder.encode(
                 request.image, kind=kind, max_faces=request.max_faces, deadline=deadline
             )
-            self._metrics.observe(picture)  # here, since the caller may have cancelled
+            # Here, since the caller may have cancelled.
+            self._metrics.observe(picture, kind=kind, size=len(request.image))
             return picture
 
         try:

@@ -171,6 +171,7 @@ def erasure_wait_s(
     | gallery_pb2.DeleteSubjectRequest
     | gallery_pb2.DeleteFaceRequest
     | gallery_pb2.GetErasureRequest
+    | gallery_pb2.MergeSubjectsRequest
     | recognizer_pb2.DeleteSightingsRequest,
 ) -> float:
     """Return how long to wait for an erasure, in seconds.

@@ -194,6 +194,27 @@ class GalleryServicer(ArchiveServicer):
             erasure=deletion.erasure,
         )
 
+    async def MergeSubjects(
+        self, request: gallery_pb2.MergeSubjectsRequest, context: Context
+    ) -> gallery_pb2.MergeSubjectsResponse:
+        """Merge a subject into another, then erase the bytes of the merged one."""
+        wait_s = gallery_conversions.erasure_wait_s(request)
+        merged = await self._recognizer.in_writer(
+            self._gallery.merge,
+            conversions.collection_id(request.collection),
+            request.subject_id,
+            request.merged_subject_id,
+            caller=caller_name(),
+            request_id=request.request_id,
+        )
+        return gallery_pb2.MergeSubjectsResponse(
+            subject=gallery_conversions.subject_message(merged.subject),
+            faces_moved=merged.faces_moved,
+            repeated_request=merged.repeated,
+            erased=not merged.repeated and await self._erased(merged.erasure, wait_s),
+            erasure=merged.erasure,
+        )
+
     async def GetFace(
         self, request: gallery_pb2.GetFaceRequest, context: Context
     ) -> gallery_pb2.GetFaceResponse:

@@ -11,6 +11,7 @@ from recognizer_service.core.types import Decision
 from recognizer_service.gallery.audit import parse_key
 from recognizer_service.gallery.paging import page_token, parse_token
 from recognizer_service.gallery.types import (
+    Camera,
     SeenFace,
     SightingFilter,
     SightingFinding,
@@ -87,6 +88,18 @@ def sighting_message(seen: SeenFace) -> recognizer_pb2.Sighting:
             )
         message.failure_reason = finding.failure
     return message
+
+
+def camera_message(camera: Camera) -> recognizer_pb2.Camera:
+    """Build a camera message."""
+    return recognizer_pb2.Camera(
+        camera_id=camera.camera_id,
+        last_time=timestamp(camera.seen_at),
+        last_receive_time=timestamp(camera.received_at),
+        sightings=camera.sightings,
+        matches=camera.matches,
+        failures=camera.failures,
+    )
 
 
 def watch_response(seen: SeenFace) -> recognizer_pb2.WatchSightingsResponse:

@@ -125,6 +125,21 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
                 yield answer  # resumes when there is room for the next one
                 self._check_pace(time.monotonic() - began, answer.resume_token)
 
+    async def ListCameras(
+        self, request: recognizer_pb2.ListCamerasRequest, context: Context
+    ) -> recognizer_pb2.ListCamerasResponse:
+        """Return one page of cameras."""
+        page = await self._recognizer.in_thread(
+            self._sightings.cameras,
+            conversions.collection_id(request.collection),
+            page_size=request.page_size or _DEFAULT_PAGE,
+            page_token=request.page_token,
+        )
+        return recognizer_pb2.ListCamerasResponse(
+            cameras=map(sighting_conversions.camera_message, page.items),
+            next_page_token=page.next_page_token,
+        )
+
     async def DeleteSightings(
         self, request: recognizer_pb2.DeleteSightingsRequest, context: Context
     ) -> recognizer_pb2.DeleteSightingsResponse:

@@ -186,6 +186,16 @@ class Changeover:
         self._progress = Progress(0, 0)
         self._closing = False
 
+    @property
+    def running(self) -> bool:
+        """Whether a changeover is in progress."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def progress(self) -> Progress:
+        """Progress of the latest changeover of this process."""
+        return self._progress
+
     def begin(self) -> None:
         """Start in the background. After a failure the old model serves until `ask` restarts."""
         self._task = self._background.start("changeover", self._change_over())

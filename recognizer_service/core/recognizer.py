@@ -129,7 +129,7 @@ class Recognizer:
             Overloaded: ATTEMPTS_SPENT; or the inference queue is full.
         """
         answer = await self._search(question, question.max_subjects)
-        self._metrics.answered("identify", answer.decision, answer.timings)
+        self._metrics.answered("identify", answer)
         return answer
 
     async def identify_each(
@@ -177,7 +177,7 @@ class Recognizer:
     ) -> Identification | CompactfaceError:
         if isinstance(answer, CompactfaceError):
             return answer
-        self._metrics.answered("identify", answer.decision, answer.timings)
+        self._metrics.answered("identify", answer)
         return replace(answer, candidates=answer.candidates[: question.max_subjects])
 
     async def search(self, question: Question) -> Identification:
@@ -245,7 +245,7 @@ class Recognizer:
             codecs=(face.codec_id, reference.codec_id),
             reference=reference,
         )
-        self._metrics.answered("verify", answer.decision, timings)
+        self._metrics.answered("verify", answer)
         return answer
 
     async def verify_subject(
@@ -298,7 +298,7 @@ class Recognizer:
             answer = await self.model.ask(verified)
         finally:
             self._attempts.end_verification(collection_id, subject_id, answer)
-        self._metrics.answered("verify", answer.decision, timings)
+        self._metrics.answered("verify", answer)
         return answer
 
     async def review(self, collection_id: str, subject_id: str) -> tuple[Doubt, ...]:
@@ -356,8 +356,9 @@ class Recognizer:
         stored = iter(await self.in_writer(self.gallery.sightings.store_all, collection_id, sound))
         settled = [next(stored) if outcome is None else outcome for outcome in outcomes]
         for outcome in settled:
-            if isinstance(outcome, SightingOutcome):
-                self._metrics.sighted(outcome)
+            self._metrics.sighted(
+                camera_id, outcome if isinstance(outcome, SightingOutcome) else None
+            )
         return settled
 
     async def embed(self, face: FaceMap) -> tuple[Embedding, str]:

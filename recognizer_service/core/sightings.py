@@ -153,7 +153,9 @@ class SightingDesk:
         """Identify a sighting; an error caused by the sighting becomes its finding."""
         question = Question(seen.collection_id, map_of(seen), Criterion(), max_subjects=1)
         try:
-            return _finding(await self._search(question))
+            answer = await self._search(question)
+            self._metrics.compared("sighting", answer)
+            return _finding(answer)
         except (Overloaded, Unavailable):
             raise
         except CompactfaceError as error:

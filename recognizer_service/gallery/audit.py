@@ -47,6 +47,7 @@ class Operation(StrEnum):
     DELETE_SIGHTINGS = "delete_sightings"
     CREATE_ALERT_RULE = "create_alert_rule"
     DELETE_ALERT_RULE = "delete_alert_rule"
+    MERGE_SUBJECTS = "merge_subjects"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from recognizer_service.gallery import consistency, enrolment, purge, review, search, sightings
+from recognizer_service.gallery import (
+    consistency,
+    enrolment,
+    merging,
+    purge,
+    review,
+    search,
+    sightings,
+)
 from recognizer_service.gallery.alert_outbox import AlertOutbox
 from recognizer_service.gallery.alert_rules import AlertRules
 from recognizer_service.gallery.archive.exporting import export
@@ -181,6 +189,35 @@ class Gallery:
             request_id=request_id,
             duplicates=duplicates,
             space=space,
+        )
+
+    def merge(
+        self,
+        collection_id: str,
+        subject_id: str,
+        merged_id: str,
+        *,
+        caller: str = "",
+        request_id: str = "",
+    ) -> merging.Merged:
+        """Merge a subject into another: its faces, labels, sightings and alert rules, all or none.
+
+        Args:
+            collection_id: the collection of both.
+            subject_id: the subject that remains, with its metadata and expiry.
+            merged_id: the subject that is deleted.
+            caller: the caller, for the audit log.
+            request_id: as in `enroll`.
+
+        Raises:
+            InvalidInput: both are one subject (SAME_SUBJECT).
+            NotFound: no such subject.
+            AlreadyExists: REQUEST_ID_REUSED.
+            FailedPrecondition: together they have too many faces (TOO_MANY_FACES) or labels
+                (TOO_MANY_LABELS).
+        """
+        return merging.merge(
+            self._store, collection_id, subject_id, merged_id, caller=caller, request_id=request_id
         )
 
     def search(

@@ -17,7 +17,7 @@ from recognizer_service.gallery.limits import (
     check_sighting_filter,
     shown,
 )
-from recognizer_service.gallery.paging import page_token, parse_token
+from recognizer_service.gallery.paging import page_token, parse_token, read_page
 from recognizer_service.gallery.storage.rows import (
     HIDDEN_PREFIX,
     asked_for,
@@ -31,6 +31,7 @@ from recognizer_service.gallery.storage.schema import (
     subjects,
 )
 from recognizer_service.gallery.types import (
+    Camera,
     Page,
     SeenFace,
     Sighting,
@@ -168,6 +169,30 @@ class Sightings:
             order = (sightings.c.seen_at.desc(), sightings.c.key.desc())
             rows = connection.execute(query.order_by(*order).limit(page_size + 1)).all()
             return _page(rows, page_size)
+
+    def cameras(
+        self, collection_id: str, *, page_size: int = 100, page_token: str = ""
+    ) -> Page[Camera]:
+        """Return one page of the cameras with unexpired sightings, by id. Reads all of those."""
+        with self._store.database.reading() as connection:
+            key = collection_key(connection, collection_id)
+            found = identifications.c
+            query = self._kept(connection, key).with_only_columns(
+                sightings.c.camera_id,
+                func.max(sightings.c.seen_at),
+                func.max(sightings.c.stored_at),
+                func.count(),
+                func.count().filter(found.subject_key.is_not(None)),
+                func.count().filter(found.failure != ""),
+            )
+            return read_page(
+                connection,
+                query.group_by(sightings.c.camera_id),
+                by=sightings.c.camera_id,
+                record=lambda row: Camera(*row),
+                size=page_size,
+                token=page_token,
+            )
 
     def delete(
         self,

@@ -300,6 +300,27 @@ class SightingFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera, as its unexpired sightings show it.
+
+    Attributes:
+        camera_id: the camera.
+        seen_at: time of its latest sighting, UTC.
+        received_at: when its latest sighting was received, UTC.
+        sightings: number of sightings.
+        matches: number of them that match a subject.
+        failures: number of them that could not be identified.
+    """
+
+    camera_id: str
+    seen_at: datetime
+    received_at: datetime
+    sightings: int
+    matches: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class SeenFace:
     """A stored sighting with its finding.
 

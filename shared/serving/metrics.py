@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -24,6 +25,7 @@ from shared.serving.interceptor import AroundInterceptor, Context, Method
 from shared.serving.tls import HttpsFiles
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
+HEALTH_PATH = "/healthy"
 _TASK = "metrics"
 _PATIENCE_S = 10.0  # timeout for an idle client
 _PAUSE_S = 1.0  # delay before restarting the failed thread
@@ -64,6 +66,7 @@ class MetricsInterceptor(AroundInterceptor):
 
 class _HttpServer(ThreadingHTTPServer):
     background: Background
+    healthy: Callable[[], bool]
     access: Access | None
     tls: HttpsFiles | None
 
@@ -91,7 +94,12 @@ class _Handler(MetricsHandler):
     server: _HttpServer
 
     def do_GET(self) -> None:  # noqa: N802 - the library's name
-        """Send the metrics, or 401 or 403."""
+        """Send the metrics, or 401 or 403; at /healthy the health, which is no secret."""
+        if self.path == HEALTH_PATH:
+            healthy = self.server.healthy()
+            self.send_response(200 if healthy else 503)
+            self._finish("SERVING" if healthy else "NOT_SERVING")
+            return
         if self.server.access is not None:
             try:
                 header = {"authorization": self.headers.get("Authorization", "")}
@@ -124,6 +132,7 @@ class MetricsServer:
         background: records failures.
         access: access file, for bearer tokens with the scope `metrics`; None: no authentication.
         tls: certificates for https; None: http.
+        healthy: whether the process serves, for cheap container probes at `HEALTH_PATH`.
 
     Attributes:
         port: the bound port.
@@ -141,12 +150,13 @@ class MetricsServer:
         background: Background,
         access: Access | None = None,
         tls: HttpsFiles | None = None,
+        healthy: Callable[[], bool] = lambda: True,
     ) -> None:
         kind = _HttpServer6 if ":" in host else _HttpServer
         handler = type("Handler", (_Handler,), {"registry": registry})
         self._server = kind((host, port), handler)
         self._server.access, self._server.tls = access, tls
-        self._server.background = background
+        self._server.background, self._server.healthy = background, healthy
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=_TASK, daemon=True)
         self._thread.start()

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from shared.serving.logs import configure_logging
+from shared.serving.process_metrics import process_registry
 from shared.serving.process_settings import ProcessSettings
 
 _THREADS_PATIENCE_S = 0.5
@@ -26,9 +27,7 @@ def run_process(
     Exiting does not wait for threads that still run abandoned work.
     """
     configure_logging(log_format=settings.log_format, log_level=settings.log_level)
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
+    registry = process_registry(settings)
 
     async def serve() -> None:
         await run(settings, registry)

@@ -214,6 +214,9 @@ class ServiceHost:
         except RuntimeError:
             raise SettingsError([f"{address}: cannot be bound; is the port taken?"]) from None
 
+    def _accepts_work(self) -> bool:
+        return self._serving and self._healthy and not self.stopping.is_set()
+
     def _serve_metrics(self) -> MetricsServer:
         settings = self._settings
         host, port = settings.metrics_host, settings.metrics_port
@@ -227,6 +230,7 @@ class ServiceHost:
                 background=self._background,
                 access=self._access if public else None,
                 tls=_https(settings) if public else None,
+                healthy=self._accepts_work,
             )
         except OSError as error:
             raise SettingsError([f"metrics at {_address(host, port)}: {error}"]) from None

@@ -4,6 +4,7 @@ With COMPACTFACE_SCREENSHOTS=FOLDER it leaves pictures of the pages there, for t
 """
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from compactface.v1.recognizer_pb2 import StreamMapsRequest
 from shared.model_directory.shipped import shipped_models
 from tests.services.access import AccessFolder, bearer
 from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
+from tests.services.receiver import SECRET, receiving
 
 playwright = pytest.importorskip("playwright.async_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -144,6 +146,69 @@ async def test_an_unknown_who_passes_is_named_found_by_photograph_and_deleted(
     await page.click("button.danger")
     await page.wait_for_selector("text=The bytes have left the disk")
     await picture(page, "deleted")
+
+
+async def test_a_wrong_face_is_taken_out_and_two_people_become_one(place: Place, page: Any) -> None:
+    await sign_in(page, place.access.token(*ALL))
+    for subject, photograph in (
+        ("obama", "barack_obama_portrait_2012.jpg"),
+        ("obama", "joe_biden_blue_room.jpg"),
+        ("president", "barack_obama_congress.jpg"),
+    ):
+        await page.goto("/people")
+        await page.get_by_label("Id", exact=True).fill(subject)
+        await page.get_by_label("Enroll even").check()
+        await page.set_input_files("#image", PHOTOS / photograph)
+        await page.click("button:has-text('Enroll')")
+        await page.wait_for_selector(f"h1:has-text('{subject}')")
+
+    await place.pass_by("joe_biden_blue_room.jpg")
+    await page.click("text=Live")
+    row = page.locator("#sightings .card", has_text="obama").first
+    await row.wait_for()
+    await row.get_by_role("link", name="Not this person").click()
+    await page.wait_for_selector("text=obama keeps 1 face.")
+    await page.locator("figure img").last.evaluate("image => image.decode()")
+    await picture(page, "wrong-face")
+    page.once("dialog", lambda dialog: dialog.accept())
+    await page.click("button.danger")
+    await page.wait_for_selector("text=who keeps 1 face.")
+    assert "Seen again, this sighting would be: unknown." in await page.inner_text("main")
+
+    await page.goto("/people/obama")
+    await page.get_by_label("Id of somebody").fill("president")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("h1:has-text('One person?')")
+    await page.wait_for_load_state("networkidle")
+    await picture(page, "merge")
+    page.once("dialog", lambda dialog: dialog.accept())
+    await page.click("button.danger")
+    await page.wait_for_selector("text=president is now part of obama, who has 2 faces.")
+
+
+async def test_cameras_and_rules(place: Place, page: Any) -> None:
+    await place.pass_by("eileen_collins_portrait.jpg")
+    await sign_in(page, place.access.token(*ALL))
+    await page.click("text=Cameras")
+    row = page.locator("tbody tr", has_text="tester")
+    assert re.search("(second|moment)s? ago", await row.inner_text())
+    await picture(page, "cameras")
+    await row.get_by_role("link").click()
+    await page.wait_for_selector("#live:has-text('Live.')")
+
+    await page.click("text=Rules")
+    await page.get_by_label("When a camera sees").select_option("unknown")
+    with receiving() as receiver:
+        await page.get_by_label("Address of the webhook").fill(receiver.url)
+        await page.get_by_label("Secret").fill(SECRET)
+        await page.keyboard.press("Enter")
+        await page.click("button:has-text('Try')")
+        await page.wait_for_selector("text=Delivered")
+        await picture(page, "rules")
+        assert [event["type"] for event in receiver.events] == ["test"]
+    page.once("dialog", lambda dialog: dialog.accept())
+    await page.click("tbody button:has-text('Delete')")
+    await page.wait_for_selector("text=Nobody is told of anybody yet.")
 
 
 async def test_a_deletion_can_be_thought_over(place: Place, page: Any) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from command_line.demo.scenario import IDENTIFICATIONS, PASSERS, VERIFICATIONS
@@ -25,6 +26,7 @@ def test_every_answer_about_the_sample_photographs_is_right(tmp_path: Path) -> N
         [*DEMO, "--output", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "make demo-console" in done.stdout
     result = json.loads((tmp_path / "result.json").read_text())
     assert [probe["actual"] for probe in result["probes"]] == [
         asked.expected for asked in (*IDENTIFICATIONS, *VERIFICATIONS)
@@ -36,6 +38,25 @@ def test_every_answer_about_the_sample_photographs_is_right(tmp_path: Path) -> N
     assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
     for name in ("result.json", "contact-sheet.png"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob("gallery-*"))
+
+
+@pytest.mark.skipif(not DEFAULT_MODEL.exists(), reason=f"no model in {DEFAULT_MODEL.parent}")
+def test_the_console_stays_open_on_what_was_enrolled(tmp_path: Path) -> None:
+    command = [*DEMO, "--output", tmp_path, "--console"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        words = next(line for line in demo.stdout if line.startswith("Open "))
+        with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+            page = browser.get(words.split()[1])
+            assert page.url.path == "/sign-in"
+            form = {"token": "", "to": page.url.params["to"]}
+            people = browser.post(page.url.join("/sign-in"), data=form).text
+        assert "Barack Obama" in people
+        assert "Eileen Collins" in people
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 0
+    assert_nobody_listens(tmp_path)
     assert not list(tmp_path.glob("gallery-*"))
 
 

@@ -11,11 +11,11 @@ def openssl(*arguments: str | Path) -> None:
 class Authority:
     """A certificate authority in a folder."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, days: int = 2) -> None:
         self.folder, self.name = folder, name
         self.certificate = folder / f"{name}.crt"
         self._key = folder / f"{name}.key"
-        self._request(self._key, self.certificate, name, "-x509", "-days", "2")
+        self._request(self._key, self.certificate, name, "-x509", "-days", str(days))
 
     def issue(self, name: str) -> tuple[Path, Path]:
         """Certificate and key for localhost."""

@@ -44,7 +44,7 @@ REPEATED = {
     *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct"),
     *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
     *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents", "Enroll"),
-    *("ListSightings", "GetSighting", "ListAlertRules"),
+    *("ListSightings", "GetSighting", "ListCameras", "ListAlertRules", "MergeSubjects"),
 }
 ONCE = {
     *("Encode", "EncodeStream", "StreamMaps", "BulkEnroll", "Export", "Import", "Reembed"),

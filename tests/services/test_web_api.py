@@ -458,6 +458,20 @@ async def test_headers_ids_and_other_sites(
     assert problem(rebound) == (421, "HOST_UNKNOWN")
 
 
+async def test_a_caller_that_asks_too_often_is_told_when_to_come_back(
+    encoder: Service, recognizer: Service
+) -> None:
+    async with running_web(encoder, recognizer, max_requests_per_second=0.01) as web:
+        assert (await web.get("/v1/recognizer")).status_code == 200
+        refused = await web.get("/v1/recognizer")
+        assert problem(refused) == (429, "RATE_LIMITED")
+        assert 90 <= int(refused.headers["retry-after"]) <= 100
+        assert (await web.get("/v1/health")).status_code == 200
+        assert (await web.get("/static/console.css")).status_code == 200
+        other = {"authorization": "Bearer cf_other"}
+        assert (await web.get("/v1/recognizer", headers=other)).status_code == 200
+
+
 async def test_the_document_describes_every_path(web: httpx.AsyncClient) -> None:
     document = (await web.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"

@@ -121,7 +121,7 @@ async def test_enrolls_asks_and_deletes(
     changed = await browser.send("/people/collins%2F1", display_name="Eileen", labels="crew")
     assert "<h1>Eileen</h1>" in changed
     gone = await browser.send("/people/collins%2F1/delete")
-    assert "1 face of collins/1" in gone
+    assert "collins/1 is deleted with 1 face." in gone
     assert "The bytes have left the disk" in gone
     missing = await browser.open("/people/collins%2F1")
     assert browser.page.status_code == 404
@@ -162,7 +162,8 @@ async def test_shows_the_system_as_far_as_the_token_goes(
 async def test_nothing_is_shown_without_a_session(
     gateway: httpx.AsyncClient, browser: Browser, access: AccessFolder
 ) -> None:
-    for path in ("/", "/people", "/people/x", "/ask", "/system", "/erasures/1"):
+    paths = ("/", "/people", "/people/x", "/ask", "/system", "/erasures/1", "/cameras", "/rules")
+    for path in paths:
         answer = await gateway.get(path, follow_redirects=True)
         assert answer.url.path == "/sign-in", path
     assert "alert" in await sign_in(browser, "cf_not-a-token")
@@ -187,6 +188,22 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites(
     assert "SameSite=strict" in cookie
     assert token not in cookie
     gateway.cookies.clear()
+
+
+async def test_signing_in_leads_to_the_page_that_was_wanted(
+    browser: Browser, access: AccessFolder
+) -> None:
+    token = access.token("admin")
+    await browser.open("/rules?collection=default")
+    browser.page = await browser.client.post(
+        "/sign-in", data={"token": token, "to": browser.form("/sign-in")["to"]}
+    )
+    assert str(browser.page.url).endswith("/rules?collection=default")
+    for elsewhere in ("//evil.example/", "/\\evil.example/", "https://evil.example/", "x", "/\n/"):
+        answer = await browser.client.post(
+            "/sign-in", data={"token": token, "to": elsewhere}, follow_redirects=False
+        )
+        assert answer.headers["location"] == "/people", elsewhere
 
 
 async def test_forms_of_other_pages_are_refused(
@@ -252,7 +269,7 @@ async def test_sessions_end_and_are_not_hoarded() -> None:
 
 async def test_pages_need_nothing_from_elsewhere(browser: Browser, access: AccessFolder) -> None:
     await sign_in(browser, access.token("admin"))
-    for path in ("/sign-in", "/people", "/ask", "/system"):
+    for path in ("/sign-in", "/people", "/ask", "/cameras", "/rules", "/system"):
         page = await browser.open(path)
         assert browser.page.headers["cache-control"] == "no-store"
         assert not re.search(r'(src|href)="(https?:)?//', page)

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -26,6 +26,19 @@ def decision(answer: recognizer_pb2.IdentifyResponse) -> str:
     if answer.decision == pb.IDENTIFY_DECISION_MATCH:
         return f"Match. {promise(answer.threshold)}"
     return f"Nobody who is enrolled. {promise(answer.threshold)}"
+
+
+def outcome(answer: recognizer_pb2.IdentifyResponse) -> str:
+    """Describe who a face is taken for."""
+    if answer.decision == recognizer_pb2.IDENTIFY_DECISION_MATCH:
+        best = answer.candidates[0]
+        return f"{best.display_name or best.subject_id}. {decision(answer)}"
+    return f"unknown. {decision(answer)}"
+
+
+def counted(number: int, word: str) -> str:
+    """A number of things in words."""
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
 
 def promise(threshold: recognizer_pb2.AppliedThreshold) -> str:
@@ -52,6 +65,20 @@ def quality(value: float) -> str:
 def moment(value: Timestamp) -> str:
     """Format a time in UTC, to the second."""
     return value.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if value.seconds else "unknown"
+
+
+def ago(value: Timestamp) -> str:
+    """Describe how long ago a time was, in its largest unit."""
+    return lasting(datetime.now(UTC) - value.ToDatetime(UTC)) + " ago"
+
+
+def lasting(value: timedelta) -> str:
+    """Describe a span of time in its largest unit."""
+    seconds = max(round(value.total_seconds()), 0)
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            return counted(seconds // size, unit)
+    return counted(seconds, "second") if seconds else "a moment"
 
 
 def box(face: encoder_pb2.Face) -> str:
@@ -92,7 +119,7 @@ def doubt(value: gallery_pb2.Doubt) -> str:
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     each.__name__: each
     for each in (
-        *(decision, promise, quality, moment, box, picture),
+        *(decision, promise, quality, moment, ago, lasting, counted, box, picture),
         *(packed, operation, is_problem, doubt),
     )
 }

@@ -67,11 +67,13 @@ def find_subject(connection: Connection, collection_id: str, subject_id: str) ->
     )
 
 
-def subject_key(connection: Connection, collection_id: str, subject_id: str) -> int:
-    """Return the key of a subject, or raise NotFound (SUBJECT_NOT_FOUND)."""
+def subject_key(
+    connection: Connection, collection_id: str, subject_id: str, *, field: str = "subject_id"
+) -> int:
+    """Return the key of a subject, or raise NotFound (SUBJECT_NOT_FOUND) for a request's field."""
     key = find_subject(connection, collection_id, subject_id)
     if key is None:
-        raise _not_found("subject", "subject_id", subject_id)
+        raise _not_found("subject", field, subject_id)
     return key
 
 

@@ -11,12 +11,12 @@ _REPEATABLE = {
     "EncoderService": ["GetEncoderInfo"],
     "RecognizerService": [
         *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct", "GetRecognizerInfo"),
-        *("ListSightings", "GetSighting"),
+        *("ListSightings", "GetSighting", "ListCameras"),
     ],
     "GalleryService": [
         *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
         *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents"),
-        "Enroll",  # safe, since `subjects.enroll` always sends a request id
+        *("Enroll", "MergeSubjects"),  # safe, since `subjects` always sends a request id
     ],
     "AlertService": ["ListAlertRules"],
 }

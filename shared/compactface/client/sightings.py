@@ -100,6 +100,16 @@ class Sightings(Group[T]):
         )
         return Call(self._stub.GetSighting, request, recognizer_pb2.GetSightingResponse)
 
+    @unary
+    def cameras(
+        self, *, collection: str = "", page_size: int = 100, page_token: str = ""
+    ) -> Call[recognizer_pb2.ListCamerasResponse]:
+        """List the cameras whose sightings are kept, by id and page, with what they have seen."""
+        request = recognizer_pb2.ListCamerasRequest(
+            collection=collection, page_size=page_size, page_token=page_token
+        )
+        return Call(self._stub.ListCameras, request, recognizer_pb2.ListCamerasResponse)
+
     @overload
     def watch(
         self: "Sightings[Blocking]",

@@ -257,6 +257,40 @@ class Subjects(Group[T]):
             more_s=erasure_wait.total_seconds(),
         )
 
+    @unary
+    def merge(
+        self,
+        subject_id: str,
+        merged_subject_id: str,
+        *,
+        collection: str = "",
+        request_id: str = "",
+        erasure_wait: timedelta = AT_ONCE,
+    ) -> Call[gallery_pb2.MergeSubjectsResponse]:
+        """Merge a subject into another and delete it; both are one person.
+
+        Args:
+            subject_id: id of the subject that remains. It gets faces, labels, sightings and alert
+                rules of the other.
+            merged_subject_id: id of the subject that is merged into it.
+            collection: the collection.
+            request_id: as in `enroll`.
+            erasure_wait: as in `delete`, for the id and name of the merged subject.
+        """
+        request = gallery_pb2.MergeSubjectsRequest(
+            collection=collection,
+            subject_id=subject_id,
+            merged_subject_id=merged_subject_id,
+            request_id=request_id or str(uuid.uuid4()),
+            erasure_wait=erasure_wait,
+        )
+        return Call(
+            self._stub.MergeSubjects,
+            request,
+            gallery_pb2.MergeSubjectsResponse,
+            more_s=erasure_wait.total_seconds(),
+        )
+
 
 class Faces(Group[T]):
     """Enrolled faces of subjects. In all methods, `collection` "" means "default"."""

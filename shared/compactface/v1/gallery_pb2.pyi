@@ -51,6 +51,7 @@ class AuditOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIT_OPERATION_DELETE_SIGHTINGS: _ClassVar[AuditOperation]
     AUDIT_OPERATION_CREATE_ALERT_RULE: _ClassVar[AuditOperation]
     AUDIT_OPERATION_DELETE_ALERT_RULE: _ClassVar[AuditOperation]
+    AUDIT_OPERATION_MERGE_SUBJECTS: _ClassVar[AuditOperation]
 SUBJECT_SCORE_UNSPECIFIED: SubjectScore
 SUBJECT_SCORE_BEST_FACE: SubjectScore
 SUBJECT_SCORE_MEAN_TEMPLATE: SubjectScore
@@ -76,6 +77,7 @@ AUDIT_OPERATION_RECONSTRUCT: AuditOperation
 AUDIT_OPERATION_DELETE_SIGHTINGS: AuditOperation
 AUDIT_OPERATION_CREATE_ALERT_RULE: AuditOperation
 AUDIT_OPERATION_DELETE_ALERT_RULE: AuditOperation
+AUDIT_OPERATION_MERGE_SUBJECTS: AuditOperation
 
 class Collection(_message.Message):
     __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score")
@@ -417,6 +419,34 @@ class DeleteSubjectResponse(_message.Message):
     erased: bool
     erasure: int
     def __init__(self, faces_deleted: _Optional[int] = ..., erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
+
+class MergeSubjectsRequest(_message.Message):
+    __slots__ = ("collection", "subject_id", "merged_subject_id", "request_id", "erasure_wait")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    MERGED_SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_WAIT_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    subject_id: str
+    merged_subject_id: str
+    request_id: str
+    erasure_wait: _duration_pb2.Duration
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., merged_subject_id: _Optional[str] = ..., request_id: _Optional[str] = ..., erasure_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class MergeSubjectsResponse(_message.Message):
+    __slots__ = ("subject", "faces_moved", "repeated_request", "erased", "erasure")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    FACES_MOVED_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ERASED_FIELD_NUMBER: _ClassVar[int]
+    ERASURE_FIELD_NUMBER: _ClassVar[int]
+    subject: Subject
+    faces_moved: int
+    repeated_request: bool
+    erased: bool
+    erasure: int
+    def __init__(self, subject: _Optional[_Union[Subject, _Mapping]] = ..., faces_moved: _Optional[int] = ..., repeated_request: _Optional[bool] = ..., erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
 
 class GetFaceRequest(_message.Message):
     __slots__ = ("collection", "face_id", "include_picture")

@@ -99,6 +99,11 @@ class GalleryServiceStub:
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.DeleteSubjectRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_gallery__pb2.DeleteSubjectResponse.FromString,
                 _registered_method=True)
+        self.MergeSubjects = channel.unary_unary(
+                '/compactface.v1.GalleryService/MergeSubjects',
+                request_serializer=compactface_dot_v1_dot_gallery__pb2.MergeSubjectsRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_gallery__pb2.MergeSubjectsResponse.FromString,
+                _registered_method=True)
         self.GetFace = channel.unary_unary(
                 '/compactface.v1.GalleryService/GetFace',
                 request_serializer=compactface_dot_v1_dot_gallery__pb2.GetFaceRequest.SerializeToString,
@@ -285,6 +290,24 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MergeSubjects(self, request, context):
+        """Merges a subject into another, atomically: its faces, sightings and alert rules become the
+        other's, which also gets its labels; then it is deleted. Name, metadata and expiry remain those
+        of the other; its name is taken over if the other has none. The audit log has a merge of the
+        other and a deletion of the merged subject. An export in progress may miss the moved faces.
+
+        Errors:
+        - INVALID_ARGUMENT: both are the same subject (SAME_SUBJECT); a wait out of range
+        (OUT_OF_RANGE).
+        - NOT_FOUND: no such subject.
+        - ALREADY_EXISTS: the request id was used with another body (REQUEST_ID_REUSED).
+        - FAILED_PRECONDITION: together they have more faces (TOO_MANY_FACES) or labels
+        (TOO_MANY_LABELS) than a subject may have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetFace(self, request, context):
         """Gets a face. With its picture it discloses the face.
 
@@ -443,6 +466,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.DeleteSubject,
                     request_deserializer=compactface_dot_v1_dot_gallery__pb2.DeleteSubjectRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_gallery__pb2.DeleteSubjectResponse.SerializeToString,
+            ),
+            'MergeSubjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeSubjects,
+                    request_deserializer=compactface_dot_v1_dot_gallery__pb2.MergeSubjectsRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_gallery__pb2.MergeSubjectsResponse.SerializeToString,
             ),
             'GetFace': grpc.unary_unary_rpc_method_handler(
                     servicer.GetFace,
@@ -797,6 +825,33 @@ class GalleryService:
             '/compactface.v1.GalleryService/DeleteSubject',
             compactface_dot_v1_dot_gallery__pb2.DeleteSubjectRequest.SerializeToString,
             compactface_dot_v1_dot_gallery__pb2.DeleteSubjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeSubjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.GalleryService/MergeSubjects',
+            compactface_dot_v1_dot_gallery__pb2.MergeSubjectsRequest.SerializeToString,
+            compactface_dot_v1_dot_gallery__pb2.MergeSubjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -388,6 +388,40 @@ class DeleteSightingsResponse(_message.Message):
     erasure: int
     def __init__(self, sightings_deleted: _Optional[int] = ..., erased: _Optional[bool] = ..., erasure: _Optional[int] = ...) -> None: ...
 
+class ListCamerasRequest(_message.Message):
+    __slots__ = ("collection", "page_size", "page_token")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    page_size: int
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListCamerasResponse(_message.Message):
+    __slots__ = ("cameras", "next_page_token")
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    cameras: _containers.RepeatedCompositeFieldContainer[Camera]
+    next_page_token: str
+    def __init__(self, cameras: _Optional[_Iterable[_Union[Camera, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class Camera(_message.Message):
+    __slots__ = ("camera_id", "last_time", "last_receive_time", "sightings", "matches", "failures")
+    CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SIGHTINGS_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    camera_id: str
+    last_time: _timestamp_pb2.Timestamp
+    last_receive_time: _timestamp_pb2.Timestamp
+    sightings: int
+    matches: int
+    failures: int
+    def __init__(self, camera_id: _Optional[str] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sightings: _Optional[int] = ..., matches: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
+
 class EmbedRequest(_message.Message):
     __slots__ = ("map",)
     MAP_FIELD_NUMBER: _ClassVar[int]

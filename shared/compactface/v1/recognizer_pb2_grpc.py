@@ -97,6 +97,11 @@ class RecognizerServiceStub:
                 request_serializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsResponse.FromString,
                 _registered_method=True)
+        self.ListCameras = channel.unary_unary(
+                '/compactface.v1.RecognizerService/ListCameras',
+                request_serializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasResponse.FromString,
+                _registered_method=True)
         self.Embed = channel.unary_unary(
                 '/compactface.v1.RecognizerService/Embed',
                 request_serializer=compactface_dot_v1_dot_recognizer__pb2.EmbedRequest.SerializeToString,
@@ -240,6 +245,15 @@ class RecognizerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCameras(self, request, context):
+        """Lists the cameras whose sightings a collection keeps, by id.
+
+        Errors: INVALID_ARGUMENT for an invalid page token; NOT_FOUND for the collection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Embed(self, request, context):
         """Computes the embedding of a map. Embeddings are comparable only within one embedding space.
         Discloses a biometric template.
@@ -310,6 +324,11 @@ def add_RecognizerServiceServicer_to_server(servicer, server):
                     servicer.DeleteSightings,
                     request_deserializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsResponse.SerializeToString,
+            ),
+            'ListCameras': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCameras,
+                    request_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasResponse.SerializeToString,
             ),
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
@@ -566,6 +585,33 @@ class RecognizerService:
             '/compactface.v1.RecognizerService/DeleteSightings',
             compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsRequest.SerializeToString,
             compactface_dot_v1_dot_recognizer__pb2.DeleteSightingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCameras(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.RecognizerService/ListCameras',
+            compactface_dot_v1_dot_recognizer__pb2.ListCamerasRequest.SerializeToString,
+            compactface_dot_v1_dot_recognizer__pb2.ListCamerasResponse.FromString,
             options,
             channel_credentials,
             insecure,
