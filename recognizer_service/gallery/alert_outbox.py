@@ -161,7 +161,7 @@ class AlertOutbox:
     def delivered(self, key: int) -> None:
         """Remove an event that the target accepted."""
         database = self._store.database
-        with database.exclusive, database.writing() as connection:
+        with database.exclusive, database.writing(deleting=True) as connection:
             connection.execute(delete(alerts).where(alerts.c.key == key))
 
     def waiting(self) -> int:

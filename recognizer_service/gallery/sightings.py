@@ -196,7 +196,7 @@ class Sightings:
         event = AuditEvent(self._store.now(), caller, Operation.DELETE_SIGHTINGS, collection_id)
         total = erasure = 0
         for batch in itertools.count():
-            with self._store.changing(), self._store.database.writing() as connection:
+            with self._store.changing(), self._store.database.writing(deleting=True) as connection:
                 key = collection_key(connection, collection_id)
                 if batch == 0:  # in the first transaction: what follows may be interrupted
                     audit.record(connection, event)
@@ -281,7 +281,7 @@ class Sightings:
 
     def _kept(self, connection: Connection, key: int) -> Select[Any]:
         """Select the unexpired sightings of a collection."""
-        kept_since = self._store.now() - _retention(connection, key)
+        kept_since = self._store.clock.expiry() - _retention(connection, key)
         return _SEEN.where(sightings.c.collection_key == key, sightings.c.stored_at > kept_since)
 
     def _insert(self, connection: Connection, key: int, sighting: Sighting) -> None:

@@ -15,8 +15,8 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage.opening import Location
 from recognizer_service.gallery.types import Sighting, SightingFinding, SightingMatch
 from shared.errors import CompactfaceError, FailedPrecondition, InvalidInput, NotFound
+from tests.clock import Clock
 from tests.gallery_faces import SPACE, new_face, person
-from tests.unit.test_gallery_sightings import Clock
 
 SECRET = "whsec_" + 32 * "A"
 WEBHOOK = AlertRule(url="https://example.org/alerts", secret=SECRET)
@@ -30,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
+    with Gallery(location, embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s) as opened:
         opened.collections.create("site", sighting_retention_s=3600)
         opened.enroll("site", person(1, subject_id="ann", name="Ann"))
         opened.enroll("site", person(2, subject_id="bob", name="Bob"))
