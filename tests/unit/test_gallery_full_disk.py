@@ -22,7 +22,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("file systems can be mounted by root only")
     (folder / "other").write_bytes(bytes(24 << 20))
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", folder], check=True)  # noqa: S607
 
 
 def open_gallery(disk: Path, *, reserve: bool = True) -> Gallery:
@@ -34,8 +34,7 @@ def fill(gallery: Gallery) -> int:
     for number in range(2000):
         try:
             gallery.enroll("default", person(*range(100 * number, 100 * number + 32)))
-        except Overloaded as error:
-            assert error.reason == "GALLERY_DISK_FULL"
+        except Overloaded:
             return number
     raise AssertionError("2000 people fitted on the disk")
 
@@ -68,9 +67,8 @@ def test_without_a_reserve_nobody_can(disk: Path) -> None:
     with open_gallery(disk, reserve=False) as gallery:
         enrolled = fill(gallery)
         take_the_rest(disk)
-        with pytest.raises(Overloaded):
-            for number in range(enrolled):
-                delete(gallery, number)
+        with pytest.raises(Overloaded, match="disk is full"):
+            _ = [delete(gallery, number) for number in range(enrolled)]
 
 
 def test_the_reserve_is_not_for_enrollments(disk: Path) -> None:
