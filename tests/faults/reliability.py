@@ -172,7 +172,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of the gallery, and again of both")
     parser.add_argument("--inputs", type=int, default=15_000)
     parser.add_argument("--climb", type=int, default=1_000)
-    parser.add_argument("--soak-minutes", type=float, default=1)
+    parser.add_argument("--soak-minutes", type=float, default=1.5)
     parser.add_argument("--overload-seconds", type=float, default=3)
     options = parser.parse_args()
     origin = Origin.here()
