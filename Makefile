@@ -10,7 +10,8 @@ PROTOS := $(wildcard protos/compactface/v1/*.proto)
 STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-console test mutants lint format protos protos-check lock bench edge overload climb clean
+.PHONY: help setup demo demo-console test mutants lint format protos protos-check lock bench edge \
+	overload climb fuzz kills soak reliability clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -88,6 +89,19 @@ edge: setup  ## report/edge.md: from the camera to the watcher, ten minutes
 
 climb: setup  ## 100,000 calls of an attacker who changes a map until it matches
 	$(BIN)/python -m tests.faults.climb --calls 100000
+
+fuzz: setup  ## a million invented and damaged maps, pictures, archives and calls
+	$(BIN)/python -m tests.faults.fuzz --inputs 1000000
+
+kills: setup  ## kill -9 and losses of power, of the gallery and of both services under mixed load
+	$(BIN)/python -m tests.faults.gallery_faults --kills 250
+	$(BIN)/python -m tests.faults.uplink_faults --kills 250
+
+soak: setup  ## half an hour of mixed load: memory, handles, threads, write-ahead log
+	$(BIN)/python -m tests.faults.soak --minutes 30
+
+reliability: setup  ## bounded runs of all of these, written to report/reliability.md and .json
+	$(BIN)/python -m tests.faults.reliability --report report
 
 clean:  ## remove what was built, but for the virtual environment
 	rm -rf build mutants

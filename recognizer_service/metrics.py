@@ -41,6 +41,11 @@ class RecognizerMetrics:
             "Deletions whose bytes are on the disk yet.",
             registry=registry,
         )
+        self.clock_doubted = Gauge(
+            "compactface_clock_doubted",
+            "1 while data expire by elapsed time, since the system clock jumped.",
+            registry=registry,
+        )
         self._batch_size = Histogram(
             "compactface_batch_size",
             "Maps in one pass of the networks.",

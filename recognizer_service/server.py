@@ -92,6 +92,7 @@ async def listening(
         _check_stream_collection(gallery, settings.stream_collection)
         registry.register(GalleryCollector(partial(_collections, gallery)))
         metrics.erasures.set_function(gallery.erasures_pending)
+        metrics.clock_doubted.set_function(lambda: gallery.clock_is_doubted)
         metrics.alerts_waiting.set_function(gallery.alerts.waiting)
         metrics.alerts_oldest.set_function(gallery.alerts.oldest_s)
         async with (
@@ -169,8 +170,10 @@ def _open_gallery(settings: RecognizerSettings, current: Manifest) -> Gallery:
             embedding_space=space,
             embedding_size=size,
             index=settings.index,
+            reserve=settings.gallery_reserve,
             faiss_threads=settings.faiss_threads,
             audit_retention=timedelta(days=settings.audit_days),
+            clock_confirmed=settings.clock_confirmed,
         ),
         current.embedding_space,
         current.extractor.embedding_size,

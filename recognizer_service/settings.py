@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from recognizer_service.core.mqtt import check_broker_url
@@ -31,10 +31,16 @@ class RecognizerSettings(ServiceSettings):
         repr=False,  # a URL may hold a password
         description="SQLite file, made if missing, or postgresql:// URL",
     )
+    gallery_reserve: bool = Field(
+        True, description="keep 16 MiB beside a SQLite file, for deletions on a full disk"
+    )
     milvus: str = Field("", description="URI of Milvus, to share a PostgreSQL gallery's index")
     milvus_token: SecretStr | None = Field(None, description="user:password, or an API key")
     milvus_index: MilvusIndexType = Field("FLAT", description="of indexes made from now on")
     audit_days: int = Field(365, ge=1, le=36500, description="how long audit events are kept")
+    clock_confirmed: AwareDatetime | None = Field(
+        None, description="the right time, to confirm a system clock that jumped"
+    )
     device: Literal["cpu", "cuda"] = Field("cpu", description="where inference runs")
     torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")
     index: IndexForm = Field("auto", description="how the gallery keeps faces in memory")

@@ -29,7 +29,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.faces.display import encode_png
-from shared.serving.authorization import check_collection, current_caller
+from shared.serving.authorization import check_collection
 from shared.serving.error_interceptor import INTERNAL, to_status
 from shared.serving.interceptor import Context
 from shared.serving.request_id import logged_as
@@ -62,7 +62,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self, request_iterator: AsyncIterator[recognizer_pb2.StreamMapsRequest], context: Context
     ) -> AsyncIterator[recognizer_pb2.StreamMapsResponse]:
         """Receive maps from a camera and acknowledge each once it is durable."""
-        check_collection(current_caller(), self._settings.stream_collection)
+        check_collection(self._settings.stream_collection)
         async for request in until_stopping(request_iterator, self._stopping):
             answers = await self._take(sighting_conversions.streamed(request))
             if request.answer_together:

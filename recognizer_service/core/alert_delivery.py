@@ -169,31 +169,36 @@ class AlertDesk:
                 return
             put_off = {key: put_off[key] for key in keys if key in put_off}
             due = {key: put_off[key][1] if key in put_off else 0.0 for key in keys}
-            key = next((key for key in keys if due[key] <= clock()), None)
-            if key is None:
+            ready = [key for key in keys if due[key] <= clock()]
+            if not ready:
                 await either(
                     news, timeout_s=min(_LOOK_EVERY_S, max(0.0, min(due.values()) - clock()))
                 )
-                continue
-            alert = await self._in_thread(self._outbox.get, key)
-            if alert is None:
-                continue  # deleted in the meantime
-            try:
-                await self._send(target, event_of(alert))
-            except NotTaken as error:
-                self._metrics.alert_failures.inc()
-                log = _log.bind(rule_id=target.rule_id, event_id=alert.event_id)
-                log.warning("alert_not_taken", why=error.why)
-                if error.answered:
+            for key in ready:
+                try:
+                    await self._deliver(target, key)
+                except NotTaken as error:
+                    if not error.answered:
+                        await asyncio.sleep(away.pause_s())
+                        break
                     pauses = put_off[key][0] if key in put_off else _pauses()
                     put_off[key] = (pauses, clock() + pauses.pause_s())
-                    away.reset()
-                else:
-                    await asyncio.sleep(away.pause_s())
-            else:
                 away.reset()
-                await self._forget(key)
-                self._metrics.alerts_delivered.inc()
+
+    async def _deliver(self, target: Target, key: int) -> None:
+        """Send an event, if it still waits, and remove it from the outbox; raises NotTaken."""
+        alert = await self._in_thread(self._outbox.get, key)
+        if alert is None:
+            return
+        try:
+            await self._send(target, event_of(alert))
+        except NotTaken as error:
+            self._metrics.alert_failures.inc()
+            log = _log.bind(rule_id=target.rule_id, event_id=alert.event_id)
+            log.warning("alert_not_taken", why=error.why)
+            raise
+        await self._forget(key)
+        self._metrics.alerts_delivered.inc()
 
     async def _forget(self, key: int) -> None:
         """Remove an event from the outbox; retry until it succeeds, to avoid sending twice."""

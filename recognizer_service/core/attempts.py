@@ -4,15 +4,24 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from recognizer_service.core.types import Criterion, Decision, Identification, Verification
+from recognizer_service.core.types import (
+    Criterion,
+    Decision,
+    Identification,
+    SightingId,
+    Verification,
+)
 from shared.demand import current_demand
 from shared.errors import Overloaded, PermissionDenied
 
 NEAR = 0.05
 """A similarity at most this far below its threshold is a near miss."""
 _MAX_KEYS = 100_000
+
+Whom: TypeAlias = str | SightingId
+"""Whom a caller verifies: a subject by its id, or a sighting."""
 
 
 class AttemptObserver(Protocol):
@@ -76,7 +85,7 @@ class Budget:
 class Attempts:
     """Limits what callers who may not see similarities can learn; other callers are not limited.
 
-    A failed verification costs its caller an attempt on that subject; a near miss of an
+    A failed verification costs its caller an attempt on that subject or sighting; a near miss of an
     identification costs one of its caller's near misses in that collection. Tokens refill only with
     time. Attempts are counted per process and are lost on restart.
     """
@@ -92,7 +101,7 @@ class Attempts:
         """Start with all budgets full.
 
         Args:
-            on_subject: failed verifications per caller and subject.
+            on_subject: failed verifications per caller and subject, or sighting.
             near_misses: near misses of identifications per caller and collection.
             observer: counts refusals and near misses.
             clock: returns seconds.
@@ -125,7 +134,7 @@ class Attempts:
                 metadata={"scope": "admin"},
             )
 
-    def begin_verification(self, collection_id: str, subject_id: str) -> None:
+    def begin_verification(self, collection_id: str, whom: Whom) -> None:
         """Spend an attempt; `end_verification` returns it unless the verification fails.
 
         Raises:
@@ -134,13 +143,12 @@ class Attempts:
         demand = current_demand()
         if demand.trusted:
             return
-        key = (demand.caller, collection_id, subject_id)
-        self._check(self._on_subject.wait_s(key), "verify", "failed verifications of this subject")
+        key = (demand.caller, collection_id, whom)
+        what = "sighting" if isinstance(whom, SightingId) else "subject"
+        self._check(self._on_subject.wait_s(key), "verify", f"failed verifications of this {what}")
         self._on_subject.spend(key)
 
-    def end_verification(
-        self, collection_id: str, subject_id: str, answer: Verification | None
-    ) -> None:
+    def end_verification(self, collection_id: str, whom: Whom, answer: Verification | None) -> None:
         """Settle a verification; without an answer, the attempt is returned."""
         if answer is not None and _is_near_miss(
             answer.decision, answer.similarity - answer.threshold.similarity
@@ -148,7 +156,7 @@ class Attempts:
             self._observer.missed_nearly("verify")
         demand = current_demand()
         if not demand.trusted and (answer is None or answer.decision is not Decision.NO_MATCH):
-            self._on_subject.give_back((demand.caller, collection_id, subject_id))
+            self._on_subject.give_back((demand.caller, collection_id, whom))
 
     def begin_identification(self, collection_id: str) -> None:
         """Check that the caller has near misses left.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ParamSpec, Protocol, TypeVar
 
 from recognizer_service.core.networks import ModelInUse, Networks
-from recognizer_service.core.types import EnrolAnswer, EnrolRequest, Timings, map_of
+from recognizer_service.core.types import EnrolAnswer, EnrolRequest, map_of
 from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
@@ -117,8 +117,10 @@ class Enroller:
     async def _embedded(
         self, collection: Collection, request: EnrolRequest, networks: Networks
     ) -> PreparedEnrolment:
-        networks.check_enrollable(request.maps, allow_low_quality=request.allow_low_quality)
-        embeddings = await networks.embed(request.maps, Timings())
+        maps = await self._in_thread(
+            networks.enrollable, request.maps, allow_low_quality=request.allow_low_quality
+        )
+        embeddings = await networks.embed(maps)
         return PreparedEnrolment(collection, request, networks, embeddings)
 
     async def _store(self, prepared: PreparedEnrolment) -> EnrolAnswer:

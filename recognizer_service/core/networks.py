@@ -3,54 +3,25 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.decide import Judge
 from recognizer_service.core.quality import MapJudge, check_enrollable
 from recognizer_service.core.thresholds import Thresholds
-from recognizer_service.core.types import FaceMap, Timings
+from recognizer_service.core.types import FaceMap
 from recognizer_service.gallery.types import Embedding, EmbeddingSpaceChanged, SubjectHit
 from shared.errors import CompactfaceError, InvalidInput
 from shared.inference.map_decoder import CodedMap, MapDecoder, Symbols
 
 
-class Embedder:
-    """Embeds maps, batching those of different requests.
+@dataclass(frozen=True, slots=True)
+class OpenedMap:
+    """A face and the symbols of its map."""
 
-    Args:
-        decoder: provides the codecs.
-        batcher: passes batches of maps to `decoder.embed`.
-    """
-
-    def __init__(self, decoder: MapDecoder, batcher: Batcher[CodedMap, Embedding]) -> None:
-        self._decoder = decoder
-        self._batcher = batcher
-
-    async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
-        """Return the embeddings of some faces, each (D,) float32 of unit length.
-
-        All maps are parsed before the first is embedded, so that an invalid one costs nothing.
-
-        Raises:
-            InvalidInput: an invalid map or quality.
-            UnknownCodec: no decoder for one of the maps.
-            Overloaded: the inference queue is full.
-        """
-        with timings.measure("unpack_ms"):
-            maps = [(face.codec_id, self.unpack(face)) for face in faces]
-        with timings.measure("embed_ms"):
-            return await self._batcher.submit(maps)
-
-    def unpack(self, face: FaceMap) -> Symbols:
-        """Return the symbols of a map; raises as `embed`."""
-        _check_quality(face)
-        try:
-            return self._decoder.unpack(face.codec_id, face.png)
-        except InvalidInput as error:
-            raise error.in_field(f"{face.field}.png") from None
-        except CompactfaceError as error:
-            raise error.in_field(f"{face.field}.codec_id") from None
+    face: FaceMap
+    symbols: Symbols = field(repr=False)
 
 
 def _check_quality(face: FaceMap) -> None:
@@ -91,7 +62,6 @@ class Networks:
         self.judge = Judge(Thresholds(decoder.model.manifest), min_quality=min_quality)
         self._maps = MapJudge(decoder.model)
         self._min_quality = min_quality
-        self._embedder = Embedder(decoder, batcher)
         self._batcher = batcher
         self._callers = 0
         self._idle = asyncio.Event()
@@ -110,44 +80,72 @@ class Networks:
         """Check that this many maps can be embedded in time; see `Batcher.check`."""
         self._batcher.check(count)
 
-    async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
-        """Return the embeddings of some faces; see `Embedder.embed`."""
+    def opened(self, faces: Sequence[FaceMap]) -> list[OpenedMap]:
+        """Parse the maps of some faces.
+
+        Raises:
+            InvalidInput: an invalid map or quality.
+            UnknownCodec: no decoder for one of the maps.
+        """
+        return [OpenedMap(face, self._unpack(face)) for face in faces]
+
+    def _unpack(self, face: FaceMap) -> Symbols:
+        _check_quality(face)
+        try:
+            return self.decoder.unpack(face.codec_id, face.png)
+        except InvalidInput as error:
+            raise error.in_field(f"{face.field}.png") from None
+        except CompactfaceError as error:
+            raise error.in_field(f"{face.field}.codec_id") from None
+
+    async def embed(self, maps: Sequence[OpenedMap]) -> list[Embedding]:
+        """Return the embeddings of some maps, each (D,) float32 of unit length.
+
+        Maps of different requests are embedded together.
+
+        Raises:
+            Overloaded: the inference queue is full.
+        """
         self._callers += 1
         self._idle.clear()
         try:
-            return await self._embedder.embed(faces, timings)
+            return await self._batcher.submit([(one.face.codec_id, one.symbols) for one in maps])
         finally:
             self._callers -= 1
             if not self._callers:
                 self._idle.set()
 
-    def unpack(self, face: FaceMap) -> Symbols:
-        """Return the symbols of a map; see `Embedder.unpack`."""
-        return self._embedder.unpack(face)
-
-    def judged(self, face: FaceMap) -> FaceMap:
-        """Return the face with the judgment of its map; raises as `Embedder.unpack`."""
-        return self._maps.judged(face, self.unpack(face))
+    def judged(self, one: OpenedMap) -> FaceMap:
+        """Return the face with the judgment of its map. Runs a network: call it in a thread."""
+        return self._maps.judged(one.face, one.symbols)
 
     def enrolled(self, hits: Sequence[SubjectHit]) -> dict[str, FaceMap]:
         """Return the faces of hits by face id, with the judgments of their maps.
 
-        Faces that can no longer be decoded are left out.
+        Faces that can no longer be decoded are left out. Call it in a thread.
         """
         found = {}
         for hit in hits:
             with suppress(CompactfaceError):
-                found[hit.face_id] = self.judged(FaceMap(hit.face_codec_id, hit.png))
+                (one,) = self.opened([FaceMap(hit.face_codec_id, hit.png)])
+                found[hit.face_id] = self.judged(one)
         return found
 
-    def check_enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> None:
-        """Refuse unsuitable faces; see `quality.check_enrollable`."""
-        for face in faces:
+    def enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> list[OpenedMap]:
+        """Parse maps to enroll and refuse unsuitable faces. Call it in a thread.
+
+        Raises:
+            InvalidInput: as `opened` and `quality.check_enrollable`.
+            UnknownCodec: as `opened`.
+        """
+        maps = self.opened(faces)
+        for one in maps:
             check_enrollable(
-                self.judged(face),
+                self.judged(one),
                 min_quality=self._min_quality,
                 allow_low_quality=allow_low_quality,
             )
+        return maps
 
     async def retire(self) -> None:
         """Finish the work in progress once no new work arrives, then close."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
@@ -10,9 +10,9 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.core.attempts import Attempts
+from recognizer_service.core.attempts import Attempts, Whom
 from recognizer_service.core.enroll import Enroller
-from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.networks import ModelInUse, Networks, OpenedMap
 from recognizer_service.core.pictures import one_match_each
 from recognizer_service.core.sightings import SightingDesk
 from recognizer_service.core.thresholds import check_criterion
@@ -197,10 +197,10 @@ class Recognizer:
         face = await self._resolve(collection_id, question.probe)
 
         async def identified(networks: Networks) -> Identification:
-            (embedding,) = await networks.embed([face], timings)
-            with timings.measure("match_ms"):
-                hits = await self.in_thread(
-                    self.gallery.search,
+            (opened,), (embedding,) = await self._embedded(networks, [face], timings)
+
+            def matched() -> Identification:
+                hits = self.gallery.search(
                     collection_id,
                     embedding,
                     count=min(max(count, _LEAST_HITS), MAX_SUBJECTS_PER_SEARCH),
@@ -209,14 +209,17 @@ class Recognizer:
                     ),
                     space=networks.space,
                 )
-            answer = networks.judge.identification(
-                networks.judged(face),
-                hits,
-                criterion,
-                collection,
-                timings,
-                enrolled=networks.enrolled(hits),
-            )
+                return networks.judge.identification(
+                    networks.judged(opened),
+                    hits,
+                    criterion,
+                    collection,
+                    timings,
+                    enrolled=networks.enrolled(hits),
+                )
+
+            with timings.measure("match_ms"):
+                answer = await self.in_thread(matched)
             return replace(answer, candidates=answer.candidates[:count])
 
         answer = await self.model.ask(identified)
@@ -226,27 +229,68 @@ class Recognizer:
     async def verify_map(
         self, collection_id: str, probe: Probe, reference: FaceMap, criterion: Criterion
     ) -> Verification:
-        """Decide whether two maps show the same person; raises as `identify`."""
+        """Decide whether two maps show the same person; raises as `identify`.
+
+        Two maps of the caller's own tell it nothing of others. A sighting's map does, and failures
+        are limited as those against a subject.
+        """
         check_criterion(criterion, rate_name="max_fmr")
         self.model.networks.check(2)
         timings = Timings()
         collection = await self._collection(collection_id)
         self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
         face = await self._resolve(collection_id, probe)
-        networks = self.model.networks
-        ours, theirs = await networks.embed([face, reference], timings)
-        face, reference = networks.judged(face), networks.judged(reference)
-        answer = networks.judge.verification(
-            (face, reference),
-            float(np.clip(ours @ theirs, -1, 1)),
-            criterion,
-            collection,
-            timings,
-            codecs=(face.codec_id, reference.codec_id),
-            reference=reference,
-        )
+
+        async def verified(networks: Networks) -> Verification:
+            opened, (ours, theirs) = await self._embedded(networks, [face, reference], timings)
+
+            def matched() -> Verification:
+                probe_face, other = map(networks.judged, opened)
+                return networks.judge.verification(
+                    (probe_face, other),
+                    float(np.clip(ours @ theirs, -1, 1)),
+                    criterion,
+                    collection,
+                    timings,
+                    codecs=(probe_face.codec_id, other.codec_id),
+                    reference=other,
+                )
+
+            with timings.measure("match_ms"):
+                return await self.in_thread(matched)
+
+        if isinstance(probe, SightingId):
+            return await self._attempted(collection_id, probe, verified)
+        return self._answered(await verified(self.model.networks))
+
+    async def _attempted(
+        self,
+        collection_id: str,
+        whom: Whom,
+        verified: Callable[[Networks], Awaitable[Verification]],
+    ) -> Verification:
+        """Verify within the caller's attempts."""
+        self._attempts.begin_verification(collection_id, whom)
+        answer = None
+        try:
+            answer = await self.model.ask(verified)
+        finally:
+            self._attempts.end_verification(collection_id, whom, answer)
+        return self._answered(answer)
+
+    def _answered(self, answer: Verification) -> Verification:
         self._metrics.answered("verify", answer)
         return answer
+
+    @staticmethod
+    async def _embedded(
+        networks: Networks, faces: Sequence[FaceMap], timings: Timings
+    ) -> tuple[list[OpenedMap], list[Embedding]]:
+        """Parse and embed maps. All are parsed first, so that an invalid one costs nothing."""
+        with timings.measure("unpack_ms"):
+            maps = networks.opened(faces)
+        with timings.measure("embed_ms"):
+            return maps, await networks.embed(maps)
 
     async def verify_subject(
         self, collection_id: str, probe: Probe, subject_id: str, criterion: Criterion
@@ -268,10 +312,10 @@ class Recognizer:
         face = await self._resolve(collection_id, probe)
 
         async def verified(networks: Networks) -> Verification:
-            (embedding,) = await networks.embed([face], timings)
-            with timings.measure("match_ms"):
-                hit = await self.in_thread(
-                    self.gallery.similarity_to_subject,
+            (opened,), (embedding,) = await self._embedded(networks, [face], timings)
+
+            def matched() -> Verification:
+                hit = self.gallery.similarity_to_subject(
                     collection_id,
                     subject_id,
                     embedding,
@@ -280,26 +324,22 @@ class Recognizer:
                     ),
                     space=networks.space,
                 )
-            return networks.judge.verification(
-                (networks.judged(face),),
-                hit.similarity,
-                criterion,
-                collection,
-                timings,
-                codecs=(face.codec_id, hit.codec_id),
-                faces=faces,
-                face_id=hit.face_id,
-                reference=networks.enrolled([hit]).get(hit.face_id),
-            )
+                return networks.judge.verification(
+                    (networks.judged(opened),),
+                    hit.similarity,
+                    criterion,
+                    collection,
+                    timings,
+                    codecs=(face.codec_id, hit.codec_id),
+                    faces=faces,
+                    face_id=hit.face_id,
+                    reference=networks.enrolled([hit]).get(hit.face_id),
+                )
 
-        self._attempts.begin_verification(collection_id, subject_id)
-        answer = None
-        try:
-            answer = await self.model.ask(verified)
-        finally:
-            self._attempts.end_verification(collection_id, subject_id, answer)
-        self._metrics.answered("verify", answer)
-        return answer
+            with timings.measure("match_ms"):
+                return await self.in_thread(matched)
+
+        return await self._attempted(collection_id, subject_id, verified)
 
     async def review(self, collection_id: str, subject_id: str) -> tuple[Doubt, ...]:
         """Return the doubtful faces of a subject.
@@ -343,7 +383,7 @@ class Recognizer:
                 continue
             sighting_id, camera_id, face = item
             try:
-                self.model.networks.unpack(face)  # only decodable maps are stored
+                self.model.networks.opened([face])  # only decodable maps are stored
             except CompactfaceError as error:
                 outcomes.append(error)
                 continue
@@ -364,7 +404,7 @@ class Recognizer:
     async def embed(self, face: FaceMap) -> tuple[Embedding, str]:
         """Embed a map: (D,) float32 of unit length, and its space; see `identify`."""
         networks = self.model.networks
-        (embedding,) = await networks.embed([face], Timings())
+        _, (embedding,) = await self._embedded(networks, [face], Timings())
         return embedding, networks.space
 
     async def reconstruct(self, collection_id: str, probe: Probe) -> NDArray[np.uint8]:
@@ -379,7 +419,8 @@ class Recognizer:
             UnknownCodec: no decoder for it.
         """
         networks = self.model.networks
-        maps = [(face.codec_id, networks.unpack(face))]
+        (opened,) = networks.opened([face])
+        maps = [(face.codec_id, opened.symbols)]
         pictures = await self.in_thread(networks.decoder.reconstruct, maps)
         picture: NDArray[np.uint8] = pictures[0]
         return picture

@@ -4,13 +4,12 @@ Events are written in the transaction that stores a sighting's finding, so a cra
 the two. An event is stored as keys: deleting a subject also deletes its undelivered events.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, select
 
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX
@@ -19,17 +18,9 @@ from recognizer_service.gallery.storage.schema import (
     alerts,
     collections,
     labels,
-    rings,
     sightings,
     subjects,
 )
-from shared.camera_name import encoder_of
-
-MAX_WAITING = 1000
-"""Maximum number of pending events per rule; beyond it the oldest is dropped."""
-MATCH = "match"
-UNKNOWN = ("no_match", "empty_gallery")
-"""Decisions that mean an unknown person; poor pictures are inconclusive and do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +77,6 @@ class Alert:
     labels: tuple[str, ...]
     similarity: float | None
     threshold: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """The result of comparing sightings with the rules.
-
-    Attributes:
-        events: number of new pending events.
-        dropped: number of older events dropped to make room.
-    """
-
-    events: int = 0
-    dropped: int = 0
 
 
 class AlertOutbox:
@@ -162,7 +140,7 @@ class AlertOutbox:
     def delivered(self, key: int) -> None:
         """Remove an event that the target accepted."""
         database = self._store.database
-        with database.exclusive, database.writing() as connection:
+        with database.exclusive, database.writing(deleting=True) as connection:
             connection.execute(delete(alerts).where(alerts.c.key == key))
 
     def waiting(self) -> int:
@@ -177,46 +155,6 @@ class AlertOutbox:
         return 0 if oldest is None else max(0, (self._store.now() - oldest).total_seconds())
 
 
-def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: datetime) -> Rung:
-    """Compare sightings with the rules of their collections, in the caller's transaction.
-
-    Args:
-        connection: the transaction's connection.
-        findings: rows of `identifications` for sightings identified for the first time.
-        now: the current time.
-    """
-    rung: list[dict[str, Any]] = []
-    for finding in sorted(findings, key=lambda row: int(row["sighting_key"])):
-        if finding["decision"] != MATCH and finding["decision"] not in UNKNOWN:
-            continue
-        if finding["decision"] == MATCH and finding["subject_key"] is None:
-            continue  # deleted in the meantime
-        seen = connection.execute(
-            select(sightings.c.collection_key, sightings.c.camera_id, sightings.c.seen_at).where(
-                sightings.c.key == finding["sighting_key"]
-            )
-        ).one()
-        for rule in connection.execute(_rules_for(seen, finding["subject_key"])).all():
-            if _is_quiet(connection, rule, seen, finding["subject_key"]):
-                continue
-            rung.append(
-                {
-                    "id": str(uuid4()),
-                    "rule_key": rule.key,
-                    "sighting_key": finding["sighting_key"],
-                    "subject_key": finding["subject_key"],
-                    "similarity": finding["similarity"],
-                    "threshold": finding["threshold"],
-                    "created_at": now,
-                }
-            )
-    if not rung:
-        return Rung()
-    connection.execute(insert(alerts), rung)
-    dropped = sum(_make_room(connection, key) for key in {row["rule_key"] for row in rung})
-    return Rung(len(rung), dropped)
-
-
 def delete_expired(connection: Connection, now: datetime, most: int) -> int:
     """Delete up to `most` events of expired sightings; return how many were deleted."""
     old: list[int] = []
@@ -227,62 +165,6 @@ def delete_expired(connection: Connection, now: datetime, most: int) -> int:
         query = query.where(sightings.c.collection_key == key, too_old)
         old += connection.scalars(query.limit(most - len(old)))
     return connection.execute(delete(alerts).where(alerts.c.key.in_(old))).rowcount
-
-
-def _rules_for(seen: Any, subject: int | None) -> Any:
-    """Select the rules of a sighting's collection that apply to its camera and subject."""
-    query = select(alert_rules.c.key, alert_rules.c.quiet_s).where(
-        alert_rules.c.collection_key == seen.collection_key,
-        alert_rules.c.camera_id.in_(("", seen.camera_id, encoder_of(seen.camera_id))),
-    )
-    by_label = alert_rules.c.label != ""
-    if subject is None:
-        return query.where(alert_rules.c.subject_key.is_(None), ~by_label)
-    has_label = and_(labels.c.subject_key == subject, labels.c.label == alert_rules.c.label)
-    return query.where(
-        or_(
-            alert_rules.c.subject_key == subject,
-            and_(by_label, select(labels.c.label).where(has_label).exists()),
-        )
-    )
-
-
-def _is_quiet(connection: Connection, rule: Any, seen: Any, subject: int | None) -> bool:
-    """Return whether a rule fired for this person shortly before or after the sighting.
-
-    Sightings may arrive late, hence "after". If not quiet, the rule fires now and the time is
-    recorded. A camera clock that jumps makes the rule fire.
-    """
-    if not rule.quiet_s:
-        return False
-    camera_id = seen.camera_id if subject is None else ""
-    whom = rings.c.subject_key.is_(None) if subject is None else rings.c.subject_key == subject
-    found = and_(rings.c.rule_key == rule.key, whom, rings.c.camera_id == camera_id)
-    last = connection.scalar(select(rings.c.seen_at).where(found))
-    if last is None:
-        connection.execute(
-            insert(rings).values(
-                rule_key=rule.key, subject_key=subject, camera_id=camera_id, seen_at=seen.seen_at
-            )
-        )
-        return False
-    if abs(seen.seen_at - last) < timedelta(seconds=rule.quiet_s):
-        return True
-    connection.execute(update(rings).where(found).values(seen_at=seen.seen_at))
-    return False
-
-
-def _make_room(connection: Connection, rule_key: int) -> int:
-    """Drop a rule's oldest events beyond the limit; return how many were dropped."""
-    kept = (
-        select(alerts.c.key)
-        .where(alerts.c.rule_key == rule_key)
-        .order_by(alerts.c.key.desc())
-        .limit(MAX_WAITING)
-    )
-    oldest = select(func.min(kept.subquery().c.key)).scalar_subquery()
-    too_old = and_(alerts.c.rule_key == rule_key, alerts.c.key < oldest)
-    return connection.execute(delete(alerts).where(too_old)).rowcount
 
 
 def _labels_of(connection: Connection, subject: int | None) -> tuple[str, ...]:

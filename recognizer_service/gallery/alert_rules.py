@@ -152,7 +152,7 @@ class AlertRules:
 
     def delete(self, collection_id: str, rule_id: str, *, caller: str = "") -> None:
         """Delete a rule with its secret and pending events, on behalf of a caller."""
-        with self._store.changing(), self._store.database.writing() as connection:
+        with self._store.changing(), self._store.database.writing(deleting=True) as connection:
             row = _row(connection, collection_key(connection, collection_id), rule_id)
             connection.execute(delete(alert_rules).where(alert_rules.c.key == row.key))
             audit.record(

@@ -134,7 +134,7 @@ class Collections:
         """
         event = AuditEvent(self._store.now(), caller, Operation.DELETE_COLLECTION, collection_id)
         with self._store.changing():
-            with self._store.database.writing() as connection:
+            with self._store.database.writing(deleting=True) as connection:
                 key = collection_key(connection, collection_id)
                 doomed = _read(connection, collection_id)
                 if doomed.subject_count and not force:

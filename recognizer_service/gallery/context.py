@@ -1,10 +1,11 @@
 """The database and cache that all parts of the gallery share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from recognizer_service.gallery.clock import GalleryClock
 from recognizer_service.gallery.index import FaceIndex
 from recognizer_service.gallery.index.cache import Cache
 from recognizer_service.gallery.storage import Database
@@ -19,12 +20,16 @@ class Store:
         database: the database.
         cache: changed, and replaced as a whole, only under `database.exclusive`. Read it once where
             the space and the indexes must agree.
-        now: the clock, UTC.
+        clock: the times of the gallery.
     """
 
     database: Database
     cache: Cache
-    now: Callable[[], datetime]
+    clock: GalleryClock
+
+    def now(self) -> datetime:
+        """Return the time for new rows, UTC; see `GalleryClock.now`."""
+        return self.clock.now()
 
     @property
     def embedding_space(self) -> str:

@@ -114,7 +114,7 @@ def _canonical(enrolment: Enrolment) -> Enrolment:
 
 def _earlier_answer(store: Store, request: Request) -> Enrolled | None:
     with store.database.reading() as connection:
-        keys = recall(connection, request, store.now())
+        keys = recall(connection, request, store.clock.expiry())
         if keys is None:
             return None
         return _answer(connection, keys, store.embedding_space, repeated=True)

@@ -5,6 +5,7 @@ updated, hits are confirmed in the database before they are returned, and openin
 brings the index up to date. A crash never loses an acknowledged change.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from recognizer_service.gallery.archive.exporting import export
 from recognizer_service.gallery.archive.importing import Importer
 from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog, Consistency, Operation, Purge
+from recognizer_service.gallery.clock import GalleryClock
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.collections import DEFAULT_COLLECTION, Collections
 from recognizer_service.gallery.context import Store
@@ -46,7 +48,7 @@ from recognizer_service.gallery.types import (
     FaceReview,
     SubjectHit,
 )
-from shared.errors import AlreadyExists
+from shared.errors import AlreadyExists, NotFound
 
 DEFAULT_AUDIT_RETENTION = timedelta(days=365)
 _BY_SIMILARITY = CodecThresholds()
@@ -91,8 +93,11 @@ class Gallery:
         embedding_size: int | None = None,
         index: IndexForm = "auto",
         faiss_threads: int = 1,
+        reserve: bool = False,
         audit_retention: timedelta = DEFAULT_AUDIT_RETENTION,
         now: Callable[[], datetime] = _utc_now,
+        elapsed_s: Callable[[], float] = time.monotonic,
+        clock_confirmed: datetime | None = None,
     ) -> None:
         """Open or create a gallery; a new one has the collection "default".
 
@@ -104,8 +109,11 @@ class Gallery:
                 or 512 for a space without a recorded size.
             index: form of the in-memory index, unless it is in Milvus; see `IndexForm`.
             faiss_threads: maximum number of threads per in-memory search.
+            reserve: whether to keep 16 MiB beside the file that only deletions may use.
             audit_retention: how long audit events are kept.
-            now: the clock, UTC.
+            now: the system clock, UTC.
+            elapsed_s: the monotonic clock, in seconds.
+            clock_confirmed: see `GalleryClock`.
 
         Raises:
             FailedPrecondition: GALLERY_IN_USE, GALLERY_TOO_NEW, NOT_A_GALLERY,
@@ -115,9 +123,12 @@ class Gallery:
         """
         self._audit_retention = audit_retention
         self.is_new = False
-        database = open_database(location)
+        database = open_database(location, reserve=reserve)
 
         try:
+            clock = GalleryClock(
+                database, system=now, elapsed_s=elapsed_s, confirmed=clock_confirmed
+            )
             size = _settled_size(database, embedding_space, embedding_size)
             cache = open_cache(
                 location, database, embedding_space, size, index, threads=faiss_threads
@@ -125,7 +136,7 @@ class Gallery:
         except BaseException:
             database.close()
             raise
-        self._store = Store(database, cache, now)
+        self._store = Store(database, cache, clock)
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)
@@ -143,11 +154,14 @@ class Gallery:
         sweep(self._store)  # left behind by a crash
         self._store.cache.open()
         database = self._store.database
-        with database.exclusive, database.writing() as connection:
+        with database.exclusive, database.writing(deleting=True) as connection:
             keep_space(connection, self._store.embedding_space, self._store.embedding_size)
-        with suppress(AlreadyExists):
-            self.collections.create(DEFAULT_COLLECTION)
-            self.is_new = True
+        try:  # not to write: the disk may be full
+            self.collections.get(DEFAULT_COLLECTION)
+        except NotFound:
+            with suppress(AlreadyExists):
+                self.collections.create(DEFAULT_COLLECTION)
+                self.is_new = True
         self._store.database.begin_erasing(prune)
 
     def enroll(
@@ -306,6 +320,11 @@ class Gallery:
     def erasures_pending(self) -> int:
         """Return the number of deletions whose bytes are not erased yet."""
         return self._store.database.erasures_pending()
+
+    @property
+    def clock_is_doubted(self) -> bool:
+        """Whether expiry ignores the system clock, since it jumped; see `GalleryClock`."""
+        return self._store.clock.is_doubted
 
     def purge_expired(self) -> Purge:
         """Delete expired subjects, sightings, audit events and request ids."""

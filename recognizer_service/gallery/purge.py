@@ -22,7 +22,7 @@ _ROWS_AT_ONCE = 512
 
 def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
     """Delete expired data; see `Gallery.purge_expired`."""
-    now = store.now()
+    now = store.clock.expiry()
     purging = _Purging(store)
     subjects_gone = purging.subjects(now)
     alerts_gone = purging.rows(
@@ -34,8 +34,9 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
     events_gone = purging.rows(
         lambda connection: audit.delete_expired(connection, now, audit_retention, _ROWS_AT_ONCE)
     )
-    with store.changing(), store.database.writing() as connection:
+    with store.changing(), store.database.writing(deleting=True) as connection:
         requests = connection.execute(request_log.expired(now)).rowcount
+        store.clock.keep(connection)
     return Purge(
         sightings=sightings_gone,
         subjects=subjects_gone,
@@ -61,7 +62,7 @@ class _Purging:
         """Delete rows until none is left; return how many were deleted."""
         total = 0
         while True:
-            with self._store.changing(), self._store.database.writing() as connection:
+            with self._store.changing(), self._store.database.writing(deleting=True) as connection:
                 gone = delete_some(connection)
                 if gone:
                     self.erasure = self._store.database.mark_erasure(connection)
@@ -74,7 +75,7 @@ class _Purging:
         total = 0
         while True:
             with self._store.changing():
-                with self._store.database.writing() as connection:
+                with self._store.database.writing(deleting=True) as connection:
                     gone = _delete_subjects(connection, now)
                     if gone:
                         self.erasure = self._store.database.mark_erasure(connection)

@@ -166,13 +166,13 @@ class Spaces:
         with database.reading() as connection:
             newest = connection.scalar(select(func.max(embeddings.c.face_key))) or 0
         for first in range(0, newest + 1, _KEYS_PER_DELETE):
-            with self._store.changing(), database.writing() as connection:
+            with self._store.changing(), database.writing(deleting=True) as connection:
                 others = (
                     embeddings.c.face_key.between(first, first + _KEYS_PER_DELETE - 1),
                     embeddings.c.space != self.served,
                 )
                 connection.execute(delete(embeddings).where(*others))
-        with self._store.changing(), database.writing() as connection:
+        with self._store.changing(), database.writing(deleting=True) as connection:
             return database.mark_erasure(connection)
 
     def _face_count(self) -> int:

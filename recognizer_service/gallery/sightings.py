@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
 
-from recognizer_service.gallery import alert_outbox, audit
+from recognizer_service.gallery import audit
+from recognizer_service.gallery.alert_ringing import Rung, ring
 from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import (
@@ -140,15 +141,13 @@ class Sightings:
         """Return some sightings with their findings, in order; raises as `get`."""
         with self._store.database.reading() as connection:
             key = collection_key(connection, collection_id)
-            query = self._kept(connection, key)
-            found = []
-            for sighting_id in sighting_ids:
-                one = query.where(sightings.c.id == asked_for(sighting_id))
-                row = connection.execute(one).one_or_none()
-                if row is None:
-                    raise sighting_not_found(sighting_id)
-                found.append(_seen_face(row))
-            return found
+            ids = [asked_for(sighting_id) for sighting_id in sighting_ids]
+            query = self._kept(connection, key).where(sightings.c.id.in_(ids))
+            found = {row.id: _seen_face(row) for row in connection.execute(query)}
+        for id_, sighting_id in zip(ids, sighting_ids, strict=True):
+            if id_ not in found:
+                raise sighting_not_found(sighting_id)
+        return [found[id_] for id_ in ids]
 
     def list(
         self,
@@ -221,7 +220,7 @@ class Sightings:
         event = AuditEvent(self._store.now(), caller, Operation.DELETE_SIGHTINGS, collection_id)
         total = erasure = 0
         for batch in itertools.count():
-            with self._store.changing(), self._store.database.writing() as connection:
+            with self._store.changing(), self._store.database.writing(deleting=True) as connection:
                 key = collection_key(connection, collection_id)
                 if batch == 0:  # in the first transaction: what follows may be interrupted
                     audit.record(connection, event)
@@ -251,7 +250,7 @@ class Sightings:
             rows = connection.execute(query.order_by(sightings.c.key).limit(most))
             return [_seen_face(row) for row in rows]
 
-    def keep_findings(self, findings: Mapping[int, SightingFinding]) -> alert_outbox.Rung:
+    def keep_findings(self, findings: Mapping[int, SightingFinding]) -> Rung:
         """Store the findings of sightings by key, replacing earlier ones.
 
         Sightings deleted in the meantime are skipped. Alert rules apply to sightings identified for
@@ -266,11 +265,12 @@ class Sightings:
             before = identifications.c.sighting_key.in_(keys)
             known = set(connection.scalars(select(identifications.c.sighting_key).where(before)))
             connection.execute(delete(identifications).where(before))
-            rows = [_finding_row(connection, key, findings[key]) for key in keys if key in there]
+            matched = _matched_subjects(connection, {key: findings[key] for key in there})
+            rows = [_finding_row(key, findings[key], matched) for key in keys if key in there]
             if rows:
                 connection.execute(insert(identifications), rows)
             new = [row for row in rows if row["sighting_key"] not in known]
-            return alert_outbox.ring(connection, new, self._store.now())
+            return ring(connection, new, self._store.now())
 
     def newest_position(self) -> int:
         """Return the position of the newest finding; 0 if there is none."""
@@ -306,7 +306,7 @@ class Sightings:
 
     def _kept(self, connection: Connection, key: int) -> Select[Any]:
         """Select the unexpired sightings of a collection."""
-        kept_since = self._store.now() - _retention(connection, key)
+        kept_since = self._store.clock.expiry() - _retention(connection, key)
         return _SEEN.where(sightings.c.collection_key == key, sightings.c.stored_at > kept_since)
 
     def _insert(self, connection: Connection, key: int, sighting: Sighting) -> None:
@@ -426,19 +426,28 @@ def _finding(row: Any) -> SightingFinding:
     return SightingFinding(row.decision, row.failure, match)
 
 
-def _finding_row(connection: Connection, key: int, finding: SightingFinding) -> dict[str, Any]:
+def _matched_subjects(
+    connection: Connection, findings: Mapping[int, SightingFinding]
+) -> Mapping[tuple[int, str], int]:
+    """Return the keys of the subjects that matched, by sighting key and subject id."""
+    ids = {finding.match.subject_id for finding in findings.values() if finding.match}
+    query = (
+        select(sightings.c.key, subjects.c.id, subjects.c.key.label("subject_key"))
+        .join_from(sightings, subjects, subjects.c.collection_key == sightings.c.collection_key)
+        .where(sightings.c.key.in_(findings), subjects.c.id.in_(ids))
+    )
+    return {(row.key, row.id): row.subject_key for row in connection.execute(query)}
+
+
+def _finding_row(
+    key: int, finding: SightingFinding, matched: Mapping[tuple[int, str], int]
+) -> dict[str, Any]:
     row = dict.fromkeys(identifications.c.keys())
     del row["key"]
     row |= {"sighting_key": key, "decision": finding.decision, "failure": finding.failure}
     if match := finding.match:
-        of_collection = (
-            select(sightings.c.collection_key).where(sightings.c.key == key).scalar_subquery()
-        )
-        subject = select(subjects.c.key).where(
-            subjects.c.collection_key == of_collection, subjects.c.id == match.subject_id
-        )
         row |= {
-            "subject_key": connection.scalar(subject),
+            "subject_key": matched.get((key, match.subject_id)),
             "face_id": match.face_id,
             "similarity": match.similarity,
             "threshold": match.threshold,

@@ -166,7 +166,7 @@ class Subjects:
         """Delete one face; its subject remains, even without faces."""
         store = self._store
         with store.changing():
-            with store.database.writing() as connection:
+            with store.database.writing(deleting=True) as connection:
                 key = face_key(connection, collection_id, face_id)
                 owner = collection_key(connection, collection_id)
                 whose = face_of(connection.execute(FACE.where(faces.c.key == key)).one())
@@ -186,7 +186,7 @@ def _delete_together(store: Store, doomed: Sequence[_Doomed]) -> list[Deletion |
     found: list[Sequence[int] | NotFound] = []
     gone: defaultdict[int, list[int]] = defaultdict(list)
     with store.changing():
-        with store.database.writing() as connection:
+        with store.database.writing(deleting=True) as connection:
             for one in doomed:
                 try:
                     key, owner = _keys_of(connection, one)

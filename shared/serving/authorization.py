@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 import structlog
 from google.protobuf.message import Message
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from shared.errors import CompactfaceError, PermissionDenied, Unauthenticated
 from shared.serving.access_file import ALL_COLLECTIONS, Access, Caller, Role, identify
+from shared.serving.client_ca import ClientAuthorities
 from shared.serving.interceptor import AroundInterceptor, Context, Method
 from shared.serving.rights import collections_in, need, scopes_of_fields
 
@@ -23,18 +25,43 @@ _MAX_NAME_CHARACTERS = 128
 _CHECK_STREAMS_EVERY_S = 5.0
 
 _log = structlog.get_logger(__name__)
-_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call and what its permission rests on.
+
+    Attributes:
+        caller: the caller; renewed while a stream is open.
+        scopes: the scopes that the method and its first message require.
+        collections: the collections that the first message or the method refers to.
+    """
+
+    caller: Caller
+    scopes: set[str | None] = field(default_factory=set)
+    collections: set[str] = field(default_factory=set)
+
+    def check_again(self, caller: Caller) -> None:
+        """Check everything for a caller whose role may have changed, and take it over."""
+        for scope in self.scopes:
+            _check_scope(caller, scope)
+        for collection in self.collections:
+            _check_collection(caller, collection)
+        self.caller = caller
+
+
+_call: ContextVar[_Call] = ContextVar("call")
 
 
 def current_caller() -> Caller:
     """The caller of the RPC that this task serves."""
-    return _caller.get()
+    return _call.get().caller
 
 
 def is_trusted() -> bool:
     """Whether the caller has the scope `admin`; unauthenticated callers have no scope."""
-    caller = _caller.get(None)
-    return caller is not None and caller.role.grants("admin")
+    call = _call.get(None)
+    return call is not None and call.caller.role.grants("admin")
 
 
 def client_of(context: Context) -> tuple[str, ...]:
@@ -43,19 +70,25 @@ def client_of(context: Context) -> tuple[str, ...]:
     Returns:
         The caller's name; without one, its connection, then the connection's address.
     """
-    caller = _caller.get(None)
-    if caller is not None and caller.name:
-        return (caller.name,)
+    call = _call.get(None)
+    if call is not None and call.caller.name:
+        return (call.caller.name,)
     connection = context.peer()
     return (connection, connection.rpartition(":")[0])
 
 
-def check_collection(caller: Caller, collection: str) -> None:
-    """Check that a caller's role includes a collection.
+def check_collection(collection: str) -> None:
+    """Check that the caller's role includes a collection, as long as the call lasts.
 
     Raises:
         PermissionDenied: it does not. The error does not reveal whether the collection exists.
     """
+    call = _call.get()
+    call.collections.add(collection)
+    _check_collection(call.caller, collection)
+
+
+def _check_collection(caller: Caller, collection: str) -> None:
     if not caller.role.includes(collection):
         which = "all collections" if collection == ALL_COLLECTIONS else repr(collection)[:80]
         raise PermissionDenied(
@@ -73,15 +106,22 @@ class AuthorizationInterceptor(AroundInterceptor):
     Args:
         access: the access file; None: every caller may do everything, and its name is that in the
             client certificate, if there is one.
+        authorities: of client certificates; None: clients have no certificates.
         exempt: full names of services without authentication, since health probes have no
             credentials.
         registry: registry for the counter of rejected calls.
     """
 
     def __init__(
-        self, access: Access | None, *, exempt: Collection[str], registry: CollectorRegistry
+        self,
+        access: Access | None,
+        *,
+        authorities: ClientAuthorities | None,
+        exempt: Collection[str],
+        registry: CollectorRegistry,
     ) -> None:
         self._access = access
+        self._authorities = authorities
         self._exempt = frozenset(exempt)
         self._problem = ""
         self._denied = Counter(
@@ -103,16 +143,17 @@ class AuthorizationInterceptor(AroundInterceptor):
             yield
             return
         try:
-            caller = self._identify(context)
-            structlog.contextvars.bind_contextvars(caller=caller.name)
-            _caller.set(caller)
-            scope = need(method.service, method.name).scope
+            call = _Call(self._identify(context))
+            structlog.contextvars.bind_contextvars(caller=call.caller.name)
+            _call.set(call)
             if self._access is not None:
-                _check_scope(caller, scope)
-            if self._access is None or not method.streams:
+                scope = need(method.service, method.name).scope
+                call.scopes.add(scope)
+                _check_scope(call.caller, scope)
+            if not method.streams or (self._access is None and self._authorities is None):
                 yield
                 return
-            async with _while_it_holds(lambda: _check_scope(self._identify(context), scope)):
+            async with _while_it_holds(lambda: call.check_again(self._identify(context))):
                 yield
         except (Unauthenticated, PermissionDenied) as error:
             self._denied.labels(method.name, error.reason).inc()
@@ -122,14 +163,21 @@ class AuthorizationInterceptor(AroundInterceptor):
         """Check the message's collections, and the scopes that its fields require."""
         if self._access is None or method.service in self._exempt:
             return
-        caller, needs = current_caller(), need(method.service, method.name)
+        call, needs = _call.get(), need(method.service, method.name)
+        collections, scopes = set[str](), set(scopes_of_fields(message))
         if first or not needs.spans_collections:
-            for collection in collections_in(message, needs):
-                check_collection(caller, collection)
-        for scope in scopes_of_fields(message):
-            _check_scope(caller, scope)
+            collections.update(collections_in(message, needs))
+        if first:  # later messages are checked on arrival, for the caller as it is then
+            call.collections |= collections
+            call.scopes |= scopes
+        for collection in sorted(collections):
+            _check_collection(call.caller, collection)
+        for scope in sorted(scopes):
+            _check_scope(call.caller, scope)
 
     def _identify(self, context: Context) -> Caller:
+        if self._authorities is not None:
+            self._authorities.check(context)
         certificate = _certified_name(context)
         if self._access is None:
             return Caller(certificate or "", _EVERYTHING)

@@ -29,6 +29,7 @@ from shared.serving.admission import AdmissionInterceptor, ReceptionInterceptor
 from shared.serving.authorization import AuthorizationInterceptor
 from shared.serving.background import Background
 from shared.serving.call_observer import AccessLogInterceptor
+from shared.serving.client_ca import ClientAuthorities
 from shared.serving.error_interceptor import ErrorInterceptor
 from shared.serving.interceptor import CallInterceptor
 from shared.serving.metrics import MetricsInterceptor, MetricsServer
@@ -109,7 +110,10 @@ class ServiceHost:
                         AccessLogInterceptor(quiet=_EXEMPT),
                         ErrorInterceptor(),
                         AuthorizationInterceptor(
-                            self._access, exempt=_EXEMPT, registry=self._registry
+                            self._access,
+                            authorities=self._authorities(),
+                            exempt=_EXEMPT,
+                            registry=self._registry,
                         ),
                     ),
                     receiving=ReceptionInterceptor(
@@ -181,6 +185,10 @@ class ServiceHost:
         if healthy != self._healthy:
             self._healthy = healthy
             await self._show_health()
+
+    def _authorities(self) -> ClientAuthorities | None:
+        path = self._settings.tls_client_ca
+        return ClientAuthorities(path) if path else None
 
     async def _drain(self) -> None:
         """Reject new calls, let admitted ones finish within `drain_seconds`, cancel the rest."""

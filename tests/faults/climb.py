@@ -107,7 +107,7 @@ async def attack(models: Path, crops: np.ndarray, *, calls: int, scope: str, fol
     return found
 
 
-def _faces(models: Path) -> np.ndarray:
+def sample_faces(models: Path) -> np.ndarray:
     """Aligned faces of two of the sample photographs."""
     from encoder_service.core.encoder import Encoder  # noqa: PLC0415 - only the script needs it
     from shared.faces.mtcnn import MtcnnDetector  # noqa: PLC0415
@@ -134,7 +134,7 @@ def main() -> int:
         found = asyncio.run(
             attack(
                 options.models,
-                _faces(options.models),
+                sample_faces(options.models),
                 calls=options.calls,
                 scope=options.scope,
                 folder=Path(folder),

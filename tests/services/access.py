@@ -60,6 +60,11 @@ class AccessFolder:
         self._tokens[token_id(token)]["revoked"] = datetime.now(UTC)
         self._write()
 
+    def change(self, token: str, *scopes: str, collections: Collection[str] = ("*",)) -> None:
+        """Give a token other rights."""
+        self._tokens[token_id(token)]["role"] = self.role(scopes, collections)
+        self._write()
+
     def _write(self) -> None:
         document = {
             "roles": self._roles,

@@ -26,6 +26,7 @@ from web_gateway import server as web_server
 from web_gateway.settings import WebSettings
 
 LOCAL = {"port": 0, "metrics_port": 0, "drain_seconds": 0}
+_SMALL = {"gallery_reserve": False}  # there are hundreds of galleries
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def running_recognizer(
     """A recognizer on a free port."""
     return _running(
         recognizer_server.listening,
-        RecognizerSettings(models=models, gallery=gallery, **{**LOCAL, **settings}),
+        RecognizerSettings(models=models, gallery=gallery, **{**_SMALL, **LOCAL, **settings}),
     )
 
 

@@ -1,7 +1,7 @@
 """Alerts: from the sighting to a web server that takes them, fails, hangs, refuses and recovers."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from compactface.v1.alerts_pb2 import (
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import DeleteSubjectRequest, EnrollRequest
 from compactface.v1.recognizer_pb2 import DeleteSightingsRequest
+from recognizer_service.gallery.alert_outbox import AlertOutbox
 from tests.services.asking import CAMERAS, enroll
 from tests.services.authority import Authority
 from tests.services.conftest import unused_port
@@ -132,6 +133,28 @@ async def test_a_webhook_that_fails_is_asked_again_and_redirects_lead_nowhere(
     assert len(set(receiver.ids())) == 1
     assert set(receiver.paths) == {"/alerts"}
     assert service.sample("compactface_alert_failures_total") == len(receiver.got) - 1
+
+
+async def test_the_outbox_is_not_read_anew_for_every_event(
+    service: Service, people: list[CompactMap], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings: list[int] = []
+    waiting_for = AlertOutbox.waiting_for
+
+    def noted(outbox: AlertOutbox, rule_key: int) -> Sequence[int]:
+        keys = waiting_for(outbox, rule_key)
+        readings.append(len(keys))
+        return keys
+
+    port = unused_port()
+    await add_rule(service, f"http://127.0.0.1:{port}/hook")
+    await seen(service, *people[:8])
+    await until(lambda: service.sample("compactface_alerts_waiting") == 8)
+    await until(lambda: service.sample("compactface_alert_failures_total") >= 1)
+    monkeypatch.setattr(AlertOutbox, "waiting_for", noted)
+    with receiving(port=port):
+        await delivered(service, events=8)
+    assert set(readings) <= {8, 0}
 
 
 async def test_an_event_that_is_not_taken_holds_up_no_other(

@@ -323,6 +323,50 @@ async def test_a_stream_ends_when_its_token_is_revoked(
             await stream.read()
 
 
+@pytest.mark.parametrize("narrowed", ["scope", "collection"])
+async def test_a_stream_ends_when_its_role_is_narrowed(
+    services: dict[str, Service],
+    access: AccessFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    narrowed: str,
+) -> None:
+    monkeypatch.setattr(authorization, "_CHECK_STREAMS_EVERY_S", 0.02)
+    token = access.token("watch", collections=["default", "lobby"], name=narrowed)
+    stream = services["recognizer"].recognizer.WatchSightings(
+        recognizer_pb2.WatchSightingsRequest(collection="default"), metadata=bearer(token)
+    )
+    reading = asyncio.create_task(stream.read())
+    await asyncio.sleep(0.2)
+    assert not reading.done()
+    if narrowed == "scope":
+        access.change(token, "enroll", collections=["default", "lobby"])
+        expected = "does not include the scope watch"
+    else:
+        access.change(token, "watch", collections=["lobby"])
+        expected = "does not extend to 'default'"
+    with pytest.raises(grpc.aio.AioRpcError, match=expected):
+        async with asyncio.timeout(5):
+            await reading
+
+
+async def test_what_a_stream_sends_later_is_checked_by_the_role_as_it_is_then(
+    services: dict[str, Service], access: AccessFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorization, "_CHECK_STREAMS_EVERY_S", 0.02)
+    token = access.token("enroll", collections=["lobby", "vault"])
+    messages = [gallery_pb2.BulkEnrollRequest(), gallery_pb2.BulkEnrollRequest()]
+    messages[0].enroll.collection, messages[1].enroll.collection = "lobby", "vault"
+    stream = services["gallery"].gallery.BulkEnroll(metadata=bearer(token))
+    await stream.write(messages[0])
+    await stream.read()
+    access.change(token, "enroll", collections=["lobby"])
+    await asyncio.sleep(0.5)  # the role still covers what the stream has begun with
+    await stream.write(messages[1])
+    with pytest.raises(grpc.aio.AioRpcError, match="does not extend to 'vault'"):
+        async with asyncio.timeout(5):
+            await stream.read()
+
+
 async def test_who_is_shown_a_face_or_an_embedding_is_written_down(
     services: dict[str, Service], access: AccessFolder
 ) -> None:

@@ -3,10 +3,13 @@
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from PIL import Image
 
 from compactface.v1 import gallery_pb2, recognizer_pb2
@@ -154,6 +157,45 @@ async def test_who_fails_too_often_is_refused_for_that_subject_alone(
     await site.verify(site.door, people[2], "person-1")
     for token in (site.gate, site.admin):
         await site.verify(token, people[2], "person-0")
+
+
+async def test_failures_of_a_sighting_are_limited_as_those_of_a_subject(
+    site: Site, people: list[CompactMap]
+) -> None:
+    """Its map is not the caller's own; two maps that are may be compared as often as one likes."""
+    of_admin = bearer(site.admin)
+    await site.service.gallery.UpdateCollection(
+        gallery_pb2.UpdateCollectionRequest(
+            collection=gallery_pb2.Collection(
+                collection_id="default", sighting_retention=Duration(seconds=3600)
+            ),
+            update_mask=FieldMask(paths=["sighting_retention"]),
+        ),
+        metadata=of_admin,
+    )
+    ids = [str(uuid4()) for _ in range(2)]
+    sent = [recognizer_pb2.StreamMapsRequest(sighting_id=each, map=people[0]) for each in ids]
+    async for answer in site.service.recognizer.StreamMaps(iter(sent), metadata=of_admin):
+        assert answer.outcome == recognizer_pb2.StreamMapsResponse.OUTCOME_STORED
+
+    def verify(token: str, sighting: str, face: CompactMap):  # noqa: ANN202
+        probe = recognizer_pb2.Probe(sighting_id=sighting)
+        request = recognizer_pb2.VerifyRequest(probe=probe, map=face)
+        return site.service.recognizer.Verify(request, metadata=bearer(token))
+
+    for _ in range(2 * FAILURES):
+        answer = await verify(site.door, ids[0], people[0])
+        assert answer.decision == recognizer_pb2.VERIFY_DECISION_MATCH
+    for _ in range(FAILURES):
+        await verify(site.door, ids[0], people[2])
+    error = await failure(verify(site.door, ids[0], people[2]))
+    assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "ATTEMPTS_SPENT")
+    await verify(site.door, ids[1], people[2])
+    for token in (site.gate, site.admin):
+        await verify(token, ids[0], people[2])
+    for _ in range(2 * FAILURES):
+        between = recognizer_pb2.VerifyRequest(probe=as_probe(people[0]), map=people[2])
+        await site.service.recognizer.Verify(between, metadata=bearer(site.door))
 
 
 async def test_many_attempts_at_once_are_no_way_around(

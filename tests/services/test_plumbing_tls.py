@@ -6,10 +6,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from shared.serving import authorization
 from shared.serving.settings_loader import SettingsError
 from tests.services.authority import Authority
 from tests.services.plumbing_host import running
-from tests.services.plumbing_service import call
+from tests.services.plumbing_service import NAME, call
 
 
 @pytest.fixture
@@ -98,6 +99,40 @@ async def test_replaced_certificates_are_used_from_the_next_handshake(
         renewed = await asyncio.to_thread(common_name, service.port)
         assert renewed.strip() == tls["tls_certificate"].read_text().strip()
         assert renewed != served
+
+
+async def test_connections_of_a_removed_authority_are_of_no_use(
+    authority: Authority, tls: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for new calls nor for open streams; those of the other authority go on."""
+    monkeypatch.setattr(authorization, "_CHECK_STREAMS_EVERY_S", 0.02)
+    other = Authority(tmp_path, "other")
+    both = tmp_path / "both.crt"
+    both.write_bytes(authority.certificate.read_bytes() + other.certificate.read_bytes())
+    tls["tls_client_ca"] = both
+    old, new = authority.issue("old"), other.issue("new")
+    async with (
+        running(**tls) as service,
+        channel_to(service.port, authority.certificate, old) as removed,
+        channel_to(service.port, authority.certificate, new) as kept,
+    ):
+        streams = [channel.stream_stream(f"/{NAME}/BidiStream")() for channel in (removed, kept)]
+        for stream in streams:
+            await stream.write(b"hello")
+            assert await stream.read() == b"hello"
+        assert await call(removed, "Unary", b"hello") == b"hello"
+
+        both.write_bytes(other.certificate.read_bytes())
+        with pytest.raises(grpc.aio.AioRpcError, match="authority") as caught:
+            async with asyncio.timeout(5):
+                await streams[0].read()
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        with pytest.raises(grpc.aio.AioRpcError, match="authority"):
+            await call(removed, "Unary", b"hello")
+
+        await streams[1].write(b"again")
+        assert await streams[1].read() == b"again"
+        assert await call(kept, "Unary", b"hello") == b"hello"
 
 
 async def test_files_that_do_not_fit_each_other_are_a_settings_error(

@@ -89,6 +89,7 @@ async def test_the_recognizer_process_counts_its_calls_and_drains_on_sigterm(
         assert "compactface_gallery_faces 1.0" in metrics
         assert 'compactface_decisions_total{decision="match",question="identify"} 1.0' in metrics
         assert "compactface_batch_size_sum 2.0" in metrics
+        assert "compactface_clock_doubted 0.0" in metrics
         await stop_with_sigterm(recognizer, stream)
         assert "lovelace" not in recognizer.log
 

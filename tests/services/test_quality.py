@@ -1,8 +1,10 @@
 """A model with a quality head: what maps say of their faces, whatever the camera claims."""
 
 import io
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from compactface.v1.recognizer_pb2 import (
     VERIFY_DECISION_MATCH,
     VERIFY_DECISION_NO_MATCH,
 )
+from shared.inference.map_decoder import MapDecoder, Symbols
+from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import ModelDirectory
 from tests.services.asking import crop_map, enroll, identify, verify, with_quality
 from tests.services.hosting import (
@@ -158,6 +162,37 @@ async def test_who_is_enrolled_in_as_poor_a_photograph_has_more_to_reach(
     assert list(answer.threshold.alike) == ["dark"]
     claim = await verify(judging, "", dark, "dark")
     assert list(claim.threshold.alike) == ["dark"]
+
+
+async def test_maps_are_parsed_once_and_judged_off_the_event_loop(
+    camera: Service, judging: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = await claimed(camera, 1, 0.5, 1.0)
+    parsed: list[bytes] = []
+    judged_in: list[int] = []
+    unpack, judge = MapDecoder.unpack, QualityHead.judge
+
+    def noted_unpack(decoder: MapDecoder, codec_id: str, png: bytes) -> Symbols:
+        parsed.append(png)
+        return unpack(decoder, codec_id, png)
+
+    def noted_judge(head: QualityHead, *given: Any) -> Judged:
+        judged_in.append(threading.get_ident())
+        return judge(head, *given)
+
+    monkeypatch.setattr(MapDecoder, "unpack", noted_unpack)
+    monkeypatch.setattr(QualityHead, "judge", noted_judge)
+    other = await claimed(camera, 2, 0.5, 1.0)
+    judged_in.clear()  # of the camera's
+    await enroll(judging, "", "other", other)
+    assert parsed == [other.png]
+    parsed.clear()
+    await identify(judging, "", probe)
+    await verify(judging, "", probe, "other")
+    await verify(judging, "", probe, other)
+    assert sorted(parsed) == sorted(3 * [probe.png, other.png])
+    assert len(judged_in) == 1 + 2 + 2 + 2
+    assert threading.get_ident() not in judged_in  # the services' loop runs in this thread
 
 
 async def test_a_poor_face_is_enrolled_only_if_asked(camera: Service, judging: Service) -> None:

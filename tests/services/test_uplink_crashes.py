@@ -153,10 +153,11 @@ async def test_kills_under_load_lose_no_face_that_was_taken(
     tiny_models: Path, tmp_path: Path
 ) -> None:
     """`tests.faults.uplink_faults` does the same hundreds of times."""
-    (tmp_path / "power").mkdir()
     trial = Trial(tmp_path, tiny_models, random.Random(4))  # noqa: S311 - any moment will do
     await trial.run(kills=4)
     assert trial.findings.accepted > 0
+    assert trial.findings.enrolled > 0
+    assert trial.findings.deleted > 0
     assert trial.findings.clean, trial.findings
 
 

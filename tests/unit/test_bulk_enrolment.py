@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 from unittest.mock import AsyncMock
 
+import numpy as np
 import pytest
 
 from compactface.v1.compact_map_pb2 import CompactMap
@@ -13,9 +14,9 @@ from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW, BulkEnrollRequest, En
 from recognizer_service.api.bulk_enrollment import enroll_all
 from recognizer_service.core.decide import Judge
 from recognizer_service.core.enroll import Enroller
-from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.networks import ModelInUse, Networks, OpenedMap
 from recognizer_service.core.thresholds import Thresholds
-from recognizer_service.core.types import FaceMap, Timings
+from recognizer_service.core.types import FaceMap
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.types import Embedding
 from shared.errors import Overloaded, Unavailable
@@ -40,12 +41,13 @@ class BusyNetworks:
     def check(self, count: int) -> None:
         """As `Networks.check`."""
 
-    def check_enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> None:
-        """As `Networks.check_enrollable`."""
+    def enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> list[OpenedMap]:
+        """As `Networks.enrollable`."""
+        del allow_low_quality
+        return [OpenedMap(face, np.zeros(0, np.uint8)) for face in faces]
 
-    async def embed(self, faces: Sequence[FaceMap], timings: Timings) -> list[Embedding]:
+    async def embed(self, faces: Sequence[OpenedMap]) -> list[Embedding]:
         """As `Networks.embed`."""
-        del timings
         if self._refusals:
             self._refusals -= 1
             raise self._error

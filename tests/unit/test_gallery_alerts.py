@@ -1,22 +1,25 @@
 """Alert rules and their outbox, in SQLite and PostgreSQL."""
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Engine, event
 
-from recognizer_service.gallery import alert_outbox
-from recognizer_service.gallery.alert_outbox import Rung
+from recognizer_service.gallery import alert_ringing
+from recognizer_service.gallery.alert_ringing import Rung
 from recognizer_service.gallery.alert_rules import MAX_RULES, AlertRule
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage.opening import Location
 from recognizer_service.gallery.types import Sighting, SightingFinding, SightingMatch
 from shared.errors import CompactfaceError, FailedPrecondition, InvalidInput, NotFound
+from tests.clock import Clock
 from tests.gallery_faces import SPACE, new_face, person
-from tests.unit.test_gallery_sightings import Clock
 
 SECRET = "whsec_" + 32 * "A"
 WEBHOOK = AlertRule(url="https://example.org/alerts", secret=SECRET)
@@ -30,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
+    with Gallery(location, embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s) as opened:
         opened.collections.create("site", sighting_retention_s=3600)
         opened.enroll("site", person(1, subject_id="ann", name="Ann"))
         opened.enroll("site", person(2, subject_id="bob", name="Bob"))
@@ -43,6 +46,7 @@ def match(subject_id: str) -> SightingFinding:
 
 
 UNKNOWN = SightingFinding("no_match")
+MAP = (new_face(9).codec_id, new_face(9).png, 0.5, None)
 
 
 def see(
@@ -83,6 +87,47 @@ def test_a_rule_about_a_subject_rings_for_that_subject(gallery: Gallery) -> None
     assert gallery.alert_rules.get("site", rule.rule_id).waiting == 1
     gallery.alerts.delivered(key)
     assert gallery.alerts.targets() == []
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Counts the statements of all databases."""
+    count: Counter[str] = Counter()
+
+    def note(*given: Any) -> None:
+        count[str(given[2]).split()[0]] += 1
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield count
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_many_sightings_take_as_many_statements_as_few(gallery: Gallery) -> None:
+    gallery.subjects.update("site", "bob", labels=("vip",))
+    for rule in (
+        replace(WEBHOOK, subject_id="ann", quiet_s=60),
+        replace(WEBHOOK, label="vip", quiet_s=60),
+        WEBHOOK,
+    ):
+        gallery.alert_rules.create("site", rule)
+    counts = []
+    for times in (1, 10):
+        ids = [str(uuid4()) for _ in range(3 * times)]
+        for id_ in ids:
+            gallery.sightings.store("site", Sighting(id_, "door", *MAP))
+        pending = gallery.sightings.unidentified(after=0, most=100)
+        findings = [match("ann"), match("bob"), UNKNOWN] * times
+        with counted() as count:
+            gallery.sightings.keep_findings(
+                {one.key: finding for one, finding in zip(pending, findings, strict=True)}
+            )
+            found = gallery.sightings.find("site", ids)
+        counts.append(count["SELECT"])
+        assert [one.sighting.sighting_id for one in found] == ids
+    assert sorted(waiting(gallery)) == [*(11 * [""]), "ann", "bob"]
+    assert counts[0] == counts[1]
 
 
 def test_a_label_is_a_watch_list(gallery: Gallery) -> None:
@@ -205,7 +250,7 @@ def test_what_waits_goes_with_its_sightings_time_and_is_counted(
 def test_a_target_that_is_away_pushes_out_its_own_oldest_and_nobody_elses(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alert_outbox, "MAX_WAITING", 2)
+    monkeypatch.setattr(alert_ringing, "MAX_WAITING", 2)
     gallery.alert_rules.create("site", replace(WEBHOOK, subject_id="ann"))
     gallery.alert_rules.create("site", WEBHOOK)
     assert see(gallery, match("ann"), UNKNOWN)[0] == Rung(2, 0)

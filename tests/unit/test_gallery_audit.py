@@ -24,7 +24,11 @@ def clock() -> Clock:
 @pytest.fixture
 def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
     with Gallery(
-        location, embedding_space=SPACE, audit_retention=timedelta(days=30), now=clock
+        location,
+        embedding_space=SPACE,
+        audit_retention=timedelta(days=30),
+        now=clock,
+        elapsed_s=clock.elapsed_s,
     ) as opened:
         yield opened
 

@@ -10,18 +10,8 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage.opening import Location
 from recognizer_service.gallery.types import Enrolment
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
+from tests.clock import Clock
 from tests.gallery_faces import SPACE, embedding, from_similarity, new_face, person
-
-
-class Clock:
-    """A clock that tests set forward."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2025, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        """The time."""
-        return self.time
 
 
 @pytest.fixture
@@ -31,7 +21,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
+    with Gallery(location, embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s) as opened:
         yield opened
 
 

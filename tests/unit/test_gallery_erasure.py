@@ -236,7 +236,7 @@ def test_a_deleted_collection_does_not_come_back_with_the_next_start(path: Path)
 def test_what_erasing_reads_does_not_grow_with_the_gallery(path: Path) -> None:
     """A sighting that expires every minute must not cost the whole file every minute."""
     clock = Clock()
-    with Gallery(path, embedding_space=MADE_UP, now=clock) as gallery:
+    with Gallery(path, embedding_space=MADE_UP, now=clock, elapsed_s=clock.elapsed_s) as gallery:
         fill(gallery, Population(3000))
         gallery.collections.update("default", sighting_retention_s=60)
         erase(gallery, gallery.subjects.delete("default", "subject-7"))  # and what the import left
@@ -322,7 +322,7 @@ def test_what_was_said_before_a_change_leaves_no_bytes_once_something_is_erased(
 def test_expired_subject_leaves_no_bytes(path: Path) -> None:
     clock = Clock()
     subject = replace(known(1), expires_at=clock.time + timedelta(hours=1))
-    with Gallery(path, embedding_space=SPACE, now=clock) as gallery:
+    with Gallery(path, embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s) as gallery:
         gallery.enroll("default", subject)
         clock.time += timedelta(hours=1)
         purge = gallery.purge_expired()
@@ -334,7 +334,11 @@ def test_expired_subject_leaves_no_bytes(path: Path) -> None:
 def test_the_id_stays_in_the_audit_log_until_that_expires(path: Path) -> None:
     clock = Clock()
     with Gallery(
-        path, embedding_space=SPACE, now=clock, audit_retention=timedelta(days=30)
+        path,
+        embedding_space=SPACE,
+        now=clock,
+        elapsed_s=clock.elapsed_s,
+        audit_retention=timedelta(days=30),
     ) as gallery:
         gallery.enroll("default", known(1), request_id="req-77")
         gallery.subjects.delete("default", "zq-1883")

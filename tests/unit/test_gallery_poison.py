@@ -112,7 +112,9 @@ def test_a_wrong_archive_gives_a_typed_error_and_the_gallery_works_on(
     chance = random.Random(seed)  # noqa: S311 - reproducible, no secret
     clock = Clock()
     outcomes = {"taken": 0, "refused": 0}
-    with Gallery(tmp_path / "gallery.sqlite", embedding_space=SPACE, now=clock) as gallery:
+    with Gallery(
+        tmp_path / "gallery.sqlite", embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s
+    ) as gallery:
         gallery.collections.create("before")
         gallery.enroll("before", person(9))
         for _ in range(MUTATIONS_EACH):

@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,22 +11,12 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage.opening import Location
 from recognizer_service.gallery.types import Sighting, SightingFilter, SightingOutcome
 from shared.errors import AlreadyExists, InvalidInput, NotFound
+from tests.clock import Clock
 from tests.gallery_faces import SPACE, new_face
 from tests.locations import only_in_sqlite
 
-START = datetime(2025, 1, 1, tzinfo=UTC)
+START = Clock().time
 HOUR = timedelta(hours=1)
-
-
-class Clock:
-    """A clock that tests set forward."""
-
-    def __init__(self) -> None:
-        self.time = START
-
-    def __call__(self) -> datetime:
-        """The time."""
-        return self.time
 
 
 @pytest.fixture
@@ -36,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
+    with Gallery(location, embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s) as opened:
         opened.collections.create("kept", sighting_retention_s=3600)
         yield opened
 

@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def gallery(location: Location, clock: Clock) -> Iterator[Gallery]:
-    with Gallery(location, embedding_space=SPACE, now=clock) as opened:
+    with Gallery(location, embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s) as opened:
         yield opened
 
 

@@ -80,7 +80,7 @@ class ArchivedSubject:
 def parse_header(record: Record) -> Header:
     """Parse the header; raises as `parse_face`, or ARCHIVE_TOO_NEW."""
     document = record.document
-    if document.get("format") not in {1, FORMAT}:
+    if document.get("format") not in [1, FORMAT]:  # it may be unhashable
         raise InvalidInput(
             "ARCHIVE_TOO_NEW",
             f"the archive has format {document.get('format')!r:.80}; this program knows formats "

@@ -141,9 +141,9 @@ class Staging:
 def sweep(store: Store) -> None:
     """Delete what crashes left behind."""
     left = collections.c.id.startswith(HIDDEN_PREFIX) & ~is_condemned()
-    with store.database.exclusive, store.database.writing() as connection:
+    with store.database.exclusive, store.database.writing(deleting=True) as connection:
         if not store.database.is_alone():
-            left &= collections.c.id < _staged_until(store.now() - _LONGEST_IMPORT)
+            left &= collections.c.id < _staged_until(store.clock.expiry() - _LONGEST_IMPORT)
         for key in connection.scalars(select(collections.c.key).where(left)).all():
             condemn(connection, store.database, key)
             store.database.mark_erasure(connection)

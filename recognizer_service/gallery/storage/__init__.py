@@ -34,8 +34,12 @@ class Database(Protocol):
     def reading(self) -> AbstractContextManager[Connection]:
         """Open one read snapshot; keep it short, as it keeps deleted bytes on disk."""
 
-    def writing(self) -> AbstractContextManager[Connection]:
-        """Open one transaction: durable when the block ends, rolled back if it raises."""
+    def writing(self, *, deleting: bool = False) -> AbstractContextManager[Connection]:
+        """Open one transaction: durable when the block ends, rolled back if it raises.
+
+        Args:
+            deleting: it frees space, and may use the disk space reserved for that.
+        """
 
     @property
     def fault(self) -> StorageFault | None:

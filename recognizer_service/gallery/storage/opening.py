@@ -65,12 +65,16 @@ def parse_location(text: str, milvus: Milvus | None = None) -> Location:
     return Path(text)
 
 
-def open_database(location: Location) -> Database:
+def open_database(location: Location, *, reserve: bool = False) -> Database:
     """Open the database file, created if missing, or the database on a server.
+
+    Args:
+        location: the file or servers.
+        reserve: whether to keep disk space beside a file that only deletions may use.
 
     Raises:
         FailedPrecondition, Unavailable: as `SqliteDatabase` and `PostgresDatabase`.
     """
     if isinstance(location, Path):
-        return SqliteDatabase(location)
+        return SqliteDatabase(location, reserve=reserve)
     return PostgresDatabase(location.url.get_secret_value(), shared=location.milvus is not None)

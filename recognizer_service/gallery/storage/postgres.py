@@ -130,8 +130,12 @@ class PostgresDatabase:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Open one transaction; see `Database`. Writers wait, so that keys rise in commit order."""
+    def writing(self, *, deleting: bool = False) -> Iterator[Connection]:
+        """Open one transaction; see `Database`. Writers wait, so that keys rise in commit order.
+
+        The server's disk has no reserve, and `deleting` has no effect.
+        """
+        del deleting
         with self._fault.noted(), self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_CHANGES)))
             self._check_ownership(connection)

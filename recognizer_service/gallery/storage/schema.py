@@ -14,6 +14,7 @@
     requests     recent request ids, and the faces they enrolled
     audit        audit events by id; outlive the subjects
     erasures     deletions whose bytes may be on disk; one more row while a process is open
+    clock        the last known time
 
 Rows are joined by integer keys that are never reused (AUTOINCREMENT, sequences): a key of `faces`
 is also the face's id in FAISS, where a reused one would refer to another person. The ids that
@@ -46,7 +47,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 5
+VERSION = 6
 """Incremented with every change of the tables; galleries of a higher version are not opened."""
 
 MAX_KEY = 2**63 - 1
@@ -289,6 +290,9 @@ audit = Table(
 
 erasures = Table("erasures", metadata, _key(), sqlite_autoincrement=True)
 
+# One row: the time of `GalleryClock`, for the next process.
+clock = Table("clock", metadata, _key(), Column("time", Instant, nullable=False))
+
 
 _FILL_SPACES = "INSERT INTO spaces (id, size) SELECT DISTINCT space, 512 FROM embeddings"
 _SQLITE: Mapping[int, Sequence[str]] = {
@@ -433,6 +437,7 @@ _SQLITE: Mapping[int, Sequence[str]] = {
         "CREATE INDEX rings_of_rule ON rings (rule_key, subject_key, camera_id)",
         "CREATE INDEX rings_of_subject ON rings (subject_key)",
     ),
+    5: ('CREATE TABLE clock ("key" INTEGER NOT NULL PRIMARY KEY, time INTEGER NOT NULL)',),
 }
 _POSTGRES: Mapping[int, Sequence[str]] = {
     2: (
@@ -537,6 +542,7 @@ _POSTGRES: Mapping[int, Sequence[str]] = {
         "CREATE INDEX rings_of_rule ON rings (rule_key, subject_key, camera_id)",
         "CREATE INDEX rings_of_subject ON rings (subject_key)",
     ),
+    5: ('CREATE TABLE clock ("key" BIGSERIAL PRIMARY KEY, time BIGINT NOT NULL)',),
 }
 
 

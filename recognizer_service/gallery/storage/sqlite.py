@@ -23,10 +23,11 @@ from sqlalchemy.exc import DatabaseError
 from recognizer_service.gallery.limits import check_range
 from recognizer_service.gallery.storage import Prune, faults, schema, write_and_undo
 from recognizer_service.gallery.storage.eraser import Eraser
+from recognizer_service.gallery.storage.reserve import Reserve
 from recognizer_service.gallery.storage.schema import migrate
 from recognizer_service.gallery.storage.scrub import MAX_PAGES
 from recognizer_service.gallery.texts import canonical, folded
-from shared.errors import FailedPrecondition, NotFound
+from shared.errors import FailedPrecondition, NotFound, Overloaded
 from shared.private_files import make_private
 
 _PRAGMAS = (
@@ -53,8 +54,12 @@ _holding = threading.Lock()
 class SqliteDatabase:
     """The file of one gallery, shared by the threads of one process; see `Database`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reserve: bool = False) -> None:
         """Open or create the database file and its folder; older versions are upgraded.
+
+        Args:
+            path: of the file.
+            reserve: whether to keep disk space that only deletions may use; see `Reserve`.
 
         Raises:
             FailedPrecondition: another process has it open (GALLERY_IN_USE), it has a later
@@ -78,6 +83,7 @@ class SqliteDatabase:
         # Writers share one connection, so that there is only one page cache to drop.
         self._writer = _engine(path)
         try:
+            self._reserve = Reserve(path) if reserve else None
             self._prepare(path)
         except BaseException:
             self.close()
@@ -85,7 +91,7 @@ class SqliteDatabase:
 
     def _prepare(self, path: Path) -> None:
         try:
-            with self._transaction() as connection:
+            with self._transaction(deleting=True) as connection:
                 _bring_up_to_date(connection)
             self._eraser = Eraser(
                 path,
@@ -93,7 +99,7 @@ class SqliteDatabase:
                 connect=partial(_connect, path, "busy_timeout = 0"),
                 exclusive=self.exclusive,
                 reading=self.reading,
-                writing=self._transaction,
+                writing=partial(self._transaction, deleting=True),
                 forget=self._writer.dispose,
             )
         except DatabaseError as error:
@@ -108,14 +114,14 @@ class SqliteDatabase:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, deleting: bool = False) -> Iterator[Connection]:
         """Open one transaction; see `Database`."""
-        with self._transaction() as connection:
+        with self._transaction(deleting=deleting) as connection:
             yield connection
         self._erasing.committed()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(self, *, deleting: bool) -> Iterator[Connection]:
         """Open a transaction of a writer.
 
         A writer waits for a locked file. After a timeout, later writers fail at once until the file
@@ -123,8 +129,16 @@ class SqliteDatabase:
         """
         patience = 0 if self.fault else LOCK_TIMEOUT_MS
         options = self._writer.execution_options(begin="BEGIN IMMEDIATE", lock_timeout_ms=patience)
-        with self._fault.noted(), options.begin() as connection:
-            yield connection
+        with self._fault.noted():
+            if self._reserve:
+                self._reserve.prepare(deleting=deleting)
+            try:
+                with options.begin() as connection:
+                    yield connection
+            except Overloaded:  # as with a quota, which the free space does not show
+                if deleting and self._reserve:
+                    self._reserve.release()
+                raise
 
     @property
     def _erasing(self) -> Eraser:

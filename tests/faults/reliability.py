@@ -1,0 +1,205 @@
+"""report/reliability.json and reliability.md: what attacks, faults, overload and time do.
+
+Each figure comes from a command of the Makefile, which this runs with the given bounds. It ends
+with 1 if a fact was lost, something crashed, or a call got through that should not::
+
+    python -m tests.faults.reliability --report report
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from tests.benchmarks.gallery_report import Origin
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One command and what it found.
+
+    Attributes:
+        command: for a shell in the project's root.
+        seconds: that it took.
+        found: the JSON that it printed or wrote.
+        clean: whether it ended with 0.
+    """
+
+    command: str
+    seconds: int
+    found: dict[str, Any]
+    clean: bool
+
+
+def run(*arguments: str, file: Path | None = None) -> Part:
+    """Run a module of the tests.
+
+    Args:
+        arguments: the module and its arguments.
+        file: holds its JSON at the end; None: its output does.
+    """
+    given = ["-m", *arguments]
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *given], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )
+    text = file.read_text() if file else done.stdout
+    seconds = round(time.monotonic() - began)
+    return Part(shlex.join(["python", *given]), seconds, _last_json(text), not done.returncode)
+
+
+def _last_json(text: str) -> dict[str, Any]:
+    """Parse the object at the end of a text; services may have logged before it."""
+    lines = text.splitlines(keepends=True)
+    starts = [number for number, line in enumerate(lines) if line.startswith("{")]
+    for start in starts:
+        try:
+            found: dict[str, Any] = json.loads("".join(lines[start:]))
+        except json.JSONDecodeError:
+            continue
+        return found
+    return {}
+
+
+def denials() -> Part:
+    """Every method against every kind of caller."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "results.xml"
+        tests = "tests/services/test_authorization.py"
+        part = run("pytest", "-q", tests, f"--junitxml={file}", file=file)
+        (suite,) = ET.parse(file).getroot()  # noqa: S314 - our own
+    total = int(suite.attrib["tests"])
+    wrong = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
+    found = {"denied_as_expected": total - wrong, "denied_total": total}
+    return Part(f"python -m pytest {tests}", part.seconds, found, part.clean)
+
+
+def overload(seconds: float) -> Part:
+    """Goodput at two and four times capacity."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "overload.json"
+        module = "tests.benchmarks.bench_overload"
+        part = run(module, "--seconds", str(seconds), "--json", str(file), file=file)
+    return Part(f"python -m {module} --seconds {seconds:g}", part.seconds, part.found, part.clean)
+
+
+def figures(parts: dict[str, Part]) -> dict[str, Any]:
+    """The figures of the report, by name."""
+    gallery, both = parts["gallery"].found, parts["both"].found
+    soak = parts["soak"].found
+    return {
+        "kills": gallery["kills"] + both["encoder_kills"] + both["recognizer_kills"],
+        "power_losses": both["power_losses"],
+        "facts_acknowledged": gallery["facts"]
+        + both["accepted"]
+        + both["enrolled"]
+        + both["deleted"],
+        "facts_lost": len(gallery["facts_lost"])
+        + len(gallery["deleted_returned"])
+        + both["lost"]
+        + both["doubled"]
+        + both["returned"],
+        "fuzz_inputs": parts["fuzz"].found["fuzz_inputs"],
+        "crashes": parts["fuzz"].found["crashes"],
+        "goodput_at_2x": parts["overload"].found["goodput_at_2x"],
+        "goodput_at_4x": parts["overload"].found["goodput_at_4x"],
+        "throughput_ratio_32": parts["throughput"].found["throughput_ratio_32"],
+        "goodput_beside_a_flood": parts["overload"].found["beside_a_flood"],
+        "rss_slope_mb_per_hour": {
+            name: kept["rss_slope_mb_per_hour"] for name, kept in soak["kept"].items()
+        },
+        "soak_minutes": soak["minutes"],
+        "handles": {name: kept["handles"] for name, kept in soak["kept"].items()},
+        "threads": {name: kept["threads"] for name, kept in soak["kept"].items()},
+        "wal_mb": soak["wal_mb"],
+        **parts["denials"].found,
+        "climb_calls": parts["climb"].found["calls"],
+        "climb_reached": parts["climb"].found["reached"],
+    }
+
+
+_INTRODUCTION = """# Reliability
+
+Measured by `{command}` at commit {commit:.12}, {time}, on {machine}.
+
+The counts are those of a bounded run. `make fuzz`, `make kills`, `make soak`, `make climb` and
+`make overload` run longer. In a soak of minutes the slope of memory includes what caches take at
+first."""
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [
+        *_INTRODUCTION.format(**report).splitlines(),
+        "",
+        "| figure | value |",
+        "|---|---|",
+        *(f"| {name} | {_shown(value)} |" for name, value in report["figures"].items()),
+        "",
+        "| part | command | seconds | clean |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | `{part['command']}` | {part['seconds']} | "
+            f"{'yes' if part['clean'] else '**no**'} |"
+            for name, part in report["parts"].items()
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return " → ".join(map(str, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:,}"
+
+
+def main() -> int:
+    """Run everything, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--report", type=Path, default=Path("report"))
+    parser.add_argument("--kills", type=int, default=20, help="of the gallery, and again of both")
+    parser.add_argument("--inputs", type=int, default=15_000)
+    parser.add_argument("--climb", type=int, default=1_000)
+    parser.add_argument("--soak-minutes", type=float, default=1.5)
+    parser.add_argument("--overload-seconds", type=float, default=3)
+    options = parser.parse_args()
+    origin = Origin.here()
+    kills = str(options.kills)
+    parts = {
+        "gallery": run("tests.faults.gallery_faults", "--kills", kills),
+        "both": run("tests.faults.uplink_faults", "--kills", kills),
+        "fuzz": run("tests.faults.fuzz", "--inputs", str(options.inputs)),
+        "denials": denials(),
+        "climb": run("tests.faults.climb", "--calls", str(options.climb)),
+        "soak": run("tests.faults.soak", "--minutes", str(options.soak_minutes)),
+        "throughput": run("tests.benchmarks.bench_throughput"),
+        "overload": overload(options.overload_seconds),
+    }
+    report = {
+        "figures": figures(parts),
+        **origin.model_dump(),
+        "parts": {
+            name: {"command": part.command, "seconds": part.seconds, "clean": part.clean}
+            for name, part in parts.items()
+        },
+    }
+    text = json.dumps(report, indent=2) + "\n"
+    (options.report / "reliability.json").write_text(text, encoding="utf-8")
+    (options.report / "reliability.md").write_text(markdown(report), encoding="utf-8")
+    return int(not all(part.clean for part in parts.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
