@@ -237,6 +237,17 @@ class Trial:
         found.returned = len(self._deleted & people)
         found.bytes_a_face = round(self._sizes / max(1, found.accepted), 1)
 
+    async def _people(self) -> AsyncIterator[str]:
+        _, recognizer = self._running["recognizer"]
+        token = ""
+        while True:
+            request = ListSubjectsRequest(page_size=1000, page_token=token)
+            page = await recognizer.gallery.ListSubjects(request)
+            for subject in page.subjects:
+                yield subject.subject_id
+            if not (token := page.next_page_token):
+                return
+
 
 async def stored_ids(recognizer: Any) -> AsyncIterator[str]:
     """The ids of the sightings that a recognizer has, by its stub."""
@@ -248,17 +259,6 @@ async def stored_ids(recognizer: Any) -> AsyncIterator[str]:
             yield sighting.sighting_id
         if not (token := page.next_page_token):
             return
-
-    async def _people(self) -> AsyncIterator[str]:
-        _, recognizer = self._running["recognizer"]
-        token = ""
-        while True:
-            request = ListSubjectsRequest(page_size=1000, page_token=token)
-            page = await recognizer.gallery.ListSubjects(request)
-            for subject in page.subjects:
-                yield subject.subject_id
-            if not (token := page.next_page_token):
-                return
 
 
 def _made(folder: Path) -> Path:
