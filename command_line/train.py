@@ -41,12 +41,13 @@ AnyExtractor = Annotated[
         "must be the teacher of the cache.",
     ),
 ]
-ReconstructionTeachers = Annotated[
+TrainingTeachers = Annotated[
     list[str],
     typer.Option(
         "--teacher",
         metavar="FILE[@NORMALISATION]",
-        help="ONNX file of a teacher, for recipes with teacher_weight; may be repeated.",
+        help="ONNX file of a teacher, for recipes with live views or teacher_weight; may be "
+        "repeated.",
     ),
 ]
 Teachers = Annotated[
@@ -103,6 +104,7 @@ def views(
 def extractor(
     cache: Cache = _CACHE,
     out: Out = _RUNS / "extractor",
+    teacher: TrainingTeachers = [],  # noqa: B006 - required by Typer
     start: Annotated[
         Path | None,
         typer.Option(
@@ -118,12 +120,15 @@ def extractor(
     from shared.training.extractor import ExtractorRecipe, train_extractor
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
-    from shared.training.views import load_views
+    from shared.training.teacher_file import TeacherFile
+    from shared.training.views import NO_VIEWS, load_views
 
     path = _recipe_path("extractor", profile, recipe, smoke=smoke)
     chosen = read_recipe(ExtractorRecipe, path, **_changes(samples))
     _log()
-    train_extractor(load_faces(cache), load_views(cache), chosen, out, start=start)
+    teachers = [TeacherFile.parse(each) for each in teacher]
+    views = NO_VIEWS if chosen.views == "live" else load_views(cache)
+    train_extractor(load_faces(cache), views, chosen, out, teachers=teachers, start=start)
 
 
 @app.command()
@@ -131,7 +136,7 @@ def codec(
     cache: Cache = _CACHE,
     extractor: AnyExtractor = str(_RUNS / "extractor"),
     out: Out = _RUNS / "codec",
-    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
+    teacher: TrainingTeachers = [],  # noqa: B006 - required by Typer
     start: Start = None,
     photographs: Annotated[
         Path | None, typer.Option(help="Photographs to cut patches from, for profiles that do.")
@@ -183,7 +188,7 @@ def joint(
     codec: Annotated[
         Path, typer.Option(help="Initial weights: run folder of stage 1, or a model version.")
     ] = _RUNS / "codec",
-    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
+    teacher: TrainingTeachers = [],  # noqa: B006 - required by Typer
     out: Out = _RUNS / "joint",
     profile: Profile = "default",
     recipe: RecipeFile = None,
@@ -295,7 +300,7 @@ def bundle(
         list[str], typer.Option("--stage", help="Stages to train, in this order.")
     ] = ["extractor", "codec", "joint"],  # noqa: B006 - required by Typer
     cache: Cache = _CACHE,
-    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
+    teacher: TrainingTeachers = [],  # noqa: B006 - required by Typer
     runs: Annotated[
         list[Path],
         typer.Option("--run", help="Run folder that a stage continues or builds on."),
@@ -363,7 +368,7 @@ def unbundle(
 def ablation(
     cache: Cache = _CACHE,
     extractor: Extractor = _RUNS / "extractor",
-    teacher: ReconstructionTeachers = [],  # noqa: B006 - required by Typer
+    teacher: TrainingTeachers = [],  # noqa: B006 - required by Typer
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = _RUNS / "ablation",
     report: Annotated[Path, typer.Option(help="Folder of the table.")] = Path("report"),
     profile: Profile = "default",
@@ -406,18 +411,20 @@ def _train_codec(
     from shared.training.faces import load_faces
     from shared.training.recipe import read_recipe
     from shared.training.teacher_file import TeacherFile
-    from shared.training.views import load_views
+    from shared.training.views import NO_VIEWS, load_views
 
     chosen = read_recipe(CodecRecipe, recipe, **_changes(samples))
     _log()
-    faces, views = load_faces(cache), load_views(cache)
+    views = NO_VIEWS if chosen.views == "live" else load_views(cache)
     teachers = [TeacherFile.parse(text) for text in teacher]
     before = (
         TeacherFile.parse(extractor.removeprefix(_IMPORTED))
         if extractor.startswith(_IMPORTED)
         else Path(extractor)
     )
-    train_codec(faces, views, chosen, out, extractor=before, teachers=teachers, start=start)
+    train_codec(
+        load_faces(cache), views, chosen, out, extractor=before, teachers=teachers, start=start
+    )
 
 
 def _recipe_path(stage: str, profile: str, recipe: Path | None, *, smoke: bool) -> Path:

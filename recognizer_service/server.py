@@ -227,7 +227,7 @@ def _open_networks(
     background: Background,
     model: ModelDirectory,
 ) -> Networks:
-    decoder = MapDecoder(model, device=settings.device)
+    decoder = MapDecoder(model, device=settings.device, precision=settings.precision)
     batcher: Batcher[CodedMap, Embedding] = Batcher(
         lambda maps: list(decoder.embed(maps)),
         max_batch=settings.max_batch,

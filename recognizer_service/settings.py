@@ -42,6 +42,9 @@ class RecognizerSettings(ServiceSettings):
         None, description="the right time, to confirm a system clock that jumped"
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="where inference runs")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="number format of inference"
+    )
     torch_threads: int = Field(1, ge=1, le=256, description="cores for inference on the CPU")
     index: IndexForm = Field("auto", description="how the gallery keeps faces in memory")
     faiss_threads: int = Field(1, ge=1, le=256, description="cores for one search")

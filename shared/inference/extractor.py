@@ -27,17 +27,24 @@ class Sphere20Extractor:
         network: the network with normalisation, and mirroring where configured.
     """
 
-    def __init__(self, model: ModelDirectory, device: torch.device) -> None:
-        self.network = load_extractor(model, device)
+    def __init__(
+        self, model: ModelDirectory, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.network = load_extractor(model, device).to(dtype)
+        self._dtype = dtype
 
     @torch.inference_mode()
     def embed(self, crops: Tensor) -> NDArray[np.float32]:
         """See `Extractor`."""
-        unit: NDArray[np.float32] = self.network(crops).cpu().numpy()
+        unit: NDArray[np.float32] = self.network(crops.to(self._dtype)).cpu().numpy()
         return unit
 
 
-def _onnx_extractor(model: ModelDirectory, device: torch.device) -> Extractor:
+def _onnx_extractor(
+    model: ModelDirectory,
+    device: torch.device,
+    dtype: torch.dtype,  # noqa: ARG001 - the file determines it
+) -> Extractor:
     try:
         from shared.inference.onnx_extractor import OnnxExtractor  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -48,19 +55,21 @@ def _onnx_extractor(model: ModelDirectory, device: torch.device) -> Extractor:
     return OnnxExtractor.of_model(model, device)
 
 
-EXTRACTORS: Mapping[str, Callable[[ModelDirectory, torch.device], Extractor]] = {
+EXTRACTORS: Mapping[str, Callable[[ModelDirectory, torch.device, torch.dtype], Extractor]] = {
     "sphere20": Sphere20Extractor,
     "onnx": _onnx_extractor,
 }
 """Constructors by architecture."""
 
 
-def open_extractor(model: ModelDirectory, device: torch.device) -> Extractor:
-    """Open the extractor of a model on a device.
+def open_extractor(
+    model: ModelDirectory, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Extractor:
+    """Open the extractor of a model on a device, to compute in `dtype` if it is our own.
 
     Raises:
         InvalidModel: its file does not match the manifest.
         FailedPrecondition: its runtime is not installed (EXTRA_MISSING) or does not support the
             device (DEVICE_MISSING).
     """
-    return EXTRACTORS[model.manifest.extractor.architecture](model, device)
+    return EXTRACTORS[model.manifest.extractor.architecture](model, device, dtype)

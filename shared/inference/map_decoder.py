@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
-from shared.inference.device import open_device
+from shared.inference.device import Precision, arithmetic, open_device
 from shared.inference.extractor import open_extractor
 from shared.inference.networks import load_recnet
 from shared.inference.pixels import to_network, to_pixels
@@ -31,32 +31,36 @@ MAX_BATCH = 64
 class MapDecoder:
     """The RecNets of all codecs of a model and its extractor; thread-safe.
 
-    Results do not depend on the rest of the batch, except for rounding below 1e-5.
+    Results do not depend on the rest of the batch, except for rounding (below 1e-5 in float32).
 
     Attributes:
         model: the model directory it was loaded from.
         formats: map formats by codec id, of all codecs it decodes.
     """
 
-    def __init__(self, model: ModelDirectory, *, device: str = "cpu") -> None:
+    def __init__(
+        self, model: ModelDirectory, *, device: str = "cpu", precision: Precision = "float32"
+    ) -> None:
         """Load the networks.
 
         Args:
             model: a verified model directory.
             device: "cpu" or "cuda".
+            precision: number format of RecNets and our own extractors.
 
         Raises:
             FailedPrecondition: DEVICE_MISSING; torch sees no such GPU.
         """
         self.model = model
         self._device = open_device(device)
+        self._dtype = arithmetic(self._device, precision)
         if self._device.type == "cuda":
             # TF32 on a GPU would deviate from embeddings enrolled on a CPU.
             torch.backends.cudnn.allow_tf32 = False
         codecs = model.manifest.codecs
         self.formats: dict[str, MapFormat] = {c.codec_id: c.map_format for c in codecs.values()}
         self._recnets = self._load_recnets()
-        self._extractor = open_extractor(model, self._device)
+        self._extractor = open_extractor(model, self._device, self._dtype)
 
     @property
     def embedding_space(self) -> str:
@@ -130,7 +134,7 @@ class MapDecoder:
         for point, codec in self.model.manifest.codecs.items():
             file = self.model.codec_path(point, RECNET_FILE)
             if file not in by_file:
-                by_file[file] = load_recnet(self.model, point, self._device)
+                by_file[file] = load_recnet(self.model, point, self._device).to(self._dtype)
             recnets[codec.codec_id] = by_file[file]
         return recnets
 
@@ -149,7 +153,8 @@ class MapDecoder:
             memory_format=torch.channels_last,
         )
         for recnet, rows in rows_of.items():
-            crops[rows] = recnet(self._tensor(np.stack([latents[row] for row in rows])))
+            batch = self._tensor(np.stack([latents[row] for row in rows]))
+            crops[rows] = recnet(batch.to(self._dtype)).float()
         return crops
 
     def _format(self, codec_id: str) -> MapFormat:

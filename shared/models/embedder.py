@@ -26,8 +26,11 @@ class Embedder(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, 112, 96) in [-1, 1] -> (N, D) unit vectors."""
-        embeddings = functional.normalize(self.network(pictures))
+        embeddings = self._unit(pictures)
         if self._mirrored:
-            embeddings = embeddings + functional.normalize(self.network(pictures.flip(-1)))
-            embeddings = functional.normalize(embeddings)
+            embeddings = functional.normalize(embeddings + self._unit(pictures.flip(-1)))
         return embeddings
+
+    def _unit(self, pictures: Tensor) -> Tensor:
+        """Unit vectors in float32, whatever the network computes with."""
+        return functional.normalize(self.network(pictures).float())

@@ -79,7 +79,8 @@ def make_bundle(
 
     Args:
         out: folder for the files; must be empty or missing.
-        faces: training faces with the teachers' embeddings.
+        faces: training faces with the teachers' embeddings, which recipes with live views need not
+            and which are then left out, as mixtures are.
         views: mixtures of training faces.
         recipes: recipes of the stages to train, by stage name, in order.
         teachers: for recipes that need them.
@@ -94,8 +95,10 @@ def make_bundle(
     """
     if out.exists() and any(out.iterdir()):
         raise InvalidTraining("OUT_NOT_EMPTY", f"{out} is not empty; choose another folder")
+    live = True
     for stage, path in recipes.items():
         recipe = read_recipe(STAGES[stage].recipe, path)
+        live = live and recipe.views == "live"
         if recipe.needs_teacher and not teachers:
             raise InvalidTraining("NO_TEACHER", f"{path} needs a teacher; use --teacher")
     out.mkdir(parents=True, exist_ok=True)
@@ -118,8 +121,8 @@ def make_bundle(
         for piece in sorted((Path(scratch) / "pieces").glob("*")):
             archive.add(f"pieces/{piece.name}", piece.read_bytes())
         rows = split_faces(faces).train
-        _add_faces(archive, faces, rows)
-        kept = _views_of(views, rows, count=len(faces.names))
+        _add_faces(archive, faces, rows, embeddings=not live)
+        kept = _views_of(NO_VIEWS if live else views, rows, count=len(faces.names))
         archive.add(f"cache/{VIEWS_FILE}", _npz(asdict(kept)))
     sums = parts.close_last()
     (out / "bundle.json").write_text(json.dumps(sums, indent=2))
@@ -207,10 +210,14 @@ def _add_packages(archive: _Archive, python: str, scratch: Path) -> None:
             archive.add(f"wheels/{wheel.name}", wheel.read_bytes())
 
 
-def _add_faces(archive: _Archive, faces: Faces, rows: npt.NDArray[np.int64]) -> None:
+def _add_faces(
+    archive: _Archive, faces: Faces, rows: npt.NDArray[np.int64], *, embeddings: bool
+) -> None:
     # Training uses only the sum of the embeddings of a face and its mirror image.
     both = faces.teacher[rows].sum(1, keepdims=True)
     unit = both / np.linalg.norm(both, axis=2, keepdims=True)
+    if not embeddings:
+        unit = np.zeros((len(rows), 1, 1))
     archive.add(f"cache/{NAMES_FILE}", json.dumps([faces.names[row] for row in rows]).encode())
     archive.add(f"cache/{TEACHER_FILE}", _npy(unit.astype(np.float16)))
     archive.add(f"cache/{YAW_FILE}", _npy(faces.yaw[rows]))

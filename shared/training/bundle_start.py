@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,8 +26,11 @@ def main() -> None:
     """Unpack into `--work` unless done before, and pass all arguments on."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--work", type=Path, default=Path("work"))
+    parser.add_argument("--rehearse", action="store_true")
     given, _ = parser.parse_known_args()
     unpacked = given.work / "bundle"
+    while given.rehearse and not unpacked.exists():  # the training unpacks it
+        time.sleep(1)
     if not unpacked.exists():
         partial = given.work / "bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -37,6 +41,8 @@ def main() -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        # Shared by a rehearsal and the training, and by runs that continue one another.
+        "TORCHINDUCTOR_CACHE_DIR": str(given.work.absolute() / "compiled"),
         # A compiler failure costs speed, but does not end the run.
         "TORCHDYNAMO_SUPPRESS_ERRORS": "1",
     }

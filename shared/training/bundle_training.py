@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -32,7 +32,7 @@ from shared.training.faces import (
     load_faces,
 )
 from shared.training.pieces import Checkpoint, cut_into_pieces, take_pieces
-from shared.training.recipe import read_recipe
+from shared.training.recipe import StageRecipe, read_recipe
 from shared.training.run_folder import CHECKPOINT_FILE
 from shared.training.stages import STAGES, StageInputs
 from shared.training.teacher_file import TeacherFile
@@ -40,6 +40,7 @@ from shared.training.views import VIEWS_FILE, load_views
 
 log = logging.getLogger(__name__)
 _WATCH_S = 0.5
+_ONE_STEP = 1e-6  # minutes
 
 
 def main() -> None:
@@ -68,10 +69,17 @@ def main() -> None:
         action="store_true",
         help="include optimizer state (six to eight times larger), to resume exactly",
     )
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="train every stage for one step in a folder of its own: started beside the training, "
+        "it compiles the networks of the later stages in the meantime",
+    )
     given = parser.parse_args()
     given.pieces.mkdir(parents=True, exist_ok=True)
-    _log_to(given.pieces / "train.log")
+    _log_to(given.work / "rehearsal.log" if given.rehearse else given.pieces / "train.log")
     torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
     try:
         _train_all(given)
     except CompactfaceError as error:
@@ -83,28 +91,45 @@ def _train_all(given: argparse.Namespace) -> None:
     bundle, runs = given.work / "bundle", given.work / "runs"
     settings = json.loads((bundle / "programme.json").read_text())
     programme = dict(map(_stage_and_minutes, given.stages)) or dict.fromkeys(settings["stages"])
+    if given.rehearse:
+        _rehearse(given.work, programme)
+        return
     for folder in (bundle / "pieces", given.pieces):
         for here in take_pieces(folder, runs)[0]:
             log.info("%s: step %d, %.1f minutes", here.run, here.step, here.minutes)
     recipes = {
-        stage: read_recipe(
-            STAGES[stage].recipe,
-            bundle / "recipes" / f"{stage}.toml",
-            schedule={
-                "save_minutes": given.every,
-                **({} if minutes is None else {"minutes": minutes}),
-            },
-        )
+        stage: _recipe(bundle, stage, save_minutes=given.every, minutes=minutes)
         for stage, minutes in programme.items()
     }
-    cache = expanded_cache(bundle, given.work / "cache")
-    teachers = [TeacherFile.parse(f"{bundle}/{teacher}") for teacher in settings["teachers"]]
-    inputs = StageInputs(load_faces(cache), load_views(cache), runs, teachers)
+    inputs = _inputs(bundle, expanded_cache(bundle, given.work / "cache"), runs)
     for stage, recipe in recipes.items():
         log.info("%s begins", stage)
         cut = partial(cut_into_pieces, runs / stage, given.pieces, optimizers=given.optimizers)
         with _cutting(runs / stage, cut, every_s=60 * given.every):
             STAGES[stage].train(inputs, recipe)
+
+
+def _rehearse(work: Path, stages: Iterable[str]) -> None:
+    cache, runs = work / "cache", work / "rehearsal"
+    while not cache.exists():  # the training expands it
+        time.sleep(_WATCH_S)
+    shutil.rmtree(runs, ignore_errors=True)
+    inputs = _inputs(work / "bundle", cache, runs)
+    for stage in stages:
+        STAGES[stage].train(inputs, _recipe(work / "bundle", stage, minutes=_ONE_STEP))
+        log.info("%s rehearsed", stage)
+
+
+def _inputs(bundle: Path, cache: Path, runs: Path) -> StageInputs:
+    settings = json.loads((bundle / "programme.json").read_text())
+    teachers = [TeacherFile.parse(f"{bundle}/{teacher}") for teacher in settings["teachers"]]
+    return StageInputs(load_faces(cache), load_views(cache), runs, teachers)
+
+
+def _recipe(bundle: Path, stage: str, **schedule: float | None) -> StageRecipe:
+    given = {name: value for name, value in schedule.items() if value is not None}
+    path = bundle / "recipes" / f"{stage}.toml"
+    return read_recipe(STAGES[stage].recipe, path, schedule=given)
 
 
 def _stage_and_minutes(text: str) -> tuple[str, float | None]:

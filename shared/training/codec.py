@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.inference.networks import load_compnet, load_extractor, load_recnet
+from shared.inference.networks import load_compnet, load_recnet
 from shared.model_directory import MANIFEST_FILE, ModelDirectory
 from shared.models.face_codec import (
     IDENTITY,
@@ -299,7 +299,7 @@ def train_codec(
 
 
 def _first_guess(start: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """The weights of a run or of a model's default operating point, and their origin."""
+    """The weights of a run, or the codec of a model's default point, and their origin."""
     if not (start / MANIFEST_FILE).is_file():
         return averaged_weights(start), read_run(start)
     version = start.resolve()
@@ -308,7 +308,6 @@ def _first_guess(start: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     networks = {
         "compnet": load_compnet(model, None, cpu),
         "recnet": load_recnet(model, None, cpu),
-        "student.extractor": load_extractor(model, cpu).network,
     }
     weights = {
         f"{part}.{name}": weight

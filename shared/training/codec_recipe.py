@@ -8,7 +8,7 @@ from shared.codec.compact_map import Layout
 from shared.models.compnet import Widths
 from shared.models.face_codec import AnyCompNet, AnyRecNet, make_codec
 from shared.training.dataset import Kind
-from shared.training.recipe import Recipe, Schedule, ViewSource
+from shared.training.recipe import Recipe, StageRecipe
 
 
 class PointRecipe(Recipe):
@@ -59,7 +59,7 @@ class NetworksRecipe(Recipe):
         )
 
 
-class CodecRecipe(Recipe):
+class CodecRecipe(StageRecipe):
     """Recipe of stages 1 and 3.
 
     Attributes:
@@ -67,7 +67,6 @@ class CodecRecipe(Recipe):
         points: operating points by name.
         uncompressed: share of a batch that bypasses the codec.
         mixed: share of a batch that is mixtures of two faces.
-        views: origin of views and targets, see `ViewSource`; live views need `faces` to be "all".
         faces: which photographs to use, see `Kind` in `shared.training.dataset`.
         quantize: round in training (straight-through); false trains without rounding, as in the
             paper.
@@ -92,14 +91,12 @@ class CodecRecipe(Recipe):
         feature_weight: weight of the difference between the teacher's inner features of the
             reconstruction and of the crop, see `losses.feature_loss`. Other networks share these
             features more than the embedding.
-        schedule: see `Schedule`.
     """
 
     networks: NetworksRecipe
     points: dict[str, PointRecipe] = Field(min_length=1)
     uncompressed: NonNegativeFloat
     mixed: float = Field(ge=0, lt=1)
-    views: ViewSource = "cached"
     faces: Kind
     quantize: Literal["straight_through", "none"]
     identity_pace: NonNegativeFloat = 1.0
@@ -116,12 +113,11 @@ class CodecRecipe(Recipe):
     teacher_weight: NonNegativeFloat = 0.0
     teacher_every: PositiveInt = 4
     feature_weight: NonNegativeFloat = 0.0
-    schedule: Schedule
 
     @property
     def needs_teacher(self) -> bool:
         """Whether live views or reconstructions are shown to a teacher."""
-        return self.views == "live" or self.compares
+        return super().needs_teacher or self.compares
 
     @property
     def compares(self) -> bool:
@@ -129,7 +125,9 @@ class CodecRecipe(Recipe):
         return bool(self.teacher_weight or self.feature_weight)
 
     @model_validator(mode="after")
-    def _check_spared(self) -> "CodecRecipe":
+    def _check_combinations(self) -> "CodecRecipe":
         if self.networks.face_width is None and any(p.spared for p in self.points.values()):
             raise ValueError("spared: the paper's RecNet needs the whole map; set face_width")
+        if self.views == "live" and self.faces == "labelled":
+            raise ValueError('faces: live views are of all faces; choose "all"')
         return self

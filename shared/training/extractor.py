@@ -21,7 +21,7 @@ from shared.training.live_data import LiveData, embedding_size
 from shared.training.loop import Data, train
 from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group
-from shared.training.recipe import Recipe, Schedule, ViewSource
+from shared.training.recipe import StageRecipe
 from shared.training.run_folder import CHECKPOINT_FILE, read_run, start_run
 from shared.training.split import Split, split_faces
 from shared.training.student import Student, load_student
@@ -30,33 +30,24 @@ from shared.training.teacher_module import open_teachers
 from shared.training.views import Views
 
 
-class ExtractorRecipe(Recipe):
+class ExtractorRecipe(StageRecipe):
     """Recipe of stage 0.
 
     Attributes:
         width: width multiplier of sphere20.
         mirrored: whether the published extractor also embeds the mirror image, at twice the cost.
-        views: origin of views and targets, see `ViewSource`.
         mixed: share of a batch that is mixtures of two faces.
         relation_weight: weight of the similarity-matrix loss.
         lmcl_weight: weight of the LMCL loss over the labelled faces of a batch.
         margin: LMCL's m.
-        schedule: see `Schedule`.
     """
 
     width: PositiveFloat
     mirrored: bool = True
-    views: ViewSource = "cached"
     mixed: float = Field(ge=0, lt=1)
     relation_weight: NonNegativeFloat
     lmcl_weight: NonNegativeFloat
     margin: float = Field(ge=0, lt=1)
-    schedule: Schedule
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether views are shown to the teachers in training."""
-        return self.views == "live"
 
 
 class Distillation(nn.Module):

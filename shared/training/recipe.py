@@ -22,11 +22,6 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether training needs the teachers themselves, not only their cached embeddings."""
-        return False
-
 
 class Schedule(Recipe):
     """Length, step size and optimizer of a training stage.
@@ -78,6 +73,23 @@ class Schedule(Recipe):
     def steps(self) -> int:
         """Total optimizer steps."""
         return -(-self.samples // self.batch)
+
+
+class StageRecipe(Recipe):
+    """What the recipes of the stages with a teacher have in common.
+
+    Attributes:
+        views: origin of views and targets.
+        schedule: see `Schedule`.
+    """
+
+    views: ViewSource = "cached"
+    schedule: Schedule
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether training needs the teachers themselves, not only their cached embeddings."""
+        return self.views == "live"
 
 
 R = TypeVar("R", bound=Recipe)

@@ -9,7 +9,7 @@ from shared.training.codec import train_codec
 from shared.training.codec_recipe import CodecRecipe
 from shared.training.extractor import ExtractorRecipe, train_extractor
 from shared.training.faces import Faces
-from shared.training.recipe import Recipe
+from shared.training.recipe import StageRecipe
 from shared.training.teacher_file import TeacherFile
 from shared.training.views import Views
 
@@ -40,7 +40,7 @@ class NamedStage:
         train: trains by a recipe, into the run folder of the stage's name.
     """
 
-    recipe: type[Recipe]
+    recipe: type[StageRecipe]
     train: Callable[[StageInputs, Any], None]
 
 

@@ -13,11 +13,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from shared.errors import InvalidTraining
 from shared.training.faces import MARGIN
 from shared.training.onnx_operations import OPERATIONS, Attributes
-from shared.training.recipe import Recipe
+from shared.training.recipe import StageRecipe
 from shared.training.teacher_file import NORMALISATIONS, TeacherFile
 
 
-def open_teachers(recipe: Recipe, files: Sequence[TeacherFile]) -> list["TeacherModule"]:
+def open_teachers(recipe: StageRecipe, files: Sequence[TeacherFile]) -> list["TeacherModule"]:
     """The teachers if the recipe needs them, else none.
 
     Raises:

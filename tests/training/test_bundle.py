@@ -85,6 +85,31 @@ def test_a_bundle_holds_the_training_faces_in_small_files(
     assert max(path.stat().st_size for path in bundle.iterdir()) <= 200_000
 
 
+@pytest.mark.timeout(400)
+def test_live_views_travel_without_embeddings_and_a_rehearsal_runs_beside_the_training(
+    cache: Path, tmp_path: Path
+) -> None:
+    for stage in STAGES:
+        text = recipe_path("smoke", stage).read_text()
+        (tmp_path / f"{stage}.toml").write_text(text.replace("mixed =", 'views = "live"\nmixed ='))
+    bundle, pieces = tmp_path / "bundle", tmp_path / "pieces"
+    run_train(
+        "bundle", bundle, "--cache", cache, "--recipes", tmp_path,
+        "--teacher", cache.parent / "teacher.onnx",
+    )  # fmt: skip
+
+    rehearsal = _train(bundle, tmp_path / "work", tmp_path / "none", "--rehearse")
+    training = _train(bundle, tmp_path / "work", pieces)
+
+    assert training.wait(timeout=300) == rehearsal.wait(timeout=300) == 0
+    sent = load_faces(tmp_path / "work" / "cache")
+    assert not sent.teacher.any()
+    assert all(_steps(pieces, stage) for stage in STAGES)
+    assert not [*(tmp_path / "none").iterdir()]
+    said = (tmp_path / "work" / "rehearsal.log").read_text()
+    assert all(f"{stage} rehearsed" in said for stage in STAGES)
+
+
 def test_a_part_that_is_missing_or_damaged_is_named(bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
     (tmp_path / "bundle.001").unlink()

@@ -53,6 +53,21 @@ def test_the_identity_of_a_mirror_image_is_the_same() -> None:
     torch.testing.assert_close(identity.norm(dim=1), torch.ones(3))
 
 
+@torch.no_grad()
+def test_without_the_mirror_image_a_face_is_seen_once() -> None:
+    """Twice as fast; the third stage's features stay those of the face itself."""
+    compnet, _ = _networks()
+    once, _ = make_codec(channels=4, widths=WHOLE.widths, face_width=WIDTH, face_mirrored=False)
+    once.load_state_dict(compnet.state_dict())
+    assert isinstance(once, FaceCompNet)
+    crops = torch.rand(3, 3, 112, 96) * 2 - 1
+    (twice_seen, features), (once_seen, same) = compnet.identity(crops), once.eval().identity(crops)
+    torch.testing.assert_close(features, same)
+    flipped, _ = once.identity(crops.flip(-1))
+    both = once_seen + flipped
+    torch.testing.assert_close(twice_seen, both / both.norm(dim=1, keepdim=True))
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> ModelDirectory:
     return export_model(

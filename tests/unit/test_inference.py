@@ -19,7 +19,7 @@ from shared.errors import (
     UnknownCodec,
 )
 from shared.inference.crop_encoder import OnnxCropEncoder
-from shared.inference.device import open_device
+from shared.inference.device import arithmetic, open_device
 from shared.inference.map_decoder import MAX_BATCH, CodedMap, MapDecoder
 from shared.inference.torch_crop_encoder import TorchCropEncoder
 from shared.model_directory import ModelDirectory, publish_results
@@ -255,3 +255,36 @@ def test_more_gpus_than_there_are_is_a_typed_error() -> None:
     with pytest.raises(FailedPrecondition, match=r"'cuda:99'.*torch") as caught:
         open_device("cuda:99")
     assert caught.value.reason == "DEVICE_MISSING"
+
+
+def test_bfloat16_embeds_as_float32_does_within_rounding(
+    tiny_model: ModelDirectory, decoder: MapDecoder, crops: Crops
+) -> None:
+    maps = _maps(tiny_model, "standard", decoder, crops)
+    exact = decoder.embed(maps)
+    rounded = MapDecoder(tiny_model, precision="bfloat16").embed(maps)
+
+    assert rounded.dtype == np.float32
+    assert not np.array_equal(rounded, exact)
+    assert float((rounded * exact).sum(1).min()) > 0.999
+    np.testing.assert_allclose(np.linalg.norm(rounded, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx2": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_bfloat16_is_for_processors_that_compute_with_it(
+    features: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    cpu = torch.device("cpu")
+
+    assert arithmetic(cpu, "auto") == expected
+    assert arithmetic(cpu, "float32") == torch.float32
+    assert arithmetic(cpu, "bfloat16") == torch.bfloat16

@@ -213,7 +213,8 @@ def test_the_codec_id_follows_what_changes_a_map_or_its_decoding(tmp_path: Path)
         assert other[1] == space
     wider = CodecConfig(channels=6, levels=2, layout="row", widths=(4, 8, 8, 8))
     assert ids("6", codecs={"standard": wider})[0] != codec
-    for version, change in enumerate(({"face_width": 0.5}, {"spared": 1}), 9):
+    changes = ({"face_width": 0.5}, {"spared": 1}, {"face_mirrored": False})
+    for version, change in enumerate(changes, 9):
         other = CodecConfig(**CODECS["standard"].model_dump() | change)
         assert ids(str(version), codecs={"standard": other})[0] != codec
     assert ids("7", files={"extractor.safetensors": b"another"})[0] == codec
