@@ -93,8 +93,8 @@ def embed(teachers: Sequence[TeacherModule], faces: Tensor) -> Tensor:
     for teacher in teachers:
         unit = functional.normalize(teacher.to(faces.device).of_faces(both).embedding.float())
         answers.append(functional.normalize(unit[: len(faces)] + unit[len(faces) :]))
-    unit: Tensor = torch.cat(answers, 1) / len(answers) ** 0.5
-    return unit
+    concatenated: Tensor = torch.cat(answers, 1) / len(answers) ** 0.5
+    return concatenated
 
 
 def embedding_size(teachers: Sequence[TeacherModule]) -> int:
