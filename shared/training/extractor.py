@@ -4,7 +4,8 @@ compactface train extractor
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from shared.training.losses import cosine_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.recipe import StageRecipe
 from shared.training.run_folder import CHECKPOINT_FILE, read_run, start_run
-from shared.training.split import Split, split_faces
+from shared.training.split import split_faces
 from shared.training.student import Student, load_student
 from shared.training.teacher_file import TeacherFile
 from shared.training.teacher_module import open_teachers
@@ -126,8 +127,10 @@ def train_extractor(
     shape: dict[str, Any] = dict(student.shape)
     if start is not None:
         goes_on = (out / CHECKPOINT_FILE).exists()  # the checkpoint holds the heads
-        seed = None if goes_on else recipe.schedule.seed
-        shape["start"] = _load_initial_weights(student, start, faces, split, seed=seed)
+        fit = partial(
+            fit_heads, faces=faces, split=split, seed=recipe.schedule.seed, teachers=modules
+        )
+        shape["start"] = _load_initial_weights(student, start, None if goes_on else fit)
     start_run(out, recipe, shape)
     data: Data = (
         LiveData(faces, split, modules, mixed=recipe.mixed)
@@ -138,9 +141,9 @@ def train_extractor(
 
 
 def _load_initial_weights(
-    student: Student, start: Path, faces: Faces, split: Split, *, seed: int | None
+    student: Student, start: Path, fit: Callable[[Student], None] | None
 ) -> dict[str, Any]:
-    """Load initial weights; returns their origin. The seed is for fitting the heads."""
+    """Load initial weights, fit heads where the file has none; returns their origin."""
     if start.is_dir():
         earlier = load_student(start)
         if earlier.shape != student.shape:
@@ -152,6 +155,6 @@ def _load_initial_weights(
     content = start.read_bytes()
     load_weights(student.extractor, content)
     student.extractor.requires_grad_(True).train()
-    if seed is not None:
-        fit_heads(student, faces, split, seed=seed)
+    if fit is not None:
+        fit(student)
     return {"extractor_sha256": hashlib.sha256(content).hexdigest()}

@@ -5,15 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from command_line.main import app
+from shared.training.augment import cut_crops
 from shared.training.faces import Faces, load_faces, to_tensor
+from shared.training.heads import fit_heads
 from shared.training.live_data import LiveData, embed, embedding_size
 from shared.training.processes import Process
 from shared.training.recipe import recipe_path
 from shared.training.run_folder import read_run
 from shared.training.split import NOBODY, split_faces
+from shared.training.student import Student
 from shared.training.teacher_file import TeacherFile
 from shared.training.teacher_module import TeacherModule
 from tests.training.invented import run_train
@@ -95,6 +100,25 @@ def test_the_extractor_trains_on_live_views(cache: Path, tmp_path: Path, live_re
     )  # fmt: skip
     size = embedding_size([TeacherModule(TeacherFile(teacher))])
     assert read_run(tmp_path / "run")["shape"]["teacher_size"] == 2 * size
+
+
+def test_heads_are_fitted_to_what_the_teachers_say(faces: Faces, teacher: TeacherModule) -> None:
+    """This extractor sees thumbnails, as the teacher does."""
+    torch.manual_seed(0)
+    split = split_faces(faces)
+    size = embedding_size([teacher, teacher])
+    student = Student(width=0.125, teacher_size=size, classes=split.classes, margin=0.35)
+    thumbnail = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(192, 512))
+    student.extractor = thumbnail  # type: ignore[assignment]
+
+    fit_heads(student, faces, split, seed=0, teachers=[teacher, teacher])
+
+    rows = split.train[:20]
+    pictures = to_tensor(torch.from_numpy(faces.pixels[rows]), torch.zeros(20, dtype=torch.bool))
+    with torch.no_grad():
+        answers = student.to_teacher(functional.normalize(thumbnail(cut_crops(pictures))))
+    target = embed([teacher, teacher], pictures)
+    assert float(functional.cosine_similarity(answers, target).mean()) > 0.9
 
 
 def test_live_views_need_a_teacher(cache: Path, tmp_path: Path, live_recipe: Path) -> None:
