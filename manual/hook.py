@@ -6,6 +6,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from manual import protocol, troubleshooting
 from manual.pages import ROOT, outside_pages, readme_pages, with_links_of_the_site
 
 
@@ -13,7 +14,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages from outside docs/ and the generated ones."""
     for path in outside_pages():
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
-    for path, text in readme_pages().items():
+    made = readme_pages() | protocol.pages() | {"troubleshooting.md": troubleshooting.page()}
+    for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
 
