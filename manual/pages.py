@@ -20,6 +20,7 @@ _MOVED = {
     "README.md": "index.md",
     "README.md#settings": "settings.md",
     "protos/compactface/v1": "protocol/index.md",
+    "manual/reasons.toml": "troubleshooting.md",
 }
 _LINK = re.compile(r"\[([^\[\]]*)\]\((?!\w+:|#)([^)\s]+)\)")
 _SETTINGS = "\n## Settings\n"
