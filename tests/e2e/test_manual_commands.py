@@ -193,8 +193,18 @@ def test_the_commands_of_other_pages_succeed(desk: Desk, name: str) -> None:
             desk.run(line)
     commands = desk.page(name)
     assert commands
-    said = [desk.run(line) for line in commands]
+    said = {line: desk.run(line) for line in commands}
     if name == "backend.md":
-        assert json.loads(said[0])["faces"][0]["candidates"][0]["subjectId"] == "obama"
+        (face,) = json.loads(said[commands[0]])["faces"]
+        assert face["identification"]["candidates"][0]["subjectId"] == "obama"
     if name == "backup.md":
-        assert "copy" in said[-1]
+        assert "copy" in said["compactface gallery collections"]
+
+
+def test_the_commands_of_access_control_protect_a_recognizer(desk: Desk) -> None:
+    said = {line.split()[1]: desk.run(line) for line in desk.page("access.md")}
+    token = re.search(r"cf_[\w-]+", said["token"])
+    assert token
+    asked = "compactface gallery collections --ca certificates/ca.pem"
+    assert "NO_CREDENTIAL" in desk.run(f"{asked} 2>&1 || true")
+    assert "SCOPE_MISSING" in desk.run(f"{asked} --token {token[0]} 2>&1 || true")
