@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "deploy" / "models" / "default" / "current"
 START = "start.md"
 
-pytestmark = pytest.mark.skipif(not MODEL.exists(), reason=f"no model in {MODEL.parent}")
+pytestmark = [
+    pytest.mark.skipif(not MODEL.exists(), reason=f"no model in {MODEL.parent}"),
+    pytest.mark.timeout(480),  # the start runs the whole demo first
+]
 
 
 class Desk:
