@@ -11,14 +11,14 @@ STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-console test mutants lint format protos protos-check lock bench edge \
-	overload climb fuzz kills soak reliability clean
+	overload climb fuzz kills soak reliability manual clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(INSTALLED): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,train,evaluate,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,train,evaluate,docs,dev]'
 	touch $@
 
 setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
@@ -34,6 +34,9 @@ test: setup  ## all tests, and the share of the services' lines that they run
 	$(BIN)/coverage run -m pytest --numprocesses=2 --dist=loadfile
 	$(BIN)/coverage combine --quiet
 	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines of services, program and client"
+
+manual: setup  ## the manual, in build/manual; `python -m http.server -d build/manual` shows it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 mutants: setup  ## whether tests notice wrong signs in the modules that decide; MODULES=... for some
 	$(BIN)/mutmut run $(MODULES)

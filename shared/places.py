@@ -23,7 +23,7 @@ class Places:
         cap: maximum number of concurrent calls.
         what: plural noun for the error message: "requests".
         doing: their activity, for the error message.
-        reason: reason of the error.
+        reason: reason of the error; "": TOO_MANY_ and what they are.
         retry_after_s: retry delay in the error, in seconds.
     """
 
@@ -38,7 +38,7 @@ class Places:
     ) -> None:
         self._cap = cap
         self._doing = doing
-        self._reason = reason or f"TOO_MANY_{what.upper().replace(' ', '_')}"
+        self._reason = reason
         self._what = what
         self._retry_after_s = retry_after_s
         self._taken: Counter[object] = Counter()
@@ -84,7 +84,7 @@ class Places:
 
     def _refusal(self, message: str) -> Overloaded:
         return Overloaded(
-            self._reason,
+            self._reason or f"TOO_MANY_{self._what.upper().replace(' ', '_')}",
             f"{message} are accepted",
             retry_after_s=self._retry_after_s,
         )

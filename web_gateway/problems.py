@@ -27,6 +27,13 @@ _STATUS: Final = {
 _TOO_LARGE: Final = frozenset({"IMAGE_TOO_LARGE", "MESSAGE_TOO_LARGE"})
 
 
+def status_of(code: str, reason: str) -> HTTPStatus:
+    """The HTTP status for the name of a `google.rpc.Code` and an error's reason."""
+    if reason in _TOO_LARGE:
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return _STATUS.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
 class Problem(Exception):  # noqa: N818 - RFC 9457's term
     """An error response.
 
@@ -57,9 +64,6 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's term
     @staticmethod
     def of(failure: RequestFailed) -> "Problem":
         """Convert the error of a service's call, or of an item of a batch."""
-        status = _STATUS.get(failure.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-        if failure.reason in _TOO_LARGE:
-            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         members: dict[str, Any] = {}
         if failure.field_violations:
             members["field"] = failure.field
@@ -68,7 +72,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's term
         if failure.peer is not None:
             members["service"] = failure.peer.service
         return Problem(
-            status,
+            status_of(failure.code, failure.reason),
             failure.reason,
             _detail(failure),
             retry_after_s=failure.retry_after_s,
