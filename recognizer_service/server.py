@@ -30,11 +30,10 @@ from recognizer_service.core.mqtt import Broker
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.webhook import Webhooks
-from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
 from recognizer_service.gallery.opening import open_gallery
-from recognizer_service.gallery.types import Embedding
+from recognizer_service.gallery.types import Collection, Embedding
 from recognizer_service.metrics import GalleryCollector, RecognizerMetrics
 from recognizer_service.settings import RecognizerSettings
 from shared.errors import (
@@ -91,8 +90,8 @@ async def listening(
     ):
         _check_stream_collection(gallery, settings.stream_collection)
         registry.register(GalleryCollector(partial(_collections, gallery)))
-        metrics.erasures.set_function(gallery.erasures_pending)
-        metrics.clock_doubted.set_function(lambda: gallery.clock_is_doubted)
+        metrics.erasures.set_function(gallery.database.erasures_pending)
+        metrics.clock_doubted.set_function(lambda: gallery.clock.is_doubted)
         metrics.alerts_waiting.set_function(gallery.alerts.waiting)
         metrics.alerts_oldest.set_function(gallery.alerts.oldest_s)
         async with (
@@ -302,9 +301,9 @@ async def _keep_watch(recognizer: Recognizer, host: ServiceHost) -> None:
     """Report storage faults to the health service, and retry until they are over."""
     gallery = recognizer.gallery
     while True:
-        if gallery.fault:
+        if gallery.database.fault:
             await host.set_healthy(healthy=False)
             with suppress(CompactfaceError):  # the fault persists
-                await recognizer.in_writer(gallery.try_writing)
-        await host.set_healthy(healthy=gallery.fault is None)
+                await recognizer.in_writer(gallery.database.try_writing)
+        await host.set_healthy(healthy=gallery.database.fault is None)
         await asyncio.sleep(_WATCH_EVERY_S)

@@ -29,9 +29,9 @@ class _InThread(Protocol):
 async def export(
     gallery: Gallery, collection_id: str, *, caller: str
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the archive of a collection in chunks of about 64 KiB; see `Gallery.export`."""
+    """Yield the archive of a collection in chunks of about 64 KiB; see `Archives.export`."""
     with _own_thread() as in_thread:
-        records = await in_thread(gallery.export, collection_id, caller=caller)
+        records = await in_thread(gallery.archives.export, collection_id, caller=caller)
         while chunk := await in_thread(_next_chunk, records):
             yield chunk
 
@@ -39,18 +39,18 @@ async def export(
 async def restore(
     recognizer: Recognizer, requests: AsyncIterator[gallery_pb2.ImportRequest], *, caller: str
 ) -> Imported:
-    """Restore an archive; see `Gallery.importing`, and `Importer` for the errors."""
+    """Restore an archive; see `Archives.importing`, and `Importer` for the errors."""
     embedder = CrossCodecEmbedder(recognizer.decoder)
     importer: Importer | None = None
     with _own_thread() as in_thread:
         try:
             async for request in requests:
                 if importer is None:
-                    importer = recognizer.gallery.importing(
+                    importer = recognizer.gallery.archives.importing(
                         collection_id=request.collection, embedder=embedder, caller=caller
                     )
                 await in_thread(importer.feed, request.chunk)
-            importer = importer or recognizer.gallery.importing(caller=caller)
+            importer = importer or recognizer.gallery.archives.importing(caller=caller)
             return await in_thread(importer.finish)
         finally:
             if importer is not None:

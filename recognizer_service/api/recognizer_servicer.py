@@ -9,10 +9,7 @@ from recognizer_service.api.batch_identification import identify_all
 from recognizer_service.api.identity import caller_name
 from recognizer_service.api.sighting_servicer import MAX_STREAM_MAPS, SightingServicer
 from recognizer_service.gallery.audit import Operation
-from recognizer_service.gallery.limits import (
-    MAX_FACES_PER_SUBJECT,
-    MAX_SUBJECTS_PER_SEARCH,
-)
+from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT, MAX_SUBJECTS_PER_SEARCH
 from shared.codec.png_reader import MAX_PNG_BYTES
 from shared.errors import InvalidInput
 from shared.faces.display import encode_png

@@ -7,10 +7,9 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.types import EnrolAnswer, EnrolRequest, map_of
-from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
-from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
+from recognizer_service.gallery.types import Collection, Embedding, Enrolment, NewFace
 from shared.errors import InvalidInput, Overloaded
 
 P = ParamSpec("P")

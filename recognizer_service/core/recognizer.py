@@ -28,10 +28,10 @@ from recognizer_service.core.types import (
     Verification,
 )
 from recognizer_service.gallery.audit import Operation
-from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH, check_range
-from recognizer_service.gallery.types import Embedding, Sighting, SightingOutcome
+from recognizer_service.gallery.sighting_types import Sighting, SightingOutcome
+from recognizer_service.gallery.types import Collection, Embedding
 from recognizer_service.metrics import RecognizerMetrics
 from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
@@ -453,7 +453,8 @@ class Recognizer:
     async def _resolve(self, collection_id: str, probe: Probe) -> FaceMap:
         if not isinstance(probe, SightingId):
             return probe
-        seen = await self.in_thread(self.gallery.sightings.get, collection_id, probe.id)
+        (found,) = await self.in_thread(self.gallery.sightings.find, collection_id, [probe.id])
+        seen = found.sighting
         return FaceMap(
             seen.codec_id, seen.png, seen.quality, seen.captured_at, field="probe.sighting_id"
         )

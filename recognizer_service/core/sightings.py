@@ -8,13 +8,13 @@ import structlog
 from recognizer_service.core.enroll import InThread
 from recognizer_service.core.pulse import Pulse, either
 from recognizer_service.core.types import Criterion, Decision, Identification, Question, map_of
-from recognizer_service.gallery.sightings import Sightings
-from recognizer_service.gallery.types import (
+from recognizer_service.gallery.sighting_types import (
     SeenFace,
     SightingFilter,
     SightingFinding,
     SightingMatch,
 )
+from recognizer_service.gallery.sightings import Sightings
 from recognizer_service.metrics import RecognizerMetrics
 from shared.errors import CompactfaceError, NotFound, Overloaded, Unavailable
 

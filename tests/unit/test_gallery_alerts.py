@@ -15,11 +15,11 @@ from recognizer_service.gallery import alert_ringing
 from recognizer_service.gallery.alert_ringing import Rung
 from recognizer_service.gallery.alert_rules import MAX_RULES, AlertRule
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.sighting_types import Sighting, SightingFinding, SightingMatch
 from recognizer_service.gallery.storage.opening import Location
-from recognizer_service.gallery.types import Sighting, SightingFinding, SightingMatch
 from shared.errors import CompactfaceError, FailedPrecondition, InvalidInput, NotFound
 from tests.clock import Clock
-from tests.gallery_faces import SPACE, new_face, person
+from tests.gallery_faces import SPACE, new_face, person, store
 
 SECRET = "whsec_" + 32 * "A"
 WEBHOOK = AlertRule(url="https://example.org/alerts", secret=SECRET)
@@ -57,7 +57,7 @@ def see(
     face = new_face(9)
     for id_ in ids:
         seen = Sighting(id_, camera, face.codec_id, face.png, 0.5, at)
-        gallery.sightings.store("site", seen)
+        store(gallery, "site", seen)
     pending = gallery.sightings.unidentified(after=0, most=2000)
     keys = [one.key for one in pending if one.sighting.sighting_id in ids]
     return gallery.sightings.keep_findings(dict(zip(keys, findings, strict=True))), ids
@@ -116,7 +116,7 @@ def test_many_sightings_take_as_many_statements_as_few(gallery: Gallery) -> None
     for times in (1, 10):
         ids = [str(uuid4()) for _ in range(3 * times)]
         for id_ in ids:
-            gallery.sightings.store("site", Sighting(id_, "door", *MAP))
+            store(gallery, "site", Sighting(id_, "door", *MAP))
         pending = gallery.sightings.unidentified(after=0, most=100)
         findings = [match("ann"), match("bob"), UNKNOWN] * times
         with counted() as count:

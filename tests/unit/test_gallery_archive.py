@@ -58,7 +58,7 @@ def other(tmp_path: Path) -> Iterator[Gallery]:
 
 
 def archive_of(gallery: Gallery, collection: str = "guests") -> bytes:
-    return b"".join(gallery.export(collection))
+    return b"".join(gallery.archives.export(collection))
 
 
 def restore(
@@ -69,7 +69,7 @@ def restore(
     embedder: SeededEmbedder | None = None,
     chunk: int = 1000,
 ) -> Imported:
-    with gallery.importing(collection_id=collection_id, embedder=embedder) as importer:
+    with gallery.archives.importing(collection_id=collection_id, embedder=embedder) as importer:
         for start in range(0, len(archive), chunk):
             importer.feed(archive[start : start + chunk])
         return importer.finish()
@@ -261,7 +261,7 @@ def test_a_missing_or_moved_record_is_found(gallery: Gallery, other: Gallery) ->
 
 
 def test_what_is_no_archive_is_refused_at_once(other: Gallery) -> None:
-    with other.importing() as importer, pytest.raises(InvalidInput) as refused:
+    with other.archives.importing() as importer, pytest.raises(InvalidInput) as refused:
         importer.feed(b"PK")
     assert refused.value.reason == "NOT_AN_ARCHIVE"
 
@@ -269,7 +269,7 @@ def test_what_is_no_archive_is_refused_at_once(other: Gallery) -> None:
 def test_a_length_out_of_bounds_is_refused_before_its_bytes_are_waited_for(
     other: Gallery,
 ) -> None:
-    with other.importing() as importer, pytest.raises(InvalidInput, match="1048577"):
+    with other.archives.importing() as importer, pytest.raises(InvalidInput, match="1048577"):
         importer.feed(MAGIC + struct.pack(">cI", b"H", (1 << 20) + 1))
 
 
@@ -472,7 +472,7 @@ def test_an_unknown_kind_of_record_is_refused(other: Gallery) -> None:
 
 def test_a_collection_is_not_seen_before_it_is_whole(gallery: Gallery, other: Gallery) -> None:
     archive = archive_of(gallery)
-    with other.importing() as importer:
+    with other.archives.importing() as importer:
         importer.feed(archive[:-1])
         with pytest.raises(NotFound):
             other.search("guests", embedding(1), count=1)
@@ -505,7 +505,7 @@ def test_who_is_deleted_during_an_export_is_whole_in_it_or_not_at_all(
     for seed in range(0, 200, 2):
         gallery.enroll("many", person(seed, seed + 1))
     pieces = []
-    for number, piece in enumerate(gallery.export("many")):
+    for number, piece in enumerate(gallery.archives.export("many")):
         pieces.append(piece)
         if number == 3:
             for seed in (0, 2, 196):
@@ -516,13 +516,13 @@ def test_who_is_deleted_during_an_export_is_whole_in_it_or_not_at_all(
 
 def test_an_unknown_collection_is_not_exported(gallery: Gallery) -> None:
     with pytest.raises(NotFound):
-        gallery.export("nobody")
+        gallery.archives.export("nobody")
 
 
 def test_exports_and_imports_are_audited_those_that_fail_are_not(gallery: Gallery) -> None:
-    archive = b"".join(gallery.export("guests", caller="alice"))
+    archive = b"".join(gallery.archives.export("guests", caller="alice"))
     for end in (len(archive), len(archive) - 1):
-        with gallery.importing(collection_id=f"copy-{end}", caller="bob") as importer:
+        with gallery.archives.importing(collection_id=f"copy-{end}", caller="bob") as importer:
             importer.feed(archive[:end])
             with suppress(InvalidInput):
                 importer.finish()
@@ -537,7 +537,7 @@ def test_exports_and_imports_are_audited_those_that_fail_are_not(gallery: Galler
 
 def test_an_export_ends_where_its_embeddings_were_discarded_meanwhile(gallery: Gallery) -> None:
     """It could not go on in the space that its header promises."""
-    records = gallery.export("guests")
+    records = gallery.archives.export("guests")
     next(records)
     list(gallery.spaces.fill(SeededEmbedder("space-b")))
     gallery.spaces.serve("space-b")
@@ -548,7 +548,7 @@ def test_an_export_ends_where_its_embeddings_were_discarded_meanwhile(gallery: G
 
 def test_an_import_is_undone_where_the_space_changes_meanwhile(gallery: Gallery) -> None:
     archive = archive_of(gallery)
-    with gallery.importing(collection_id="copy") as importer:
+    with gallery.archives.importing(collection_id="copy") as importer:
         importer.feed(archive)
         list(gallery.spaces.fill(SeededEmbedder("space-b")))
         gallery.spaces.serve("space-b")

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.sighting_types import Sighting
 from recognizer_service.gallery.storage.opening import Location
-from recognizer_service.gallery.types import Sighting
-from tests.gallery_faces import SPACE, person
+from tests.gallery_faces import SPACE, person, store
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -62,7 +62,7 @@ ANN = replace(person(1, subject_id="ann"), expires_at=START + 90 * DAY)
 def fill(gallery: Gallery) -> None:
     """One of everything that expires: after 7, 30 and 90 days."""
     gallery.collections.create("site", sighting_retention_s=7 * 24 * 3600)
-    gallery.sightings.store("site", SIGHTING)
+    store(gallery, "site", SIGHTING)
     gallery.enroll("site", ANN, caller="gate", request_id="first")
     gallery.purge_expired()
 
@@ -71,7 +71,7 @@ def assert_all_there(gallery: Gallery) -> None:
     purged = gallery.purge_expired()
     gone = (purged.sightings, purged.subjects, purged.request_ids, purged.audit_events)
     assert gone == (0, 0, 0, 0)
-    assert gallery.sightings.get("site", SIGHTING.sighting_id) == SIGHTING
+    assert gallery.sightings.find("site", [SIGHTING.sighting_id])[0].sighting == SIGHTING
     assert gallery.subjects.get("site", "ann")
     assert gallery.enroll("site", ANN, caller="gate", request_id="first").repeated
 
@@ -85,10 +85,10 @@ def test_a_clock_that_runs_ahead_for_a_minute_deletes_nothing(
         for _ in range(3):
             machine.time += timedelta(seconds=30)
             assert_all_there(gallery)
-        assert gallery.clock_is_doubted
+        assert gallery.clock.is_doubted
         machine.wrong_by = timedelta(0)
         assert_all_there(gallery)
-        assert not gallery.clock_is_doubted
+        assert not gallery.clock.is_doubted
 
 
 def test_nor_does_one_that_is_ahead_when_the_process_starts(
@@ -101,7 +101,7 @@ def test_nor_does_one_that_is_ahead_when_the_process_starts(
         with opened() as gallery:
             machine.time += HOUR
             assert_all_there(gallery)
-            assert gallery.clock_is_doubted
+            assert gallery.clock.is_doubted
 
 
 def test_data_expire_by_elapsed_time_while_the_clock_is_doubted(
@@ -119,7 +119,7 @@ def test_data_expire_by_elapsed_time_while_the_clock_is_doubted(
         machine.wrong_by += 2 * HOUR
         purged = gallery.purge_expired()
         assert (purged.sightings, purged.request_ids, purged.subjects) == (1, 1, 0)
-        assert gallery.clock_is_doubted
+        assert gallery.clock.is_doubted
 
 
 def test_a_clock_that_runs_evenly_for_a_day_is_believed(opened: Opened, machine: Machine) -> None:
@@ -132,7 +132,7 @@ def test_a_clock_that_runs_evenly_for_a_day_is_believed(opened: Opened, machine:
             assert_all_there(gallery)
             machine.time += HOUR
         assert gallery.purge_expired().subjects == 1
-        assert not gallery.clock_is_doubted
+        assert not gallery.clock.is_doubted
 
 
 def test_a_clock_that_jumps_again_starts_its_day_anew(opened: Opened, machine: Machine) -> None:
@@ -173,10 +173,10 @@ def test_small_corrections_are_followed(opened: Opened, machine: Machine) -> Non
         for _ in range(3):
             machine.wrong_by += timedelta(minutes=55)
             gallery.purge_expired()
-            assert not gallery.clock_is_doubted
+            assert not gallery.clock.is_doubted
         machine.wrong_by = timedelta(0)
         gallery.purge_expired()
-        assert gallery.clock_is_doubted
+        assert gallery.clock.is_doubted
 
 
 def test_what_is_stored_by_a_clock_that_was_reset_does_not_expire_when_it_is_set(

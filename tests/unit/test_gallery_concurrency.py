@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.index.rows import ReadersWriterLock
+from recognizer_service.gallery.index.concurrency import ReadersWriterLock
 from recognizer_service.gallery.storage.opening import Location
 from shared.errors import AlreadyExists
 from tests.gallery_faces import SPACE, embedding, from_similarity, person

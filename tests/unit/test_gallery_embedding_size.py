@@ -103,7 +103,7 @@ def test_a_space_that_was_never_embedded_in_is_not_served(narrow: Gallery) -> No
 
 
 def restore(gallery: Gallery, archive: bytes, embedder: SeededEmbedder | None = None) -> bool:
-    with gallery.importing(collection_id="copy", embedder=embedder) as importer:
+    with gallery.archives.importing(collection_id="copy", embedder=embedder) as importer:
         importer.feed(archive)
         return importer.finish().reembedded
 
@@ -117,7 +117,7 @@ def test_an_archive_of_128_numbers_is_restored_in_its_own_space_and_in_another(
 ) -> None:
     for seed in range(3):
         narrow.enroll("default", narrow_person(seed))
-    archive = b"".join(narrow.export("default"))
+    archive = b"".join(narrow.archives.export("default"))
     header = header_of(archive)
     assert (header["format"], header["embedding_size"]) == (2, SIZE)
 
@@ -126,7 +126,7 @@ def test_an_archive_of_128_numbers_is_restored_in_its_own_space_and_in_another(
     with Gallery(tmp_path / "wide.sqlite", embedding_space=SPACE) as wide:
         assert restore(wide, archive, WIDE)
         assert who(wide, 2, SPACE, 512, "copy") == "person-2"
-        back = b"".join(wide.export("copy"))
+        back = b"".join(wide.archives.export("copy"))
         # Programs from before can read it.
         assert header_of(back)["format"] == 1
         assert "embedding_size" not in header_of(back)
@@ -142,7 +142,7 @@ def test_an_archive_that_says_another_size_of_our_space_is_damaged(
 ) -> None:
     with Gallery(location, embedding_space=NARROW, embedding_size=SIZE) as gallery:
         gallery.enroll("default", narrow_person(1))
-        archive = b"".join(gallery.export("default"))
+        archive = b"".join(gallery.archives.export("default"))
     with (
         Gallery(tmp_path / "g.sqlite", embedding_space=NARROW, embedding_size=64) as other,
         pytest.raises(InvalidInput, match="have 64 numbers, not 128") as caught,

@@ -16,13 +16,14 @@ import pytest
 
 from recognizer_service.gallery.audit import Deletion, Purge
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.types import Enrolment, Sighting
+from recognizer_service.gallery.sighting_types import Sighting
+from recognizer_service.gallery.types import Enrolment
 from shared.errors import InvalidInput, NotFound
 from tests.benchmarks.gallery_population import SPACE as MADE_UP
 from tests.benchmarks.gallery_population import Population, fill
 from tests.clock import Clock
 from tests.gallery_embedder import SeededEmbedder, vector_of
-from tests.gallery_faces import SPACE, new_face, person
+from tests.gallery_faces import SPACE, new_face, person, store
 
 NAME = "Zebedee Quillfeather"
 
@@ -45,7 +46,7 @@ def raw(path: Path) -> bytes:
 
 def erase(gallery: Gallery, deletion: Deletion | Purge) -> None:
     """Wait until the deletion is said to be off the disk."""
-    assert gallery.erased(deletion.erasure, wait_s=30)
+    assert gallery.database.erased(deletion.erasure, wait_s=30)
 
 
 def known(*seeds: int) -> Enrolment:
@@ -140,13 +141,13 @@ def test_erased_is_false_while_a_reader_holds_the_log_and_made_good_later(
     reader.execute("SELECT count(*) FROM faces").fetchone()
     deletion = gallery.subjects.delete("default", "zq-1883")
     assert deletion.faces_deleted == 1
-    assert not gallery.erased(deletion.erasure, wait_s=0.5)
-    assert gallery.erasures_pending() == 1
+    assert not gallery.database.erased(deletion.erasure, wait_s=0.5)
+    assert gallery.database.erasures_pending() == 1
     assert subject.faces[0].png in raw(path)
     gallery.enroll("default", person(3))  # nobody else is held up
     reader.close()
     erase(gallery, deletion)
-    assert gallery.erasures_pending() == 0
+    assert gallery.database.erasures_pending() == 0
     assert not any(trace in raw(path) for trace in traces(subject))
 
 
@@ -197,7 +198,7 @@ def test_a_large_collection_is_gone_at_once_and_its_bytes_once_it_is_erased(
     for number, subject in enumerate(people):
         gallery.enroll("c", replace(subject, subject_id=f"s{number}"))
     sighting = a_sighting(1)
-    gallery.sightings.store("c", sighting)
+    store(gallery, "c", sighting)
     deletion = gallery.collections.delete("c", force=True)
     assert deletion.faces_deleted == 400
     with pytest.raises(NotFound):
@@ -224,7 +225,7 @@ def test_a_deleted_collection_does_not_come_back_with_the_next_start(path: Path)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM faces").fetchone()
         deletion = gallery.collections.delete("c", force=True)
-        assert not gallery.erased(deletion.erasure)
+        assert not gallery.database.erased(deletion.erasure)
     reader.close()
     with Gallery(path, embedding_space=SPACE) as gallery:
         assert [found.collection_id for found in gallery.collections.list().items] == ["default"]
@@ -240,7 +241,7 @@ def test_what_erasing_reads_does_not_grow_with_the_gallery(path: Path) -> None:
         fill(gallery, Population(3000))
         gallery.collections.update("default", sighting_retention_s=60)
         erase(gallery, gallery.subjects.delete("default", "subject-7"))  # and what the import left
-        gallery.sightings.store("default", a_sighting(1))
+        store(gallery, "default", a_sighting(1))
         gallery.enroll("default", known(1))
         read = bytes_read()
         erase(gallery, gallery.subjects.delete("default", "zq-1883"))
@@ -262,10 +263,10 @@ def test_only_a_number_that_was_given_can_be_asked_for(gallery: Gallery) -> None
     deletion = gallery.subjects.delete("default", "zq-1883")
     erase(gallery, deletion)
     with pytest.raises(NotFound, match="there is no erasure"):
-        gallery.erased(deletion.erasure + 1)
+        gallery.database.erased(deletion.erasure + 1)
     for number in (0, -1, 2**63, 10**40):
         with pytest.raises(InvalidInput, match=str(number)):
-            gallery.erased(number)
+            gallery.database.erased(number)
 
 
 @pytest.mark.parametrize("served", [SPACE, "space-b"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.snapshot import snapshot
+from recognizer_service.gallery.storage.sqlite_file import snapshot
 from shared.errors import FailedPrecondition
 from shared.private_files import private_file
 from tests.gallery_faces import SPACE, embedding, person

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from recognizer_service.gallery.index import FaceIndex
-from recognizer_service.gallery.index.flat import Combining, FlatIndex
-from recognizer_service.gallery.index.growing import GrowingIndex, IndexForm, open_index
+from recognizer_service.gallery.index.concurrency import Combining
+from recognizer_service.gallery.index.flat import FlatIndex
+from recognizer_service.gallery.index.local_cache import GrowingIndex, IndexForm, open_index
 from recognizer_service.gallery.index.sketch import SketchIndex
 
 FORMS: tuple[IndexForm, ...] = ("auto", "float32", "float16", "sketch")

@@ -9,15 +9,15 @@ import pytest
 from recognizer_service.gallery.alert_rules import AlertRule
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_TAGS
-from recognizer_service.gallery.storage.opening import Location
-from recognizer_service.gallery.types import (
+from recognizer_service.gallery.sighting_types import (
     Sighting,
     SightingFilter,
     SightingFinding,
     SightingMatch,
 )
+from recognizer_service.gallery.storage.opening import Location
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
-from tests.gallery_faces import CODEC, SPACE, embedding, person, wait_until_erased
+from tests.gallery_faces import CODEC, SPACE, embedding, person, store, wait_until_erased
 
 SIGHTING = "b54f8ac9-5c2b-4e55-a2a4-4b40c4ba6b0b"
 
@@ -59,7 +59,7 @@ def test_the_remaining_subject_has_the_faces_of_both(gallery: Gallery) -> None:
 
 
 def test_sightings_and_alert_rules_follow_the_person(gallery: Gallery) -> None:
-    gallery.sightings.store("default", Sighting(SIGHTING, "door", CODEC, b"map"))
+    store(gallery, "default", Sighting(SIGHTING, "door", CODEC, b"map"))
     (seen,) = gallery.sightings.unidentified(after=0, most=1)
     match = SightingMatch("anne", "Ann Lee", "face", 0.9, 0.5, 1e-3, 3, extrapolated=False)
     gallery.sightings.keep_findings({seen.key: SightingFinding("match", "", match)})
@@ -118,6 +118,6 @@ def test_the_name_of_the_merged_subject_leaves_the_disk(
         assert merged.erasure == 0  # PostgreSQL cannot tell
         return
     wait_until_erased(gallery)
-    assert gallery.erased(merged.erasure)
+    assert gallery.database.erased(merged.erasure)
     for file in location.parent.iterdir():
         assert b"Ann Lee" not in file.read_bytes(), file

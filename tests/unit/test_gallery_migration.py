@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.sighting_types import SightingFilter, SightingFinding
 from recognizer_service.gallery.storage import schema
-from recognizer_service.gallery.types import SightingFilter, SightingFinding
 from shared.errors import AlreadyExists, FailedPrecondition
 from tests.gallery_faces import SPACE, embedding, person
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.texts import folded
+from recognizer_service.gallery.limits import folded
 from recognizer_service.gallery.types import SubjectFilter
 from shared.errors import AlreadyExists, InvalidInput
 from tests.gallery_faces import SPACE, from_similarity, person

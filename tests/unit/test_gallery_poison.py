@@ -54,7 +54,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> list[Written]:
         gallery.enroll("c", person(1, 2, subject_id="ann", name="Ann"))
         gallery.subjects.update("c", "ann", metadata={"badge": "1"}, labels=["day", "night"])
         gallery.enroll("c", Enrolment((new_face(3),), "bob"))
-        records = RecordReader().feed(b"".join(gallery.export("c")))
+        records = RecordReader().feed(b"".join(gallery.archives.export("c")))
         return [Written(r.kind.value, dict(r.document), r.blob) for r in records]
 
 
@@ -123,7 +123,7 @@ def test_a_wrong_archive_gives_a_typed_error_and_the_gallery_works_on(
                 if records:
                     mutate(records, chance)
             try:
-                with gallery.importing(collection_id="new") as importer:
+                with gallery.archives.importing(collection_id="new") as importer:
                     importer.feed(framed(records))
                     importer.finish()
             except CompactfaceError:
@@ -147,10 +147,10 @@ def assert_works(gallery: Gallery) -> None:
         for subject in everybody:
             again, faces = gallery.subjects.get(name, subject.subject_id)
             assert (again, len(faces)) == (subject, subject.face_count)
-        archived = b"".join(gallery.export(name))
+        archived = b"".join(gallery.archives.export(name))
         gallery.search(name, embedding(1), count=5)
         if name == "new":
-            with gallery.importing(collection_id="again") as importer:
+            with gallery.archives.importing(collection_id="again") as importer:
                 importer.feed(archived)
                 importer.finish()
             for subject in everybody:

@@ -101,16 +101,16 @@ def test_a_server_that_became_a_standby_is_searched(own_server: PostgresServer) 
                 gallery.enroll("default", person(2))
             assert caught.value.reason == "GALLERY_READ_ONLY", caught.value.message
             assert caught.value.retry_after_s
-            assert gallery.fault is caught.value
+            assert gallery.database.fault is caught.value
             with pytest.raises(Unavailable):
-                gallery.try_writing()
+                gallery.database.try_writing()
             (hit,) = gallery.search("default", embedding(1), count=1)
             assert hit.subject_id == "person-1"
         own_server.stop()
         standby.unlink()
         own_server.start()
-        gallery.try_writing()
-        assert gallery.fault is None
+        gallery.database.try_writing()
+        assert gallery.database.fault is None
         gallery.enroll("default", person(2))
 
 

@@ -156,7 +156,7 @@ def test_going_back_computes_only_what_came_since(gallery: Gallery) -> None:
 def test_discarded_embeddings_leave_no_bytes(gallery: Gallery, location: Path) -> None:
     enroll(gallery, 1, 2)
     change_over(gallery, SeededEmbedder(NEW))
-    assert gallery.erased(gallery.spaces.discard_others(), wait_s=30)
+    assert gallery.database.erased(gallery.spaces.discard_others(), wait_s=30)
     content = b"".join(file.read_bytes() for file in location.parent.iterdir())
     assert embedding(1).tobytes()[:24] not in content
     assert probe(1, NEW).tobytes() in content

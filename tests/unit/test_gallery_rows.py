@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.index.rows import Rows
+from recognizer_service.gallery.index.flat import Rows
 
 KINDS: dict[str, Callable[[], Any]] = {
     "float32": lambda: faiss.IndexFlatIP(8),

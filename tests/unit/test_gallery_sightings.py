@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.sighting_types import Sighting, SightingFilter, SightingOutcome
 from recognizer_service.gallery.storage.opening import Location
-from recognizer_service.gallery.types import Sighting, SightingFilter, SightingOutcome
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.clock import Clock
-from tests.gallery_faces import SPACE, new_face
+from tests.gallery_faces import SPACE, new_face, store
 from tests.locations import only_in_sqlite
 
 START = Clock().time
@@ -38,8 +38,8 @@ def sighting(seed: int) -> Sighting:
 
 def test_sighting_is_kept_as_given(gallery: Gallery) -> None:
     seen = sighting(1)
-    assert gallery.sightings.store("kept", seen) is SightingOutcome.STORED
-    got = gallery.sightings.get("kept", seen.sighting_id)
+    assert store(gallery, "kept", seen) is SightingOutcome.STORED
+    got = gallery.sightings.find("kept", [seen.sighting_id])[0].sighting
     assert got == seen
 
 
@@ -56,7 +56,7 @@ def test_sightings_of_a_camera_or_of_all_cameras_of_an_encoder(
     gallery: Gallery, asked: str, found: list[str]
 ) -> None:
     for camera in ("north", "north/door", "north/yard", "North/door", "north-east/door"):
-        gallery.sightings.store("kept", replace(sighting(1), camera_id=camera))
+        store(gallery, "kept", replace(sighting(1), camera_id=camera))
     page = gallery.sightings.list(
         "kept", only=SightingFilter(camera_id=asked), page_size=9, page_token=""
     )
@@ -65,15 +65,15 @@ def test_sightings_of_a_camera_or_of_all_cameras_of_an_encoder(
 
 def test_sighting_needs_no_quality_or_time(gallery: Gallery) -> None:
     seen = replace(sighting(1), quality=None, captured_at=None)
-    gallery.sightings.store("kept", seen)
-    got = gallery.sightings.get("kept", seen.sighting_id)
+    store(gallery, "kept", seen)
+    got = gallery.sightings.find("kept", [seen.sighting_id])[0].sighting
     assert got == seen
 
 
 def test_sighting_sent_twice_is_stored_once(gallery: Gallery) -> None:
     seen = sighting(1)
-    gallery.sightings.store("kept", seen)
-    assert gallery.sightings.store("kept", seen) is SightingOutcome.DUPLICATE
+    store(gallery, "kept", seen)
+    assert store(gallery, "kept", seen) is SightingOutcome.DUPLICATE
 
 
 @pytest.mark.parametrize(
@@ -81,27 +81,27 @@ def test_sighting_sent_twice_is_stored_once(gallery: Gallery) -> None:
 )
 def test_sighting_id_with_another_body_is_refused(gallery: Gallery, change: dict[str, Any]) -> None:
     seen = sighting(1)
-    gallery.sightings.store("kept", seen)
+    store(gallery, "kept", seen)
     with pytest.raises(AlreadyExists) as refused:
-        gallery.sightings.store("kept", replace(seen, **change))
+        store(gallery, "kept", replace(seen, **change))
     assert refused.value.reason == "SIGHTING_ID_REUSED"
-    assert gallery.sightings.get("kept", seen.sighting_id) == seen
+    assert gallery.sightings.find("kept", [seen.sighting_id])[0].sighting == seen
 
 
 def test_collection_without_retention_discards_sightings(gallery: Gallery) -> None:
     seen = sighting(1)
     gallery.collections.create("kept-none", sighting_retention_s=0)
-    assert gallery.sightings.store("kept-none", seen) is SightingOutcome.DISCARDED
+    assert store(gallery, "kept-none", seen) is SightingOutcome.DISCARDED
     with pytest.raises(NotFound) as missing:
-        gallery.sightings.get("kept-none", seen.sighting_id)
+        gallery.sightings.find("kept-none", [seen.sighting_id])
     assert missing.value.reason == "SIGHTING_NOT_FOUND"
 
 
 def test_sightings_belong_to_their_collection(gallery: Gallery) -> None:
     seen = sighting(1)
-    gallery.sightings.store("kept", seen)
+    store(gallery, "kept", seen)
     with pytest.raises(NotFound):
-        gallery.sightings.get("default", seen.sighting_id)
+        gallery.sightings.find("default", [seen.sighting_id])
 
 
 @only_in_sqlite
@@ -109,19 +109,19 @@ def test_sighting_expires_and_its_bytes_leave_the_disk(
     gallery: Gallery, clock: Clock, tmp_path: Path
 ) -> None:
     old, young = sighting(1), sighting(2)
-    gallery.sightings.store("kept", old)
+    store(gallery, "kept", old)
     clock.time += HOUR / 2
-    gallery.sightings.store("kept", young)
+    store(gallery, "kept", young)
     clock.time += HOUR / 2
     with pytest.raises(NotFound):
-        gallery.sightings.get("kept", old.sighting_id)
+        gallery.sightings.find("kept", [old.sighting_id])
     purged = gallery.purge_expired()
     assert purged.sightings == 1
-    assert gallery.erased(purged.erasure, wait_s=30)
+    assert gallery.database.erased(purged.erasure, wait_s=30)
     raw = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert old.png not in raw
     assert young.png in raw
-    assert gallery.sightings.get("kept", young.sighting_id) == young
+    assert gallery.sightings.find("kept", [young.sighting_id])[0].sighting == young
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_sighting_expires_and_its_bytes_leave_the_disk(
 )
 def test_bad_sighting_is_refused(gallery: Gallery, change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        gallery.sightings.store("kept", replace(sighting(1), **change))
+        store(gallery, "kept", replace(sighting(1), **change))
 
 
 def test_unknown_collection_is_not_found(gallery: Gallery) -> None:
     with pytest.raises(NotFound) as missing:
-        gallery.sightings.store("none", sighting(1))
+        store(gallery, "none", sighting(1))
     assert missing.value.reason == "COLLECTION_NOT_FOUND"

@@ -10,7 +10,7 @@ import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.storage.rows import CONDEMNED_PREFIX
-from recognizer_service.gallery.storage.snapshot import snapshot
+from recognizer_service.gallery.storage.sqlite_file import snapshot
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from tests.gallery_faces import SPACE, embedding, person
 

@@ -14,8 +14,13 @@ from recognizer_service.core.types import (
     Identification,
     Timings,
 )
-from recognizer_service.gallery.collection_settings import Collection, SubjectScore
-from recognizer_service.gallery.types import Agreement, Resemblance, SubjectHit
+from recognizer_service.gallery.types import (
+    Agreement,
+    Collection,
+    Resemblance,
+    SubjectHit,
+    SubjectScore,
+)
 from shared.errors import FailedPrecondition
 from shared.model_directory import Manifest, ModelDirectory
 from tests.tiny_model import synthetic_table

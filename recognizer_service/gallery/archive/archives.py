@@ -1,4 +1,4 @@
-"""Exports a collection as an archive, a few subjects at a time."""
+"""Archives of collections: exports, a few subjects at a time, and imports."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,7 +7,10 @@ from sqlalchemy import Connection, select
 
 from recognizer_service.gallery.archive.contents import FORMAT, archived_columns, document_of
 from recognizer_service.gallery.archive.format import Kind, RecordWriter
+from recognizer_service.gallery.archive.importing import Importer
+from recognizer_service.gallery.audit import AuditLog, Operation
 from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.reembed import MapEmbedder
 from recognizer_service.gallery.storage.rows import collection_key
 from recognizer_service.gallery.storage.schema import (
     FORMER_EMBEDDING_SIZE,
@@ -22,17 +25,47 @@ from recognizer_service.gallery.types import EmbeddingSpaceChanged
 _SUBJECTS_PER_PAGE = 64
 
 
-def export(store: Store, collection_id: str) -> Iterator[bytes]:
-    """Yield the archive of a collection, record by record.
+class Archives:
+    """Exports and imports collections; docs/gallery-archive.md specifies the format."""
 
-    Each subject is a consistent snapshot. No transaction is held between subjects, so that a slow
-    reader does not keep deleted bytes on disk. Subjects enrolled or deleted during the export may
-    or may not be included; use a snapshot for a consistent copy of the whole gallery.
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    Raises:
-        NotFound: no such collection.
-        EmbeddingSpaceChanged: the space changed during the export; export again.
-    """
+    def export(self, collection_id: str, *, caller: str = "") -> Iterator[bytes]:
+        """Yield the archive of a collection, record by record.
+
+        Each subject is a consistent snapshot. No transaction is held between subjects, so that a
+        slow reader does not keep deleted bytes on disk. Subjects enrolled or deleted during the
+        export may or may not be included; use a snapshot for a consistent copy of the whole
+        gallery.
+
+        Args:
+            collection_id: the collection.
+            caller: the caller, for the audit log.
+
+        Raises:
+            NotFound: no such collection, at once.
+            EmbeddingSpaceChanged: the space changed during the export; export again.
+        """
+        with self._store.database.reading() as connection:
+            collection_key(connection, collection_id)
+        AuditLog(self._store).note(Operation.EXPORT, collection_id, caller=caller)
+        return _records(self._store, collection_id)
+
+    def importing(
+        self, *, collection_id: str = "", embedder: MapEmbedder | None = None, caller: str = ""
+    ) -> Importer:
+        """Restore an archive: enter the result, `feed` it the bytes, and `finish`.
+
+        Args:
+            collection_id: a new or empty collection; "" for its original id.
+            embedder: of the space served, for archives of another space; None refuses those.
+            caller: the caller, for the audit log.
+        """
+        return Importer(self._store, collection_id=collection_id, embedder=embedder, caller=caller)
+
+
+def _records(store: Store, collection_id: str) -> Iterator[bytes]:
     writer, cache = RecordWriter(), store.cache
     space = cache.space
     with store.database.reading() as connection:
