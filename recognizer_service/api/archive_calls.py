@@ -4,26 +4,18 @@ The gallery's side blocks and may take long, so each call has its own thread. Th
 keeps the steps in order: undoing an import waits for the step that a cancelled caller left behind.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, Protocol, TypeVar
 
 from compactface.v1 import gallery_pb2
 from recognizer_service.core.changeover import CrossCodecEmbedder
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.archive.importing import Imported, Importer
 from recognizer_service.gallery.gallery import Gallery
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from shared.threads import InThread, in_thread_of
 
 _CHUNK_BYTES = 1 << 16
-
-
-class _InThread(Protocol):
-    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
 async def export(
@@ -58,15 +50,11 @@ async def restore(
 
 
 @contextmanager
-def _own_thread() -> Iterator[_InThread]:
+def _own_thread() -> Iterator[InThread]:
     executor = ThreadPoolExecutor(1, thread_name_prefix="archive")
 
-    async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(executor, lambda: call(*args, **kwargs))
-
     try:
-        yield in_thread
+        yield in_thread_of(executor)
     finally:
         executor.shutdown(wait=False)
 
