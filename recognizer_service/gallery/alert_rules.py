@@ -18,13 +18,13 @@ from recognizer_service.gallery.limits import (
     canonical,
     check_range,
     check_text,
-    is_loopback,
     shown,
 )
 from recognizer_service.gallery.paging import Page, parse_key, read_page
 from recognizer_service.gallery.storage.rows import asked_for, collection_key, subject_key
 from recognizer_service.gallery.storage.schema import alert_rules, alerts, collections, subjects
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
+from shared.hosts import is_loopback
 
 MAX_RULES = 100
 """Maximum number of rules per collection."""

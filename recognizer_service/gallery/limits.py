@@ -5,7 +5,6 @@ spaces of French, the joiners of Persian, Sinhala and Malayalam. Characters that
 readers are refused: control characters, line ends and bidirectional overrides.
 """
 
-import ipaddress
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -82,16 +81,6 @@ def checked_id(text: str, field: str) -> str:
             field=field,
         )
     return canonical(text)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host, as written in URLs, is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_map(
