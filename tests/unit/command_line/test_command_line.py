@@ -18,7 +18,7 @@ from shared.codec.compact_map import unpack
 from shared.model_directory import ModelDirectory, current_version
 from tests.tiny_model import FAMILY, write_tiny_model
 
-PHOTOS = Path(__file__).parents[1] / "data"
+PHOTOS = Path(__file__).parents[2] / "data"
 BIDEN = PHOTOS / "joe_biden_blue_room.jpg"
 COLLINS = PHOTOS / "eileen_collins_portrait.jpg"
 

@@ -95,6 +95,6 @@ def test_a_process_ends_although_a_thread_works_for_ever() -> None:
         text=True,
         timeout=60,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[4],
     )
     assert (done.returncode, done.stdout) == (0, "closed\n"), done.stderr

@@ -17,7 +17,7 @@ from shared.model_directory import ModelDirectory
 from tests.lfw_strangers import add_strangers
 from tests.tiny_lfw import clouds, write_lfw
 
-PHOTOS = Path(__file__).parents[1] / "data"
+PHOTOS = Path(__file__).parents[3] / "data"
 
 
 @pytest.fixture(scope="module")

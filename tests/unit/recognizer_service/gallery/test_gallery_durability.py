@@ -17,7 +17,7 @@ from shared.errors import FailedPrecondition
 from tests.gallery_faces import SPACE, embedding, person
 
 KILLS = 8
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 # Enrols without end, deletes every third again, and says so only after the gallery did.
 WORKER = """

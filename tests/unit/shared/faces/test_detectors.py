@@ -28,7 +28,7 @@ from shared.model_directory import ModelDirectory
 from shared.serving.settings_loader import SettingsError, load_settings
 from tests.benchmarks.bench_detection import compare
 
-PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
+PHOTOS = sorted((Path(__file__).parents[3] / "data").glob("*.jpg"))
 DATA = os.environ.get("COMPACTFACE_DATA")
 NAMES = ("fast", "mtcnn")
 

@@ -25,7 +25,7 @@ from shared.faces.picture import (
     require_photo_size,
 )
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[3] / "data"
 PHOTO = DATA / "eileen_collins_portrait.jpg"
 HEIC = DATA / "collins.heic"
 LIMITS = PictureLimits()

@@ -14,7 +14,7 @@ from recognizer_service.gallery.storage import schema
 from shared.errors import AlreadyExists, FailedPrecondition
 from tests.gallery_faces import SPACE, embedding, person
 
-OLD_FILES = sorted((Path(__file__).parents[1] / "data").glob("gallery_v*.sql"))
+OLD_FILES = sorted((Path(__file__).parents[3] / "data").glob("gallery_v*.sql"))
 WRITTEN_AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 

@@ -12,7 +12,7 @@ from shared.model_directory import CodecConfig, ModelDirectory
 from tests import tiny_model
 from tests.tiny_model import FAMILY, write_tiny_model
 
-PHOTO = Path(__file__).parents[1] / "data" / "joe_biden_blue_room.jpg"
+PHOTO = Path(__file__).parents[2] / "data" / "joe_biden_blue_room.jpg"
 
 
 def codec_of(encoder: LocalEncoder) -> str:

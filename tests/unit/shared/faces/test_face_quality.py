@@ -14,7 +14,7 @@ from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.quality import quality
 from shared.faces.refine import ONET_TEMPLATE
 
-PORTRAIT = Path(__file__).parents[1] / "data" / "eileen_collins_portrait.jpg"
+PORTRAIT = Path(__file__).parents[3] / "data" / "eileen_collins_portrait.jpg"
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def test_an_archive_of_a_restored_collection_is_the_same_archive(
 
 def test_an_archive_holds_every_field_that_its_format_promises() -> None:
     """Who adds a column raises the format of the archive, and says so in its documentation."""
-    documentation = Path(__file__).parents[2] / "docs" / "gallery-archive.md"
+    documentation = Path(__file__).parents[4] / "docs" / "gallery-archive.md"
     described = documentation.read_text(encoding="utf-8")
     for table in (collections, subjects, faces):
         for column in archived_columns(table):

@@ -22,7 +22,7 @@ from shared.evaluation.conventional import (
     compress_to,
 )
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[3] / "data"
 MEASURES: tuple[Measure, ...] = ("file", "payload")
 
 

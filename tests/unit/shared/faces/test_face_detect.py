@@ -19,7 +19,7 @@ from shared.faces.detect import (
 from shared.faces.detectors import open_detector
 from shared.faces.picture import PictureLimits, decode_picture
 
-PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
+PHOTOS = sorted((Path(__file__).parents[3] / "data").glob("*.jpg"))
 
 
 NAMES = ("fast", "mtcnn")

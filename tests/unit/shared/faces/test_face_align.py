@@ -18,7 +18,7 @@ from shared.faces.mtcnn import MtcnnDetector
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.refine import ONET_TEMPLATE
 
-PORTRAIT = Path(__file__).parents[1] / "data" / "eileen_collins_portrait.jpg"
+PORTRAIT = Path(__file__).parents[3] / "data" / "eileen_collins_portrait.jpg"
 DATA = os.environ.get("COMPACTFACE_DATA")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from grpc._cython import cygrpc
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_library_knows_every_option_that_we_set() -> None:
