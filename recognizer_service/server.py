@@ -38,9 +38,7 @@ from recognizer_service.startup import (
     open_gallery_of,
     open_networks_of,
 )
-from shared.errors import (
-    CompactfaceError,
-)
+from shared.errors import CompactfaceError
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost

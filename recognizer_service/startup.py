@@ -13,12 +13,7 @@ from recognizer_service.gallery.opening import open_gallery
 from recognizer_service.gallery.types import Embedding
 from recognizer_service.metrics import RecognizerMetrics
 from recognizer_service.settings import RecognizerSettings
-from shared.errors import (
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidInput,
-    NotFound,
-)
+from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.model_directory import Manifest, ModelDirectory
 from shared.serving.background import Background

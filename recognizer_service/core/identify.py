@@ -5,18 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from recognizer_service.core.attempts import Attempts
-from recognizer_service.core.networks import ModelInUse, Networks
+from recognizer_service.core.networks import Networks
+from recognizer_service.core.parts import Parts, embedded
 from recognizer_service.core.pictures import one_match_each
-from recognizer_service.core.probes import Probes, embedded
 from recognizer_service.core.thresholds import check_criterion
 from recognizer_service.core.types import Identification, Question, Timings
-from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH, check_range
-from recognizer_service.metrics import RecognizerMetrics
 from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
-from shared.threads import InThread
 
 # A less similar face may rank higher if it shares no flaw with the probe.
 _LEAST_HITS = 5
@@ -25,23 +21,8 @@ _LEAST_HITS = 5
 class Identifier:
     """Searches the gallery."""
 
-    def __init__(
-        self,
-        *,
-        gallery: Gallery,
-        model: ModelInUse,
-        probes: Probes,
-        in_thread: InThread,
-        metrics: RecognizerMetrics,
-        attempts: Attempts,
-    ) -> None:
-        """Create an identifier from the recognizer's parts."""
-        self._gallery = gallery
-        self._model = model
-        self._probes = probes
-        self._in_thread = in_thread
-        self._metrics = metrics
-        self._attempts = attempts
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     async def identify(self, question: Question) -> Identification:
         """Search a collection for the probe; returns candidates whether or not they match.
@@ -55,7 +36,7 @@ class Identifier:
             Overloaded: ATTEMPTS_SPENT; or the inference queue is full.
         """
         answer = await self._search(question, question.max_subjects)
-        self._metrics.answered("identify", answer)
+        self._parts.metrics.answered("identify", answer)
         return answer
 
     async def identify_each(
@@ -108,25 +89,25 @@ class Identifier:
     ) -> Identification | CompactfaceError:
         if isinstance(answer, CompactfaceError):
             return answer
-        self._metrics.answered("identify", answer)
+        self._parts.metrics.answered("identify", answer)
         return replace(answer, candidates=answer.candidates[: question.max_subjects])
 
     async def _search(self, question: Question, count: int) -> Identification:
         collection_id, criterion = question.collection_id, question.criterion
         check_criterion(criterion, rate_name="max_fpir")
         check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
-        self._model.networks.check(1)
+        self._parts.model.networks.check(1)
         timings = Timings()
-        collection = await self._probes.collection(collection_id)
-        self._attempts.check_stated(criterion, collection.max_fpir, rate_name="max_fpir")
-        self._attempts.begin_identification(collection_id)
-        face = await self._probes.face(collection_id, question.probe)
+        collection = await self._parts.collection(collection_id)
+        self._parts.attempts.check_stated(criterion, collection.max_fpir, rate_name="max_fpir")
+        self._parts.attempts.begin_identification(collection_id)
+        face = await self._parts.face(collection_id, question.probe)
 
         async def identified(networks: Networks) -> Identification:
             (opened,), (embedding,) = await embedded(networks, [face], timings)
 
             def matched() -> Identification:
-                hits = self._gallery.search(
+                hits = self._parts.gallery.search(
                     collection_id,
                     embedding,
                     count=min(max(count, _LEAST_HITS), MAX_SUBJECTS_PER_SEARCH),
@@ -145,9 +126,9 @@ class Identifier:
                 )
 
             with timings.measure("match_ms"):
-                answer = await self._in_thread(matched)
+                answer = await self._parts.in_thread(matched)
             return replace(answer, candidates=answer.candidates[:count])
 
-        answer = await self._model.ask(identified)
-        self._attempts.end_identification(collection_id, answer)
+        answer = await self._parts.model.ask(identified)
+        self._parts.attempts.end_identification(collection_id, answer)
         return answer

@@ -1,30 +1,44 @@
-"""From what a caller sends to faces and embeddings."""
+"""What identification and verification share: their parts, and the faces of probes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from recognizer_service.core.networks import Networks, OpenedMap
+from recognizer_service.core.attempts import Attempts
+from recognizer_service.core.networks import ModelInUse, Networks, OpenedMap
 from recognizer_service.core.types import FaceMap, Probe, SightingId, Timings
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.types import Collection, Embedding
+from recognizer_service.metrics import RecognizerMetrics
 from shared.threads import InThread
 
 
-class Probes:
-    """Reads what a question refers to: its collection, and a sighting's map."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a recognizer that compare faces.
 
-    def __init__(self, gallery: Gallery, in_thread: InThread) -> None:
-        self._gallery = gallery
-        self._in_thread = in_thread
+    Attributes:
+        gallery: the enrolled subjects.
+        model: the networks that serve.
+        in_thread: runs reads.
+        metrics: counts answers.
+        attempts: limits callers' attempts.
+    """
+
+    gallery: Gallery
+    model: ModelInUse
+    in_thread: InThread
+    metrics: RecognizerMetrics
+    attempts: Attempts
 
     async def collection(self, collection_id: str) -> Collection:
         """Return a collection, or raise NotFound (COLLECTION_NOT_FOUND)."""
-        return await self._in_thread(self._gallery.collections.get, collection_id)
+        return await self.in_thread(self.gallery.collections.get, collection_id)
 
     async def face(self, collection_id: str, probe: Probe) -> FaceMap:
         """Return the face of a probe, or raise NotFound (SIGHTING_NOT_FOUND)."""
         if not isinstance(probe, SightingId):
             return probe
-        (found,) = await self._in_thread(self._gallery.sightings.find, collection_id, [probe.id])
+        (found,) = await self.in_thread(self.gallery.sightings.find, collection_id, [probe.id])
         seen = found.sighting
         return FaceMap(
             seen.codec_id, seen.png, seen.quality, seen.captured_at, field="probe.sighting_id"

@@ -9,7 +9,7 @@ from recognizer_service.core.attempts import Attempts
 from recognizer_service.core.enroll import Enroller
 from recognizer_service.core.identify import Identifier
 from recognizer_service.core.networks import ModelInUse, Networks
-from recognizer_service.core.probes import Probes, embedded
+from recognizer_service.core.parts import Parts, embedded
 from recognizer_service.core.sightings import SightingDesk
 from recognizer_service.core.types import Doubt, FaceMap, Probe, Timings
 from recognizer_service.core.verify import Verifier
@@ -60,24 +60,10 @@ class Recognizer:
         self.gallery = gallery
         self.in_thread = in_thread_of(readers)
         self.in_writer = in_thread_of(writers)
-        self._probes = Probes(gallery, self.in_thread)
+        self._parts = Parts(gallery, model, self.in_thread, metrics, attempts)
         self._metrics = metrics
-        self.identifier = Identifier(
-            gallery=gallery,
-            model=model,
-            probes=self._probes,
-            in_thread=self.in_thread,
-            metrics=metrics,
-            attempts=attempts,
-        )
-        self.verifier = Verifier(
-            gallery=gallery,
-            model=model,
-            probes=self._probes,
-            in_thread=self.in_thread,
-            metrics=metrics,
-            attempts=attempts,
-        )
+        self.identifier = Identifier(self._parts)
+        self.verifier = Verifier(self._parts)
         self.sightings = SightingDesk(
             gallery.sightings,
             model,
@@ -121,7 +107,7 @@ class Recognizer:
         Raises:
             NotFound: no such collection or subject.
         """
-        collection = await self._probes.collection(collection_id)
+        collection = await self._parts.collection(collection_id)
 
         async def reviewed(networks: Networks) -> tuple[Doubt, ...]:
             reviews = await self.in_thread(
@@ -144,7 +130,7 @@ class Recognizer:
             NotFound: no such collection or sighting.
             CompactfaceError: as `picture_of`.
         """
-        return await self.picture_of(await self._probes.face(collection_id, probe))
+        return await self.picture_of(await self._parts.face(collection_id, probe))
 
     async def picture_of(self, face: FaceMap) -> NDArray[np.uint8]:
         """Reconstruct the picture of a map: (112, 96, 3) uint8 RGB.

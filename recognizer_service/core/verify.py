@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
-from recognizer_service.core.attempts import Attempts, Whom
-from recognizer_service.core.networks import ModelInUse, Networks
-from recognizer_service.core.probes import Probes, embedded
+from recognizer_service.core.attempts import Whom
+from recognizer_service.core.networks import Networks
+from recognizer_service.core.parts import Parts, embedded
 from recognizer_service.core.thresholds import check_criterion
 from recognizer_service.core.types import (
     Criterion,
@@ -16,31 +16,13 @@ from recognizer_service.core.types import (
     Timings,
     Verification,
 )
-from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.metrics import RecognizerMetrics
-from shared.threads import InThread
 
 
 class Verifier:
     """Compares a probe with another map, or with a subject."""
 
-    def __init__(
-        self,
-        *,
-        gallery: Gallery,
-        model: ModelInUse,
-        probes: Probes,
-        in_thread: InThread,
-        metrics: RecognizerMetrics,
-        attempts: Attempts,
-    ) -> None:
-        """Create a verifier from the recognizer's parts."""
-        self._gallery = gallery
-        self._model = model
-        self._probes = probes
-        self._in_thread = in_thread
-        self._metrics = metrics
-        self._attempts = attempts
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     async def verify_map(
         self, collection_id: str, probe: Probe, reference: FaceMap, criterion: Criterion
@@ -51,11 +33,11 @@ class Verifier:
         are limited as those against a subject.
         """
         check_criterion(criterion, rate_name="max_fmr")
-        self._model.networks.check(2)
+        self._parts.model.networks.check(2)
         timings = Timings()
-        collection = await self._probes.collection(collection_id)
-        self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
-        face = await self._probes.face(collection_id, probe)
+        collection = await self._parts.collection(collection_id)
+        self._parts.attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
+        face = await self._parts.face(collection_id, probe)
 
         async def verified(networks: Networks) -> Verification:
             opened, (ours, theirs) = await embedded(networks, [face, reference], timings)
@@ -73,11 +55,11 @@ class Verifier:
                 )
 
             with timings.measure("match_ms"):
-                return await self._in_thread(matched)
+                return await self._parts.in_thread(matched)
 
         if isinstance(probe, SightingId):
             return await self._attempted(collection_id, probe, verified)
-        return self._answered(await verified(self._model.networks))
+        return self._answered(await verified(self._parts.model.networks))
 
     async def verify_subject(
         self, collection_id: str, probe: Probe, subject_id: str, criterion: Criterion
@@ -90,19 +72,21 @@ class Verifier:
             CompactfaceError: as `Identifier.identify`.
         """
         check_criterion(criterion, rate_name="max_fmr")
-        self._model.networks.check(1)
+        self._parts.model.networks.check(1)
         timings = Timings()
-        collection = await self._probes.collection(collection_id)
-        subject, _ = await self._in_thread(self._gallery.subjects.get, collection_id, subject_id)
-        self._attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
+        collection = await self._parts.collection(collection_id)
+        subject, _ = await self._parts.in_thread(
+            self._parts.gallery.subjects.get, collection_id, subject_id
+        )
+        self._parts.attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
         faces = 1 if collection.by_template else subject.face_count
-        face = await self._probes.face(collection_id, probe)
+        face = await self._parts.face(collection_id, probe)
 
         async def verified(networks: Networks) -> Verification:
             (opened,), (embedding,) = await embedded(networks, [face], timings)
 
             def matched() -> Verification:
-                hit = self._gallery.similarity_to_subject(
+                hit = self._parts.gallery.similarity_to_subject(
                     collection_id,
                     subject_id,
                     embedding,
@@ -124,7 +108,7 @@ class Verifier:
                 )
 
             with timings.measure("match_ms"):
-                return await self._in_thread(matched)
+                return await self._parts.in_thread(matched)
 
         return await self._attempted(collection_id, subject_id, verified)
 
@@ -135,14 +119,14 @@ class Verifier:
         verified: Callable[[Networks], Awaitable[Verification]],
     ) -> Verification:
         """Verify within the caller's attempts."""
-        self._attempts.begin_verification(collection_id, whom)
+        self._parts.attempts.begin_verification(collection_id, whom)
         answer = None
         try:
-            answer = await self._model.ask(verified)
+            answer = await self._parts.model.ask(verified)
         finally:
-            self._attempts.end_verification(collection_id, whom, answer)
+            self._parts.attempts.end_verification(collection_id, whom, answer)
         return self._answered(answer)
 
     def _answered(self, answer: Verification) -> Verification:
-        self._metrics.answered("verify", answer)
+        self._parts.metrics.answered("verify", answer)
         return answer

@@ -14,9 +14,7 @@ from recognizer_service.gallery.sighting_types import (
     SightingFinding,
     SightingMatch,
 )
-from recognizer_service.gallery.storage.rows import (
-    asked_for,
-)
+from recognizer_service.gallery.storage.rows import asked_for
 from recognizer_service.gallery.storage.schema import (
     collections,
     identifications,
@@ -24,7 +22,7 @@ from recognizer_service.gallery.storage.schema import (
     subjects,
 )
 
-SIGHTING = select(
+_COLUMNS = (
     sightings.c.id,
     sightings.c.camera_id,
     sightings.c.codec_id,
@@ -33,16 +31,12 @@ SIGHTING = select(
     sightings.c.captured_at,
     sightings.c.stored_at,
 )
+SIGHTING = select(*_COLUMNS)
+"""Selects the columns that `sighting_of` reads."""
 SEEN = (
     select(
         sightings.c.key,
-        sightings.c.id,
-        sightings.c.camera_id,
-        sightings.c.codec_id,
-        sightings.c.png,
-        sightings.c.quality,
-        sightings.c.captured_at,
-        sightings.c.stored_at,
+        *_COLUMNS,
         sightings.c.seen_at,
         collections.c.id.label("collection_id"),
         identifications.c.key.label("position"),

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import (
-    Connection,
-)
+from sqlalchemy import Connection
 
 from recognizer_service.gallery.storage.schema import VERSION
 from shared.errors import FailedPrecondition

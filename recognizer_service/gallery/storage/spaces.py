@@ -5,14 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import (
-    Connection,
-    Exists,
-    exists,
-    func,
-    insert,
-    select,
-)
+from sqlalchemy import Connection, Exists, exists, func, insert, select
 
 from recognizer_service.gallery.storage import Database
 from recognizer_service.gallery.storage.schema import (
