@@ -1,4 +1,9 @@
-"""The collections of a gallery."""
+"""The collections of a gallery: settings, quotas, and deletion in the background.
+
+Deleting a large collection in one transaction would block enrollments, as a collection of a million
+faces has at least a million rows. At first the collection is only renamed (condemned), which hides
+it and its subjects from all callers; then its rows are removed in batches.
+"""
 
 import re
 from collections.abc import Sequence
@@ -32,7 +37,32 @@ from recognizer_service.gallery.storage.schema import collections, faces, sighti
 from recognizer_service.gallery.types import Collection, CollectionSettings, SubjectScore
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput
 
+DEFAULT_COLLECTION = "default"
+_DEFAULTS = CollectionSettings(
+    max_fpir=1e-2,
+    max_fmr=1e-3,
+    sighting_retention_s=24 * 3600,
+    max_subjects=0,
+    max_faces=0,
+    subject_retention_s=0,
+    subject_score=SubjectScore.BEST_FACE,
+)
+
+_COLLECTION = select(
+    collections.c.id,
+    collections.c.max_fpir,
+    collections.c.max_fmr,
+    collections.c.sighting_retention_s,
+    collections.c.created_at,
+    collections.c.subject_count,
+    collections.c.face_count,
+    collections.c.max_subjects,
+    collections.c.max_faces,
+    collections.c.subject_retention_s,
+    collections.c.subject_score,
+)
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_ROWS_PER_STEP = 256
 
 
 def check_collection_id(collection_id: str) -> None:
@@ -66,32 +96,6 @@ def check_settings(settings: CollectionSettings) -> None:
     ):
         if name in settings:
             check_range(settings[name], 0, most, name)  # type: ignore[literal-required] # above
-
-
-DEFAULT_COLLECTION = "default"
-_DEFAULTS = CollectionSettings(
-    max_fpir=1e-2,
-    max_fmr=1e-3,
-    sighting_retention_s=24 * 3600,
-    max_subjects=0,
-    max_faces=0,
-    subject_retention_s=0,
-    subject_score=SubjectScore.BEST_FACE,
-)
-
-_COLLECTION = select(
-    collections.c.id,
-    collections.c.max_fpir,
-    collections.c.max_fmr,
-    collections.c.sighting_retention_s,
-    collections.c.created_at,
-    collections.c.subject_count,
-    collections.c.face_count,
-    collections.c.max_subjects,
-    collections.c.max_faces,
-    collections.c.subject_retention_s,
-    collections.c.subject_score,
-)
 
 
 class Collections:
@@ -239,9 +243,6 @@ def check_quotas(
                 f"{present + more}; its quota is {most}",
                 metadata={"quota": f"max_{what}", "limit": str(most)},
             )
-
-
-_ROWS_PER_STEP = 256
 
 
 def condemn(connection: Connection, database: Database, key: int) -> None:

@@ -92,6 +92,7 @@ _FACES_PER_SUBJECT_GUESS = 4
 _LEAST_FACES = 32  # a deeper search costs less than a second one
 _MOST_FACES = 16_384  # Milvus's limit, and half of SQLite's limit per statement
 _GROWTH = 4
+_OTHER_SUBJECTS = 10
 _BY_SIMILARITY = CodecThresholds()
 
 _HIT = select(
@@ -241,9 +242,6 @@ def similarity_to_subject(
         return best
     codec_id = thresholds.strictest(row.codec_id for row in rows)
     return replace(best, codec_id=codec_id, similarity=template_similarity(vectors, probe))
-
-
-_OTHER_SUBJECTS = 10
 
 
 def review(

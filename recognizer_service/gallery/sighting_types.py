@@ -8,6 +8,8 @@ from uuid import UUID
 from recognizer_service.gallery.limits import check_map, check_range, check_text, shown
 from shared.errors import InvalidInput
 
+MAX_DECISIONS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -141,9 +143,6 @@ class SightingOutcome(StrEnum):
     """The same sighting is already stored."""
     DISCARDED = "discarded"
     """The collection keeps no sightings."""
-
-
-MAX_DECISIONS = 8
 
 
 def check_sighting(sighting: Sighting) -> None:

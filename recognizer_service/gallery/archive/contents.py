@@ -47,6 +47,11 @@ Format 1 has only embeddings of `schema.FORMER_EMBEDDING_SIZE` numbers and does 
 Archives with that size are still written in format 1.
 """
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MOST_NUMBERS = 1 << 16  # a larger embedding would not fit into a record
+
 # Keys are local to a gallery, and counts follow from the content.
 _LEFT_OUT = {"key", "collection_key", "subject_key", "subject_count", "face_count"}
 
@@ -114,12 +119,6 @@ def _moment(value: object) -> datetime | None:
         return moment.astimezone(UTC) if moment and moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_MOST_NUMBERS = 1 << 16  # a larger embedding would not fit into a record
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
 
 class ReadersWriterLock:
     """Many readers or one writer; waiting writers go before new readers. Not reentrant."""
@@ -59,10 +62,6 @@ class ReadersWriterLock:
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
-
-
-Question = TypeVar("Question")
-Answer = TypeVar("Answer")
 
 
 class Combining(Generic[Question, Answer]):

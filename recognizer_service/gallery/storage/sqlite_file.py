@@ -20,6 +20,8 @@ from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from shared.private_files import PRIVATE, make_private
 
 _SUFFIXES = ("-wal", "-shm")
+RESERVE_BYTES = 16 << 20
+"""Twice what the log holds before it is truncated."""
 
 _held: set[tuple[int, int]] = set()
 """Device and inode of the files that this process has open."""
@@ -87,10 +89,6 @@ def _in_use(path: Path) -> FailedPrecondition:
     return FailedPrecondition(
         "GALLERY_IN_USE", f"another process has the gallery {path.name!r} open"
     )
-
-
-RESERVE_BYTES = 16 << 20
-"""Twice what the log holds before it is truncated."""
 
 
 class Reserve:
