@@ -20,7 +20,6 @@ from shared.faces.detect import Detector, DetectorOptions
 from shared.faces.detectors import open_detector
 from shared.serving.background import Background
 from shared.serving.metrics import MetricsServer
-from shared.serving.settings_loader import SettingsError
 
 _LAST_LOOK_S = 2.0  # after which a thread still processing a frame is abandoned
 
@@ -59,7 +58,12 @@ class Gateway:
         )
         self._detectors: dict[DetectorOptions, Detector] = {}
         self._cameras = [self._camera(one, metrics[one.name]) for one in settings.cameras]
-        self._metrics_server = _serve_metrics(settings, registry, self._background)
+        self._metrics_server = MetricsServer(
+            registry,
+            host=settings.metrics_host,
+            port=settings.metrics_port,
+            background=self._background,
+        )
 
     @property
     def metrics_port(self) -> int:
@@ -135,13 +139,3 @@ class Gateway:
             background=self._background,
             stopping=self._stopping,
         )
-
-
-def _serve_metrics(
-    settings: GatewaySettings, registry: CollectorRegistry, background: Background
-) -> MetricsServer:
-    host, port = settings.metrics_host, settings.metrics_port
-    try:
-        return MetricsServer(registry, host=host, port=port, background=background)
-    except OSError as error:
-        raise SettingsError([f"metrics address {host}:{port}: {error.strerror}"]) from None

@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import ErrorDetails
 
 from shared.faces.detect import DetectorName, DetectorOptions, Region
-from shared.serving.process_settings import Port, is_loopback
+from shared.hosts import is_loopback
+from shared.serving.process_settings import Port
 from shared.serving.settings_loader import SettingsError
 
 

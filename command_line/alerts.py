@@ -9,6 +9,7 @@ import typer
 from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
 from command_line.output import as_json, show_json, show_table
 from command_line.paging import pages
+from command_line.spans import parse_span
 
 if TYPE_CHECKING:
     from compactface.v1.alerts_pb2 import AlertRule
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Be told who passes the cameras.")
 
 _Rule = Annotated[str, typer.Argument(metavar="RULE", help="Id of the rule, as `list` shows it.")]
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @app.command()
@@ -152,13 +152,10 @@ def _secret(file: Path) -> str:
 
 
 def _span(text: str) -> timedelta:
-    number, unit = text[:-1], _UNITS.get(text[-1:])
-    try:
-        if unit and number.replace(".", "", 1).isdecimal():
-            return timedelta(**{unit: float(number)})
-    except (ValueError, OverflowError):
-        pass
-    raise typer.BadParameter(f"--quiet is {text!r}; it must be a span, e.g. 30s, 10m, 8h, 2d")
+    span = parse_span(text)
+    if span is None:
+        raise typer.BadParameter(f"--quiet is {text!r}; it must be a span, e.g. 30s, 10m, 8h, 2d")
+    return span
 
 
 def _whom_text(rule: "AlertRule") -> str:

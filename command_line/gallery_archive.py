@@ -96,7 +96,7 @@ def snapshot(file: NewFile, *, gallery: GalleryFile = _GALLERY) -> None:
     To restore the copy, serve it. Deleting a subject from the gallery does not remove it from the
     copy.
     """
-    from recognizer_service.gallery.storage.snapshot import snapshot as take_snapshot
+    from recognizer_service.gallery.storage.sqlite_file import snapshot as take_snapshot
 
     size = take_snapshot(gallery, file)
     typer.echo(f"copied {gallery} to {file}: {size:,} bytes")
@@ -163,7 +163,7 @@ def _fill(gallery: "Gallery", embedder: "CrossCodecEmbedder") -> tuple[int, floa
 
 def _discard_others(gallery: "Gallery") -> None:
     erasure = gallery.spaces.discard_others()
-    erased = bool(erasure) and gallery.erased(erasure, wait_s=_ERASURE_WAIT_S)
+    erased = bool(erasure) and gallery.database.erased(erasure, wait_s=_ERASURE_WAIT_S)
     bytes_left = (
         ""
         if erased

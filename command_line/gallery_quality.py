@@ -159,8 +159,8 @@ def _enrolled(
     """
     from recognizer_service.core.quality import MapJudge
     from recognizer_service.core.types import FaceMap
+    from recognizer_service.gallery.archive.contents import parse_face, parse_header, parse_subject
     from recognizer_service.gallery.archive.format import Kind, RecordReader
-    from recognizer_service.gallery.archive.parsing import parse_face, parse_header, parse_subject
     from shared.codec.compact_map import unpack
 
     judge = MapJudge(model)

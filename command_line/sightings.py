@@ -19,6 +19,7 @@ from command_line.output import (
 )
 from command_line.paging import pages
 from command_line.pictures import write_picture
+from command_line.spans import parse_span
 
 if TYPE_CHECKING:
     from compactface.v1.recognizer_pb2 import Sighting, SightingFilter
@@ -252,11 +253,10 @@ def _time(text: str, option: str) -> datetime | None:
     """Parse a time, in UTC by default, or a span before now."""
     if not text:
         return None
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    number, unit = text[:-1], units.get(text[-1])
+    span = parse_span(text)
     try:
-        if unit and number.replace(".", "", 1).isdecimal():
-            return datetime.now(UTC) - timedelta(**{unit: float(number)})
+        if span is not None:
+            return datetime.now(UTC) - span
         time_ = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise typer.BadParameter(

@@ -1,7 +1,6 @@
 """`compactface token`: manage bearer tokens in an access file, which services reload on change."""
 
 import os
-import re
 import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ import typer
 
 from command_line.options import Json
 from command_line.output import show_json, show_table
+from command_line.spans import parse_span
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -25,7 +25,7 @@ Access = Annotated[
     ),
 ]
 _ACCESS = Path("access.toml")
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+_LONGEST = timedelta(days=1_000_000)
 
 
 @app.command()
@@ -123,10 +123,10 @@ def revoke(
 def _lifetime(text: str) -> timedelta | None:
     if not text:
         return None
-    match = re.fullmatch(r"([1-9]\d{0,5})([dhm])", text)
-    if match is None:
+    span = parse_span(text)
+    if not span or span >= _LONGEST:
         raise typer.BadParameter(f"--expires-in is {text!r}; expected e.g. 90d, 12h or 30m")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return span
 
 
 def _read(path: Path) -> "TOMLDocument":

@@ -3,10 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
-from datetime import timedelta
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 
 import torch
 from prometheus_client import CollectorRegistry
@@ -24,31 +22,26 @@ from recognizer_service.api.gallery_servicer import GalleryServicer
 from recognizer_service.api.recognizer_servicer import RecognizerServicer
 from recognizer_service.core.alert_delivery import AlertDesk
 from recognizer_service.core.attempts import Allowance, Attempts
-from recognizer_service.core.batching import Batcher
-from recognizer_service.core.changeover import Changeover, model_of_space
-from recognizer_service.core.mqtt import Broker
+from recognizer_service.core.changeover import Changeover
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.webhook import Webhooks
-from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
-from recognizer_service.gallery.opening import open_gallery
-from recognizer_service.gallery.types import Embedding
+from recognizer_service.gallery.types import Collection
 from recognizer_service.metrics import GalleryCollector, RecognizerMetrics
 from recognizer_service.settings import RecognizerSettings
-from shared.errors import (
-    AlreadyExists,
-    CompactfaceError,
-    FailedPrecondition,
-    InvalidInput,
-    NotFound,
+from recognizer_service.startup import (
+    check_stream_collection,
+    model_of_gallery,
+    open_broker,
+    open_gallery_of,
+    open_networks_of,
 )
-from shared.inference.map_decoder import CodedMap, MapDecoder
-from shared.model_directory import Manifest, ModelDirectory
+from shared.errors import CompactfaceError
+from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
-from shared.serving.settings_loader import SettingsError
 
 _SERVICES = (
     recognizer_pb2.DESCRIPTOR.services_by_name["RecognizerService"].full_name,
@@ -83,27 +76,27 @@ async def listening(
     current = ModelDirectory.load(settings.models, settings.family)
     metrics = RecognizerMetrics(registry)
     background = Background(registry)
-    open_networks = partial(_open_networks, settings, metrics, background)
+    open_networks = partial(open_networks_of, settings, metrics, background)
     with (
-        _open_gallery(settings, current.manifest) as gallery,
+        open_gallery_of(settings, current.manifest) as gallery,
         ThreadPoolExecutor(settings.gallery_threads, thread_name_prefix="readers") as readers,
         ThreadPoolExecutor(_WRITERS, thread_name_prefix="writers") as writers,
     ):
-        _check_stream_collection(gallery, settings.stream_collection)
+        check_stream_collection(gallery, settings.stream_collection)
         registry.register(GalleryCollector(partial(_collections, gallery)))
-        metrics.erasures.set_function(gallery.erasures_pending)
-        metrics.clock_doubted.set_function(lambda: gallery.clock_is_doubted)
+        metrics.erasures.set_function(gallery.database.erasures_pending)
+        metrics.clock_doubted.set_function(lambda: gallery.clock.is_doubted)
         metrics.alerts_waiting.set_function(gallery.alerts.waiting)
         metrics.alerts_oldest.set_function(gallery.alerts.oldest_s)
         async with (
-            _serving(open_networks(_model_of(gallery, current, settings.models))) as model,
+            _serving(open_networks(model_of_gallery(gallery, current, settings.models))) as model,
             ServiceHost(
                 settings, service_names=_SERVICES, registry=registry, background=background
             ) as host,
             Webhooks(
                 timeout_s=settings.webhook_timeout_seconds, ca=settings.webhook_ca
             ) as webhooks,
-            _broker(settings) as broker,
+            open_broker(settings) as broker,
         ):
             recognizer = Recognizer(
                 model=model,
@@ -162,95 +155,6 @@ async def listening(
                 await changeover.close()
 
 
-def _open_gallery(settings: RecognizerSettings, current: Manifest) -> Gallery:
-    """Open the gallery in the model's embedding space, or else in the previous one."""
-    return open_gallery(
-        lambda space, size: Gallery(
-            settings.location(),
-            embedding_space=space,
-            embedding_size=size,
-            index=settings.index,
-            reserve=settings.gallery_reserve,
-            faiss_threads=settings.faiss_threads,
-            audit_retention=timedelta(days=settings.audit_days),
-            clock_confirmed=settings.clock_confirmed,
-        ),
-        current.embedding_space,
-        current.extractor.embedding_size,
-    )
-
-
-def _check_stream_collection(gallery: Gallery, name: str) -> None:
-    """Check that the collection for streamed maps exists; a new gallery gets it.
-
-    Raises:
-        FailedPrecondition: STREAM_COLLECTION_MISSING.
-        SettingsError: the name is not a valid collection id.
-    """
-    try:
-        if gallery.is_new:
-            with suppress(AlreadyExists):  # "default"
-                gallery.collections.create(name)
-        gallery.collections.get(name)
-    except InvalidInput as error:
-        raise SettingsError([f"stream_collection: {error.message}"]) from None
-    except NotFound as error:
-        there = ", ".join(item.collection_id for item in gallery.collections.list().items)
-        raise FailedPrecondition(
-            "STREAM_COLLECTION_MISSING",
-            f"stream_collection is {name!r}, and the gallery has no such collection; it has "
-            f"{there}: mend the setting, or create the collection while the service runs with "
-            "another one",
-            metadata=error.metadata,
-        ) from None
-
-
-def _model_of(gallery: Gallery, current: ModelDirectory, models: Path) -> ModelDirectory:
-    """Return the model that can serve the gallery as it is: the current or an earlier one."""
-    served = gallery.spaces.served
-    if served == current.manifest.embedding_space:
-        return current
-    model = model_of_space(models, served)
-    if model is None:
-        raise FailedPrecondition(
-            "EMBEDDING_SPACE_MISMATCH",
-            f"the gallery is embedded in space {served}, of which {models} has no model; put the "
-            "model back to serve while the gallery is embedded anew, or run "
-            "`compactface gallery reembed` first",
-        )
-    return model
-
-
-def _open_networks(
-    settings: RecognizerSettings,
-    metrics: RecognizerMetrics,
-    background: Background,
-    model: ModelDirectory,
-) -> Networks:
-    decoder = MapDecoder(model, device=settings.device, precision=settings.precision)
-    batcher: Batcher[CodedMap, Embedding] = Batcher(
-        lambda maps: list(decoder.embed(maps)),
-        max_batch=settings.max_batch,
-        max_wait_s=settings.max_batch_wait_ms / 1000,
-        max_queue=settings.max_queue,
-        observer=metrics,
-        background=background,
-    )
-    return Networks(decoder, batcher, min_quality=settings.min_quality)
-
-
-def _broker(settings: RecognizerSettings) -> AbstractAsyncContextManager[Broker | None]:
-    """Return the configured broker, if any."""
-    if not settings.mqtt:
-        return nullcontext()
-    return Broker(
-        settings.mqtt,
-        password=settings.mqtt_password,
-        ca=settings.mqtt_ca,
-        timeout_s=settings.webhook_timeout_seconds,
-    )
-
-
 @asynccontextmanager
 async def _serving(networks: Networks) -> AsyncIterator[ModelInUse]:
     networks.start()
@@ -302,9 +206,9 @@ async def _keep_watch(recognizer: Recognizer, host: ServiceHost) -> None:
     """Report storage faults to the health service, and retry until they are over."""
     gallery = recognizer.gallery
     while True:
-        if gallery.fault:
+        if gallery.database.fault:
             await host.set_healthy(healthy=False)
             with suppress(CompactfaceError):  # the fault persists
-                await recognizer.in_writer(gallery.try_writing)
-        await host.set_healthy(healthy=gallery.fault is None)
+                await recognizer.in_writer(gallery.database.try_writing)
+        await host.set_healthy(healthy=gallery.database.fault is None)
         await asyncio.sleep(_WATCH_EVERY_S)

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, model_val
 from pydantic_settings import SettingsConfigDict
 
 from recognizer_service.core.mqtt import check_broker_url
-from recognizer_service.gallery.index.growing import IndexForm
+from recognizer_service.gallery.index.local_cache import IndexForm
 from recognizer_service.gallery.storage.opening import (
     Location,
     Milvus,

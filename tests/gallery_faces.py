@@ -6,7 +6,9 @@ import numpy as np
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.gallery import Gallery
+from recognizer_service.gallery.sighting_types import Sighting, SightingOutcome
 from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
+from shared.errors import CompactfaceError
 
 SPACE = "space-a"
 CODEC = "00112233aabbccdd"
@@ -43,7 +45,15 @@ def from_similarity(similarity: float) -> dict[str, CodecThresholds]:
 def wait_until_erased(gallery: Gallery, *, within_s: float = 60) -> None:
     """Wait until the bytes of all deletions are said to be off the disk."""
     deadline = time.monotonic() + within_s
-    while gallery.erasures_pending():
+    while gallery.database.erasures_pending():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not erased within {within_s} s")
         time.sleep(0.02)
+
+
+def store(gallery: Gallery, collection_id: str, sighting: Sighting) -> SightingOutcome:
+    """Store one sighting, or raise its error."""
+    (outcome,) = gallery.sightings.store_all(collection_id, [sighting])
+    if isinstance(outcome, CompactfaceError):
+        raise outcome
+    return outcome

@@ -10,10 +10,11 @@ import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from shared.hosts import address_of
 from shared.serving.background import Background
 from shared.serving.metrics import MetricsServer
 from shared.serving.settings_loader import SettingsError
-from shared.serving.tls import HttpsFiles
+from shared.serving.tls import HttpsFiles, https_files
 from web_gateway.app import make_app
 from web_gateway.metrics import WebMetrics
 from web_gateway.services import Services
@@ -39,7 +40,7 @@ async def listening(settings: WebSettings, registry: CollectorRegistry) -> Async
         SettingsError: an address cannot be bound, or a certificate is invalid.
     """
     background = Background(registry)
-    tls = _https(settings)
+    tls = https_files(settings.tls_certificate, settings.tls_key)
     try:
         services = Services(settings)
     except OSError as error:
@@ -49,7 +50,14 @@ async def listening(settings: WebSettings, registry: CollectorRegistry) -> Async
         app = make_app(settings, services, WebMetrics(registry), stopping)
         with (
             closing(_bind(settings)) as listener,
-            closing(_serve_metrics(settings, registry, background)) as metrics,
+            closing(
+                MetricsServer(
+                    registry,
+                    host=settings.metrics_host,
+                    port=settings.metrics_port,
+                    background=background,
+                )
+            ) as metrics,
         ):
             host = WebHost(
                 settings,
@@ -61,8 +69,8 @@ async def listening(settings: WebSettings, registry: CollectorRegistry) -> Async
             )
             _log.info(
                 "listening",
-                address=f"{_bracketed(settings.host)}:{host.port}",
-                metrics_address=f"{_bracketed(settings.metrics_host)}:{metrics.port}",
+                address=address_of(settings.host, host.port),
+                metrics_address=address_of(settings.metrics_host, metrics.port),
                 tls="server" if tls else "none",
             )
             yield host
@@ -142,30 +150,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _https(settings: WebSettings) -> HttpsFiles | None:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    return HttpsFiles(settings.tls_certificate, settings.tls_key)
-
-
 def _bind(settings: WebSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        address = f"{_bracketed(settings.host)}:{settings.port}"
+        address = address_of(settings.host, settings.port)
         raise SettingsError([f"{address}: cannot be bound: {error.strerror}"]) from None
-
-
-def _serve_metrics(
-    settings: WebSettings, registry: CollectorRegistry, background: Background
-) -> MetricsServer:
-    host, port = settings.metrics_host, settings.metrics_port
-    try:
-        return MetricsServer(registry, host=host, port=port, background=background)
-    except OSError as error:
-        raise SettingsError([f"metrics at {_bracketed(host)}:{port}: {error}"]) from None
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -7,7 +7,8 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from compactface.client import Tls
-from shared.serving.process_settings import Port, ProcessSettings, is_loopback
+from shared.hosts import is_loopback
+from shared.serving.process_settings import Port, ProcessSettings
 
 
 class WebSettings(ProcessSettings):

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from compactface.client import request_id
 from compactface.client.request_ids import REQUEST_ID, accepted
+from shared.hosts import bracketed
 from web_gateway.metrics import WebMetrics
 from web_gateway.problems import Problem
 from web_gateway.rates import Rates
@@ -106,7 +107,7 @@ class Surroundings:
     def _admit(self, method: str, headers: Headers) -> None:
         host = headers.get("host", "")
         name = (urlsplit(f"//{host}").hostname or "") if _is_host(host) else ""
-        shown = f"[{name}]" if ":" in name else name
+        shown = bracketed(name)
         if self._names and shown not in self._names:
             # DNS rebinding: a page of another name that resolves here could read responses.
             raise Problem(

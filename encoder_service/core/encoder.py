@@ -16,7 +16,7 @@ from shared.faces.detect import Box, Detection, Detector, Landmarks
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.faces.quality import quality
 from shared.inference.crop_encoder import CropEncoder
-from shared.inference.quality_head import FLAWED, QualityHead
+from shared.inference.quality_head import FLAWED, NOT_A_FACE, QualityHead
 from shared.timings import StageTimings
 
 Picture = NDArray[np.uint8]
@@ -242,14 +242,14 @@ class Encoder:
 
 
 def _is_no_face(face: EncodedFace) -> bool:
-    return face.flaws.get("not_a_face", 0) >= FLAWED
+    return face.flaws.get(NOT_A_FACE, 0) >= FLAWED
 
 
 def _check_face(face: EncodedFace) -> None:
     if _is_no_face(face):
         raise InvalidImage(
             "NOT_A_FACE",
-            f"the crop shows no face ({face.flaws['not_a_face']:.2f} sure, {FLAWED} is the limit)",
+            f"the crop shows no face ({face.flaws[NOT_A_FACE]:.2f} sure, {FLAWED} is the limit)",
         )
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
 import grpc
 import structlog
@@ -24,9 +24,7 @@ from encoder_service.uplink.spool import Dropped, Spool, SpooledMap
 from shared.errors import CompactfaceError, Unavailable
 from shared.serving.background import Background
 from shared.serving.backoff import Backoff
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from shared.threads import in_thread_of
 
 _log = structlog.get_logger(__name__)
 _TASK = "uplink"
@@ -183,6 +181,7 @@ class SpoolingUplink:
         self._pauses = pauses = pauses or Pauses()
         self._backoff = Backoff(first_s=pauses.first_s, longest_s=pauses.longest_s)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._in_thread = in_thread_of(self._thread)  # the spool's
         self._changes = _Changes()
         self._changed = asyncio.Event()
         self._arrived = asyncio.Event()  # maps to send, or room in the window
@@ -263,11 +262,6 @@ class SpoolingUplink:
         await self._in_thread(self._spool.close)
         self._thread.shutdown()
         await self._peer.close()
-
-    async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the spool in its thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     async def _keep_writing(self) -> None:
         """Write changes to disk, batching those that arrive during a write."""

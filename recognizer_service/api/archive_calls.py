@@ -4,34 +4,26 @@ The gallery's side blocks and may take long, so each call has its own thread. Th
 keeps the steps in order: undoing an import waits for the step that a cancelled caller left behind.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, Protocol, TypeVar
 
 from compactface.v1 import gallery_pb2
 from recognizer_service.core.changeover import CrossCodecEmbedder
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.archive.importing import Imported, Importer
 from recognizer_service.gallery.gallery import Gallery
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from shared.threads import InThread, in_thread_of
 
 _CHUNK_BYTES = 1 << 16
-
-
-class _InThread(Protocol):
-    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
 async def export(
     gallery: Gallery, collection_id: str, *, caller: str
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the archive of a collection in chunks of about 64 KiB; see `Gallery.export`."""
+    """Yield the archive of a collection in chunks of about 64 KiB; see `Archives.export`."""
     with _own_thread() as in_thread:
-        records = await in_thread(gallery.export, collection_id, caller=caller)
+        records = await in_thread(gallery.archives.export, collection_id, caller=caller)
         while chunk := await in_thread(_next_chunk, records):
             yield chunk
 
@@ -39,18 +31,18 @@ async def export(
 async def restore(
     recognizer: Recognizer, requests: AsyncIterator[gallery_pb2.ImportRequest], *, caller: str
 ) -> Imported:
-    """Restore an archive; see `Gallery.importing`, and `Importer` for the errors."""
+    """Restore an archive; see `Archives.importing`, and `Importer` for the errors."""
     embedder = CrossCodecEmbedder(recognizer.decoder)
     importer: Importer | None = None
     with _own_thread() as in_thread:
         try:
             async for request in requests:
                 if importer is None:
-                    importer = recognizer.gallery.importing(
+                    importer = recognizer.gallery.archives.importing(
                         collection_id=request.collection, embedder=embedder, caller=caller
                     )
                 await in_thread(importer.feed, request.chunk)
-            importer = importer or recognizer.gallery.importing(caller=caller)
+            importer = importer or recognizer.gallery.archives.importing(caller=caller)
             return await in_thread(importer.finish)
         finally:
             if importer is not None:
@@ -58,15 +50,11 @@ async def restore(
 
 
 @contextmanager
-def _own_thread() -> Iterator[_InThread]:
+def _own_thread() -> Iterator[InThread]:
     executor = ThreadPoolExecutor(1, thread_name_prefix="archive")
 
-    async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(executor, lambda: call(*args, **kwargs))
-
     try:
-        yield in_thread
+        yield in_thread_of(executor)
     finally:
         executor.shutdown(wait=False)
 

@@ -16,7 +16,7 @@ async def identify_all(
     """Return one result per request, in order."""
     items = [_question(request) for request in requests]
     questions = [item for item in items if isinstance(item, Question)]
-    answers = iter(await recognizer.identify_each(questions))
+    answers = iter(await recognizer.identifier.identify_each(questions))
     return [_result(next(answers) if isinstance(item, Question) else item) for item in items]
 
 

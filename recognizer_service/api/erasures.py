@@ -17,7 +17,7 @@ async def erased(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while erasure and loop.time() < deadline and not stopping.is_set():
-        if await recognizer.in_thread(recognizer.gallery.erased, erasure):
+        if await recognizer.in_thread(recognizer.gallery.database.erased, erasure):
             return True
         await asyncio.sleep(_ASK_EVERY_S)
     return False

@@ -9,13 +9,17 @@ from compactface.v1 import gallery_pb2, recognizer_pb2
 from recognizer_service.api.conversions import face_map, shown_similarity
 from recognizer_service.core.types import Doubt, EnrolAnswer, EnrolRequest
 from recognizer_service.gallery.audit import AuditEvent
-from recognizer_service.gallery.collection_settings import (
+from recognizer_service.gallery.limits import shown
+from recognizer_service.gallery.types import (
     Collection,
     CollectionSettings,
+    Enrolment,
+    Face,
+    Subject,
+    SubjectChanges,
+    SubjectFilter,
     SubjectScore,
 )
-from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.types import Enrolment, Face, Subject, SubjectChanges, SubjectFilter
 from shared.errors import InvalidInput
 from shared.serving.timestamps import moment, timestamp
 

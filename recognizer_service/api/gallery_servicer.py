@@ -267,7 +267,7 @@ class GalleryServicer(ArchiveServicer):
     ) -> gallery_pb2.GetErasureResponse:
         """Return whether the bytes of a deletion are erased from disk."""
         wait_s = gallery_conversions.erasure_wait_s(request)
-        erased = await self._recognizer.in_thread(self._gallery.erased, request.erasure)
+        erased = await self._recognizer.in_thread(self._gallery.database.erased, request.erasure)
         return gallery_pb2.GetErasureResponse(
             erased=erased or await self._erased(request.erasure, wait_s)
         )

@@ -1,6 +1,6 @@
 """The caller's name, as the gallery records it."""
 
-from recognizer_service.gallery.texts import unwanted
+from recognizer_service.gallery.limits import unwanted
 from shared.serving.authorization import current_caller
 
 

@@ -9,10 +9,7 @@ from recognizer_service.api.batch_identification import identify_all
 from recognizer_service.api.identity import caller_name
 from recognizer_service.api.sighting_servicer import MAX_STREAM_MAPS, SightingServicer
 from recognizer_service.gallery.audit import Operation
-from recognizer_service.gallery.limits import (
-    MAX_FACES_PER_SUBJECT,
-    MAX_SUBJECTS_PER_SEARCH,
-)
+from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT, MAX_SUBJECTS_PER_SEARCH
 from shared.codec.png_reader import MAX_PNG_BYTES
 from shared.errors import InvalidInput
 from shared.faces.display import encode_png
@@ -26,7 +23,7 @@ class RecognizerServicer(SightingServicer):
         self, request: recognizer_pb2.IdentifyRequest, context: Context
     ) -> recognizer_pb2.IdentifyResponse:
         """Search a collection for a probe (1:N)."""
-        answer = await self._recognizer.identify(conversions.question(request))
+        answer = await self._recognizer.identifier.identify(conversions.question(request))
         return conversions.identify_response(answer)
 
     async def BatchIdentify(
@@ -56,12 +53,12 @@ class RecognizerServicer(SightingServicer):
                 "NO_REFERENCE", "neither map nor subject_id is set", field="reference"
             )
         if reference == "subject_id":
-            answer = await self._recognizer.verify_subject(
+            answer = await self._recognizer.verifier.verify_subject(
                 collection, probe, request.subject_id, criterion
             )
         else:
             face = conversions.face_map(request.map, field="map")
-            answer = await self._recognizer.verify_map(collection, probe, face, criterion)
+            answer = await self._recognizer.verifier.verify_map(collection, probe, face, criterion)
         return conversions.verify_response(answer)
 
     async def Embed(

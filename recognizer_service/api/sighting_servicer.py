@@ -17,7 +17,7 @@ from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.types import FaceMap, map_of
 from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, MAX_PAGE_SIZE
-from recognizer_service.gallery.types import SeenFace, SightingOutcome
+from recognizer_service.gallery.sighting_types import SeenFace, SightingOutcome
 from recognizer_service.settings import RecognizerSettings
 from shared.camera_name import camera_id, check_camera
 from shared.errors import (
@@ -257,16 +257,19 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     ) -> Sequence[SightingOutcome | Exception]:
         """Store maps; return the outcome of each."""
         caller = caller_name()
-        faces: list[tuple[str, str, FaceMap] | CompactfaceError] = []
+        faces: list[tuple[str, str, FaceMap | CompactfaceError]] = []
         for item in maps:
+            camera = camera_id(caller, "")
             try:
                 check_camera(item.camera, field="camera")
+                camera = camera_id(caller, item.camera)
                 face = conversions.face_map(item.map, field="map")
-                faces.append((item.sighting_id, camera_id(caller, item.camera), face))
             except CompactfaceError as error:
-                faces.append(error)
+                faces.append((item.sighting_id, camera, error))
+            else:
+                faces.append((item.sighting_id, camera, face))
         try:
-            return await self._recognizer.accept_sightings(self._settings.stream_collection, faces)
+            return await self._recognizer.sightings.accept(self._settings.stream_collection, faces)
         except NotFound as error:  # of the collection: the operator's change, not the map's fault
             raise Unavailable("STREAM_COLLECTION_MISSING", error.message) from error
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 import structlog
@@ -20,6 +19,7 @@ from shared.inference.map_decoder import MapDecoder
 from shared.model_directory import AlignmentTemplate, ModelDirectory, current_version
 from shared.model_directory.load import MANIFEST_FILE
 from shared.serving.background import Background
+from shared.threads import in_thread_of
 
 
 def model_of_space(models: Path, space: str) -> ModelDirectory | None:
@@ -129,9 +129,6 @@ class CrossCodecEmbedder:
         return self._by_codec[codec_id]
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _log = structlog.get_logger(__name__)
 
 
@@ -182,6 +179,7 @@ class Changeover:
         self._open_networks = open_networks
         self._background = background
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="changeover")
+        self._in_thread = in_thread_of(self._executor)
         self._task: asyncio.Task[None] | None = None
         self._progress = Progress(0, 0)
         self._closing = False
@@ -260,7 +258,3 @@ class Changeover:
     def _measure(self) -> Progress:
         spaces = self._recognizer.gallery.spaces
         return spaces.progress(spaces.served)
-
-    async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))

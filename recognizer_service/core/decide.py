@@ -17,8 +17,13 @@ from recognizer_service.core.types import (
     Verification,
 )
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.collection_settings import Collection
-from recognizer_service.gallery.types import Agreement, FaceReview, Resemblance, SubjectHit
+from recognizer_service.gallery.types import (
+    Agreement,
+    Collection,
+    FaceReview,
+    Resemblance,
+    SubjectHit,
+)
 from shared.errors import FailedPrecondition
 
 _NOTHING_JUDGED: Mapping[str, FaceMap] = {}

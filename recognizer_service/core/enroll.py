@@ -3,27 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ParamSpec, Protocol, TypeVar
 
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.types import EnrolAnswer, EnrolRequest, map_of
-from recognizer_service.gallery.collection_settings import Collection
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
-from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
+from recognizer_service.gallery.types import Collection, Embedding, Enrolment, NewFace
 from shared.errors import InvalidInput, Overloaded
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from shared.threads import InThread
 
 _PATIENT_TRIES = 20
-
-
-class InThread(Protocol):
-    """Runs a blocking call of the gallery in a thread."""
-
-    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the result of the call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from recognizer_service.core.alert_events import ALERT, TEST, Event, NotTaken, as_json
 from recognizer_service.gallery.alert_outbox import Target
-from recognizer_service.gallery.limits import is_loopback
 from shared.errors import FailedPrecondition
+from shared.hosts import is_loopback
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client

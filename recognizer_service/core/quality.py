@@ -8,11 +8,10 @@ import numpy as np
 from recognizer_service.core.types import FaceMap
 from shared.errors import InvalidInput
 from shared.inference.map_decoder import Symbols
-from shared.inference.quality_head import FLAWED, QualityHead
+from shared.inference.quality_head import FLAWED, NOT_A_FACE, QualityHead
 from shared.model_directory import ModelDirectory
 
 POOR_QUALITY = "poor_quality"
-NOT_A_FACE = "not_a_face"
 _TOLD = 0.02  # cosine; a smaller contribution is not reported
 
 
@@ -67,11 +66,10 @@ def allowance(one: FaceMap, other: FaceMap) -> Allowance:
     ours, theirs = one.judged, other.judged
     if ours is None or theirs is None or ours.names != theirs.names:
         return NO_ALLOWANCE
-    added = np.maximum(ours.spread, theirs.spread) * ours.traits[0] * theirs.traits[0]
+    added = ours.in_common(theirs)
     names = (*ours.names, POOR_QUALITY)
     alike = [names[at] for at in np.argsort(-added) if added[at] >= _TOLD]
-    total = float(added.sum()) + max(ours.resembling, theirs.resembling)
-    return Allowance(total, tuple(alike))
+    return Allowance(float(ours.allowance(theirs)[0, 0]), tuple(alike))
 
 
 def flaws(face: FaceMap) -> Mapping[str, float]:

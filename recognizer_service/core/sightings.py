@@ -5,18 +5,28 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import structlog
 
-from recognizer_service.core.enroll import InThread
+from recognizer_service.core.networks import ModelInUse
 from recognizer_service.core.pulse import Pulse, either
-from recognizer_service.core.types import Criterion, Decision, Identification, Question, map_of
-from recognizer_service.gallery.sightings import Sightings
-from recognizer_service.gallery.types import (
+from recognizer_service.core.types import (
+    Criterion,
+    Decision,
+    FaceMap,
+    Identification,
+    Question,
+    map_of,
+)
+from recognizer_service.gallery.sighting_types import (
     SeenFace,
+    Sighting,
     SightingFilter,
     SightingFinding,
     SightingMatch,
+    SightingOutcome,
 )
+from recognizer_service.gallery.sightings import Sightings
 from recognizer_service.metrics import RecognizerMetrics
 from shared.errors import CompactfaceError, NotFound, Overloaded, Unavailable
+from shared.threads import InThread
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +46,7 @@ class SightingDesk:
 
     Args:
         sightings: the gallery's sightings.
+        model: the networks that serve.
         search: searches the gallery.
         in_thread: runs reads.
         in_writer: runs writes.
@@ -45,6 +56,7 @@ class SightingDesk:
     def __init__(
         self,
         sightings: Sightings,
+        model: ModelInUse,
         search: Callable[[Question], Awaitable[Identification]],
         *,
         in_thread: InThread,
@@ -52,6 +64,7 @@ class SightingDesk:
         metrics: RecognizerMetrics,
     ) -> None:
         self._sightings = sightings
+        self._model = model
         self._search = search
         self._in_thread = in_thread
         self._in_writer = in_writer
@@ -64,6 +77,49 @@ class SightingDesk:
     def arrived(self) -> None:
         """Signal that sightings were stored."""
         self._arrived.beat()
+
+    async def accept(
+        self,
+        collection_id: str,
+        maps: Sequence[tuple[str, str, FaceMap | CompactfaceError]],
+    ) -> list[SightingOutcome | CompactfaceError]:
+        """Store streamed maps durably, if their collection keeps sightings.
+
+        Args:
+            collection_id: the collection.
+            maps: ids, cameras, and maps or the errors found in them earlier.
+
+        Returns:
+            For each map its outcome or error: InvalidInput, an invalid map or id; UnknownCodec, no
+            decoder for the map; AlreadyExists, the id was used with another body.
+
+        Raises:
+            NotFound: no such collection.
+        """
+        outcomes: list[SightingOutcome | CompactfaceError | None] = []
+        sound: list[Sighting] = []
+        for sighting_id, camera_id, face in maps:
+            if isinstance(face, CompactfaceError):
+                outcomes.append(face)
+                continue
+            try:
+                self._model.networks.opened([face])  # only decodable maps are stored
+            except CompactfaceError as error:
+                outcomes.append(error)
+                continue
+            outcomes.append(None)
+            sound.append(
+                Sighting(
+                    sighting_id, camera_id, face.codec_id, face.png, face.quality, face.capture_time
+                )
+            )
+        stored = iter(await self._in_writer(self._sightings.store_all, collection_id, sound))
+        settled = [next(stored) if outcome is None else outcome for outcome in outcomes]
+        for (_, camera_id, _), outcome in zip(maps, settled, strict=True):
+            self._metrics.sighted(
+                camera_id, outcome if isinstance(outcome, SightingOutcome) else None
+            )
+        return settled
 
     async def keep_identifying(self) -> None:
         """Identify stored sightings in order of arrival, forever."""

@@ -11,26 +11,20 @@ from uuid import uuid4
 from sqlalchemy import Connection, delete, func, insert, select
 
 from recognizer_service.gallery import audit
-from recognizer_service.gallery.audit import AuditEvent, Operation, parse_key
+from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import (
     MAX_TAG_CHARACTERS,
+    canonical,
     check_range,
     check_text,
-    is_loopback,
     shown,
 )
-from recognizer_service.gallery.paging import read_page
+from recognizer_service.gallery.paging import Page, parse_key, read_page
 from recognizer_service.gallery.storage.rows import asked_for, collection_key, subject_key
-from recognizer_service.gallery.storage.schema import (
-    alert_rules,
-    alerts,
-    collections,
-    subjects,
-)
-from recognizer_service.gallery.texts import canonical
-from recognizer_service.gallery.types import Page
+from recognizer_service.gallery.storage.schema import alert_rules, alerts, collections, subjects
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
+from shared.hosts import is_loopback
 
 MAX_RULES = 100
 """Maximum number of rules per collection."""

@@ -9,10 +9,9 @@ from sqlalchemy import Connection, delete, insert, select
 
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, check_text
-from recognizer_service.gallery.paging import read_page
+from recognizer_service.gallery.paging import Page, parse_key, read_page
 from recognizer_service.gallery.storage.rows import asked_for
-from recognizer_service.gallery.storage.schema import MAX_KEY, audit
-from recognizer_service.gallery.types import Page
+from recognizer_service.gallery.storage.schema import audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Deletion:
 
     Attributes:
         faces_deleted: number of faces deleted.
-        erasure: number for `Gallery.erased`; the bytes are erased from disk in the background.
+        erasure: number for `Database.erased`; the bytes are erased from disk in the background.
             0 if the database cannot report erasure.
     """
 
@@ -196,7 +195,9 @@ def check_caller(caller: str) -> None:
     check_text(caller, "caller", least=0, most=2 * MAX_ID_CHARACTERS)
 
 
-def delete_expired(connection: Connection, now: datetime, retention: timedelta, most: int) -> int:
+def delete_expired(
+    connection: Connection, now: datetime, most: int, *, retention: timedelta
+) -> int:
     """Delete up to `most` events of days before the retention; return how many were deleted.
 
     Works in whole UTC days, so that there is one erasure a day instead of one a minute.
@@ -204,14 +205,6 @@ def delete_expired(connection: Connection, now: datetime, retention: timedelta, 
     midnight = datetime.combine((now - retention).astimezone(UTC), time.min, UTC)
     old = connection.scalars(select(audit.c.key).where(audit.c.at < midnight).limit(most)).all()
     return connection.execute(delete(audit).where(audit.c.key.in_(old))).rowcount
-
-
-def parse_key(text: str) -> int:
-    """Parse a key from a page token; raises ValueError."""
-    key = int(text)
-    if not 0 <= key <= MAX_KEY:
-        raise ValueError(f"{key} is no key")
-    return key
 
 
 def _event(row: Any) -> AuditEvent:

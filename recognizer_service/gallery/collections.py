@@ -1,26 +1,41 @@
-"""The collections of a gallery."""
+"""The collections of a gallery: settings, quotas, and deletion in the background.
 
+Deleting a large collection in one transaction would block enrollments, as a collection of a million
+faces has at least a million rows. At first the collection is only renamed (condemned), which hides
+it and its subjects from all callers; then its rows are removed in batches.
+"""
+
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.audit import AuditEvent, Deletion, Operation
-from recognizer_service.gallery.collection_settings import (
-    Collection,
-    CollectionSettings,
-    SubjectScore,
-)
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.limits import check_collection_id, check_settings, shown
-from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.storage.condemned import condemn
-from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX, collection_key
-from recognizer_service.gallery.storage.schema import collections
-from recognizer_service.gallery.types import Page
-from shared.errors import AlreadyExists, FailedPrecondition
+from recognizer_service.gallery.limits import (
+    MAX_FACES_PER_SUBJECT,
+    MAX_QUOTA,
+    MAX_RETENTION_S,
+    MAX_SUBJECT_RETENTION_S,
+    check_range,
+    check_rate,
+    shown,
+)
+from recognizer_service.gallery.paging import Page, read_page
+from recognizer_service.gallery.storage import Database
+from recognizer_service.gallery.storage.rows import (
+    CONDEMNED_PREFIX,
+    HIDDEN_PREFIX,
+    collection_key,
+    is_condemned,
+)
+from recognizer_service.gallery.storage.schema import collections, faces, sightings, subjects
+from recognizer_service.gallery.types import Collection, CollectionSettings, SubjectScore
+from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput
 
 DEFAULT_COLLECTION = "default"
 _DEFAULTS = CollectionSettings(
@@ -46,6 +61,41 @@ _COLLECTION = select(
     collections.c.subject_retention_s,
     collections.c.subject_score,
 )
+_COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_ROWS_PER_STEP = 256
+
+
+def check_collection_id(collection_id: str) -> None:
+    """Check the id of a new collection."""
+    if not _COLLECTION_ID.fullmatch(collection_id):
+        raise InvalidInput(
+            "INVALID_COLLECTION_ID",
+            f"collection id {shown(collection_id)} must be 1 to 64 of a-z, 0-9, '-' and '_', "
+            "the first a letter or digit",
+            field="collection_id",
+        )
+
+
+def check_retention(seconds: int) -> None:
+    """Check that a sighting retention is between 0 and one year."""
+    check_range(seconds, 0, MAX_RETENTION_S, "sighting_retention_s")
+
+
+def check_settings(settings: CollectionSettings) -> None:
+    """Check the settings of a collection."""
+    if "max_fpir" in settings:
+        check_rate(settings["max_fpir"], "max_fpir")
+    if "max_fmr" in settings:
+        check_rate(settings["max_fmr"], "max_fmr")
+    if "sighting_retention_s" in settings:
+        check_retention(settings["sighting_retention_s"])
+    for name, most in (
+        ("subject_retention_s", MAX_SUBJECT_RETENTION_S),
+        ("max_subjects", MAX_QUOTA),
+        ("max_faces", MAX_QUOTA),
+    ):
+        if name in settings:
+            check_range(settings[name], 0, most, name)  # type: ignore[literal-required] # above
 
 
 class Collections:
@@ -163,3 +213,67 @@ def _read(connection: Connection, collection_id: str) -> Collection:
 
 def _record(row: Any) -> Collection:
     return replace(Collection(*row), subject_score=SubjectScore(row.subject_score))
+
+
+def check_room(connection: Connection, key: int, subject_id: str, more: int) -> None:
+    """Raise TOO_MANY_FACES if a subject would exceed its maximum."""
+    present = connection.scalar(select(func.count()).where(faces.c.subject_key == key)) or 0
+    if present + more > MAX_FACES_PER_SUBJECT:
+        raise FailedPrecondition(
+            "TOO_MANY_FACES",
+            f"subject {shown(subject_id)} has {present} faces and {more} more would make "
+            f"{present + more}; at most {MAX_FACES_PER_SUBJECT} are kept",
+            field="maps",
+        )
+
+
+def check_quotas(
+    connection: Connection, owner: int, *, new_subjects: int = 0, new_faces: int = 0
+) -> None:
+    """Raise QUOTA_EXCEEDED if a collection would exceed its quotas."""
+    row = connection.execute(select(collections).where(collections.c.key == owner)).one()
+    for what, present, more, most in (
+        ("subjects", row.subject_count, new_subjects, row.max_subjects),
+        ("faces", row.face_count, new_faces, row.max_faces),
+    ):
+        if most and more and present + more > most:
+            raise FailedPrecondition(
+                "QUOTA_EXCEEDED",
+                f"collection {shown(row.id)} holds {present} {what} and {more} more would make "
+                f"{present + more}; its quota is {most}",
+                metadata={"quota": f"max_{what}", "limit": str(most)},
+            )
+
+
+def condemn(connection: Connection, database: Database, key: int) -> None:
+    """Delete a collection in the caller's transaction; at once if the database does not prune."""
+    chosen = collections.c.key == key
+    if not database.erases:
+        connection.execute(delete(collections).where(chosen))
+        return
+    connection.execute(
+        update(collections)
+        .where(chosen)
+        .values(id=f"{CONDEMNED_PREFIX}{key}", subject_count=0, face_count=0)
+    )
+
+
+def prune(connection: Connection) -> bool:
+    """Delete some rows of condemned collections; return whether there were any."""
+    keys = connection.scalars(select(collections.c.key).where(is_condemned())).all()
+    if not keys:
+        return False
+    for table, found, owner in (
+        (faces, faces.join(subjects), subjects.c.collection_key),
+        (subjects, subjects, subjects.c.collection_key),
+        (sightings, sightings, sightings.c.collection_key),
+    ):
+        rows = select(table.c.key).select_from(found).where(owner.in_(keys)).limit(_ROWS_PER_STEP)
+        if _delete_rows(connection, table, connection.scalars(rows).all()):
+            return True
+    _delete_rows(connection, collections, keys)
+    return True
+
+
+def _delete_rows(connection: Connection, table: Table, keys: Sequence[int]) -> int:
+    return connection.execute(delete(table).where(table.c.key.in_(keys))).rowcount

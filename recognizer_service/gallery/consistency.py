@@ -8,8 +8,7 @@ from sqlalchemy import Connection, FromClause, func, select
 from recognizer_service.gallery.audit import Consistency
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import LENGTH_TOLERANCE, shown
-from recognizer_service.gallery.storage.condemned import is_condemned
-from recognizer_service.gallery.storage.rows import vectors_of
+from recognizer_service.gallery.storage.rows import is_condemned
 from recognizer_service.gallery.storage.schema import (
     collections,
     embeddings,
@@ -17,6 +16,7 @@ from recognizer_service.gallery.storage.schema import (
     spaces,
     subjects,
 )
+from recognizer_service.gallery.storage.spaces import vectors_of
 
 _CHUNK = 4096
 

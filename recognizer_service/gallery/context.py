@@ -1,13 +1,14 @@
 """The database and cache that all parts of the gallery share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from recognizer_service.gallery.clock import GalleryClock
-from recognizer_service.gallery.index import FaceIndex
-from recognizer_service.gallery.index.cache import Cache
+from recognizer_service.gallery.index import Cache, FaceIndex
 from recognizer_service.gallery.storage import Database
 from recognizer_service.gallery.types import EmbeddingSpaceChanged
 
@@ -46,6 +47,37 @@ class Store:
         with self.database.exclusive:
             self.cache.catch_up()
             yield
+
+    def delete_in_steps(
+        self,
+        delete_some: Callable[[Connection], int],
+        *,
+        most: int,
+        committed: Callable[[], None] = lambda: None,
+    ) -> tuple[int, int]:
+        """Delete in several transactions, so that no writer waits long for the lock.
+
+        Args:
+            delete_some: deletes up to `most` rows in a transaction; returns how many it deleted.
+                It is called until these are fewer than `most`.
+            most: number of rows per transaction.
+            committed: called after every transaction, still under the lock.
+
+        Returns:
+            The number deleted, and the number of the last erasure, which completes after all
+            others; see `Deletion`. The latter is 0 if nothing was deleted.
+        """
+        total = erasure = 0
+        while True:
+            with self.changing():
+                with self.database.writing(deleting=True) as connection:
+                    gone = delete_some(connection)
+                    if gone:
+                        erasure = self.database.mark_erasure(connection)
+                committed()
+            total += gone
+            if gone < most:
+                return total, erasure
 
     @property
     def embedding_size(self) -> int:

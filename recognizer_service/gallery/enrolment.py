@@ -12,23 +12,16 @@ from sqlalchemy import Connection, Table, insert, select
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.audit import AuditEvent, Operation
-from recognizer_service.gallery.changes import change_subject, insert_labels
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
+from recognizer_service.gallery.collections import check_quotas, check_room
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.limits import as_embedding, check_enrolment, shown
-from recognizer_service.gallery.quotas import check_quotas, check_room
+from recognizer_service.gallery.limits import as_embedding, canonical, check_enrolment, shown
 from recognizer_service.gallery.request_log import Request, digest_of, recall, remember
 from recognizer_service.gallery.search import search
-from recognizer_service.gallery.storage.rows import (
-    FACE,
-    collection_key,
-    face_of,
-    find_subject,
-    vectors_of,
-)
+from recognizer_service.gallery.storage.rows import FACE, collection_key, face_of, find_subject
 from recognizer_service.gallery.storage.schema import embeddings, faces, subjects
-from recognizer_service.gallery.subjects import count, read_subject
-from recognizer_service.gallery.texts import canonical
+from recognizer_service.gallery.storage.spaces import vectors_of
+from recognizer_service.gallery.subjects import change_subject, count, insert_labels, read_subject
 from recognizer_service.gallery.types import (
     Agreement,
     Enrolled,

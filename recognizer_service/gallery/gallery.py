@@ -6,48 +6,27 @@ brings the index up to date. A crash never loses an acknowledged change.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Self
 
-from recognizer_service.gallery import (
-    consistency,
-    enrolment,
-    merging,
-    purge,
-    review,
-    search,
-    sightings,
-)
+from recognizer_service.gallery import consistency, enrolment, merging, purge, search, sightings
 from recognizer_service.gallery.alert_outbox import AlertOutbox
 from recognizer_service.gallery.alert_rules import AlertRules
-from recognizer_service.gallery.archive.exporting import export
-from recognizer_service.gallery.archive.importing import Importer
+from recognizer_service.gallery.archive.archives import Archives
 from recognizer_service.gallery.archive.staging import sweep
-from recognizer_service.gallery.audit import AuditLog, Consistency, Operation, Purge
+from recognizer_service.gallery.audit import AuditLog, Consistency, Purge
 from recognizer_service.gallery.clock import GalleryClock
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.collections import DEFAULT_COLLECTION, Collections
+from recognizer_service.gallery.collections import DEFAULT_COLLECTION, Collections, prune
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.index.growing import IndexForm
-from recognizer_service.gallery.index.local_cache import open_cache
-from recognizer_service.gallery.reembed import MapEmbedder, Spaces
-from recognizer_service.gallery.storage import Database
-from recognizer_service.gallery.storage.condemned import prune
-from recognizer_service.gallery.storage.faults import StorageFault
+from recognizer_service.gallery.index.local_cache import IndexForm, open_cache
+from recognizer_service.gallery.reembed import Spaces
 from recognizer_service.gallery.storage.opening import Location, open_database
-from recognizer_service.gallery.storage.rows import check_size, keep_space, size_of_space
-from recognizer_service.gallery.storage.schema import FORMER_EMBEDDING_SIZE
+from recognizer_service.gallery.storage.spaces import keep_space, settled_size
 from recognizer_service.gallery.subjects import Subjects
-from recognizer_service.gallery.types import (
-    Embedding,
-    Enrolled,
-    Enrolment,
-    FaceReview,
-    SubjectHit,
-)
+from recognizer_service.gallery.types import Embedding, Enrolled, Enrolment, FaceReview, SubjectHit
 from shared.errors import AlreadyExists, NotFound
 
 DEFAULT_AUDIT_RETENTION = timedelta(days=365)
@@ -56,17 +35,6 @@ _BY_SIMILARITY = CodecThresholds()
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def _settled_size(database: Database, space: str, size: int | None) -> int:
-    """Return the size of a space: as the gallery records it, else as given."""
-    with database.reading() as connection:
-        known = size_of_space(connection, space)
-    if known is None:
-        return FORMER_EMBEDDING_SIZE if size is None else size
-    if size is not None:
-        check_size(space, known, size)
-    return known
 
 
 class Gallery:
@@ -81,7 +49,10 @@ class Gallery:
         sightings: store, list and delete streamed maps and their findings.
         alert_rules: the alert rules.
         alerts: alerts that the targets have not accepted yet.
+        archives: export and import collections.
         spaces: re-embed the gallery and change over to another space.
+        database: storage faults, and whether deleted bytes are erased.
+        clock: the times of the gallery, and whether the system clock is trusted.
         is_new: whether the gallery was just created.
     """
 
@@ -129,7 +100,7 @@ class Gallery:
             clock = GalleryClock(
                 database, system=now, elapsed_s=elapsed_s, confirmed=clock_confirmed
             )
-            size = _settled_size(database, embedding_space, embedding_size)
+            size = settled_size(database, embedding_space, embedding_size)
             cache = open_cache(
                 location, database, embedding_space, size, index, threads=faiss_threads
             )
@@ -143,7 +114,9 @@ class Gallery:
         self.sightings = sightings.Sightings(self._store)
         self.alert_rules = AlertRules(self._store)
         self.alerts = AlertOutbox(self._store)
+        self.archives = Archives(self._store)
         self.spaces = Spaces(self._store)
+        self.database, self.clock = database, clock
         try:
             self._get_ready()
         except BaseException:
@@ -153,8 +126,7 @@ class Gallery:
     def _get_ready(self) -> None:
         sweep(self._store)  # left behind by a crash
         self._store.cache.open()
-        database = self._store.database
-        with database.exclusive, database.writing(deleting=True) as connection:
+        with self.database.exclusive, self.database.writing(deleting=True) as connection:
             keep_space(connection, self._store.embedding_space, self._store.embedding_size)
         try:  # not to write: the disk may be full
             self.collections.get(DEFAULT_COLLECTION)
@@ -162,7 +134,7 @@ class Gallery:
             with suppress(AlreadyExists):
                 self.collections.create(DEFAULT_COLLECTION)
                 self.is_new = True
-        self._store.database.begin_erasing(prune)
+        self.database.begin_erasing(prune)
 
     def enroll(
         self,
@@ -299,78 +271,11 @@ class Gallery:
             NotFound: no such collection or subject.
             EmbeddingSpaceChanged: another space than `space` is served.
         """
-        return review.review(self._store, collection_id, subject_id, space=space)
-
-    def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
-        """Return whether the bytes of a deletion are erased from the database file and its log.
-
-        Bytes are erased in the background, usually within a fraction of a second. After a bulk
-        enrollment or a crash, the whole file is scanned first.
-
-        Args:
-            erasure: the number from `Deletion`.
-            wait_s: how long to wait, in seconds.
-
-        Raises:
-            InvalidInput: an invalid number (OUT_OF_RANGE).
-            NotFound: no deletion has that number (ERASURE_NOT_FOUND).
-        """
-        return self._store.database.erased(erasure, wait_s=wait_s)
-
-    def erasures_pending(self) -> int:
-        """Return the number of deletions whose bytes are not erased yet."""
-        return self._store.database.erasures_pending()
-
-    @property
-    def clock_is_doubted(self) -> bool:
-        """Whether expiry ignores the system clock, since it jumped; see `GalleryClock`."""
-        return self._store.clock.is_doubted
+        return search.review(self._store, collection_id, subject_id, space=space)
 
     def purge_expired(self) -> Purge:
         """Delete expired subjects, sightings, audit events and request ids."""
         return purge.purge_expired(self._store, audit_retention=self._audit_retention)
-
-    def export(self, collection_id: str, *, caller: str = "") -> Iterator[bytes]:
-        """Yield the archive of a collection, one record at a time; see docs/gallery-archive.md.
-
-        Each subject is a consistent snapshot. Subjects enrolled or deleted during the export may or
-        may not be included.
-
-        Args:
-            collection_id: the collection to export.
-            caller: the caller, for the audit log.
-
-        Raises:
-            EmbeddingSpaceChanged: the space changed during the export; export again.
-        """
-        self.collections.get(collection_id)
-        self.audit.note(Operation.EXPORT, collection_id, caller=caller)
-        return export(self._store, collection_id)
-
-    def importing(
-        self, *, collection_id: str = "", embedder: MapEmbedder | None = None, caller: str = ""
-    ) -> Importer:
-        """Restore an archive: enter the result, `feed` it the bytes, and `finish`.
-
-        Args:
-            collection_id: a new or empty collection; "" for its original id.
-            embedder: of the space served, for archives of another space; None refuses those.
-            caller: the caller, for the audit log.
-        """
-        return Importer(self._store, collection_id=collection_id, embedder=embedder, caller=caller)
-
-    @property
-    def fault(self) -> StorageFault | None:
-        """The fault that prevents writes; None if none is known."""
-        return self._store.database.fault
-
-    def try_writing(self) -> None:
-        """Check whether writes are possible (again).
-
-        Raises:
-            Overloaded, Unavailable: writes fail; see `Database.try_writing`.
-        """
-        self._store.database.try_writing()
 
     def check(self) -> Consistency:
         """Check the database and compare the indexes with it. Slow."""
@@ -379,17 +284,12 @@ class Gallery:
     def close(self) -> None:
         """Close the gallery and release it to other processes."""
         self._store.cache.close()
-        self._store.database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         """Use the gallery in a ``with`` block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Close the gallery."""
         self.close()

@@ -1,25 +1,19 @@
-"""Limits of stored values, and checks whose errors name the value and the limit."""
+"""Limits of stored values, and checks whose errors name the value and the limit.
 
-import ipaddress
+Names need more than ASCII letters and spaces: the ideographic space of Japanese, the no-break
+spaces of French, the joiners of Persian, Sinhala and Malayalam. Characters that could deceive
+readers are refused: control characters, line ends and bidirectional overrides.
+"""
+
 import math
-import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.collection_settings import CollectionSettings
-from recognizer_service.gallery.texts import canonical, is_bare, unwanted
-from recognizer_service.gallery.types import (
-    Embedding,
-    Enrolment,
-    NewFace,
-    Sighting,
-    SightingFilter,
-    SubjectChanges,
-)
+from recognizer_service.gallery.types import Embedding, Enrolment, NewFace, SubjectChanges
 from shared.codec.png_reader import MAX_PNG_BYTES
 from shared.errors import InvalidInput
 
@@ -34,11 +28,12 @@ MAX_SUBJECT_RETENTION_S = 100 * MAX_RETENTION_S
 MAX_QUOTA = 10**12
 MAX_REVISION = 2**53  # never reached by counting, and far from integer overflow
 MAX_TAGS = 32
-MAX_DECISIONS = 8
 MAX_TAG_CHARACTERS = 64
-
-_COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHOWN_CHARACTERS = 80
+_JOINERS = "\u200c\u200d\u180e"  # non-joiner, joiner, and the Mongolian vowel separator
+_IDEOGRAPHS = range(0x20000, 0x3FFFE)
+"""Reserved for Chinese characters, which most versions of Unicode extend."""
+_NONCHARACTERS = (0xFFFE, 0xFFFF)
 
 
 def shown(text: str) -> str:
@@ -46,43 +41,10 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
-def check_collection_id(collection_id: str) -> None:
-    """Check the id of a new collection."""
-    if not _COLLECTION_ID.fullmatch(collection_id):
-        raise InvalidInput(
-            "INVALID_COLLECTION_ID",
-            f"collection id {shown(collection_id)} must be 1 to 64 of a-z, 0-9, '-' and '_', "
-            "the first a letter or digit",
-            field="collection_id",
-        )
-
-
 def check_rate(rate: float, field: str) -> None:
     """Check that an error rate is in (0, 1)."""
     if not 0 < rate < 1:
         raise InvalidInput("INVALID_RATE", f"{field} is {rate}; it must be in (0, 1)", field=field)
-
-
-def check_retention(seconds: int) -> None:
-    """Check that a sighting retention is between 0 and one year."""
-    check_range(seconds, 0, MAX_RETENTION_S, "sighting_retention_s")
-
-
-def check_settings(settings: CollectionSettings) -> None:
-    """Check the settings of a collection."""
-    if "max_fpir" in settings:
-        check_rate(settings["max_fpir"], "max_fpir")
-    if "max_fmr" in settings:
-        check_rate(settings["max_fmr"], "max_fmr")
-    if "sighting_retention_s" in settings:
-        check_retention(settings["sighting_retention_s"])
-    for name, most in (
-        ("subject_retention_s", MAX_SUBJECT_RETENTION_S),
-        ("max_subjects", MAX_QUOTA),
-        ("max_faces", MAX_QUOTA),
-    ):
-        if name in settings:
-            check_range(settings[name], 0, most, name)  # type: ignore[literal-required] # above
 
 
 def check_range(value: int, least: int, most: int, field: str) -> None:
@@ -94,7 +56,7 @@ def check_range(value: int, least: int, most: int, field: str) -> None:
 
 
 def check_text(text: str, field: str, *, least: int = 1, most: int = MAX_ID_CHARACTERS) -> None:
-    """Check the length and characters of a text; see `texts`."""
+    """Check the length and characters of a text."""
     if not least <= len(text) <= most:
         raise InvalidInput(
             "INVALID_LENGTH",
@@ -119,16 +81,6 @@ def checked_id(text: str, field: str) -> str:
             field=field,
         )
     return canonical(text)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host, as written in URLs, is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_map(
@@ -203,32 +155,6 @@ def _check_new_face(face: NewFace, size: int) -> None:
     as_embedding(face.embedding, size)
 
 
-def check_sighting(sighting: Sighting) -> None:
-    """Check a sighting against limits that do not depend on the gallery's content."""
-    if not _is_uuid(sighting.sighting_id):
-        raise InvalidInput(
-            "INVALID_SIGHTING_ID",
-            f"sighting id {shown(sighting.sighting_id)} is not a UUID in lower case",
-            field="sighting_id",
-        )
-    check_text(sighting.camera_id, "camera_id")
-    check_map(sighting.codec_id, sighting.png, sighting.quality, sighting.captured_at)
-
-
-def check_sighting_filter(only: SightingFilter) -> None:
-    """Check the camera and subject ids of a filter."""
-    check_text(only.camera_id, "filter.camera_id", least=0)
-    check_text(only.subject_id, "filter.subject_id", least=0)
-    check_range(len(only.decisions), 0, MAX_DECISIONS, "filter.decisions.size")
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
-
-
 def as_embedding(values: NDArray[np.floating] | Sequence[float], size: int) -> Embedding:
     """Return the values as a (size,) float32 embedding; refuse other shapes, NaN and lengths."""
     embedding = np.ascontiguousarray(values, dtype=np.float32)
@@ -246,3 +172,41 @@ def as_embedding(values: NDArray[np.floating] | Sequence[float], size: int) -> E
             field="embedding",
         )
     return embedding
+
+
+def unwanted(text: str) -> str:
+    """Return the first forbidden character of a text; "" if there is none."""
+    if text.isprintable():
+        return ""
+    return next((character for character in text if not _is_wanted(character)), "")
+
+
+def _is_wanted(character: str) -> bool:
+    code = ord(character)
+    return (
+        character.isprintable()
+        or unicodedata.category(character) == "Zs"
+        or character in _JOINERS
+        or (code in _IDEOGRAPHS and code & 0xFFFF not in _NONCHARACTERS)
+    )
+
+
+def is_bare(text: str) -> bool:
+    """Return whether a text has no space at its ends and a visible character."""
+    return text == text.strip() and bool(text.strip(_JOINERS))
+
+
+def canonical(text: str) -> str:
+    """One spelling (NFC) of those that Unicode calls the same, as "e\u0301" and "\u00e9" are."""
+    return unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    """Return the form that a search compares: without case, joiners and compatibility variants."""
+    if text.isascii():
+        return text.lower()
+    plain = text.translate(_WITHOUT_JOINERS)
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", plain).casefold())
+
+
+_WITHOUT_JOINERS = dict.fromkeys(map(ord, _JOINERS))

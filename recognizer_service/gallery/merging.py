@@ -10,10 +10,9 @@ from sqlalchemy import Connection, Table, delete, func, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.audit import AuditEvent, Operation
-from recognizer_service.gallery.changes import change_subject
+from recognizer_service.gallery.collections import check_room
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.limits import MAX_TAGS, shown
-from recognizer_service.gallery.quotas import check_room
+from recognizer_service.gallery.limits import MAX_TAGS, canonical, shown
 from recognizer_service.gallery.request_log import Request, recall, remember
 from recognizer_service.gallery.storage.rows import collection_key, subject_key
 from recognizer_service.gallery.storage.schema import (
@@ -23,8 +22,7 @@ from recognizer_service.gallery.storage.schema import (
     identifications,
     subjects,
 )
-from recognizer_service.gallery.subjects import count, read_subject
-from recognizer_service.gallery.texts import canonical
+from recognizer_service.gallery.subjects import change_subject, count, read_subject
 from recognizer_service.gallery.types import Subject, SubjectChanges
 from shared.errors import FailedPrecondition, InvalidInput
 
@@ -42,7 +40,7 @@ class Merged:
         subject: the remaining subject.
         faces_moved: number of faces it got; 0 if repeated.
         repeated: whether the request was executed before.
-        erasure: number for `Gallery.erased`; 0 if repeated, or if the database cannot report it.
+        erasure: number for `Database.erased`; 0 if repeated, or if the database cannot report it.
     """
 
     subject: Subject

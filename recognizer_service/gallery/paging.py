@@ -7,17 +7,31 @@ pages neither repeat nor hide other rows.
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select
 
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE, check_range, shown
-from recognizer_service.gallery.types import Page
+from recognizer_service.gallery.storage.schema import MAX_KEY
 from shared.errors import InvalidInput
 
 _VERSION = "1:"
 RecordT = TypeVar("RecordT")
 PlaceT = TypeVar("PlaceT")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[RecordT]):
+    """One page of a listing.
+
+    Attributes:
+        items: at most the requested number, in a stable order.
+        next_page_token: token of the next page; "" if this is the last.
+    """
+
+    items: tuple[RecordT, ...]
+    next_page_token: str
 
 
 def read_page(
@@ -80,3 +94,11 @@ def parse_token(token: str, parse: Callable[[str], PlaceT], *, field: str = "pag
         f"{field.replace('_', ' ')} {shown(token)} was not made by this service",
         field=field,
     )
+
+
+def parse_key(text: str) -> int:
+    """Parse a key from a page token; raises ValueError."""
+    key = int(text)
+    if not 0 <= key <= MAX_KEY:
+        raise ValueError(f"{key} is no key")
+    return key

@@ -5,6 +5,7 @@ Each transaction deletes a limited number of rows, so that no writer waits long 
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -23,17 +24,20 @@ _ROWS_AT_ONCE = 512
 def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
     """Delete expired data; see `Gallery.purge_expired`."""
     now = store.clock.expiry()
-    purging = _Purging(store)
-    subjects_gone = purging.subjects(now)
-    alerts_gone = purging.rows(
-        lambda connection: alert_outbox.delete_expired(connection, now, _ROWS_AT_ONCE)
-    )
-    sightings_gone = purging.rows(
-        lambda connection: sightings.delete_expired(connection, now, _ROWS_AT_ONCE)
-    )
-    events_gone = purging.rows(
-        lambda connection: audit.delete_expired(connection, now, audit_retention, _ROWS_AT_ONCE)
-    )
+    erasures = []
+
+    def purge(delete_some: Callable[[Connection, datetime, int], int]) -> int:
+        gone, erasure = store.delete_in_steps(
+            lambda connection: delete_some(connection, now, _ROWS_AT_ONCE), most=_ROWS_AT_ONCE
+        )
+        erasures.append(erasure)
+        return gone
+
+    subjects_gone, erasure = _purge_subjects(store, now)
+    erasures.append(erasure)
+    alerts_gone = purge(alert_outbox.delete_expired)
+    sightings_gone = purge(sightings.delete_expired)
+    events_gone = purge(partial(audit.delete_expired, retention=audit_retention))
     with store.changing(), store.database.writing(deleting=True) as connection:
         requests = connection.execute(request_log.expired(now)).rowcount
         store.clock.keep(connection)
@@ -42,48 +46,24 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
         subjects=subjects_gone,
         request_ids=requests,
         audit_events=events_gone,
-        erasure=purging.erasure,
+        erasure=max(erasures),
         alerts=alerts_gone,
     )
 
 
-class _Purging:
-    """Deletes in batches.
+def _purge_subjects(store: Store, now: datetime) -> tuple[int, int]:
+    """Delete the expired subjects; see `Store.delete_in_steps`."""
+    gone: list[tuple[int, Sequence[int]]] = []
 
-    Attributes:
-        erasure: the last erasure, which completes after all others; 0 if nothing was deleted.
-    """
+    def delete_some(connection: Connection) -> int:
+        gone[:] = _delete_subjects(connection, now)
+        return len(gone)
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.erasure = 0
+    def unindex() -> None:
+        for owner, face_keys in gone:
+            store.index_of(owner).remove(face_keys)
 
-    def rows(self, delete_some: Callable[[Connection], int]) -> int:
-        """Delete rows until none is left; return how many were deleted."""
-        total = 0
-        while True:
-            with self._store.changing(), self._store.database.writing(deleting=True) as connection:
-                gone = delete_some(connection)
-                if gone:
-                    self.erasure = self._store.database.mark_erasure(connection)
-            total += gone
-            if gone < _ROWS_AT_ONCE:
-                return total
-
-    def subjects(self, now: datetime) -> int:
-        """Delete subjects until none is left; return how many were deleted."""
-        total = 0
-        while True:
-            with self._store.changing():
-                with self._store.database.writing(deleting=True) as connection:
-                    gone = _delete_subjects(connection, now)
-                    if gone:
-                        self.erasure = self._store.database.mark_erasure(connection)
-                for owner, face_keys in gone:
-                    self._store.index_of(owner).remove(face_keys)
-            total += len(gone)
-            if len(gone) < _SUBJECTS_AT_ONCE:
-                return total
+    return store.delete_in_steps(delete_some, most=_SUBJECTS_AT_ONCE, committed=unindex)
 
 
 def _delete_subjects(connection: Connection, now: datetime) -> list[tuple[int, Sequence[int]]]:

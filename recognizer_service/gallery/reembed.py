@@ -15,8 +15,8 @@ from sqlalchemy import delete, func, insert, select
 
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import as_embedding
-from recognizer_service.gallery.storage.rows import embedded_in, keep_space, size_of_space
 from recognizer_service.gallery.storage.schema import collections, embeddings, faces
+from recognizer_service.gallery.storage.spaces import embedded_in, keep_space, size_of_space
 from shared.errors import FailedPrecondition
 
 _BATCH = 64

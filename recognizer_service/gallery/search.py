@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, select
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.collection_settings import SubjectScore
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.index import FaceIndex
 from recognizer_service.gallery.limits import (
@@ -23,10 +22,17 @@ from recognizer_service.gallery.storage.rows import (
     collection_key,
     collection_not_found,
     subject_key,
-    vectors_of,
 )
 from recognizer_service.gallery.storage.schema import collections, embeddings, faces, subjects
-from recognizer_service.gallery.types import Embedding, SubjectHit
+from recognizer_service.gallery.storage.spaces import vectors_of
+from recognizer_service.gallery.types import (
+    Agreement,
+    Embedding,
+    FaceReview,
+    Resemblance,
+    SubjectHit,
+    SubjectScore,
+)
 from shared.errors import FailedPrecondition
 
 LEAST_CANDIDATES = 50
@@ -86,6 +92,7 @@ _FACES_PER_SUBJECT_GUESS = 4
 _LEAST_FACES = 32  # a deeper search costs less than a second one
 _MOST_FACES = 16_384  # Milvus's limit, and half of SQLite's limit per statement
 _GROWTH = 4
+_OTHER_SUBJECTS = 10
 _BY_SIMILARITY = CodecThresholds()
 
 _HIT = select(
@@ -235,3 +242,33 @@ def similarity_to_subject(
         return best
     codec_id = thresholds.strictest(row.codec_id for row in rows)
     return replace(best, codec_id=codec_id, similarity=template_similarity(vectors, probe))
+
+
+def review(
+    store: Store, collection_id: str, subject_id: str, *, space: str | None = None
+) -> tuple[FaceReview, ...]:
+    """Return one review per face of a subject; see `Gallery.review`."""
+    space = store.cache_in(space).space
+    with store.database.reading() as connection:
+        rows = connection.execute(
+            select(faces.c.id, faces.c.codec_id, embeddings.c.vector)
+            .join_from(faces, embeddings)
+            .where(faces.c.subject_key == subject_key(connection, collection_id, subject_id))
+            .where(embeddings.c.space == space)
+            .order_by(faces.c.key)
+        ).all()
+    if not rows:
+        return ()
+    vectors = vectors_of(rows)
+    cosines = np.clip(np.inner(vectors, vectors), -1, 1)
+    reviews = []
+    for row, vector, similarities in zip(rows, vectors, cosines, strict=True):
+        hits = search(store, collection_id, vector, _OTHER_SUBJECTS + 1, space=space)
+        others = tuple(hit for hit in hits if hit.subject_id != subject_id)
+        own = tuple(
+            Resemblance(other.id, other.codec_id, float(similarity))
+            for other, similarity in zip(rows, similarities, strict=True)
+            if other.id != row.id
+        )
+        reviews.append(FaceReview(Agreement(row.id, row.codec_id, own), others))
+    return tuple(reviews)

@@ -1,27 +1,26 @@
 """Reads, changes and deletes the subjects of a gallery and their faces."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.audit import AuditEvent, Deletion, Operation
-from recognizer_service.gallery.changes import change_subject
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.index.flat import Combining
+from recognizer_service.gallery.index.concurrency import Combining
 from recognizer_service.gallery.limits import (
     MAX_NAME_CHARACTERS,
+    canonical,
     check_changes,
     check_labels,
     check_text,
     shown,
 )
-from recognizer_service.gallery.paging import read_page
-from recognizer_service.gallery.storage.name_search import name_contains
+from recognizer_service.gallery.paging import Page, read_page
 from recognizer_service.gallery.storage.rows import (
     FACE,
     HIDDEN_PREFIX,
@@ -30,12 +29,12 @@ from recognizer_service.gallery.storage.rows import (
     collection_key,
     face_key,
     face_of,
+    name_contains,
     subject_key,
     subject_of,
 )
 from recognizer_service.gallery.storage.schema import collections, faces, labels, subjects
-from recognizer_service.gallery.texts import canonical
-from recognizer_service.gallery.types import Face, Page, Subject, SubjectChanges, SubjectFilter
+from recognizer_service.gallery.types import Face, Subject, SubjectChanges, SubjectFilter
 from shared.errors import FailedPrecondition, NotFound
 
 _EVERYBODY = SubjectFilter()
@@ -277,3 +276,24 @@ def _revision_changed(subject: Subject, expected: int) -> FailedPrecondition:
         field="revision",
         metadata={"revision": str(subject.revision)},
     )
+
+
+def change_subject(connection: Connection, key: int, changes: SubjectChanges) -> None:
+    """Apply validated changes and increment the revision once."""
+    columns: dict[str, Any] = dict(changes)
+    if "labels" in changes:
+        connection.execute(delete(labels).where(labels.c.subject_key == key))
+        insert_labels(connection, key, changes["labels"])
+        del columns["labels"]
+    connection.execute(
+        update(subjects)
+        .where(subjects.c.key == key)
+        .values(revision=subjects.c.revision + 1, **columns)
+    )
+
+
+def insert_labels(connection: Connection, key: int, names: Iterable[str]) -> None:
+    """Insert labels for a subject that has none; duplicates count once."""
+    rows = [{"subject_key": key, "label": name} for name in sorted(set(map(canonical, names)))]
+    if rows:
+        connection.execute(insert(labels), rows)

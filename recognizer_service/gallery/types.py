@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypedDict, TypeVar
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +16,6 @@ from shared.errors import FailedPrecondition
 
 Embedding = NDArray[np.float32]
 """The embedding of one face: (D,) float32 of length 1, D being the dimension of its space."""
-
-RecordT = TypeVar("RecordT")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[RecordT]):
-    """One page of a listing.
-
-    Attributes:
-        items: at most the requested number, in a stable order.
-        next_page_token: token of the next page; "" if this is the last.
-    """
-
-    items: tuple[RecordT, ...]
-    next_page_token: str
 
 
 class SubjectChanges(TypedDict, total=False):
@@ -238,140 +223,6 @@ class FaceReview:
     others: tuple[SubjectHit, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A map streamed by a camera.
-
-    Attributes:
-        sighting_id: a UUID created by the sender.
-        camera_id: the camera, 1 to 128 printable characters.
-        codec_id: which decoder the map needs.
-        png: the map.
-        quality: as claimed by the encoder, in [0, 1]; None if unknown.
-        captured_at: when the picture was taken; None if unknown.
-    """
-
-    sighting_id: str
-    camera_id: str
-    codec_id: str
-    png: bytes = field(repr=False)
-    quality: float | None = None
-    captured_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SightingMatch:
-    """The subject that a sighting matches, and how surely.
-
-    Attributes:
-        subject_id: the subject; "" if it was deleted.
-        display_name: its current name.
-        face_id: the matched face.
-        similarity: cosine in [-1, 1].
-        threshold: the threshold it reached.
-        fmr: false match rate of the threshold; None without calibration.
-        faces: number of faces searched.
-        extrapolated: whether `fmr` rests on a fitted tail.
-    """
-
-    subject_id: str
-    display_name: str = field(repr=False)
-    face_id: str
-    similarity: float
-    threshold: float
-    fmr: float | None
-    faces: int
-    extrapolated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SightingFinding:
-    """The result of identifying a sighting.
-
-    Attributes:
-        decision: name of a recognizer decision; "" if identification failed.
-        failure: the reason of the error in that case.
-        match: the matched subject; None without a match.
-    """
-
-    decision: str
-    failure: str = ""
-    match: SightingMatch | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """A camera, as its unexpired sightings show it.
-
-    Attributes:
-        camera_id: the camera.
-        seen_at: time of its latest sighting, UTC.
-        received_at: when its latest sighting was received, UTC.
-        sightings: number of sightings.
-        matches: number of them that match a subject.
-        failures: number of them that could not be identified.
-    """
-
-    camera_id: str
-    seen_at: datetime
-    received_at: datetime
-    sightings: int
-    matches: int
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
-class SeenFace:
-    """A stored sighting with its finding.
-
-    Attributes:
-        key: of the row; increases in the order of arrival.
-        collection_id: the collection.
-        sighting: as received.
-        received_at: when, UTC.
-        finding: the finding; None if not yet identified.
-        position: position of the finding in the order of identification; 0 if there is none.
-    """
-
-    key: int
-    collection_id: str
-    sighting: Sighting
-    received_at: datetime
-    finding: SightingFinding | None
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class SightingFilter:
-    """A filter of sightings; all conditions must hold.
-
-    Attributes:
-        since: seen at this time or later. A sighting's time is its capture time, or its reception
-            time if that is earlier or the capture time is unknown.
-        until: seen before this time.
-        camera_id: the camera, or the encoder of several; "" for any.
-        subject_id: the matched subject; "" for any.
-        decisions: one of these decisions; empty: any, or not yet identified.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-    camera_id: str = ""
-    subject_id: str = ""
-    decisions: tuple[str, ...] = ()
-
-
-class SightingOutcome(StrEnum):
-    """The outcome of storing a sighting."""
-
-    STORED = "stored"
-    """Stored durably until its retention ends."""
-    DUPLICATE = "duplicate"
-    """The same sighting is already stored."""
-    DISCARDED = "discarded"
-    """The collection keeps no sightings."""
-
-
 class EmbeddingSpaceChanged(FailedPrecondition):
     """The gallery has changed over to another space than that of the embeddings; embed again."""
 
@@ -381,3 +232,66 @@ class EmbeddingSpaceChanged(FailedPrecondition):
             f"embeddings of space {given} came, and the gallery serves space {served} since",
             metadata={"given": given, "served": served},
         )
+
+
+class SubjectScore(StrEnum):
+    """How a subject is scored against a probe."""
+
+    BEST_FACE = "best_face"
+    """The similarity of its most similar face."""
+    MEAN_TEMPLATE = "mean_template"
+    """The similarity of the mean of its embeddings, normalized to unit length."""
+
+
+class CollectionSettings(TypedDict, total=False):
+    """The settings of a `Collection`, which can be changed later."""
+
+    max_fpir: float
+    max_fmr: float
+    sighting_retention_s: int
+    max_subjects: int
+    max_faces: int
+    subject_retention_s: int
+    subject_score: SubjectScore
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """An isolated gallery with its defaults.
+
+    Attributes:
+        collection_id: 1 to 64 of ``a-z0-9_-``, the first a letter or digit.
+        max_fpir: default threshold of 1:N, a false positive identification rate in (0, 1).
+        max_fmr: default threshold of 1:1, a false match rate in (0, 1).
+        sighting_retention_s: retention of streamed maps in seconds; 0 keeps none.
+        created_at: when it was created, UTC.
+        subject_count: number of subjects.
+        face_count: number of faces.
+        max_subjects: maximum number of subjects; 0 for no limit.
+        max_faces: maximum number of faces; 0 for no limit.
+        subject_retention_s: time from a subject's creation to its deletion in seconds, unless the
+            subject has its own expiry; 0 for never.
+        subject_score: how a subject is scored.
+    """
+
+    collection_id: str
+    max_fpir: float
+    max_fmr: float
+    sighting_retention_s: int
+    created_at: datetime
+    subject_count: int
+    face_count: int
+    max_subjects: int
+    max_faces: int
+    subject_retention_s: int
+    subject_score: SubjectScore
+
+    @property
+    def by_template(self) -> bool:
+        """Whether subjects are compared by template instead of face by face."""
+        return self.subject_score is SubjectScore.MEAN_TEMPLATE
+
+    @property
+    def comparisons(self) -> int:
+        """The number of comparisons of a search."""
+        return self.subject_count if self.by_template else self.face_count

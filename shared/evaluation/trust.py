@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.pose import yaw_degrees
 from shared.faces.quality import quality as measured_quality
 from shared.faces.refine import Refiner
-from shared.inference.quality_head import Judged, QualityHead
+from shared.inference.quality_head import NOT_A_FACE, Judged, QualityHead
 from shared.model_directory import ModelDirectory
 from shared.record import Record
 
@@ -41,6 +42,7 @@ _FPIR = 1e-2
 _SEED = 21
 _PHOTOS = 2
 _TEXTURES = "textures/bsds.zip"
+_Rows: TypeAlias = NDArray[np.int64]
 
 
 class TrustRow(Record):
@@ -153,6 +155,11 @@ class Seen:
     score: NDArray[np.float32]
     before: NDArray[np.float32]
 
+    def excess(self, rows: _Rows, others: "Seen", columns: _Rows) -> NDArray[np.float32]:
+        """(N, M) similarity of some faces to some others, less their allowance."""
+        similarity = self.coded.vectors[rows] @ others.coded.vectors[columns].T
+        return similarity - self.judged[rows].allowance(others.judged[columns])
+
 
 def evaluate_trust(
     model: ModelDirectory,
@@ -227,7 +234,7 @@ def _names(files: LfwFiles, people: int) -> list[str]:
     """Two photographs each of people who have them, in a fixed random order of people."""
     of_person: dict[str, list[str]] = {}
     for name in files.names:
-        of_person.setdefault(name.split("/")[0], []).append(name)
+        of_person.setdefault(_person(name), []).append(name)
     several = [names[:_PHOTOS] for names in of_person.values() if len(names) >= _PHOTOS]
     if len(several) < 2:  # noqa: PLR2004 - a stranger takes two
         raise FailedPrecondition(
@@ -238,10 +245,14 @@ def _names(files: LfwFiles, people: int) -> list[str]:
     return [name for person in order for name in several[person]]
 
 
+def _person(name: str) -> str:
+    return name.partition("/")[0]
+
+
 def _owners(condition: str, names: Sequence[str]) -> NDArray[np.int64]:
-    if "not_a_face" in CONDITIONS[condition].parts:
+    if NOT_A_FACE in CONDITIONS[condition].parts:
         return np.arange(len(names))
-    _, owners = np.unique([name.split("/")[0] for name in names], return_inverse=True)
+    _, owners = np.unique([_person(name) for name in names], return_inverse=True)
     return owners
 
 
@@ -334,8 +345,7 @@ def _rows(
     fit = seen.judged.quality >= min_quality
     kept = np.nonzero(fit)[0]
     _, people = np.unique(seen.people[kept], return_inverse=True)
-    vectors = seen.coded.vectors[kept]
-    excess = vectors @ vectors.T - seen.judged[kept].allowance()
+    excess = seen.excess(kept, seen, kept)
     once = np.triu(np.ones_like(excess, bool), 1)
     if wanted is not None:
         once &= wanted[np.ix_(kept, kept)]
@@ -369,9 +379,7 @@ def _search(seen: Seen, table: CalibrationTable, *, min_quality: float) -> Searc
     strange = probes // _PHOTOS % 2 == 1
     if not len(gallery) or not strange.any() or strange.all():
         return None
-    vectors, judged = seen.coded.vectors, seen.judged
-    similarity = vectors[probes] @ vectors[gallery].T
-    excess = similarity - judged[probes].allowance(judged[gallery])
+    excess = seen.excess(probes, seen, gallery)
     threshold = table.threshold(identification_fmr(_FPIR, len(gallery))).similarity
     best = excess.argmax(1)
     matched = excess.max(1) >= threshold
@@ -415,12 +423,11 @@ def _curves(seen: Mapping[str, Seen], threshold: float, *, learned: bool) -> Ite
     worse: dict[str, list[NDArray[np.float32]]] = {name: [] for name in measures}
     unspoilt = seen[UNSPOILT]
     for condition, each in seen.items():
-        if condition == TEXTURES or "not_a_face" in CONDITIONS[condition].parts:
+        if condition == TEXTURES or NOT_A_FACE in CONDITIONS[condition].parts:
             continue
         probes = np.arange(len(each.people))
         mates = probes ^ 1  # photographs stand in pairs
-        excess = each.coded.vectors @ unspoilt.coded.vectors[: len(probes)].T
-        excess -= each.judged.allowance(unspoilt.judged[: len(probes)])
+        excess = each.excess(probes, unspoilt, probes)
         missed.append(excess[probes, mates] < threshold)
         for name, measure in measures.items():
             worse[name].append(np.minimum(measure(each), measure(unspoilt)[mates]))

@@ -17,6 +17,8 @@ from shared.model_directory import QUALITY_FILE, ModelDirectory, QualityConfig
 
 Floats = NDArray[np.float32]
 
+NOT_A_FACE = "not_a_face"
+"""The part that tells that a map shows no face."""
 FLAWED = 0.5
 """From here on a part counts as spoilt."""
 
@@ -59,10 +61,16 @@ class Judged:
         """(N, M) how much more similar than unspoilt ones strangers like these are, in cosine.
 
         Args:
-            others: M faces; None takes the same ones.
+            others: M faces, judged by a head of the same parts; None takes the same ones.
         """
-        alike = (self.traits * self.spread) @ (others or self).traits.T
-        return np.asarray(alike + self.resembling, np.float32)
+        others = others or self
+        alike = (self.traits * np.maximum(self.spread, others.spread)) @ others.traits.T
+        return np.asarray(alike + max(self.resembling, others.resembling), np.float32)
+
+    def in_common(self, other: "Judged") -> Floats:
+        """(K + 1,) what each trait of two faces, the first of each, adds to their allowance."""
+        added: Floats = np.maximum(self.spread, other.spread) * self.traits[0] * other.traits[0]
+        return added
 
 
 class QualityHead:

@@ -18,10 +18,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import MetricsHandler
 
 from shared.errors import Unauthenticated
+from shared.hosts import address_of
 from shared.serving.access_file import Access, identify
 from shared.serving.background import Background
 from shared.serving.call_observer import observe
 from shared.serving.interceptor import AroundInterceptor, Context, Method
+from shared.serving.settings_loader import SettingsError
 from shared.serving.tls import HttpsFiles
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
@@ -138,7 +140,7 @@ class MetricsServer:
         port: the bound port.
 
     Raises:
-        OSError: the address cannot be bound.
+        SettingsError: the address cannot be bound.
     """
 
     def __init__(
@@ -154,7 +156,10 @@ class MetricsServer:
     ) -> None:
         kind = _HttpServer6 if ":" in host else _HttpServer
         handler = type("Handler", (_Handler,), {"registry": registry})
-        self._server = kind((host, port), handler)
+        try:
+            self._server = kind((host, port), handler)
+        except OSError as error:
+            raise SettingsError([f"metrics at {address_of(host, port)}: {error}"]) from None
         self._server.access, self._server.tls = access, tls
         self._server.background, self._server.healthy = background, healthy
         self._closing = threading.Event()

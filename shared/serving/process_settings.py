@@ -13,7 +13,6 @@ adds its own fields::
 since a misspelled setting must not silently use its default.
 """
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -63,13 +62,3 @@ class ProcessSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Disable pydantic's sources: `load_settings` collects values and tracks their origins."""
         return (init_settings,)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is a loopback address; of names, only localhost is."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -24,6 +24,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from shared.hosts import address_of, is_loopback
 from shared.serving.access_file import Access
 from shared.serving.admission import AdmissionInterceptor, ReceptionInterceptor
 from shared.serving.authorization import AuthorizationInterceptor
@@ -33,11 +34,10 @@ from shared.serving.client_ca import ClientAuthorities
 from shared.serving.error_interceptor import ErrorInterceptor
 from shared.serving.interceptor import CallInterceptor
 from shared.serving.metrics import MetricsInterceptor, MetricsServer
-from shared.serving.process_settings import is_loopback
 from shared.serving.request_id import RequestIdInterceptor
 from shared.serving.settings import ServiceSettings
 from shared.serving.settings_loader import SettingsError
-from shared.serving.tls import HttpsFiles, server_credentials
+from shared.serving.tls import https_files, server_credentials
 
 _EXEMPT = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
 
@@ -156,8 +156,8 @@ class ServiceHost:
         await self.server.start()
         _log.info(
             "listening",
-            address=_address(settings.host, self.port),
-            metrics_address=_address(settings.metrics_host, metrics.port),
+            address=address_of(settings.host, self.port),
+            metrics_address=address_of(settings.metrics_host, metrics.port),
             tls="mutual" if settings.mutual_tls else "server" if settings.tls_key else "none",
         )
         return self.port
@@ -214,7 +214,7 @@ class ServiceHost:
             await self._health.set(name, status)
 
     def _bind(self, credentials: grpc.ServerCredentials | None) -> int:
-        address = _address(self._settings.host, self._settings.port)
+        address = address_of(self._settings.host, self._settings.port)
         try:
             if credentials is None:
                 return self.server.add_insecure_port(address)
@@ -227,31 +227,18 @@ class ServiceHost:
 
     def _serve_metrics(self) -> MetricsServer:
         settings = self._settings
-        host, port = settings.metrics_host, settings.metrics_port
+        host = settings.metrics_host
         # Metrics on the loopback interface need neither tokens nor TLS.
         public = not is_loopback(host)
-        try:
-            return MetricsServer(
-                self._registry,
-                host=host,
-                port=port,
-                background=self._background,
-                access=self._access if public else None,
-                tls=_https(settings) if public else None,
-                healthy=self._accepts_work,
-            )
-        except OSError as error:
-            raise SettingsError([f"metrics at {_address(host, port)}: {error}"]) from None
-
-
-def _https(settings: ServiceSettings) -> HttpsFiles | None:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    return HttpsFiles(settings.tls_certificate, settings.tls_key)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return MetricsServer(
+            self._registry,
+            host=host,
+            port=settings.metrics_port,
+            background=self._background,
+            access=self._access if public else None,
+            tls=https_files(settings.tls_certificate, settings.tls_key) if public else None,
+            healthy=self._accepts_work,
+        )
 
 
 def _channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:

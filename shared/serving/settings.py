@@ -5,8 +5,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from shared.hosts import is_loopback
 from shared.model_directory.shipped import shipped_models
-from shared.serving.process_settings import ProcessSettings, is_loopback
+from shared.serving.process_settings import ProcessSettings
 
 
 class ServiceSettings(ProcessSettings):

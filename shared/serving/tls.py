@@ -36,6 +36,11 @@ def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | No
     )
 
 
+def https_files(certificate: Path | None, key: Path | None) -> "HttpsFiles | None":
+    """Return TLS for an HTTP server; None without files. Raises as `HttpsFiles`."""
+    return HttpsFiles(certificate, key) if certificate and key else None
+
+
 class HttpsFiles:
     """TLS for an HTTP server, with certificates that are reloaded when they change."""
 

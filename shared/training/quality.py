@@ -219,15 +219,14 @@ def foreseen(sample: Sample) -> NDArray[np.float32]:
     return margins
 
 
-def train_head(sample: Sample, formats: Sequence[MapFormat], *, seed: int = 0) -> bytes:
+def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
     """Weights of a head, as its file holds them.
 
     Args:
         sample: of people of training.
         formats: of the codec's operating points; a head reads maps of each.
-        seed: of the first guess and of all draws.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     seen = [
         torch.from_numpy(dequantize(sample.coded.symbols, fmt)).flatten(1).to(torch.float16)
         for fmt in formats

@@ -166,9 +166,7 @@ class _Strangers:
     common: NDArray[np.float32]
 
 
-def fit_spread(
-    head: QualityHead, sample: Sample, fmt: MapFormat, *, seed: int = 0
-) -> QualityConfig:
+def fit_spread(head: QualityHead, sample: Sample, fmt: MapFormat) -> QualityConfig:
     """How much more similar strangers are who are spoilt alike, on people held out.
 
     The similarity that one in 2,000 strangers reaches is fitted, by quantile regression, as that
@@ -178,7 +176,7 @@ def fit_spread(
     judged = head.judge(sample.coded.symbols, fmt)
     unspoilt = sample.coded.vectors[sample.kinds == UNSPOILT]
     base, resembling = _resembling(unspoilt, sample.people[sample.kinds == UNSPOILT])
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     kinds = [
         found for kind in range(len(RANDOM)) if (found := _strangers(sample, judged, kind, random))
     ]
@@ -257,9 +255,9 @@ def _resembling(vectors: NDArray[np.float32], people: NDArray[np.int64]) -> tupl
     return base, max(0.0, float(np.quantile(near, 1 - _RATE)) - base) if len(near) else 0.0
 
 
-def _groups(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.int64]:
+def _groups(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """Spherical k-means."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     centres = vectors[random.permutation(len(vectors))[:_GROUPS]]
     nearest = np.zeros(len(vectors), np.int64)
     for _ in range(_ITERATIONS):

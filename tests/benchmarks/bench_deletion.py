@@ -56,7 +56,9 @@ def measure(path: Path, size: int, callers: int) -> list[str]:
     doomed = random.Random(0).sample(range(1, population.subjects + 1), population.subjects)  # noqa: S311
     with Gallery(path, embedding_space=SPACE) as gallery:
         first = gallery.subjects.delete("default", f"subject-{doomed.pop()}")
-        gallery.erased(first.erasure, wait_s=_ERASURE_S)  # with what making the gallery has left
+        gallery.database.erased(
+            first.erasure, wait_s=_ERASURE_S
+        )  # with what making the gallery has left
         with _searching(gallery, probes) as before:
             time.sleep(SECONDS / 2)
         deletions: list[float] = []
@@ -74,7 +76,7 @@ def measure(path: Path, size: int, callers: int) -> list[str]:
             with ThreadPoolExecutor(callers) as threads:
                 list(threads.map(delete, range(callers)))
             passed = time.perf_counter() - begun
-            erased = gallery.erased(max(erasures), wait_s=_ERASURE_S)
+            erased = gallery.database.erased(max(erasures), wait_s=_ERASURE_S)
             erased_s = time.perf_counter() - begun - passed
         with _searching(gallery, probes) as after:
             time.sleep(SECONDS / 2)

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.index.growing import IndexForm
+from recognizer_service.gallery.index.local_cache import IndexForm
 from recognizer_service.gallery.index.sketch import sketch
 from recognizer_service.gallery.types import Enrolment
 from tests.benchmarks.gallery_population import FACES_PER_SUBJECT, SPACE, Population, fill

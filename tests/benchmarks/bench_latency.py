@@ -32,7 +32,7 @@ from recognizer_service.core.attempts import Allowance, Attempts
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
-from recognizer_service.core.types import Criterion, FaceMap
+from recognizer_service.core.types import Criterion, FaceMap, Question
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
 from recognizer_service.metrics import RecognizerMetrics
@@ -141,13 +141,15 @@ async def bench_identify(
         _fill(recognizer.gallery, gallery_faces)
         recognizer.model.networks.start()
         stages = []
-        for question in range(1 + repeats):
+        for turn in range(1 + repeats):
             began = time.perf_counter()
-            answer = await recognizer.identify(
-                COLLECTION,
-                maps[question % len(maps)],
-                Criterion(min_similarity=0.5),
-                max_subjects=5,
+            answer = await recognizer.identifier.identify(
+                Question(
+                    COLLECTION,
+                    maps[turn % len(maps)],
+                    Criterion(min_similarity=0.5),
+                    max_subjects=5,
+                )
             )
             whole = 1000 * (time.perf_counter() - began)
             stages.append(asdict(answer.timings) | {"all": whole})

@@ -56,7 +56,7 @@ class Population:
 
 def fill(gallery: Gallery, population: Population) -> None:
     """Restore an archive of the population into the collection "default"."""
-    with gallery.importing(collection_id="default") as importer:
+    with gallery.archives.importing(collection_id="default") as importer:
         for chunk in _archive(population):
             importer.feed(chunk)
         importer.finish()
@@ -86,7 +86,7 @@ def _records() -> tuple[Record, Record, Record]:
         Gallery(Path(folder) / "gallery.sqlite", embedding_space=SPACE) as gallery,
     ):
         gallery.enroll("default", Enrolment((new_face(0),), "subject"))
-        header, subject, face = RecordReader().feed(b"".join(gallery.export("default")))
+        header, subject, face = RecordReader().feed(b"".join(gallery.archives.export("default")))
     return header, subject, face
 
 

@@ -148,14 +148,14 @@ def archives(folder: Path) -> Iterator[tuple[st.SearchStrategy[Any], Target]]:
         gallery.collections.create("source")
         gallery.enroll("source", person(1, 2, name="Ann"))
         gallery.enroll("source", person(3))
-        whole = b"".join(gallery.export("source"))
+        whole = b"".join(gallery.archives.export("source"))
         embedder = SeededEmbedder(SPACE, codecs=[CODEC])
 
         def read(given_: tuple[bytes, int]) -> None:
             data, size = given_
             with (
                 suppress(CompactfaceError),
-                gallery.importing(collection_id="target", embedder=embedder) as importer,
+                gallery.archives.importing(collection_id="target", embedder=embedder) as importer,
             ):
                 for start in range(0, len(data), size):
                     importer.feed(data[start : start + size])

@@ -105,7 +105,7 @@ class Trial:
             gallery.collections.create("base")
             for number in range(ARCHIVED_SUBJECTS):
                 gallery.enroll("base", _archived_person(number))
-            self._archive.write_bytes(b"".join(gallery.export("base")))
+            self._archive.write_bytes(b"".join(gallery.archives.export("base")))
 
     def kill_while(self, deed: str, *, delay_s: float) -> None:
         """Let a process do it, kill it so long after it began, and look at what is left."""

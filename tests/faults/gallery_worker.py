@@ -42,7 +42,7 @@ def delete(gallery: Gallery, number: int) -> None:
     say("?", number)
     deletion = gallery.subjects.delete("default", f"person-{number}")
     say("-", number)
-    if number % 2 and gallery.erased(deletion.erasure, wait_s=30):
+    if number % 2 and gallery.database.erased(deletion.erasure, wait_s=30):
         say("e", number)
 
 
@@ -60,7 +60,7 @@ def importing(gallery: Gallery, numbers: Iterator[int], archive: Path) -> None:
     for number in numbers:
         name = f"import-{number}"
         embedder = SeededEmbedder(gallery.spaces.served)
-        with gallery.importing(collection_id=name, embedder=embedder) as importer:
+        with gallery.archives.importing(collection_id=name, embedder=embedder) as importer:
             for start in range(0, len(content), CHUNK):
                 importer.feed(content[start : start + CHUNK])
             importer.finish()

@@ -13,7 +13,7 @@ from compactface.client import EncoderClient, RecognizerClient, RequestFailed, r
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
 from compactface.v1.recognizer_pb2 import StreamMapsRequest
-from recognizer_service.core.recognizer import Recognizer
+from recognizer_service.core.sightings import SightingDesk
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, running_encoder, running_recognizer, until
 from tests.tiny_model import write_tiny_model
@@ -99,14 +99,14 @@ async def test_a_map_is_logged_under_the_id_of_the_call_that_it_was_made_in(
 async def test_a_map_that_meets_a_bug_fails_alone_and_is_logged_under_its_id(
     recognizer: Service, people: list[CompactMap], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept = Recognizer.accept_sightings
+    accept = SightingDesk.accept
 
-    async def fail(self: Recognizer, *arguments: Any) -> Any:
+    async def fail(self: SightingDesk, *arguments: Any) -> Any:
         if any(id_ == "poison" for id_, *_ in arguments[1]):
             raise ArithmeticError("a bug")
         return await accept(self, *arguments)
 
-    monkeypatch.setattr(Recognizer, "accept_sightings", fail)
+    monkeypatch.setattr(SightingDesk, "accept", fail)
     good = "7a5ef5f4-6a3a-4a0b-9a0d-0c6f1b7d3c11"
     requests = [
         StreamMapsRequest(sighting_id=name, map=people[0], request_id=id_)

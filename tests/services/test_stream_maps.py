@@ -102,6 +102,17 @@ async def test_a_bad_map_is_refused_alone_and_the_stream_goes_on(
     assert good.outcome == STORED
 
 
+async def test_a_message_with_nothing_but_a_bad_camera_is_refused_with_its_reason(
+    tiny_models: Path, gallery: Path, people: list[CompactMap]
+) -> None:
+    request = sighting(people[0])
+    request.camera = "front/door"
+    async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as service:
+        (answer,) = await stream(service, request)
+    error = RequestFailed.from_status(answer.error)
+    assert (error.reason, fields_of(error)) == ("INVALID_CAMERA", ["camera"])
+
+
 async def test_a_sighting_id_with_another_map_is_refused(
     tiny_models: Path, gallery: Path, people: list[CompactMap]
 ) -> None:

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Self
 
-from recognizer_service.gallery.archive.format import Kind, Record, RecordReader
-from recognizer_service.gallery.archive.parsing import (
+from recognizer_service.gallery.archive.contents import (
     ArchivedFace,
     ArchivedSubject,
     Header,
@@ -14,9 +12,11 @@ from recognizer_service.gallery.archive.parsing import (
     parse_header,
     parse_subject,
 )
+from recognizer_service.gallery.archive.format import Kind, Record, RecordReader
 from recognizer_service.gallery.archive.staging import Staging, check_free
+from recognizer_service.gallery.collections import check_collection_id
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT, check_collection_id, shown
+from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT, shown
 from recognizer_service.gallery.reembed import MapEmbedder
 from shared.errors import FailedPrecondition, InvalidInput
 
@@ -50,7 +50,7 @@ class Importer:
     def __init__(
         self, store: Store, *, collection_id: str, embedder: MapEmbedder | None, caller: str
     ) -> None:
-        """Create an importer; see `Gallery.importing`."""
+        """Create an importer; see `Archives.importing`."""
         if collection_id:
             check_collection_id(collection_id)
         self._store = store
@@ -106,12 +106,7 @@ class Importer:
         """Open the importer for a ``with`` block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Undo an unfinished import."""
         self.close()
 

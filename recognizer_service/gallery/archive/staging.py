@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from recognizer_service.gallery import audit
-from recognizer_service.gallery.archive.parsing import ArchivedSubject
+from recognizer_service.gallery.archive.contents import ArchivedSubject
 from recognizer_service.gallery.audit import AuditEvent, Operation
+from recognizer_service.gallery.collections import condemn
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.limits import shown
-from recognizer_service.gallery.storage.condemned import condemn, is_condemned
-from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX, find_collection
+from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX, find_collection, is_condemned
 from recognizer_service.gallery.storage.schema import (
     collections,
     embeddings,

@@ -25,8 +25,12 @@ from sqlalchemy import (
 )
 
 from recognizer_service.gallery.storage import Database
-from recognizer_service.gallery.storage.postgres import SHARED_INDEX_TABLE
-from recognizer_service.gallery.storage.schema import embeddings, faces, subjects
+from recognizer_service.gallery.storage.schema import (
+    SHARED_INDEX_TABLE,
+    embeddings,
+    faces,
+    subjects,
+)
 from recognizer_service.gallery.types import Embedding
 
 _own = MetaData()

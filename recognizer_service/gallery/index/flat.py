@@ -1,61 +1,24 @@
 """An exact in-memory index, a cache of the database's embeddings.
 
-Inner products of unit vectors are cosines. FAISS cannot search during changes, hence the locks in
-`rows`. The database ensures that keys are unique.
+Inner products of unit vectors are cosines. FAISS cannot search during changes, hence the locks of
+`Rows`. The database ensures that keys are unique.
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from contextlib import contextmanager
 from itertools import islice
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.index.rows import Rows
+from recognizer_service.gallery.index.concurrency import Combining, ReadersWriterLock
 from recognizer_service.gallery.types import Embedding
 
-Question = TypeVar("Question")
-Answer = TypeVar("Answer")
-
-
-class Combining(Generic[Question, Answer]):
-    """Combines concurrent questions into one pass at a time."""
-
-    def __init__(self, answer: Callable[[Sequence[Question]], Sequence[Answer]]) -> None:
-        """Create it with a function that answers a sequence of questions in order."""
-        self._answer = answer
-        self._answering = threading.Lock()
-        self._waiting: deque[tuple[Question, Future[Answer]]] = deque()
-
-    def ask(self, question: Question) -> Answer:
-        """Return the answer; an error of `answer` is raised to all callers of the pass."""
-        future: Future[Answer] = Future()
-        self._waiting.append((question, future))
-        with self._answering:
-            if not future.done():  # else the previous lock holder has answered this one too
-                self._answer_waiting()
-        return future.result()
-
-    def __len__(self) -> int:
-        """Return the number of waiting questions."""
-        return len(self._waiting)
-
-    def _answer_waiting(self) -> None:
-        asked = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        try:
-            answers = self._answer([question for question, _ in asked])
-        except BaseException as error:  # noqa: BLE001 - raised to all callers
-            for _, future in asked:
-                future.set_exception(error)
-            return
-        for (_, future), answer in zip(asked, answers, strict=True):
-            future.set_result(answer)
-
-
+_MOST_DOOMED = 4096
+_LEAST_ROOM = 1024
 _CHUNK = 16_384
 _CACHE_LINE_BYTES = 64
 
@@ -64,6 +27,106 @@ _CACHE_LINE_BYTES = 64
 _PROBES_FOR_A_PRODUCT = 8
 
 _Question: TypeAlias = tuple[Embedding, int]
+
+
+class Rows:
+    """The rows of one FAISS index and their keys; see `FaceIndex`.
+
+    FAISS's own ids make removal slow: it moves all following rows and rebuilds the id table, half a
+    second with a million rows. Here the last row replaces the removed one. Removal does not wait
+    for a running search either: the face is excluded from results at once, and its row is removed
+    before the next search.
+    """
+
+    def __init__(self, index: Any) -> None:
+        """Take an empty index with rows of a fixed size."""
+        self.index = index
+        self._is_binary = isinstance(index, faiss.IndexBinary)
+        self._lock = ReadersWriterLock()
+        self._naming = threading.Lock()  # held only briefly; guards the attributes below
+        self._keys = np.empty(0, np.int64)  # with spare capacity
+        self._doomed: set[int] = set()
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        with self._naming:
+            return int(self.index.ntotal) - len(self._doomed)
+
+    def add(self, keys: Sequence[int], rows: NDArray[Any]) -> None:
+        """Add new faces."""
+        with self._lock.writing(), self._naming:
+            self._take_out()
+            first, size = self.index.ntotal, self.index.ntotal + len(keys)
+            if size > len(self._keys):
+                room = np.empty(max(2 * len(self._keys), size, _LEAST_ROOM), np.int64)
+                room[:first] = self._keys[:first]
+                self._keys = room
+            self._keys[first:size] = keys
+            self.index.add(rows)
+
+    def remove(self, keys: Sequence[int]) -> None:
+        """Remove faces; unknown keys are ignored."""
+        with self._naming:
+            present = self._names()
+            self._doomed.update(present[np.isin(present, keys)].tolist())
+            wait = len(self._doomed) > _MOST_DOOMED
+        self.settle(wait=wait)
+
+    def settle(self, *, wait: bool) -> None:
+        """Remove the rows of removed faces; without `wait`, skip it while a search runs."""
+        if self._doomed:
+            with self._lock.writing() if wait else self._lock.writing_if_free() as free:
+                if free is not False:
+                    with self._naming:
+                        self._take_out()
+
+    @contextmanager
+    def searching(self) -> Iterator[Callable[[int], int]]:
+        """Keep the rows unchanged; yields a function from a number of faces to a number of rows.
+
+        More rows than faces must be requested while removed ones remain. `names` filters those out.
+        """
+        with self._lock.reading():
+            yield lambda count: min(count + len(self._doomed), int(self.index.ntotal))
+
+    def names(self, rows: NDArray[np.int64], values: NDArray[Any]) -> Iterator[tuple[int, float]]:
+        """Return key and value of each row found, while `searching`."""
+        with self._naming:
+            keys = self._names()[rows].tolist()
+            for key, value in zip(keys, values.tolist(), strict=True):
+                if key not in self._doomed:
+                    yield key, value
+
+    def keys(self) -> NDArray[np.int64]:
+        """Remove pending rows, then return the keys of all faces in row order."""
+        self.settle(wait=True)
+        with self._naming:
+            return self._names().copy()
+
+    def _names(self) -> NDArray[np.int64]:
+        return self._keys[: self.index.ntotal]
+
+    def _take_out(self) -> None:
+        if not self._doomed:
+            return
+        names, codes = self._names(), self._codes()
+        gone = np.flatnonzero(np.isin(names, list(self._doomed)))
+        left = len(names) - len(gone)
+        holes, last = gone[gone < left], np.setdiff1d(np.arange(left, len(names)), gone)
+        codes[holes], names[holes] = codes[last], names[last]
+        codes[left:] = 0
+        self.index.ntotal = left
+        self._vector().resize(left * self.index.code_size)
+        self._doomed.clear()
+
+    def _codes(self) -> NDArray[np.uint8]:
+        """Return a writable view of all rows as bytes."""
+        vector = self._vector()
+        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(vector.data(), vector.size())
+        return codes.reshape(-1, self.index.code_size)
+
+    def _vector(self) -> Any:
+        return self.index.xb if self._is_binary else self.index.codes
 
 
 class FlatIndex:

@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.index.rows import Rows
+from recognizer_service.gallery.index.flat import Rows
 from recognizer_service.gallery.types import Embedding
 
 _LEAST_CANDIDATES = 256

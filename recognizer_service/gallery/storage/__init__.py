@@ -70,9 +70,17 @@ class Database(Protocol):
         """
 
     def erased(self, erasure: int, *, wait_s: float = 0) -> bool:
-        """Return whether the bytes of a deletion are erased, waiting at most `wait_s` seconds.
+        """Return whether the bytes of a deletion are erased from the database file and its log.
+
+        Bytes are erased in the background, usually within a fraction of a second. After a bulk
+        enrollment or a crash, the whole file is scanned first.
+
+        Args:
+            erasure: the number from `Deletion`.
+            wait_s: how long to wait, in seconds.
 
         Raises:
+            InvalidInput: an invalid number (OUT_OF_RANGE).
             NotFound: no deletion has this number (ERASURE_NOT_FOUND).
         """
 

@@ -25,14 +25,14 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
-    text,
     update,
 )
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from recognizer_service.gallery.storage import Prune, faults, schema, write_and_undo
-from recognizer_service.gallery.storage.schema import migrate
+from recognizer_service.gallery.storage.migrations import check_version, migrate
+from recognizer_service.gallery.storage.schema import SHARED_INDEX_TABLE
 from shared.errors import FailedPrecondition, NotFound, Unavailable
 
 _OWNER = 0x636F6D70616374  # advisory locks are numbers: "compact", and the next one
@@ -53,10 +53,6 @@ _IDLE_CONNECTIONS = 8
 _own = MetaData()
 _versions = Table("schema_version", _own, Column("version", Integer, nullable=False))
 _owners = Table("owner", _own, Column("number", BigInteger, nullable=False))
-
-
-SHARED_INDEX_TABLE = "shared_index"
-"""Exists if an external index follows the database."""
 
 
 class PostgresDatabase:
@@ -208,12 +204,9 @@ class PostgresDatabase:
     def problems(self) -> list[str]:
         """Return checksum failures of pages, if the server uses checksums."""
         with self.reading() as connection:
-            failures = connection.scalar(
-                text(
-                    "SELECT checksum_failures FROM pg_stat_database "
-                    "WHERE datname = current_database()"
-                )
-            )
+            failures = connection.exec_driver_sql(
+                "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
+            ).scalar()
         return [f"{failures} pages failed their checksums"] if failures else []
 
     def close(self) -> None:
@@ -295,12 +288,7 @@ def _bring_up_to_date(connection: Connection, require_alone: Callable[[], None])
         require_alone()
         migrate(connection, version)
         connection.execute(update(_versions).values(version=schema.VERSION))
-    if version > schema.VERSION:
-        raise FailedPrecondition(
-            "GALLERY_TOO_NEW",
-            f"the gallery has schema version {version}; this program knows version "
-            f"{schema.VERSION}: run a newer program",
-        )
+    check_version(version)
 
 
 def _check_index_is_ours(connection: Connection) -> None:

@@ -1,34 +1,33 @@
 """A gallery in a SQLite file: opening, transactions, and erasing deleted bytes from disk.
 
 A commit is durable when it returns (WAL with synchronous=FULL). One process owns a gallery, as the
-search indexes are in its memory: a lock on a file beside the database excludes other processes, and
-ends with the process. A second lock, on the database file itself, excludes processes that open it
-by another name, such as a hard link. Only the owner can read the file.
+search indexes are in its memory.
 """
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
 
-from recognizer_service.gallery.limits import check_range
+from recognizer_service.gallery.limits import canonical, check_range, folded
 from recognizer_service.gallery.storage import Prune, faults, schema, write_and_undo
 from recognizer_service.gallery.storage.eraser import Eraser
-from recognizer_service.gallery.storage.reserve import Reserve
-from recognizer_service.gallery.storage.schema import migrate
+from recognizer_service.gallery.storage.migrations import check_version, migrate
 from recognizer_service.gallery.storage.scrub import MAX_PAGES
-from recognizer_service.gallery.texts import canonical, folded
+from recognizer_service.gallery.storage.sqlite_file import (
+    Reserve,
+    close_alone,
+    lock_path,
+    open_alone,
+)
 from shared.errors import FailedPrecondition, NotFound, Overloaded
-from shared.private_files import make_private
 
 _PRAGMAS = (
     "page_size = 8192",  # three embeddings per page; set by the first connection only
@@ -44,11 +43,6 @@ LOCK_TIMEOUT_MS = 3000
 """How long a write waits for a lock of another process, in milliseconds."""
 _IDLE_CONNECTIONS = 32
 _PRIMARY_CODE = 0xFF  # the other bits refine the error code
-_SUFFIXES = ("-wal", "-shm")
-
-_held: set[tuple[int, int]] = set()
-"""Device and inode of the files that this process has open."""
-_holding = threading.Lock()
 
 
 class SqliteDatabase:
@@ -71,11 +65,11 @@ class SqliteDatabase:
         self.exclusive = threading.Lock()
         self._fault = faults.WriteFault()
         self._eraser: Eraser | None = None
-        self._file_lock = _lock(path)
+        self._file_lock = lock_path(path)
         try:
             # Keep the file open for the lifetime of this object: closing any descriptor of it would
             # drop SQLite's locks on it (POSIX).
-            self._file = _open_alone(path)
+            self._file = open_alone(path)
         except BaseException:
             self._file_lock.close()
             raise
@@ -210,62 +204,8 @@ class SqliteDatabase:
             self._eraser.close()
         self._engine.dispose()
         self._writer.dispose()
-        _close_alone(self._file)
+        close_alone(self._file)
         self._file_lock.close()
-
-
-def _open_alone(path: Path) -> IO[bytes]:
-    """Open the file for reading and writing, created if missing, and lock it under any name."""
-    with _holding:
-        with suppress(FileNotFoundError):
-            if _identity(path.stat()) in _held:  # closing it would drop the locks
-                raise _in_use(path)
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
-        try:
-            _flock(file, path)
-            for suffix in ("", *_SUFFIXES):
-                make_private(path.with_name(f"{path.name}{suffix}"))
-        except BaseException:
-            file.close()
-            raise
-        _held.add(_identity(os.fstat(file.fileno())))
-        return file
-
-
-def _close_alone(file: IO[bytes]) -> None:
-    with _holding:
-        _held.discard(_identity(os.fstat(file.fileno())))
-        file.close()
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Lock the path: if the file were replaced, another process would use this one's log."""
-    lock = path.with_name(f"{path.name}.lock")
-    file = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-    try:
-        _flock(file, path)
-        make_private(lock)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _flock(file: IO[bytes], path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _in_use(path) from None
-
-
-def _in_use(path: Path) -> FailedPrecondition:
-    return FailedPrecondition(
-        "GALLERY_IN_USE", f"another process has the gallery {path.name!r} open"
-    )
 
 
 def _engine(path: Path) -> Engine:
@@ -326,12 +266,7 @@ def _set_up(connection: sqlite3.Connection, *more: str) -> None:
 
 def _bring_up_to_date(connection: Connection) -> None:
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if version > schema.VERSION:
-        raise FailedPrecondition(
-            "GALLERY_TOO_NEW",
-            f"the gallery has schema version {version}; this program knows versions up to "
-            f"{schema.VERSION}: run a newer program, or restore an older gallery",
-        )
+    check_version(version)
     if version == schema.VERSION:
         return
     if version:

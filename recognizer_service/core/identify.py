@@ -1,0 +1,134 @@
+"""Identification (1:N): which subject of a collection a face shows."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from recognizer_service.core.networks import Networks
+from recognizer_service.core.parts import Parts, embedded
+from recognizer_service.core.pictures import one_match_each
+from recognizer_service.core.thresholds import check_criterion
+from recognizer_service.core.types import Identification, Question, Timings
+from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH, check_range
+from shared.demand import Demand, demanding
+from shared.errors import CompactfaceError
+
+# A less similar face may rank higher if it shares no flaw with the probe.
+_LEAST_HITS = 5
+
+
+class Identifier:
+    """Searches the gallery."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def identify(self, question: Question) -> Identification:
+        """Search a collection for the probe; returns candidates whether or not they match.
+
+        Raises:
+            InvalidInput: an invalid map, quality, threshold or number of subjects.
+            NotFound: no such collection or sighting.
+            UnknownCodec: no decoder for the probe.
+            FailedPrecondition: no calibration for the codecs, and no similarity given.
+            PermissionDenied: the caller may not use this threshold (THRESHOLD_FORBIDDEN).
+            Overloaded: ATTEMPTS_SPENT; or the inference queue is full.
+        """
+        answer = await self._search(question, question.max_subjects)
+        self._parts.metrics.answered("identify", answer)
+        return answer
+
+    async def identify_each(
+        self, questions: Sequence[Question]
+    ) -> list[Identification | CompactfaceError]:
+        """Run `identify` for each question and return answers or errors.
+
+        A subject matches at most one face of a picture.
+        """
+        of_picture: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for position, question in enumerate(questions):
+            if question.picture:
+                of_picture[question.collection_id, question.picture].append(position)
+        faces = {position: len(group) for group in of_picture.values() for position in group}
+        answers = await asyncio.gather(
+            *(self._try(question, faces.get(at, 1)) for at, question in enumerate(questions))
+        )
+        for group in of_picture.values():
+            self._settle(answers, group)
+        return [
+            self._finished(question, answer)
+            for question, answer in zip(questions, answers, strict=True)
+        ]
+
+    async def search(self, question: Question) -> Identification:
+        """`identify` for internal use; not counted as an answer."""
+        with demanding(Demand()):
+            return await self._search(question, question.max_subjects)
+
+    async def _try(
+        self, question: Question, faces_of_picture: int
+    ) -> Identification | CompactfaceError:
+        """Identify with one spare candidate for each other face of the picture."""
+        most = min(faces_of_picture, MAX_SUBJECTS_PER_SEARCH)
+        try:
+            return await self._search(question, max(question.max_subjects, most))
+        except CompactfaceError as error:
+            return error
+
+    @staticmethod
+    def _settle(answers: list[Identification | CompactfaceError], group: Sequence[int]) -> None:
+        """Resolve, in place, which subject matches which face of a picture."""
+        given = {at: answer for at in group if isinstance(answer := answers[at], Identification)}
+        settled = one_match_each(list(given.values()))
+        for at, answer in zip(given, settled, strict=True):
+            answers[at] = answer
+
+    def _finished(
+        self, question: Question, answer: Identification | CompactfaceError
+    ) -> Identification | CompactfaceError:
+        if isinstance(answer, CompactfaceError):
+            return answer
+        self._parts.metrics.answered("identify", answer)
+        return replace(answer, candidates=answer.candidates[: question.max_subjects])
+
+    async def _search(self, question: Question, count: int) -> Identification:
+        collection_id, criterion = question.collection_id, question.criterion
+        check_criterion(criterion, rate_name="max_fpir")
+        check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
+        self._parts.model.networks.check(1)
+        timings = Timings()
+        collection = await self._parts.collection(collection_id)
+        self._parts.attempts.check_stated(criterion, collection.max_fpir, rate_name="max_fpir")
+        self._parts.attempts.begin_identification(collection_id)
+        face = await self._parts.face(collection_id, question.probe)
+
+        async def identified(networks: Networks) -> Identification:
+            (opened,), (embedding,) = await embedded(networks, [face], timings)
+
+            def matched() -> Identification:
+                hits = self._parts.gallery.search(
+                    collection_id,
+                    embedding,
+                    count=min(max(count, _LEAST_HITS), MAX_SUBJECTS_PER_SEARCH),
+                    thresholds=networks.judge.identification_thresholds(
+                        face, criterion, collection
+                    ),
+                    space=networks.space,
+                )
+                return networks.judge.identification(
+                    networks.judged(opened),
+                    hits,
+                    criterion,
+                    collection,
+                    timings,
+                    enrolled=networks.enrolled(hits),
+                )
+
+            with timings.measure("match_ms"):
+                answer = await self._parts.in_thread(matched)
+            return replace(answer, candidates=answer.candidates[:count])
+
+        answer = await self._parts.model.ask(identified)
+        self._parts.attempts.end_identification(collection_id, answer)
+        return answer

@@ -1,0 +1,255 @@
+"""What is decided where thresholds differ from codec to codec."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from recognizer_service.core.decide import Judge
+from recognizer_service.core.thresholds import Thresholds
+from recognizer_service.core.types import (
+    Criterion,
+    Decision,
+    Disagreement,
+    FaceMap,
+    Identification,
+    Timings,
+)
+from recognizer_service.gallery.types import (
+    Agreement,
+    Collection,
+    Resemblance,
+    SubjectHit,
+    SubjectScore,
+)
+from shared.errors import FailedPrecondition
+from shared.model_directory import Manifest, ModelDirectory
+from tests.tiny_model import synthetic_table
+from tests.tiny_quality import HEAD
+
+ONE_FACE = Collection(
+    collection_id="default",
+    max_fpir=1e-2,
+    max_fmr=1e-2,
+    sighting_retention_s=0,
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    subject_count=1,
+    face_count=1,
+    max_subjects=0,
+    max_faces=0,
+    subject_retention_s=0,
+    subject_score=SubjectScore.BEST_FACE,
+)
+UNKNOWN = "f" * 16
+
+
+@pytest.fixture
+def coarse(tiny_model: ModelDirectory) -> str:
+    """The codec of most probes; at FMR 1e-2 it asks for 0.50 against itself."""
+    return tiny_model.codec("standard").codec_id
+
+
+@pytest.fixture
+def fine(tiny_model: ModelDirectory) -> str:
+    """0.40 against the coarse one, and 0.45 against itself."""
+    return tiny_model.codec("paper").codec_id
+
+
+@pytest.fixture
+def manifest(tiny_model: ModelDirectory, coarse: str, fine: str) -> Manifest:
+    tables = (
+        synthetic_table(coarse, coarse, lowered_by=-0.1),
+        synthetic_table(coarse, fine),
+        synthetic_table(fine, fine, lowered_by=-0.05),
+    )
+    return tiny_model.manifest.model_copy(update={"calibration": tables})
+
+
+@pytest.fixture
+def judge(manifest: Manifest) -> Judge:
+    return Judge(Thresholds(manifest), min_quality=0.2)
+
+
+def hit(subject_id: str, codec_id: str, similarity: float) -> SubjectHit:
+    return SubjectHit(subject_id, "", f"face of {subject_id}", codec_id, similarity)
+
+
+def answer(
+    judge: Judge, codec_id: str, *hits: SubjectHit, criterion: Criterion | None = None
+) -> Identification:
+    face = FaceMap(codec_id, b"", 0.9)
+    return judge.identification(face, hits, criterion or Criterion(), ONE_FACE, Timings())
+
+
+def shown(identification: Identification) -> list[tuple[str, bool]]:
+    return [(found.hit.subject_id, found.matched) for found in identification.candidates]
+
+
+def test_who_exceeds_the_threshold_matches_though_another_is_more_similar(
+    judge: Judge, coarse: str, fine: str
+) -> None:
+    found = answer(judge, coarse, hit("a", coarse, 0.498), hit("b", fine, 0.490))
+    assert found.decision is Decision.MATCH
+    assert shown(found) == [("b", True), ("a", False)]
+
+
+def test_the_threshold_of_an_answer_is_that_of_its_first_candidate(
+    judge: Judge, coarse: str, fine: str
+) -> None:
+    found = answer(judge, coarse, hit("a", coarse, 0.498), hit("b", fine, 0.490))
+    assert found.threshold
+    assert found.threshold.similarity == pytest.approx(0.40)
+    thresholds = [candidate.threshold.similarity for candidate in found.candidates]
+    assert thresholds == pytest.approx([0.40, 0.50])
+
+
+def test_who_is_least_below_the_threshold_comes_first_where_nobody_matches(
+    judge: Judge, coarse: str, fine: str
+) -> None:
+    found = answer(judge, coarse, hit("a", coarse, 0.45), hit("b", fine, 0.39))
+    assert found.decision is Decision.NO_MATCH
+    assert shown(found) == [("b", False), ("a", False)]
+    assert found.threshold
+    assert found.threshold.similarity == pytest.approx(0.40)
+
+
+def test_a_similarity_asked_for_is_the_same_for_all_codecs(
+    judge: Judge, coarse: str, fine: str
+) -> None:
+    found = answer(
+        judge,
+        coarse,
+        hit("a", coarse, 0.498),
+        hit("b", fine, 0.490),
+        criterion=Criterion(min_similarity=0.495),
+    )
+    assert shown(found) == [("a", True), ("b", False)]
+
+
+def test_reaching_the_threshold_is_enough(judge: Judge, coarse: str) -> None:
+    exactly = answer(judge, coarse, hit("a", coarse, 0.0)).candidates[0].threshold.similarity
+    assert answer(judge, coarse, hit("a", coarse, exactly)).decision is Decision.MATCH
+
+
+def test_a_hit_of_a_codec_without_calibration_leaves_nothing_to_say(
+    judge: Judge, coarse: str
+) -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        answer(judge, coarse, hit("a", coarse, 0.7), hit("b", UNKNOWN, 0.6))
+    assert caught.value.reason == "NOT_CALIBRATED"
+
+
+def test_searches_go_by_the_thresholds_of_the_probes_codec(
+    judge: Judge, coarse: str, fine: str
+) -> None:
+    for probe, expected in ((coarse, (0.50, 0.40)), (fine, (0.40, 0.45))):
+        for found in (
+            judge.identification_thresholds(FaceMap(probe, b""), Criterion(), ONE_FACE),
+            judge.verification_thresholds(FaceMap(probe, b""), Criterion(), ONE_FACE, faces=1),
+            judge.duplicate_thresholds([FaceMap(probe, b"")], ONE_FACE)[probe],
+        ):
+            assert (found.of_codec[coarse], found.of_codec[fine]) == pytest.approx(expected)
+            assert not found.knows(UNKNOWN)
+
+
+def test_a_search_of_more_faces_asks_for_more(judge: Judge, coarse: str) -> None:
+    face = FaceMap(coarse, b"")
+    one = judge.verification_thresholds(face, Criterion(), ONE_FACE, faces=1)
+    ten = judge.verification_thresholds(face, Criterion(), ONE_FACE, faces=10)
+    assert ten.of_codec[coarse] > one.of_codec[coarse] + 0.1
+
+
+def test_duplicates_of_a_codec_without_calibration_are_not_judged(
+    judge: Judge, coarse: str
+) -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        judge.duplicate_thresholds([FaceMap(coarse, b""), FaceMap(UNKNOWN, b"")], ONE_FACE)
+    assert caught.value.reason == "NOT_CALIBRATED"
+
+
+def new(face_id: str, codec_id: str, *others: Resemblance) -> Agreement:
+    return Agreement(face_id, codec_id, others)
+
+
+def test_warnings_and_duplicates_allow_for_strangers_who_resemble_each_other(
+    manifest: Manifest, coarse: str
+) -> None:
+    head = HEAD.model_copy(update={"resembling": 0.05})
+    resembling = manifest.model_copy(update={"quality": {"standard": head}})
+    judge = Judge(Thresholds(resembling), min_quality=0.2)
+    found = judge.duplicate_thresholds([FaceMap(coarse, b"")], ONE_FACE)
+    assert found[coarse].of_codec[coarse] == pytest.approx(0.55)
+    agreement = Agreement("new", coarse, (Resemblance("old", coarse, 0.52),))
+    assert judge.disagreements([agreement], ONE_FACE) == (
+        Disagreement("new", pytest.approx(0.52), pytest.approx(0.55)),
+    )
+
+
+def test_a_new_face_agrees_if_it_does_with_the_codec_of_one_earlier_face(
+    judge: Judge, coarse: str, fine: str
+) -> None:
+    """At FMR 1 - 0.99 ** 0.5 a little more is asked than at 1e-2."""
+    near, less = Resemblance("x", coarse, 0.52), Resemblance("y", fine, 0.50)
+    assert judge.disagreements([new("n", coarse, near, less)], ONE_FACE) == ()
+    (doubt,) = judge.disagreements([new("n", coarse, near)], replaced(max_fmr=1e-3))
+    assert (doubt.face_id, doubt.similarity) == ("n", 0.52)
+    assert doubt.threshold == pytest.approx(0.70)
+
+
+def replaced(**changes: float) -> Collection:
+    return Collection(**{name: getattr(ONE_FACE, name) for name in Collection.__slots__} | changes)
+
+
+def test_without_calibration_nothing_is_in_doubt(judge: Judge, coarse: str) -> None:
+    earlier = new("n", coarse, Resemblance("x", UNKNOWN, -0.5))
+    assert judge.disagreements([earlier], ONE_FACE) == ()
+    together = [
+        new("a", UNKNOWN, Resemblance("b", UNKNOWN, -0.5)),
+        new("b", UNKNOWN, Resemblance("a", UNKNOWN, -0.5)),
+    ]
+    assert judge.disagreements(together, ONE_FACE) == ()
+
+
+def enrolled_together(codec_id: str, *alike: str) -> list[Agreement]:
+    """Faces named by letters; those of one word are at cosine 0.9, all others at 0.1."""
+
+    def cosine(one: str, other: str) -> float:
+        return 0.9 if any(one in word and other in word for word in alike) else 0.1
+
+    faces = "".join(dict.fromkeys("".join(alike)))
+    return [
+        new(
+            face,
+            codec_id,
+            *(
+                Resemblance(other, codec_id, cosine(face, other))
+                for other in faces
+                if other != face
+            ),
+        )
+        for face in faces
+    ]
+
+
+@pytest.mark.parametrize(
+    ("alike", "doubtful"),
+    [
+        (("abc",), ""),
+        (("ab", "c"), "c"),
+        (("a", "bc"), "a"),
+        (("a", "b"), "b"),  # nobody knows who of the two it is: the first is believed
+        (("ab", "cd"), "cd"),
+        (("ab", "cde"), "ab"),
+        (("a", "b", "c"), "bc"),
+        (("ab", "bc", "cd"), ""),  # by way of others
+        (("a",), ""),
+    ],
+)
+def test_of_faces_enrolled_together_those_outside_the_largest_group_are_in_doubt(
+    judge: Judge, fine: str, alike: tuple[str, ...], doubtful: str
+) -> None:
+    agreements = enrolled_together(fine, *alike)
+    found = judge.disagreements(agreements, ONE_FACE)
+    assert "".join(doubt.face_id for doubt in found) == doubtful
+    for doubt in found:
+        assert doubt == Disagreement(doubt.face_id, 0.1, doubt.threshold)
+        assert doubt.threshold > 0.1
