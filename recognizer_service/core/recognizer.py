@@ -215,12 +215,12 @@ class Recognizer:
                     criterion,
                     collection,
                     timings,
-                    enrolled=networks.enrolled(hits),
+                    count=count,
+                    enrolled=networks.enrolled,
                 )
 
             with timings.measure("match_ms"):
-                answer = await self.in_thread(matched)
-            return replace(answer, candidates=answer.candidates[:count])
+                return await self.in_thread(matched)
 
         answer = await self.model.ask(identified)
         self._attempts.end_identification(collection_id, answer)
@@ -333,7 +333,7 @@ class Recognizer:
                     codecs=(face.codec_id, hit.codec_id),
                     faces=faces,
                     face_id=hit.face_id,
-                    reference=networks.enrolled([hit]).get(hit.face_id),
+                    reference=networks.enrolled(hit),
                 )
 
             with timings.measure("match_ms"):
