@@ -82,6 +82,7 @@ lock: setup  ## choose new versions of all dependencies, for images and continuo
 
 bench: setup  ## latencies and ratios, measured side by side
 	$(BIN)/python tests/benchmarks/bench_latency.py
+	$(BIN)/python -m tests.benchmarks.bench_throughput
 	$(BIN)/python -m tests.benchmarks.bench_camera
 
 overload: setup  ## goodput at two and four times capacity

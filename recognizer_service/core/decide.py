@@ -1,9 +1,9 @@
 """Turns similarities into decisions: match, no match or inconclusive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from recognizer_service.core.doubts import Required, doubts, nearest_miss
-from recognizer_service.core.quality import NO_ALLOWANCE, allowance
+from recognizer_service.core.quality import NO_ALLOWANCE, Allowance, allowance
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import (
     Candidate,
@@ -25,8 +25,6 @@ from recognizer_service.gallery.types import (
     SubjectHit,
 )
 from shared.errors import FailedPrecondition
-
-_NOTHING_JUDGED: Mapping[str, FaceMap] = {}
 
 
 class Judge:
@@ -60,12 +58,14 @@ class Judge:
         collection: Collection,
         timings: Timings,
         *,
-        enrolled: Mapping[str, FaceMap] = _NOTHING_JUDGED,
+        count: int,
+        enrolled: Callable[[SubjectHit], FaceMap | None],
     ) -> Identification:
         """Decide a search by the hit that is furthest above its threshold.
 
         This need not be the most similar hit: thresholds differ between pairs of codecs, and depend
-        on flaws that both faces share.
+        on flaws that both faces share. Allowances only raise thresholds, so that a face is judged
+        only if it would be among the best `count` without one.
 
         Args:
             face: the probe.
@@ -73,7 +73,8 @@ class Judge:
             criterion: how sure the answer must be.
             collection: supplies the default if `criterion` is empty.
             timings: stage timings.
-            enrolled: the hits' faces by face id, where judged.
+            count: number of candidates to return, at least 1.
+            enrolled: judges the face of a hit; None if it cannot be judged.
 
         Raises:
             FailedPrecondition: NOT_CALIBRATED.
@@ -83,22 +84,24 @@ class Judge:
             return Identification(
                 Decision.EMPTY_GALLERY, quality_checked=checked, timings=timings, probe=face
             )
-        candidates = [
-            Candidate(
-                hit,
-                self._thresholds.applied(
-                    criterion,
-                    default_rate=collection.max_fpir,
-                    faces=collection.comparisons,
-                    codecs=(face.codec_id, hit.codec_id),
-                    allowance=allowance(face, enrolled[hit.face_id])
-                    if hit.face_id in enrolled
-                    else NO_ALLOWANCE,
-                ),
+
+        def candidate(hit: SubjectHit, allowed: Allowance = NO_ALLOWANCE) -> Candidate:
+            threshold = self._thresholds.applied(
+                criterion,
+                default_rate=collection.max_fpir,
+                faces=collection.comparisons,
+                codecs=(face.codec_id, hit.codec_id),
+                allowance=allowed,
             )
-            for hit in hits
-        ]
-        candidates.sort(key=lambda candidate: candidate.margin, reverse=True)
+            return Candidate(hit, threshold)
+
+        candidates: list[Candidate] = []
+        for bare in _best_first(map(candidate, hits)):
+            if len(candidates) == count and bare.margin <= candidates[-1].margin:
+                break
+            other = enrolled(bare.hit)
+            found = candidate(bare.hit, allowance(face, other)) if other else bare
+            candidates = _best_first([*candidates, found])[:count]
         return Identification(
             self._decide([face], matched=candidates[0].matched),
             tuple(candidates),
@@ -254,3 +257,7 @@ class Judge:
         if any(face.quality is not None and face.quality < self._min_quality for face in judged):
             return Decision.LOW_QUALITY
         return Decision.MATCH if matched else Decision.NO_MATCH
+
+
+def _best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda candidate: candidate.margin, reverse=True)

@@ -122,12 +122,12 @@ class Identifier:
                     criterion,
                     collection,
                     timings,
-                    enrolled=networks.enrolled(hits),
+                    count=count,
+                    enrolled=networks.enrolled,
                 )
 
             with timings.measure("match_ms"):
-                answer = await self._parts.in_thread(matched)
-            return replace(answer, candidates=answer.candidates[:count])
+                return await self._parts.in_thread(matched)
 
         answer = await self._parts.model.ask(identified)
         self._parts.attempts.end_identification(collection_id, answer)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -119,17 +118,16 @@ class Networks:
         """Return the face with the judgment of its map. Runs a network: call it in a thread."""
         return self._maps.judged(one.face, one.symbols)
 
-    def enrolled(self, hits: Sequence[SubjectHit]) -> dict[str, FaceMap]:
-        """Return the faces of hits by face id, with the judgments of their maps.
+    def enrolled(self, hit: SubjectHit) -> FaceMap | None:
+        """Return the face of a hit with the judgment of its map; None if it cannot be decoded.
 
-        Faces that can no longer be decoded are left out. Call it in a thread.
+        Call it in a thread.
         """
-        found = {}
-        for hit in hits:
-            with suppress(CompactfaceError):
-                (one,) = self.opened([FaceMap(hit.face_codec_id, hit.png)])
-                found[hit.face_id] = self.judged(one)
-        return found
+        try:
+            (one,) = self.opened([FaceMap(hit.face_codec_id, hit.png)])
+        except CompactfaceError:
+            return None
+        return self.judged(one)
 
     def enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> list[OpenedMap]:
         """Parse maps to enroll and refuse unsuitable faces. Call it in a thread.

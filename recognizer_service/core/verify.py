@@ -104,7 +104,7 @@ class Verifier:
                     codecs=(face.codec_id, hit.codec_id),
                     faces=faces,
                     face_id=hit.face_id,
-                    reference=networks.enrolled([hit]).get(hit.face_id),
+                    reference=networks.enrolled(hit),
                 )
 
             with timings.measure("match_ms"):

@@ -160,7 +160,9 @@ def unpack(png: bytes, fmt: MapFormat) -> NDArray[np.uint8]:
     if fmt.layout == "rgb8":
         pixels = samples.reshape(fmt.height, fmt.width, fmt.channels)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return np.pad(samples.reshape(-1), (0, fmt.spared)).reshape(fmt.shape)
+    symbols = np.zeros(fmt.shape, np.uint8)
+    symbols.reshape(-1)[: samples.size] = samples.reshape(-1)
+    return symbols
 
 
 def _join_bits(samples: NDArray[np.uint8], bit_depth: int) -> NDArray[np.uint8]:

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.bench_overload --seconds 5
 
-Both services run as processes of their own. For each kind of call capacity is measured first, by
-callers who wait for each other; then calls come at a fixed rate, whatever becomes of those before,
-each with a deadline. Goodput is what was answered in time, as a share of capacity. At last one
+Both services run as processes of their own. For each kind of call capacity is measured by callers
+who wait for each other; then calls come at a fixed rate, whatever becomes of those before, each
+with a deadline. Goodput is what was answered in time, as a share of capacity. That is the mean of a
+measurement before and one after, since a busy machine is not always equally fast. At last one
 client floods the encoder at four times capacity, and another asks for 40 % of it: the share of
 *its* calls that are answered in time.
 
@@ -21,6 +22,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 import grpc
@@ -113,9 +115,13 @@ async def measured(models: Path, seconds: float) -> tuple[list[Row], float]:
 
 async def row_of(what: str, call: Call, seconds: float) -> Row:
     """Capacity and goodput of one kind of call."""
-    rate = await capacity(call, seconds)
-    shares = [await offered(call, rate * times, seconds) / rate for times in (2, 4)]
-    return Row(what, rate, *shares)
+    rates = [await capacity(call, seconds)]
+    shares = []
+    for times in (2, 4):
+        answered = await offered(call, rates[-1] * times, seconds)
+        rates.append(await capacity(call, seconds))
+        shares.append(2 * answered / (rates[-2] + rates[-1]))
+    return Row(what, fmean(rates), *shares)
 
 
 async def capacity(call: Call, seconds: float) -> float:

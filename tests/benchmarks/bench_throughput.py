@@ -1,93 +1,208 @@
-"""Identifications a second through the service, as a share of what the bare networks embed.
+"""What the services answer a second, as a share of what their bare models compute.
 
     python -m tests.benchmarks.bench_throughput
 
-The service runs as a process of its own, with one thread for inference, and is asked by so many
-callers at once; the bare networks embed batches of as many maps on one thread. Both are measured in
-turns, so that a busy machine slows both alike, and the medians are compared.
+The services run as processes of their own, with one thread for inference. Identify is compared
+with the networks that embed maps, once in batches of 32 and once one by one. Encode is compared
+with the encoder that turns a picture file into maps, without gRPC. Services and models take turns,
+and the ratio is the median of the turns', so that a busy machine slows both alike. That needs a
+core for the model, and another one for everything else. The ratios "cpu" are those of CPU time, the
+service's with all that it does besides: they say less of a service's speed, but hardly depend on
+what else the machine does.
 """
 
 import asyncio
 import itertools
 import json
+import os
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import torch
 import typer
 
 from compactface.v1.compact_map_pb2 import CompactMap
+from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
 from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW, EnrollRequest
 from compactface.v1.recognizer_pb2 import IdentifyRequest, Probe
+from encoder_service.core.encoder import Encoder, PictureKind
+from shared.faces.detect import DetectorOptions
+from shared.faces.detectors import open_detector
+from shared.faces.display import encode_png
+from shared.faces.picture import PictureLimits
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
+from shared.inference.quality_head import QualityHead
 from shared.model_directory import ModelDirectory
 from tests.faults.climb import sample_faces
 from tests.services.processes import Process, process
 
 BATCH = 32
-CALLERS = 2 * BATCH  # while one batch is in the networks, the next one fills
+PHOTOS = sorted((Path(__file__).parents[1] / "data").glob("*.jpg"))
+ENCODE_CALLERS = 4  # while one picture is encoded, the next ones arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A service against its model.
+
+    Attributes:
+        what: key of the ratio.
+        count: answers of one turn.
+        bare: computes that many with the model.
+        call: asks the service for the next one.
+        pid: process of the service.
+        callers: how many ask at once.
+    """
+
+    what: str
+    count: int
+    bare: Callable[[], object]
+    call: Callable[[], Awaitable[object]]
+    pid: int
+    callers: int
+
+    async def ratios(self, rounds: int) -> dict[str, float]:
+        """Medians of the turns' ratios, of time and of CPU time, after one turn of warm-up."""
+        await self._served()
+        turns = []
+        for _ in range(rounds):
+            began, began_cpu = time.perf_counter(), time.process_time()
+            await asyncio.to_thread(self.bare)
+            bare = np.array([time.perf_counter() - began, time.process_time() - began_cpu])
+            turns.append(bare / await self._served())
+        times, cpu_times = np.median(turns, axis=0).round(3).tolist()
+        return {self.what: times, f"{self.what}_cpu": cpu_times}
+
+    async def _served(self) -> tuple[float, float]:
+        """Seconds and CPU seconds of the service for one turn."""
+        left = iter(range(self.count))
+
+        async def caller() -> None:
+            for _ in left:
+                await self.call()
+
+        began, began_cpu = time.perf_counter(), self._cpu_s()
+        await asyncio.gather(*(caller() for _ in range(self.callers)))
+        return time.perf_counter() - began, self._cpu_s() - began_cpu
+
+    def _cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
-    rounds: Annotated[int, typer.Option(min=1, help="Of both.")] = 5,
-    batches: Annotated[int, typer.Option(min=1, help="Of one round.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
+    batches: Annotated[int, typer.Option(min=1, help="Batches of 32 in one turn.")] = 6,
 ) -> None:
-    """Print the ratio as JSON."""
+    """Print the ratios as JSON."""
     print(json.dumps(asyncio.run(measured(models.absolute(), rounds, batches))))  # noqa: T201
 
 
 async def measured(models: Path, rounds: int, batches: int) -> dict[str, float]:
-    """Both rates, and their ratio."""
+    """The ratios by name."""
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     model = ModelDirectory.load(models, "default")
     faces = sample_faces(models)
-    crops = np.concatenate(BATCH // len(faces) * [faces])
-    encoder, decoder = OnnxCropEncoder(model), MapDecoder(model)
-    maps = [CompactMap(codec_id=encoder.codec_id, png=png) for png in encoder.encode(crops)]
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        async def started(service: str, **settings: object) -> Process:
+            log = folder / f"{service}.log"
+            return await stack.enter_async_context(process(service, log, models=models, **settings))
+
+        maps = _maps(model, np.concatenate(BATCH // len(faces) * [faces]))
+        recognizer = await started("recognizer", gallery=folder / "gallery.sqlite")
+        for number, face in enumerate(maps):
+            await recognizer.gallery.Enroll(
+                EnrollRequest(subject_id=str(number), maps=[face], on_duplicate=ON_DUPLICATE_ALLOW)
+            )
+        found: dict[str, float] = {}
+        for contest in _identifications(model, maps, recognizer, batches):
+            found |= await contest.ratios(rounds)
+        encoder = await started("encoder", threads=1, uplink_spool=folder / "spool")
+        for contest in _encodings(model, encode_png(faces[0]), encoder):
+            found |= await contest.ratios(rounds)
+    return found
+
+
+def _maps(model: ModelDirectory, crops: Any) -> list[CompactMap]:
+    encoder = OnnxCropEncoder(model)
+    return [CompactMap(codec_id=encoder.codec_id, png=png) for png in encoder.encode(crops)]
+
+
+def _identifications(
+    model: ModelDirectory, maps: Sequence[CompactMap], service: Process, batches: int
+) -> list[Contest]:
+    decoder = MapDecoder(model)
     symbols = [(face.codec_id, decoder.unpack(face.codec_id, face.png)) for face in maps]
-    bare, served = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        gallery = Path(folder) / "gallery.sqlite"
-        log = Path(folder) / "log"
-        async with process("recognizer", log, models=models, gallery=gallery) as service:
-            for number, face in enumerate(maps):
-                await service.gallery.Enroll(
-                    EnrollRequest(
-                        subject_id=str(number), maps=[face], on_duplicate=ON_DUPLICATE_ALLOW
-                    )
-                )
-            await _identify(service, maps, BATCH)
+    probes = itertools.cycle(maps)
+
+    def in_batches() -> None:
+        for _ in range(batches):
             decoder.embed(symbols)
-            for _ in range(rounds):
-                began = time.perf_counter()
-                for _ in range(batches):
-                    await asyncio.to_thread(decoder.embed, symbols)
-                bare.append(batches * BATCH / (time.perf_counter() - began))
-                began = time.perf_counter()
-                await _identify(service, maps, batches * BATCH)
-                served.append(batches * BATCH / (time.perf_counter() - began))
-    return {
-        "bare_per_s": round(median(bare), 1),
-        "served_per_s": round(median(served), 1),
-        "throughput_ratio_32": round(median(served) / median(bare), 3),
-    }
+
+    def one_by_one() -> None:
+        for each in symbols:
+            decoder.embed([each])
+
+    async def identify() -> None:
+        await service.recognizer.Identify(IdentifyRequest(probe=Probe(map=next(probes))))
+
+    decoder.warm_up((1, BATCH))
+    pid = service.child.pid
+    return [
+        # While one batch is in the networks, the next one fills.
+        Contest("throughput_ratio_32", batches * BATCH, in_batches, identify, pid, 2 * BATCH),
+        Contest("throughput_ratio_1", len(symbols), one_by_one, identify, pid, 1),
+    ]
 
 
-async def _identify(service: Process, maps: list[CompactMap], count: int) -> None:
-    """Identify so many faces, by callers who wait for each other's places only."""
-    probes = itertools.islice(itertools.cycle(maps), count)
+def _encodings(model: ModelDirectory, crop: bytes, service: Process) -> list[Contest]:
+    encoder = Encoder(
+        detector=open_detector(
+            DetectorOptions("mtcnn", min_face_size=24)
+        ),  # the service's defaults
+        crop_encoder=OnnxCropEncoder(model),
+        limits=PictureLimits(),
+        max_faces=64,
+        head=QualityHead.of_model(model, None),
+    )
+    files = [path.read_bytes() for path in PHOTOS]
+    photos = itertools.cycle(files)
 
-    async def caller() -> None:
-        for face in probes:
-            await service.recognizer.Identify(IdentifyRequest(probe=Probe(map=face)))
+    def crops_alone() -> None:
+        for _ in range(BATCH):
+            encoder.encode(crop, kind=PictureKind.CROP)
 
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    def photos_alone() -> None:
+        for file in 2 * files:
+            encoder.encode(file)
+
+    async def encode_crop() -> None:
+        await service.encoder.Encode(EncodeRequest(image=crop, kind=PICTURE_KIND_CROP))
+
+    async def encode_photo() -> None:
+        await service.encoder.Encode(EncodeRequest(image=next(photos)))
+
+    crops_alone()
+    photos_alone()
+    pid = service.child.pid
+    return [
+        Contest("encode_crop_ratio", BATCH, crops_alone, encode_crop, pid, ENCODE_CALLERS),
+        Contest(
+            "encode_photo_ratio", 2 * len(files), photos_alone, encode_photo, pid, ENCODE_CALLERS
+        ),
+    ]
 
 
 if __name__ == "__main__":

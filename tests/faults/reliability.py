@@ -112,7 +112,7 @@ def figures(parts: dict[str, Part]) -> dict[str, Any]:
         "crashes": parts["fuzz"].found["crashes"],
         "goodput_at_2x": parts["overload"].found["goodput_at_2x"],
         "goodput_at_4x": parts["overload"].found["goodput_at_4x"],
-        "throughput_ratio_32": parts["throughput"].found["throughput_ratio_32"],
+        **parts["throughput"].found,
         "goodput_beside_a_flood": parts["overload"].found["beside_a_flood"],
         "rss_slope_mb_per_hour": {
             name: kept["rss_slope_mb_per_hour"] for name, kept in soak["kept"].items()

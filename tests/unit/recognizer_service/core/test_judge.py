@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from recognizer_service.core.decide import Judge
@@ -22,6 +23,7 @@ from recognizer_service.gallery.types import (
     SubjectScore,
 )
 from shared.errors import FailedPrecondition
+from shared.inference.quality_head import Judged
 from shared.model_directory import Manifest, ModelDirectory
 from tests.tiny_model import synthetic_table
 from tests.tiny_quality import HEAD
@@ -77,7 +79,22 @@ def answer(
     judge: Judge, codec_id: str, *hits: SubjectHit, criterion: Criterion | None = None
 ) -> Identification:
     face = FaceMap(codec_id, b"", 0.9)
-    return judge.identification(face, hits, criterion or Criterion(), ONE_FACE, Timings())
+    return judge.identification(
+        face,
+        hits,
+        criterion or Criterion(),
+        ONE_FACE,
+        Timings(),
+        count=len(hits),
+        enrolled=lambda _: None,
+    )
+
+
+def dark(codec_id: str, share: float) -> FaceMap:
+    """A face whose darkness raises the threshold against faces as dark by 0.3."""
+    parts, spread = np.array([[share]], np.float32), np.array([0.3, 0], np.float32)
+    judged = Judged(np.ones(1, np.float32), parts, spread, ("dark",))
+    return FaceMap(codec_id, b"", 1.0, judged=judged)
 
 
 def shown(identification: Identification) -> list[tuple[str, bool]]:
@@ -253,3 +270,30 @@ def test_of_faces_enrolled_together_those_outside_the_largest_group_are_in_doubt
     for doubt in found:
         assert doubt == Disagreement(doubt.face_id, 0.1, doubt.threshold)
         assert doubt.threshold > 0.1
+
+
+@pytest.mark.parametrize(
+    ("count", "expected", "looked_at"),
+    [
+        (1, ["light"], ["dark", "light"]),
+        (2, ["light", "grey"], ["dark", "light", "grey"]),
+        (4, ["light", "grey", "dark", "far"], ["dark", "light", "grey", "far"]),
+    ],
+)
+def test_faces_are_judged_only_while_that_can_change_the_best(
+    judge: Judge, coarse: str, count: int, expected: list[str], looked_at: list[str]
+) -> None:
+    darkness = {"dark": 1.0, "light": 0.0, "grey": 0.5, "far": 0.0}
+    similarity = {"dark": 0.9, "light": 0.85, "grey": 0.84, "far": 0.5}
+    judged: list[str] = []
+
+    def enrolled(found: SubjectHit) -> FaceMap:
+        judged.append(found.subject_id)
+        return dark(coarse, darkness[found.subject_id])
+
+    hits = [hit(name, coarse, cosine) for name, cosine in similarity.items()]
+    answer = judge.identification(
+        dark(coarse, 1.0), hits, Criterion(), ONE_FACE, Timings(), count=count, enrolled=enrolled
+    )
+    assert [found.hit.subject_id for found in answer.candidates] == expected
+    assert judged == looked_at
