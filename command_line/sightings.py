@@ -109,9 +109,13 @@ def watch(
     from compactface.client import RequestFailed
 
     only = _filter("", "", camera, subject, decision)
-    seen, token = 0, resume
+    seen = 0
     with recognizer.connect(tls) as client:
-        client.info()  # only a recognizer that was reachable once is waited for
+        # Only a recognizer that was reachable once is waited for; none is missed meanwhile.
+        token = (
+            resume
+            or client.sightings.list(collection=collection, only=only, page_size=1).resume_token
+        )
         while True:
             try:
                 for answer in client.sightings.watch(

@@ -65,13 +65,13 @@ async def watch(
     Raises:
         RequestFailed: the service rejects the request; the response status reports it.
     """
-    await caller.recognizer.sightings.list(
+    now = await caller.recognizer.sightings.list(
         collection=asked.collection, only=asked.filter, page_size=1
     )
     answers = caller.recognizer.sightings.watch(
         collection=asked.collection,
         only=asked.filter,
-        resume_token=asked.resume_token,
+        resume_token=asked.resume_token or now.resume_token,
         include_pictures=asked.include_pictures,
     )
     return StreamingResponse(

@@ -107,8 +107,13 @@ def watch_response(seen: SeenFace) -> recognizer_pb2.WatchSightingsResponse:
         capture_time=message.capture_time if message.HasField("capture_time") else None,
         identification=message.identification if message.HasField("identification") else None,
         sighting=message,
-        resume_token=page_token(str(seen.position)),
+        resume_token=resume_token(seen.position),
     )
+
+
+def resume_token(position: int) -> str:
+    """Return the token of a position in the order of identification."""
+    return page_token(str(position))
 
 
 def position(resume_token: str) -> int:

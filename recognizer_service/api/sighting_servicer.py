@@ -74,7 +74,11 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
     async def ListSightings(
         self, request: recognizer_pb2.ListSightingsRequest, context: Context
     ) -> recognizer_pb2.ListSightingsResponse:
-        """Return one page of sightings."""
+        """Return one page of sightings, and the position that it was read at.
+
+        The position is read first: a finding in between is then both in the page and in the watch.
+        """
+        position = await self._recognizer.in_thread(self._sightings.newest_position)
         page = await self._recognizer.in_thread(
             self._sightings.list,
             conversions.collection_id(request.collection),
@@ -85,6 +89,7 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
         return recognizer_pb2.ListSightingsResponse(
             sightings=map(sighting_conversions.sighting_message, page.items),
             next_page_token=page.next_page_token,
+            resume_token=sighting_conversions.resume_token(position),
         )
 
     async def GetSighting(

@@ -165,9 +165,7 @@ async def test_a_wrong_face_is_taken_out_and_two_people_become_one(place: Place,
     await place.pass_by("joe_biden_blue_room.jpg")
     await page.click("text=Live")
     row = page.locator("#sightings .card", has_text="obama").first
-    while not await row.is_visible():  # the page may have been read before the answer came
-        await page.wait_for_timeout(500)
-        await page.reload()
+    await row.wait_for()
     await row.get_by_role("link", name="Not this person").click()
     await page.wait_for_selector("text=obama keeps 1 face.")
     await page.locator("figure img").last.evaluate("image => image.decode()")

@@ -236,6 +236,26 @@ async def test_a_watcher_sees_sightings_as_they_come_and_goes_on_after_a_break(
     third.cancel()
 
 
+async def test_a_list_and_a_watch_from_it_miss_nobody(
+    service: Service, people: list[CompactMap]
+) -> None:
+    """Among them who was listed before being identified, and who came before the watch began."""
+    await seen(service, people[0])
+    request = ListSightingsRequest(collection=CAMERAS, page_size=1)
+    page = await service.recognizer.ListSightings(request)
+    (between,) = await seen(service, people[1])
+    await identified(service, between)
+
+    watch = watching(service, resume_token=page.resume_token)
+    came = [await next_of(watch)]
+    while came[-1].sighting_id != between:
+        came.append(await next_of(watch))
+    watch.cancel()
+    listed_as_identified = {s.sighting_id for s in page.sightings if s.HasField("identification")}
+    came_ids = {answer.sighting_id for answer in came}
+    assert {s.sighting_id for s in page.sightings} <= came_ids | listed_as_identified
+
+
 async def test_a_watcher_sees_what_passes_its_filter_and_pictures_if_asked(
     service: Service, people: list[CompactMap]
 ) -> None:

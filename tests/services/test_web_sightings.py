@@ -59,15 +59,6 @@ class Events:
         return {}  # the end of the stream
 
 
-async def first_event(service: Service, events: Events, face: CompactMap) -> dict[str, str]:
-    """Let a watcher see a first sighting: from then on it misses none."""
-    reading = asyncio.create_task(events.next())
-    while not reading.done():
-        await seen(service, face)
-        await asyncio.wait({reading}, timeout=0.2)
-    return reading.result()
-
-
 async def test_lists_shows_and_deletes(
     web: httpx.AsyncClient, service: Service, people: list[CompactMap]
 ) -> None:
@@ -94,8 +85,10 @@ async def test_sends_sightings_as_they_come_and_goes_on_after_a_break(
     async with web.stream("GET", WATCH, params={"includePictures": "true"}) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["cache-control"] == "no-store"
-        first = await first_event(service, Events(answer), people[0])
+        (passing,) = await seen(service, people[0])
+        first = await Events(answer).next()
     sighting = json.loads(first["data"])
+    assert sighting["sightingId"] == passing
     assert sighting["identification"]["decision"] == "IDENTIFY_DECISION_EMPTY_GALLERY"
     assert base64.b64decode(sighting["picturePng"]).startswith(b"\x89PNG")
     # Whoever leaves is watched for no longer.
@@ -124,7 +117,8 @@ async def test_refusals_of_a_watch_have_a_status(
     )
     assert problem(await web.get(WATCH, params={"camera": "x"})) == (400, "PARAMETER_UNKNOWN")
     async with web.stream("GET", WATCH) as answer:
-        await first_event(service, Events(answer), people[0])
+        await seen(service, people[0])
+        await Events(answer).next()
         assert problem(await web.get(WATCH)) == (429, "TOO_MANY_WATCHERS")
         assert (await web.get(SIGHTINGS)).status_code == 200  # others are not held up
     async with web.stream("GET", WATCH, headers={"last-event-id": "not ours"}) as answer:
@@ -186,9 +180,12 @@ async def test_the_console_shows_them_and_gives_the_unknown_a_name(
     assert shown.headers["cache-control"] == "no-store"
     (events,) = re.findall(r'data-events="([^"]*)"', page)
 
+    # Who is identified after the page was read and before its events are, comes as an event.
+    (meanwhile,) = await seen(service, people[1])
+    await identified(service, meanwhile)
     async with browser.client.stream("GET", unescape(events)) as answer:
-        row = await first_event(service, Events(answer), people[1])
-    assert '<li class="card" id="sighting-' in row["data"]
+        row = await Events(answer).next()
+    assert f'<li class="card" id="sighting-{meanwhile}"' in row["data"]
     assert "Who is this?" in row["data"]
 
     form = browser.form("/people")

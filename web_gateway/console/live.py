@@ -51,7 +51,9 @@ class Live:
             following=following(request, answer.next_page_token),
             only=only,
             shown=request.query_params.get("shown", ""),
-            query=urlencode(request.query_params.multi_items()),
+            events=urlencode(
+                [*request.query_params.multi_items(), ("resume_token", answer.resume_token)]
+            ),
         )
 
     async def _events(self, request: Request, session: Session) -> Response:
@@ -63,7 +65,9 @@ class Live:
             recognizer_pb2.WatchSightingsRequest(
                 collection=collection,
                 filter=sighting_filter(request),
-                resume_token=request.headers.get("last-event-id", ""),
+                # A browser that connects again says what it has seen since.
+                resume_token=request.headers.get("last-event-id", "")
+                or request.query_params.get("resume_token", ""),
             ),
             stopping=self._frame.stopping,
             show=lambda answer: template.render(

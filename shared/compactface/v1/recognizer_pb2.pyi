@@ -341,12 +341,14 @@ class ListSightingsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[SightingFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListSightingsResponse(_message.Message):
-    __slots__ = ("sightings", "next_page_token")
+    __slots__ = ("sightings", "next_page_token", "resume_token")
     SIGHTINGS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     sightings: _containers.RepeatedCompositeFieldContainer[Sighting]
     next_page_token: str
-    def __init__(self, sightings: _Optional[_Iterable[_Union[Sighting, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    resume_token: str
+    def __init__(self, sightings: _Optional[_Iterable[_Union[Sighting, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class GetSightingRequest(_message.Message):
     __slots__ = ("collection", "sighting_id", "include_picture")
