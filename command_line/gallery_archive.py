@@ -132,7 +132,7 @@ def reembed(
 
     model = ModelDirectory.load(models, family, to)
     version = model.manifest.version
-    embedder = CrossCodecEmbedder(MapDecoder(model, device=device), device=device)
+    embedder = CrossCodecEmbedder(MapDecoder(model, device=device, precision="auto"))
 
     location = gallery.location()
 

@@ -116,7 +116,6 @@ async def listening(
                 recognizer,
                 models=settings.models,
                 family=settings.family,
-                device=settings.device,
                 open_networks=open_networks,
                 background=background,
             )

@@ -56,15 +56,13 @@ class CrossCodecEmbedder:
     pixels by the RecNet of the version that has their codec, and the pixels are embedded.
     """
 
-    def __init__(self, decoder: MapDecoder, *, device: str = "cpu") -> None:
+    def __init__(self, decoder: MapDecoder) -> None:
         """Create an embedder; other versions' networks are loaded on demand.
 
         Args:
             decoder: the model whose extractor embeds.
-            device: torch device of the other versions' networks.
         """
         self._decoder = decoder
-        self._device = device
         self._by_codec = dict.fromkeys(decoder.formats, decoder)
 
     @property
@@ -119,12 +117,12 @@ class CrossCodecEmbedder:
 
     def _decoder_of(self, codec_id: str) -> MapDecoder:
         if codec_id not in self._by_codec:
-            ours = self._decoder.model
-            models = ours.path.parents[1]
-            model = model_of_codec(models, codec_id, ours.manifest.alignment)
+            ours = self._decoder
+            models = ours.model.path.parents[1]
+            model = model_of_codec(models, codec_id, ours.model.manifest.alignment)
             if model is None:
                 raise UnknownCodec(codec_id, sorted(self._by_codec))
-            decoder = MapDecoder(model, device=self._device)
+            decoder = MapDecoder(model, device=ours.device, precision=ours.precision)
             self._by_codec = dict.fromkeys(decoder.formats, decoder) | self._by_codec
         return self._by_codec[codec_id]
 
@@ -158,7 +156,6 @@ class Changeover:
         *,
         models: Path,
         family: str,
-        device: str,
         open_networks: Callable[[ModelDirectory], Networks],
         background: Background,
     ) -> None:
@@ -168,14 +165,12 @@ class Changeover:
             recognizer: what to switch.
             models: folder of model families.
             family: the family to serve.
-            device: torch device for decoders of earlier versions.
             open_networks: creates the networks of a model, not yet started.
             background: runs the work.
         """
         self._recognizer = recognizer
         self._models = models
         self._family = family
-        self._device = device
         self._open_networks = open_networks
         self._background = background
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="changeover")
@@ -231,7 +226,7 @@ class Changeover:
         networks = await self._in_thread(self._open_networks, model)
         _log.info("changeover_begun", version=model.manifest.version, space=networks.space)
         await self._in_thread(networks.decoder.warm_up)
-        embedder = CrossCodecEmbedder(networks.decoder, device=self._device)
+        embedder = CrossCodecEmbedder(networks.decoder)
         networks.start()
         try:
             while not await self._fill_and_serve(embedder, networks):

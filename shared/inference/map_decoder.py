@@ -35,6 +35,8 @@ class MapDecoder:
 
     Attributes:
         model: the model directory it was loaded from.
+        device: name of the torch device.
+        precision: as given.
         formats: map formats by codec id, of all codecs it decodes.
     """
 
@@ -52,6 +54,8 @@ class MapDecoder:
             FailedPrecondition: DEVICE_MISSING; torch sees no such GPU.
         """
         self.model = model
+        self.device = device
+        self.precision = precision
         self._device = open_device(device)
         self._dtype = arithmetic(self._device, precision)
         if self._device.type == "cuda":

@@ -61,10 +61,9 @@ class LiveData:
         faces = self._faces(rows, device)
         mixed, turned = (_some(len(rows), share, device) for share in (self._mixed, TURNED_SHARE))
         if len(mixed):
-            others = self._faces(
-                np.random.default_rng(_seed()).choice(self._train, len(mixed)), device
-            )
-            faces = faces.index_copy(0, mixed, _mixture(faces[mixed], others))
+            others = self._train[torch.randint(len(self._train), (len(mixed),)).numpy()]
+            both = _mixture(faces[mixed], self._faces(others, device))
+            faces = faces.index_copy(0, mixed, both)
             labels = labels.index_fill(0, mixed, NOBODY)
         angles = torch.empty(len(turned), device=device).uniform_(-MOST_TURNED, MOST_TURNED)
         faces = faces.index_copy(0, turned, turn(faces[turned], angles))
@@ -100,11 +99,6 @@ def embed(teachers: Sequence[TeacherModule], faces: Tensor) -> Tensor:
 def embedding_size(teachers: Sequence[TeacherModule]) -> int:
     """D of `embed`."""
     return embed(teachers, torch.zeros(1, 3, 112, 112)).shape[1]
-
-
-def _seed() -> int:
-    """A seed from torch's generator, which the training loop sets for every step."""
-    return int(torch.randint(2**62, ()))
 
 
 def _some(count: int, share: float, device: torch.device) -> Tensor:

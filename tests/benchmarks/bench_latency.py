@@ -70,7 +70,9 @@ def main(
     decoder.warm_up(BATCHES)
     codec_id = model.codec().codec_id
     maps = [FaceMap(codec_id, face.png) for face in faces]
-    bench_embedding(decoder, maps, repeats, console)
+    rounded = MapDecoder(model, precision="bfloat16")
+    rounded.warm_up(BATCHES)
+    bench_embedding(decoder, rounded, maps, repeats, console)
     asyncio.run(bench_identify(decoder, maps, repeats, gallery_faces, console))
 
 
@@ -113,24 +115,41 @@ def bench_runtimes(
 
 
 def bench_embedding(
-    decoder: MapDecoder, maps: list[FaceMap], repeats: int, console: Console
+    decoder: MapDecoder,
+    rounded: MapDecoder,
+    maps: list[FaceMap],
+    repeats: int,
+    console: Console,
 ) -> None:
-    """Map to embedding: the PNG file, then RecNet and extractor."""
+    """Map to embedding: the PNG file, then RecNet and extractor, in float32 and in bfloat16."""
 
     def unpacked(size: int) -> list[CodedMap]:
         chosen = [maps[row % len(maps)] for row in range(size)]
         return [(face.codec_id, decoder.unpack(face.codec_id, face.png)) for face in chosen]
 
-    table = Table("maps", "unpack, ms each", "embed, ms each", title="Embed")
+    table = Table(
+        "maps", "unpack, ms each", "embed, ms each", "in bfloat16", "ratio", title="Embed"
+    )
     for size in BATCHES:
         batch = unpacked(size)
-        unpack, embed = _in_turns(
+        unpack, exact, half = _in_turns(
             partial(unpacked, size),
             partial(decoder.embed, batch),
+            partial(rounded.embed, batch),
             repeats=repeats,
         )
-        table.add_row(str(size), _ms(unpack / size), _ms(embed / size))
+        each = [_ms(time / size) for time in (unpack, exact, half)]
+        table.add_row(str(size), *each, f"{exact / half:.2f}")
     console.print(table)
+    every = unpacked(len(maps))
+    exact_vectors, half_vectors = decoder.embed(every), rounded.embed(every)
+    cosine = float((exact_vectors * half_vectors).sum(1).min())
+    similarities = (vectors @ vectors.T for vectors in (exact_vectors, half_vectors))
+    apart = float(np.abs(np.subtract(*similarities)).max())
+    console.print(
+        f"{len(every)} faces in bfloat16: least cosine to float32 {cosine:.5f}, similarities "
+        f"change by at most {apart:.4f}"
+    )
 
 
 async def bench_identify(

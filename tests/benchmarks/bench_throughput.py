@@ -143,7 +143,7 @@ def _maps(model: ModelDirectory, crops: Any) -> list[CompactMap]:
 def _identifications(
     model: ModelDirectory, maps: Sequence[CompactMap], service: Process, batches: int
 ) -> list[Contest]:
-    decoder = MapDecoder(model)
+    decoder = MapDecoder(model, precision="auto")  # as the service does
     symbols = [(face.codec_id, decoder.unpack(face.codec_id, face.png)) for face in maps]
     probes = itertools.cycle(maps)
 
