@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from encoder_service.uplink.spool import FILE, SET_ASIDE, Dropped, Spool
+from encoder_service.uplink.spool import Dropped, Spool
+from encoder_service.uplink.spool_file import FILE, SET_ASIDE
 from shared.errors import FailedPrecondition, Unavailable
 
 Open = Callable[..., Spool]
