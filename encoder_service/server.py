@@ -28,6 +28,7 @@ from shared.serving.background import Background
 from shared.serving.server import ServiceHost
 from shared.serving.settings_loader import SettingsError
 from shared.serving.workers import Workers
+from shared.storage_key import KeySource
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
@@ -114,10 +115,12 @@ async def _uplink(
         await peer.open()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"certificates or token of the uplink: {error}"]) from None
+    key = settings.uplink_spool_key
     uplink = SpoolingUplink(
         peer,
         Spool(
             settings.uplink_spool,
+            key=KeySource.parse(key).read() if key else None,
             durable=settings.uplink_durability == "power",
             max_bytes=settings.uplink_spool_bytes,
             max_age_s=3600 * settings.uplink_spool_hours,

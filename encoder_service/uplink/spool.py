@@ -18,6 +18,7 @@ import structlog
 
 from encoder_service.uplink.spool_file import SpoolFile
 from shared.errors import CompactfaceError
+from shared.storage_key import StorageKey
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Spool:
         self,
         folder: Path,
         *,
+        key: StorageKey | None = None,
         durable: bool,
         max_bytes: int,
         max_age_s: float,
@@ -86,6 +88,7 @@ class Spool:
 
         Args:
             folder: folder of its files; created with access for the owner only.
+            key: encrypts the file; None: it is not encrypted.
             durable: whether maps survive a loss of power.
             max_bytes: maximum total size of the maps; the oldest are dropped to stay within it.
             max_age_s: maximum age; older maps are dropped.
@@ -93,14 +96,14 @@ class Spool:
 
         Raises:
             FailedPrecondition: another process uses it (SPOOL_IN_USE), or a later version created
-                it (SPOOL_TOO_NEW).
+                it (SPOOL_TOO_NEW); the key is not that of the file, as in `check_key`.
             Unavailable: SPOOL_UNAVAILABLE; the folder is not usable.
             Overloaded: UPLINK_FULL; the disk is full.
         """
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
         self._uptime = uptime
-        self._file = SpoolFile(folder, durable=durable, opened=self._begin)
+        self._file = SpoolFile(folder, key=key, durable=durable, opened=self._begin)
 
     @property
     def damaged(self) -> int:

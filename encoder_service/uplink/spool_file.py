@@ -16,6 +16,8 @@ import structlog
 
 from shared.errors import FailedPrecondition, Overloaded, Unavailable
 from shared.private_files import make_private
+from shared.sqlite_files import connect, errors, primary_code
+from shared.storage_key import StorageKey, check_key
 
 T = TypeVar("T")
 
@@ -44,7 +46,6 @@ _SCHEMA = f"""
     COMMIT;
 """  # noqa: S608 - no input
 _RETRY_AFTER_S = 5.0
-_PRIMARY_CODE = 0xFF  # the other bits are the extended part of an error code
 # The statements are valid, so a plain "error" means a file with other tables.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
@@ -60,22 +61,29 @@ class SpoolFile:
     database: sqlite3.Connection
 
     def __init__(
-        self, folder: Path, *, durable: bool, opened: Callable[[sqlite3.Connection], None]
+        self,
+        folder: Path,
+        *,
+        key: StorageKey | None = None,
+        durable: bool,
+        opened: Callable[[sqlite3.Connection], None],
     ) -> None:
         """Open the file, or create it.
 
         Args:
             folder: folder of the files; created with access for the owner only.
+            key: encrypts the file; None: it is not encrypted.
             durable: whether commits survive a loss of power.
             opened: called with every new connection.
 
         Raises:
             FailedPrecondition: another process uses it (SPOOL_IN_USE), or a later version created
-                it (SPOOL_TOO_NEW).
+                it (SPOOL_TOO_NEW); the key is not that of the file, as in `check_key`.
             Unavailable: SPOOL_UNAVAILABLE; the folder is not usable.
             Overloaded: UPLINK_FULL; the disk is full.
         """
         self._folder = folder
+        self._key = key
         self._durable = durable
         self._opened = opened
         self.damaged = 0
@@ -96,7 +104,7 @@ class SpoolFile:
         with self.translated():
             try:
                 return work()
-            except sqlite3.DatabaseError as error:
+            except errors() as error:
                 if not _is_damaged(error):
                     raise
                 self._begin_anew(error)
@@ -107,8 +115,8 @@ class SpoolFile:
         """Translate SQLite's errors to domain errors."""
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            if getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_FULL:
+        except (*errors(), OSError) as error:
+            if primary_code(error) == sqlite3.SQLITE_FULL:
                 raise Overloaded(
                     "UPLINK_FULL",
                     f"the disk of the spool in {self._folder} is full; maps for the recognizer "
@@ -125,12 +133,12 @@ class SpoolFile:
     def _open_or_begin_anew(self) -> None:
         try:
             self._open()
-        except sqlite3.DatabaseError as error:
+        except errors() as error:
             if not _is_damaged(error):
                 raise
             self._begin_anew(error)
 
-    def _begin_anew(self, error: sqlite3.Error) -> None:
+    def _begin_anew(self, error: Exception) -> None:
         """Set a damaged file aside and create a new one."""
         self.database.close()
         for suffix in _SUFFIXES:
@@ -145,11 +153,13 @@ class SpoolFile:
 
     def _open(self) -> None:
         path = self._folder / FILE
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's log inherits the mode
+        # SQLite's log inherits the mode.
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb") as file:
+            check_key(file.read(16), self._key, name=str(path))
         for suffix in _SUFFIXES:
             make_private(path.with_name(f"{path.name}{suffix}"))
-        self.database = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=0
+        self.database = connect(
+            path, self._key, isolation_level=None, check_same_thread=False, timeout=0
         )
         for pragma in (
             "locking_mode = EXCLUSIVE",
@@ -179,8 +189,8 @@ class SpoolFile:
             self.database.executescript(_SCHEMA)
 
 
-def _is_damaged(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGED
+def _is_damaged(error: Exception) -> bool:
+    return primary_code(error) in _DAMAGED
 
 
 def _damage(finding: str) -> sqlite3.DatabaseError:

@@ -1,0 +1,141 @@
+"""Connections to SQLite files, plain or encrypted with SQLCipher, and their errors.
+
+SQLCipher encrypts every page of the file and of its write-ahead log with AES-256 and authenticates
+it. Its driver has the interface of `sqlite3`, but exceptions of its own, without error codes.
+"""
+
+import sqlite3
+import sys
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from shared.errors import FailedPrecondition
+from shared.storage_key import StorageKey
+
+PAGE_BYTES = 8192
+"""Page size of encrypted files, and of copies."""
+
+_DRIVER = "sqlcipher3.dbapi2"
+_PRIMARY_CODE = 0xFF  # the other bits refine the code
+_CODES = {  # SQLite's texts, which are part of its interface; longer messages begin with them
+    "database is locked": sqlite3.SQLITE_BUSY,
+    "database table is locked": sqlite3.SQLITE_LOCKED,
+    "database or disk is full": sqlite3.SQLITE_FULL,
+    "attempt to write a readonly database": sqlite3.SQLITE_READONLY,
+    "access permission denied": sqlite3.SQLITE_PERM,
+    "disk I/O error": sqlite3.SQLITE_IOERR,
+    "unable to open database file": sqlite3.SQLITE_CANTOPEN,
+    "locking protocol": sqlite3.SQLITE_PROTOCOL,
+    "database disk image is malformed": sqlite3.SQLITE_CORRUPT,
+    "file is not a database": sqlite3.SQLITE_NOTADB,
+}
+
+
+def driver(key: StorageKey | None) -> ModuleType:
+    """Return the DB-API module for files with a key, or without one.
+
+    Raises:
+        FailedPrecondition: SQLCipher is not installed (EXTRA_MISSING).
+    """
+    return _cipher() if key else sqlite3
+
+
+def _cipher() -> ModuleType:
+    try:
+        return import_module(_DRIVER)
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            "EXTRA_MISSING", "encryption needs sqlcipher3; install compactface[encryption]"
+        ) from error
+
+
+def connect(path: Path, key: StorageKey | None = None, **options: Any) -> sqlite3.Connection:
+    """Open a connection; check the key with `check_key` first.
+
+    Args:
+        path: of the file, created if missing.
+        key: its key; None: it is not encrypted.
+        options: as of `sqlite3.connect`.
+
+    Raises:
+        FailedPrecondition: SQLCipher is not installed (EXTRA_MISSING).
+    """
+    connection = driver(key).connect(path, **options)
+    if key:
+        _unlock(connection, key)
+    return cast("sqlite3.Connection", connection)  # with the same methods
+
+
+def export(
+    source: Path, target: Path, *, key: StorageKey | None, target_key: StorageKey | None
+) -> None:
+    """Copy a database consistently to a new file, written from the rows, with its own key or none.
+
+    Args:
+        source: the database; others may write to it meanwhile.
+        target: an empty file, or none yet.
+        key: of the source; None: it is not encrypted.
+        target_key: of the target; None: it will not be encrypted.
+
+    Raises:
+        FailedPrecondition: SQLCipher is not installed (EXTRA_MISSING).
+    """
+    with closing(_cipher().connect(source, isolation_level=None)) as connection:
+        if key:
+            _unlock(connection, key)
+        connection.execute("PRAGMA busy_timeout = 3000").fetchall()
+        literal = _literal(target_key) if target_key else ""
+        connection.execute("ATTACH ? AS target KEY ?", (str(target), literal)).close()
+        setting = "cipher_page_size" if target_key else "page_size"
+        connection.execute(f"PRAGMA target.{setting} = {PAGE_BYTES}").close()
+        # No file beside the target: an interrupted copy is discarded anyway.
+        connection.execute("PRAGMA target.journal_mode = OFF").fetchall()
+        connection.execute("BEGIN").close()
+        connection.execute("SELECT sqlcipher_export('target')").fetchall()
+        (version,) = connection.execute("PRAGMA main.user_version").fetchone()
+        connection.execute(f"PRAGMA target.user_version = {version}").close()
+        connection.execute("COMMIT").close()
+
+
+def _unlock(connection: Any, key: StorageKey) -> None:
+    # The log would print the errors that are raised anyway.
+    connection.execute("PRAGMA cipher_log_level = NONE").close()
+    connection.execute(f'PRAGMA key = "{_literal(key)}"').close()
+    connection.execute(f"PRAGMA cipher_page_size = {PAGE_BYTES}").close()
+
+
+def _literal(key: StorageKey) -> str:
+    """The key as SQLCipher takes it, with the salt of the file."""
+    return f"x'{key.secret.hex()}{key.salt.hex()}'"
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """The base classes of the errors of both drivers, for `except`."""
+    cipher = sys.modules.get(_DRIVER)
+    return (sqlite3.Error, cipher.Error) if cipher else (sqlite3.Error,)
+
+
+def error_code(error: BaseException) -> int:
+    """Return SQLite's code of an error of either driver, refined where known.
+
+    SQLITE_OK: it is none, or the driver's own.
+    """
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return code
+    cipher = sys.modules.get(_DRIVER)
+    if cipher is None or not isinstance(error, cipher.DatabaseError):
+        return sqlite3.SQLITE_OK
+    text = str(error)
+    for beginning, known in _CODES.items():
+        if text.startswith(beginning):
+            return known
+    return sqlite3.SQLITE_ERROR if isinstance(error, cipher.OperationalError) else sqlite3.SQLITE_OK
+
+
+def primary_code(error: BaseException) -> int:
+    """Return SQLite's primary code of an error; see `error_code`."""
+    return error_code(error) & _PRIMARY_CODE
