@@ -1,7 +1,7 @@
 """Connections to SQLite files, plain or encrypted with SQLCipher, and their errors.
 
 SQLCipher encrypts every page of the file and of its write-ahead log with AES-256 and authenticates
-it. Its driver has the interface of `sqlite3`, but exceptions of its own, without error codes.
+it. Its driver has the interface of `sqlite3`, but exceptions of its own.
 """
 
 import sqlite3
@@ -20,18 +20,6 @@ PAGE_BYTES = 8192
 
 _DRIVER = "sqlcipher3.dbapi2"
 _PRIMARY_CODE = 0xFF  # the other bits refine the code
-_CODES = {  # SQLite's texts, which are part of its interface; longer messages begin with them
-    "database is locked": sqlite3.SQLITE_BUSY,
-    "database table is locked": sqlite3.SQLITE_LOCKED,
-    "database or disk is full": sqlite3.SQLITE_FULL,
-    "attempt to write a readonly database": sqlite3.SQLITE_READONLY,
-    "access permission denied": sqlite3.SQLITE_PERM,
-    "disk I/O error": sqlite3.SQLITE_IOERR,
-    "unable to open database file": sqlite3.SQLITE_CANTOPEN,
-    "locking protocol": sqlite3.SQLITE_PROTOCOL,
-    "database disk image is malformed": sqlite3.SQLITE_CORRUPT,
-    "file is not a database": sqlite3.SQLITE_NOTADB,
-}
 
 
 def driver(key: StorageKey | None) -> ModuleType:
@@ -119,21 +107,9 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def error_code(error: BaseException) -> int:
-    """Return SQLite's code of an error of either driver, refined where known.
-
-    SQLITE_OK: it is none, or the driver's own.
-    """
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    if code is not None:
-        return code
-    cipher = sys.modules.get(_DRIVER)
-    if cipher is None or not isinstance(error, cipher.DatabaseError):
-        return sqlite3.SQLITE_OK
-    text = str(error)
-    for beginning, known in _CODES.items():
-        if text.startswith(beginning):
-            return known
-    return sqlite3.SQLITE_ERROR if isinstance(error, cipher.OperationalError) else sqlite3.SQLITE_OK
+    """Return SQLite's extended code of an error; SQLITE_OK: it is none of SQLite's."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # drivers have own errors
+    return code
 
 
 def primary_code(error: BaseException) -> int:

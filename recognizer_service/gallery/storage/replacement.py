@@ -59,6 +59,7 @@ def replace_key(gallery: Path, old: StorageKey | None, new: StorageKey | None) -
         try:
             with _translated(gallery):
                 _copy(gallery, copy, old, new)
+            _destroy(_beside(gallery, "-journal"))  # not in effect, or it would be gone now
             sync(copy)
         except BaseException:
             _destroy(copy)
@@ -70,7 +71,14 @@ def replace_key(gallery: Path, old: StorageKey | None, new: StorageKey | None) -
 
 
 def finish(gallery: Path) -> None:
-    """Remove what an interrupted replacement left; the caller has locked the path."""
+    """Remove what an interrupted replacement left; the caller has locked the path.
+
+    The caller has not opened the database yet.
+    """
+    journal = _beside(gallery, "-journal")
+    with suppress(FileNotFoundError), journal.open("rb") as file:
+        if file.read(1) in {b"", b"\0"}:  # SQLite does not apply it, and leaves it there
+            _destroy(journal)
     _destroy(_beside(gallery, "-new"))
     old = _beside(gallery, "-old")
     with suppress(FileNotFoundError):

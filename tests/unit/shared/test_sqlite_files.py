@@ -1,0 +1,70 @@
+"""The errors of both drivers have SQLite's codes."""
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shared.errors import FailedPrecondition
+from shared.sqlite_files import connect, driver, errors, primary_code
+from shared.storage_key import StorageKey
+from tests.ciphered import KEY
+
+
+@pytest.fixture(params=[None, KEY], ids=["plain", "encrypted"])
+def key(request: pytest.FixtureRequest) -> StorageKey | None:
+    given: StorageKey | None = request.param
+    return given
+
+
+def code_of(connection: sqlite3.Connection, statement: str, *values: object) -> int:
+    with pytest.raises(errors()) as caught:
+        connection.execute(statement, values).fetchall()
+    return primary_code(caught.value)
+
+
+def test_errors_have_their_codes(tmp_path: Path, key: StorageKey | None) -> None:
+    path = tmp_path / "file"
+    with (
+        closing(connect(path, key, isolation_level=None, timeout=0)) as first,
+        closing(connect(path, key, isolation_level=None, timeout=0)) as second,
+    ):
+        first.execute("CREATE TABLE t (k INTEGER PRIMARY KEY, x BLOB)")
+        first.execute("INSERT INTO t VALUES (1, NULL)")
+        assert code_of(first, "SELECT * FROM missing") == sqlite3.SQLITE_ERROR
+        first.execute("BEGIN IMMEDIATE")
+        assert code_of(second, "BEGIN IMMEDIATE") == sqlite3.SQLITE_BUSY
+        first.execute("ROLLBACK")
+        first.execute("PRAGMA max_page_count = 3")
+        assert code_of(first, "INSERT INTO t VALUES (2, zeroblob(99999))") == sqlite3.SQLITE_FULL
+        second.execute("PRAGMA query_only = ON")
+        assert code_of(second, "DELETE FROM t") == sqlite3.SQLITE_READONLY
+        assert code_of(first, "INSERT INTO t VALUES (1, NULL)") == sqlite3.SQLITE_CONSTRAINT
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path, key: StorageKey | None) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"no database " * 1000)
+    with closing(connect(path, key)) as connection:
+        assert code_of(connection, "SELECT * FROM sqlite_master") == sqlite3.SQLITE_NOTADB
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, key: StorageKey | None) -> None:
+    with pytest.raises(errors()) as caught:
+        connect(tmp_path / "no folder" / "file", key).execute("SELECT 1 FROM sqlite_master")
+    assert primary_code(caught.value) == sqlite3.SQLITE_CANTOPEN
+
+
+def test_errors_of_others_have_no_code() -> None:
+    driver(KEY)
+    assert primary_code(ValueError("database is locked")) == sqlite3.SQLITE_OK
+
+
+def test_without_the_extra_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlcipher3.dbapi2", None)
+    with pytest.raises(FailedPrecondition, match=r"compactface\[encryption\]") as caught:
+        driver(KEY)
+    assert caught.value.reason == "EXTRA_MISSING"
+    assert driver(None) is sqlite3
