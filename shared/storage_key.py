@@ -153,6 +153,11 @@ class KeySource:
         )
 
 
+def is_encrypted(header: bytes) -> bool:
+    """Return whether the first 16 bytes of a file are those of an encrypted one."""
+    return header.startswith(_MARK)
+
+
 def check_key(header: bytes, key: StorageKey | None, *, name: str) -> None:
     """Check that a key is the one of a file, before the file is opened.
 
@@ -166,13 +171,12 @@ def check_key(header: bytes, key: StorageKey | None, *, name: str) -> None:
     Raises:
         FailedPrecondition: STORAGE_KEY_MISSING, STORAGE_KEY_WRONG or STORAGE_NOT_ENCRYPTED.
     """
-    encrypted = header.startswith(_MARK)
     if key is None:
-        if encrypted:
+        if is_encrypted(header):
             raise FailedPrecondition(
                 "STORAGE_KEY_MISSING", f"{name} is encrypted, and no key is set"
             )
-    elif encrypted and header[:_SALT_BYTES] != key.salt:
+    elif is_encrypted(header) and header[:_SALT_BYTES] != key.salt:
         raise FailedPrecondition("STORAGE_KEY_WRONG", f"{name} is encrypted with another key")
     elif header.startswith(_PLAIN):
         raise FailedPrecondition(

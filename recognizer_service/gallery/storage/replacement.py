@@ -21,7 +21,7 @@ from recognizer_service.gallery.storage.sqlite_file import (
 from shared.errors import FailedPrecondition, NotFound
 from shared.private_files import PRIVATE, make_private
 from shared.sqlite_files import connect, errors, export, primary_code
-from shared.storage_key import StorageKey, check_key
+from shared.storage_key import StorageKey, check_key, is_encrypted
 
 _CHUNK_BYTES = 1 << 20
 
@@ -38,9 +38,10 @@ def replace_key(gallery: Path, old: StorageKey | None, new: StorageKey | None) -
 
     Raises:
         NotFound: there is no such gallery (GALLERY_NOT_FOUND).
-        FailedPrecondition: it is open (GALLERY_IN_USE), has another name (GALLERY_LINKED), or is
-            damaged (NOT_A_GALLERY); the old key is not that of the file, as in `check_key`;
-            SQLCipher is not installed (EXTRA_MISSING).
+        FailedPrecondition: it is open (GALLERY_IN_USE), has another name (GALLERY_LINKED), is
+            encrypted although `old` is None (GALLERY_ENCRYPTED), or damaged (NOT_A_GALLERY); the
+            old key is not that of the file, as in `check_key`; SQLCipher is not installed
+            (EXTRA_MISSING).
         Overloaded, Unavailable: the storage has a fault; see `Database.try_writing`.
     """
     gallery = gallery.resolve()
@@ -48,7 +49,12 @@ def replace_key(gallery: Path, old: StorageKey | None, new: StorageKey | None) -
         raise NotFound("GALLERY_NOT_FOUND", f"there is no gallery {str(gallery)!r}")
     with _alone(gallery) as descriptor:
         finish(gallery)
-        check_key(os.pread(descriptor, 16, 0), old, name=gallery.name)
+        header = os.pread(descriptor, 16, 0)
+        if old is None and is_encrypted(header):
+            raise FailedPrecondition(
+                "GALLERY_ENCRYPTED", f"{gallery.name} is encrypted already; its key can be changed"
+            )
+        check_key(header, old, name=gallery.name)
         if os.fstat(descriptor).st_nlink > 1:
             raise FailedPrecondition(
                 "GALLERY_LINKED",
