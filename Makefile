@@ -18,7 +18,7 @@ help:  ## what can be made
 
 $(INSTALLED): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,train,evaluate,docs,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,encryption,train,evaluate,docs,dev]'
 	touch $@
 
 setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it

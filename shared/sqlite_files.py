@@ -100,10 +100,28 @@ def _literal(key: StorageKey) -> str:
     return f"x'{key.secret.hex()}{key.salt.hex()}'"
 
 
-def errors() -> tuple[type[Exception], ...]:
-    """The base classes of the errors of both drivers, for `except`."""
+def write_anew(connection: sqlite3.Connection, folder: Path) -> None:
+    """Rewrite an encrypted database from its rows, all at once (VACUUM).
+
+    Unlike any other temporary file, that of VACUUM is encrypted like the database.
+
+    Args:
+        connection: to the database.
+        folder: for the temporary file, which is as large as the database.
+    """
+    name = str(folder).replace("'", "''")
+    connection.execute(f"PRAGMA temp_store_directory = '{name}'").close()
+    connection.execute("PRAGMA temp_store = FILE").close()
+    try:
+        connection.execute("VACUUM").close()
+    finally:
+        connection.execute("PRAGMA temp_store = MEMORY").close()
+
+
+def errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """The base classes of the errors of both drivers, and others, for `except`."""
     cipher = sys.modules.get(_DRIVER)
-    return (sqlite3.Error, cipher.Error) if cipher else (sqlite3.Error,)
+    return (sqlite3.Error, *([cipher.Error] if cipher else []), *others)
 
 
 def error_code(error: BaseException) -> int:

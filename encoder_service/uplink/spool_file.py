@@ -115,7 +115,7 @@ class SpoolFile:
         """Translate SQLite's errors to domain errors."""
         try:
             yield
-        except (*errors(), OSError) as error:
+        except errors(OSError) as error:
             if primary_code(error) == sqlite3.SQLITE_FULL:
                 raise Overloaded(
                     "UPLINK_FULL",

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from recognizer_service.gallery.storage import Prune, schema
 from recognizer_service.gallery.storage.scrub import Scrubber, UnknownLayoutError, logged_pages
-from shared.sqlite_files import errors
+from shared.sqlite_files import errors, write_anew
 
 PAGES_PER_STEP = 1024
 _LOG_BYTES = 8 << 20  # a writer truncates a longer log
@@ -241,8 +241,11 @@ class Eraser:
 
     def _write_anew(self) -> bool:
         """Rewrite the file, all at once; return False if readers held the log too long."""
-        self._connection.execute("PRAGMA auto_vacuum = NONE")
-        self._connection.execute("VACUUM")
+        if self._encrypted:
+            write_anew(self._connection, self._log_path.parent)
+        else:
+            self._connection.execute("PRAGMA auto_vacuum = NONE")
+            self._connection.execute("VACUUM")
         return self._cut_log(patience_s=_PATIENCE_S)
 
 

@@ -2,13 +2,13 @@
 
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from shared.errors import FailedPrecondition
-from shared.sqlite_files import connect, driver, errors, primary_code
+from shared.sqlite_files import connect, driver, errors, primary_code, write_anew
 from shared.storage_key import StorageKey
 from tests.ciphered import KEY
 
@@ -55,6 +55,26 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, key: StorageKey | 
     with pytest.raises(errors()) as caught:
         connect(tmp_path / "no folder" / "file", key).execute("SELECT 1 FROM sqlite_master")
     assert primary_code(caught.value) == sqlite3.SQLITE_CANTOPEN
+
+
+def test_what_a_database_leaves_in_a_temporary_file_is_encrypted(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+
+    def look() -> None:
+        for entry in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                if str(entry.readlink()).startswith(f"{tmp_path}/etilqs"):
+                    seen.append(entry.read_bytes())
+
+    with closing(connect(tmp_path / "file", KEY, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE t (x BLOB)")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO t VALUES (?)", [(b"a name " * 500,)] * 6000)
+        connection.execute("COMMIT")
+        connection.set_progress_handler(look, 2000)
+        write_anew(connection, tmp_path)
+    assert max(map(len, seen)) > 1 << 20
+    assert not any(b"a name " in content for content in seen)
 
 
 def test_errors_of_others_have_no_code() -> None:
