@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 
-import cv2
 import numpy as np
 from prometheus_client import CollectorRegistry
 
@@ -50,7 +49,6 @@ async def listening(
         FailedPrecondition: another process uses the spool, or a later version created it.
         Unavailable, Overloaded: the spool cannot be written.
     """
-    cv2.setNumThreads(1)  # the executor provides the parallelism
     model = ModelDirectory.load(settings.models, settings.family)
     encoder = Encoder(
         detector=open_detector(settings.detector_options),

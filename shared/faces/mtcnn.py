@@ -7,12 +7,12 @@ with OpenCV 5, which pads pooling on the wrong side, its landmarks are 2 % of th
 far right and down.
 """
 
-import cv2
 import numpy as np
 
 from shared.faces.boxes import Floats, Pixels, cut_out, distinct, moved, squares
 from shared.faces.detect import Detection, most_prominent_first
 from shared.faces.refine import ONET_TEMPLATE, RNET_SIDE, Faces, Refiner, open_network, run
+from shared.faces.sampling import scaled
 
 _CELL = 12  # side of P-Net's receptive square
 _STRIDE = 2  # pixels between output positions
@@ -81,7 +81,7 @@ class MtcnnDetector:
     def _scan_level(self, shape: tuple[int, ...], base: Pixels, scale: float) -> Floats:
         """Rows (box, score, four corrections) of one pyramid level."""
         height, width = (int(np.ceil(side * scale)) for side in shape[:2])
-        level = cv2.resize(base, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        level = scaled(base, width=width, height=height)
         corrections, scores = run(self._pnet, level[np.newaxis])
         # x is also the first axis of the networks' output.
         x, y = np.nonzero(scores[0, :, :, 1] >= self._thresholds[0])
@@ -109,4 +109,4 @@ def _scaled(picture: Pixels, scale: float) -> Pixels:
     if scale == 1:
         return picture
     height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return scaled(picture, width=width, height=height)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from shared.faces.align import TEMPLATE
 from shared.faces.boxes import Floats, Pixels, cut_out, distinct, moved, squares
+from shared.faces.sampling import shrunk
 
 # The training faces were aligned with OpenCV's version of MTCNN, whose landmarks are too far right
 # and down (see `shared.faces.mtcnn`). O-Net as run here places the landmarks of 299 training crops
@@ -97,8 +97,7 @@ class Refiner:
 
     def scored_within(self, pictures: Pixels) -> tuple[Floats, Floats]:
         """As `points_within`, and how sure O-Net is of each face, (N,) in [0, 1]."""
-        size = _ONET_SIDE, _ONET_SIDE
-        small = np.stack([cv2.resize(s, size, interpolation=cv2.INTER_AREA) for s in pictures])
+        small = np.stack([shrunk(each, width=_ONET_SIDE, height=_ONET_SIDE) for each in pictures])
         _, points, scores = run(self._onet, small)
         landmarks: Floats = _pairs(points) * pictures.shape[1]
         return landmarks, scores[:, 1]
