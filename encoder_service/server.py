@@ -24,6 +24,7 @@ from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
 from shared.inference.quality_head import QualityHead
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
+from shared.serving.freed_memory import FreedMemory
 from shared.serving.server import ServiceHost
 from shared.serving.settings_loader import SettingsError
 from shared.serving.workers import Workers
@@ -57,7 +58,7 @@ async def listening(
         max_faces=settings.max_faces,
         head=QualityHead.of_model(model, settings.operating_point or None),
     )
-    background = Background(registry)
+    background, memory = Background(registry), FreedMemory()
     with closing(Workers(settings.threads, name="encode")) as workers:
         async with (
             _uplink(settings, registry, background) as uplink,
@@ -72,12 +73,18 @@ async def listening(
                 settings=settings,
                 metrics=_metrics(registry, model, encoder),
                 workers=workers,
+                memory=memory,
                 stopping=host.stopping,
             )
             encoder_pb2_grpc.add_EncoderServiceServicer_to_server(servicer, host.server)  # type: ignore[no-untyped-call]
             await host.listen()
             await workers.run(partial(_warm_up, encoder), kind="warm up")
-            yield host
+            returning = background.keep("memory", memory.keep_returning)
+            memory.used()
+            try:
+                yield host
+            finally:
+                returning.cancel()
 
 
 def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncoder:

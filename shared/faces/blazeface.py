@@ -8,6 +8,7 @@ network is MediaPipe's full-range model; `blazeface.md` documents its source. It
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from shared.faces.boxes import Floats, Pixels, cut_out, distinct, squares
 from shared.faces.detect import Detection, most_prominent_first
@@ -81,10 +82,10 @@ class FastDetector:
         scale = min(_CELL / self._min_face_size, self._max_side / longest)
         if min(picture.shape[:2]) * scale < _CELL:
             return np.empty((0, 4), np.float32)
-        level, found = picture, []
+        level, found = Image.fromarray(picture), []
         while True:
             level = _resized(level, picture.shape, scale)
-            found.append(self._scan_level(level, scale))
+            found.append(self._scan_level(np.asarray(level), scale))
             if longest * scale <= _LAST_LEVEL:
                 break
             scale *= _LEVEL_STEP
@@ -157,6 +158,6 @@ def _consensus(faces: Faces) -> tuple[Floats, np.float32, Floats]:
     return box, faces.scores.max(), points
 
 
-def _resized(picture: Pixels, shape: tuple[int, ...], scale: float) -> Pixels:
+def _resized(picture: Image.Image, shape: tuple[int, ...], scale: float) -> Image.Image:
     height, width = (max(1, round(side * scale)) for side in shape[:2])
     return scaled(picture, width=width, height=height)

@@ -28,6 +28,7 @@ ONET_TEMPLATE: Floats = TEMPLATE - np.float32(1.6)
 
 RNET_SIDE = 24  # side of R-Net's input in pixels
 _ONET_SIDE = 48
+_BATCH = 32  # pictures; bounds memory for frames with many faces
 
 # In 158 photographs turned upside down MTCNN found 29 faces, with scores up to 0.996. Faces with a
 # higher score are not checked.
@@ -146,15 +147,19 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # shapes differ between pictures
+    options.enable_cpu_mem_arena = False  # an arena keeps what the largest picture needed
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def run(session: onnxruntime.InferenceSession, pictures: Pixels) -> list[Floats]:
     """Run one of MTCNN's networks on pictures (N, H, W, 3)."""
     # The networks were trained on transposed pictures, with x as the first axis.
-    inputs = (pictures.transpose(0, 2, 1, 3).astype(np.float32) - 127.5) / 128
-    outputs: list[Floats] = session.run(None, {session.get_inputs()[0].name: inputs})
-    return outputs
+    batches = []
+    for start in range(0, len(pictures), _BATCH):
+        batch = pictures[start : start + _BATCH].transpose(0, 2, 1, 3)
+        inputs = (batch.astype(np.float32) - 127.5) / 128
+        batches.append(session.run(None, {session.get_inputs()[0].name: inputs}))
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
 def _pairs(points: Floats) -> Floats:

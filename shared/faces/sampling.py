@@ -4,7 +4,9 @@ Pixels are areas: a pixel of the result is the mean of the part of the picture t
 where the picture is enlarged.
 """
 
-from functools import lru_cache
+import functools
+import math
+import operator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,12 @@ from PIL import Image
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-_MOST_PER_PIXEL = 2  # pixels along a side that the exact mean takes; beyond, they are halved first
+_GAP = 3.0  # times the final size to which Pillow shrinks by a whole number first
+_MOST_PER_PIXEL = 4  # pixels along a side that the exact mean takes; beyond, they are halved first
 
 
 def shrunk(picture: Pixels, *, width: int, height: int) -> Pixels:
-    """Resize small parts exactly; the time is that of a matrix product."""
+    """Resize small parts exactly."""
     rows, columns = picture.shape[:2]
     times = min(rows // (_MOST_PER_PIXEL * height), columns // (_MOST_PER_PIXEL * width)) + 1
     if times > 1:
@@ -25,17 +28,15 @@ def shrunk(picture: Pixels, *, width: int, height: int) -> Pixels:
         rows, columns = picture.shape[:2]
     if (rows, columns) == (height, width):
         return picture
-    down = _coverage(rows, height) @ picture.reshape(rows, -1).astype(np.float32)
-    across = _coverage(columns, width) @ down.reshape(height, columns, 3)
-    return np.rint(across).astype(np.uint8)
+    down = _means(picture.reshape(rows, -1).astype(np.float32), height)
+    across = _means(down.reshape(height, columns, 3).swapaxes(0, 1), width)
+    return np.rint(across.swapaxes(0, 1)).astype(np.uint8)
 
 
-def scaled(picture: Pixels, *, width: int, height: int) -> Pixels:
+def scaled(picture: Image.Image, *, width: int, height: int) -> Image.Image:
     """Resize whole pictures fast; close to the exact mean."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    how = Image.Resampling.HAMMING if height <= picture.shape[0] else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(picture).resize((width, height), how))
+    how = Image.Resampling.HAMMING if height <= picture.height else Image.Resampling.BILINEAR
+    return picture.resize((width, height), how, reducing_gap=_GAP)
 
 
 def warped(picture: Pixels, matrix: NDArray[np.float64], *, width: int, height: int) -> Pixels:
@@ -65,11 +66,22 @@ def mean_of(picture: Pixels, times: int) -> Pixels:
     return np.asarray(Image.fromarray(picture).reduce(times)) if times > 1 else picture
 
 
-@lru_cache(maxsize=256)
-def _coverage(before: int, after: int) -> Floats:
-    """(after, before): the share of each old pixel in each new one."""
+def _means(rows: Floats, after: int) -> Floats:
+    """Weighted means of consecutive rows: (R, ...) -> (after, ...)."""
+    places, weights = _coverage(len(rows), after)
+    shape = after, *(1,) * (rows.ndim - 1)
+    parts = (
+        rows[place] * weight.reshape(shape) for place, weight in zip(places, weights, strict=True)
+    )
+    return functools.reduce(operator.iadd, parts)
+
+
+@functools.lru_cache(maxsize=256)
+def _coverage(before: int, after: int) -> tuple[NDArray[np.intp], Floats]:
+    """Which old rows a new one covers, (K, after), and the share of each in it, (K, after)."""
     step = before / after
-    start = np.arange(after)[:, np.newaxis] * step
-    old = np.arange(before)
-    common = np.minimum(start + step, old + 1) - np.maximum(start, old)
-    return (np.maximum(common, 0) / step).astype(np.float32)
+    start = np.arange(after) * step
+    places = start.astype(np.intp) + np.arange(math.ceil(step) + 1)[:, np.newaxis]
+    common = np.minimum(start + step, places + 1) - np.maximum(start, places)
+    weights = (np.maximum(common, 0) / step).astype(np.float32)
+    return np.minimum(places, before - 1), weights
