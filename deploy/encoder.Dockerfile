@@ -34,7 +34,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 RUN /opt/compactface/bin/pip uninstall --quiet --yes setuptools pip \
     && cd /opt/compactface/lib/python3*/site-packages \
     && find . -type d -name tests -prune -exec rm -r {} + \
-    && rm -r onnxruntime/transformers onnxruntime/quantization onnxruntime/tools cv2/data \
+    && rm -rf onnxruntime/transformers onnxruntime/quantization onnxruntime/tools cv2/data \
         onnxruntime/capi/libonnxruntime.so.* \
     && find . -type d -name __pycache__ -prune -exec rm -r {} +
 # A container cannot write bytecode, and that of all packages is 55 MB: only that of what runs.

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 
-import cv2
 import numpy as np
 from prometheus_client import CollectorRegistry
 
@@ -25,6 +24,7 @@ from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
 from shared.inference.quality_head import QualityHead
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
+from shared.serving.freed_memory import FreedMemory
 from shared.serving.server import ServiceHost
 from shared.serving.settings_loader import SettingsError
 from shared.serving.workers import Workers
@@ -51,7 +51,6 @@ async def listening(
         FailedPrecondition: another process uses the spool, or a later version created it.
         Unavailable, Overloaded: the spool cannot be written.
     """
-    cv2.setNumThreads(1)  # the executor provides the parallelism
     model = ModelDirectory.load(settings.models, settings.family)
     encoder = Encoder(
         detector=open_detector(settings.detector_options),
@@ -60,7 +59,7 @@ async def listening(
         max_faces=settings.max_faces,
         head=QualityHead.of_model(model, settings.operating_point or None),
     )
-    background = Background(registry)
+    background, memory = Background(registry), FreedMemory()
     with closing(Workers(settings.threads, name="encode")) as workers:
         async with (
             _uplink(settings, registry, background) as uplink,
@@ -75,12 +74,18 @@ async def listening(
                 settings=settings,
                 metrics=_metrics(registry, model, encoder),
                 workers=workers,
+                memory=memory,
                 stopping=host.stopping,
             )
             encoder_pb2_grpc.add_EncoderServiceServicer_to_server(servicer, host.server)  # type: ignore[no-untyped-call]
             await host.listen()
             await workers.run(partial(_warm_up, encoder), kind="warm up")
-            yield host
+            returning = background.keep("memory", memory.keep_returning)
+            memory.used()
+            try:
+                yield host
+            finally:
+                returning.cancel()
 
 
 def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncoder:

@@ -93,6 +93,7 @@ def main(
         ),
         installed_mb=round(foot.installed_mb, 1),
         resident_mb=round(foot.resident_mb, 1),
+        resident_most_mb=round(foot.resident_most_mb, 1),
         ready_s=round(foot.ready_s, 2),
         capture_to_watch_p50_ms=round(delay.p50_ms, 1),
         capture_to_watch_p99_ms=round(delay.p99_ms, 1),
