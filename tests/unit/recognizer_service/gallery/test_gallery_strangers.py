@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from recognizer_service.gallery import grouping
@@ -133,6 +134,16 @@ def test_most_of_the_faces_compared_must_match(gallery: Gallery) -> None:
         False,
     ]
     assert numbers(see(gallery, face(bridge))) == [2]
+    away = variants[1]
+    turned = embedding(78, like=1, cosine=0.75)
+    turned = turned - 0.2 * float(turned @ away) * away
+    turned = (turned / np.linalg.norm(turned)).astype(np.float32)
+    assert [float(turned @ other) >= THRESHOLD for other in (embedding(1), variants[0], away)] == [
+        True,
+        True,
+        False,
+    ]
+    assert numbers(see(gallery, face(turned))) == [1]
 
 
 def test_the_best_of_the_latest_faces_are_compared(
