@@ -10,6 +10,7 @@ from recognizer_service.core.parts import Parts, embedded
 from recognizer_service.core.pictures import one_match_each
 from recognizer_service.core.thresholds import check_criterion
 from recognizer_service.core.types import Identification, Question, Timings
+from recognizer_service.gallery.alert_ringing import UNKNOWN
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH, check_range
 from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
@@ -127,7 +128,10 @@ class Identifier:
                 )
 
             with timings.measure("match_ms"):
-                return await self._parts.in_thread(matched)
+                found = await self._parts.in_thread(matched)
+            if found.decision.value not in UNKNOWN or found.probe is None:
+                return found
+            return replace(found, unknown=networks.unknown(found.probe, embedding))
 
         answer = await self._parts.model.ask(identified)
         self._parts.attempts.end_identification(collection_id, answer)

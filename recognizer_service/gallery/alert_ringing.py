@@ -12,7 +12,14 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from recognizer_service.gallery.storage.schema import alert_rules, alerts, labels, rings, sightings
+from recognizer_service.gallery.storage.schema import (
+    alert_rules,
+    alerts,
+    grouped,
+    labels,
+    rings,
+    sightings,
+)
 from shared.camera_name import encoder_of
 
 MAX_WAITING = 1000
@@ -60,7 +67,10 @@ def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: dat
                 sightings.c.collection_key,
                 sightings.c.camera_id,
                 sightings.c.seen_at,
-            ).where(sightings.c.key.in_([finding["sighting_key"] for finding in telling]))
+                grouped.c.stranger_key,
+            )
+            .outerjoin(grouped, grouped.c.sighting_key == sightings.c.key)
+            .where(sightings.c.key.in_([finding["sighting_key"] for finding in telling]))
         )
     }
     rules = _rules_of(connection, {row.collection_key for row in seen.values()})
@@ -128,8 +138,20 @@ def _applies(rule: Any, sighting: Any, subject: int | None, with_labels: set[str
     return bool(rule.subject_key == subject)
 
 
+_Person = tuple[int | None, int | None, str]
+
+
+def _person(sighting: Any, subject: int | None) -> _Person:
+    """Return whom a sighting shows: a subject, a stranger, or anybody unknown at its camera."""
+    if subject is not None:
+        return subject, None, ""
+    if sighting.stranger_key is not None:
+        return None, sighting.stranger_key, ""
+    return None, None, sighting.camera_id
+
+
 class _Quiet:
-    """When the rules with a quiet time last rang, by rule, subject and, for the unknown, camera."""
+    """When the rules with a quiet time last rang, by rule and person; see `_person`."""
 
     def __init__(
         self, connection: Connection, rules: Mapping[int, Sequence[Any]], people: set[int]
@@ -141,10 +163,11 @@ class _Quiet:
             rings.c.subject_key.in_(people) | rings.c.subject_key.is_(None),
         )
         self._rows = {
-            (row.rule_key, row.subject_key, row.camera_id): row for row in connection.execute(query)
+            (row.rule_key, (row.subject_key, row.stranger_key, row.camera_id)): row
+            for row in connection.execute(query)
         }
         self._times = {of: row.seen_at for of, row in self._rows.items()}
-        self._changed: set[tuple[int, int | None, str]] = set()
+        self._changed: set[tuple[int, _Person]] = set()
 
     def covers(self, rule: Any, sighting: Any, subject: int | None) -> bool:
         """Return whether a rule rang for this person shortly before or after the sighting.
@@ -154,7 +177,7 @@ class _Quiet:
         """
         if not rule.quiet_s:
             return False
-        of = (rule.key, subject, sighting.camera_id if subject is None else "")
+        of = (rule.key, _person(sighting, subject))
         last = self._times.get(of)
         if last is not None and abs(sighting.seen_at - last) < timedelta(seconds=rule.quiet_s):
             return True
@@ -178,10 +201,11 @@ class _Quiet:
                     {
                         "rule_key": rule,
                         "subject_key": subject,
+                        "stranger_key": stranger,
                         "camera_id": camera,
-                        "seen_at": self._times[rule, subject, camera],
+                        "seen_at": self._times[rule, (subject, stranger, camera)],
                     }
-                    for rule, subject, camera in new
+                    for rule, (subject, stranger, camera) in new
                 ],
             )
 

@@ -52,8 +52,17 @@ T = TypeVar("T")
 
 _MOST_NUMBERS = 1 << 16  # a larger embedding would not fit into a record
 
-# Keys are local to a gallery, and counts follow from the content.
-_LEFT_OUT = {"key", "collection_key", "subject_key", "subject_count", "face_count"}
+# Keys are local to a gallery, and counts follow from the content. Archives hold no sightings, and
+# whether those are grouped is decided anew.
+_LEFT_OUT = {
+    "key",
+    "collection_key",
+    "subject_key",
+    "subject_count",
+    "face_count",
+    "max_stranger_fpir",
+    "last_stranger",
+}
 
 
 def archived_columns(table: Table) -> list[Column[Any]]:

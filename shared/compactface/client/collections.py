@@ -42,6 +42,7 @@ class Collections(Group[T]):
         max_faces: int = 0,
         subject_retention: timedelta = timedelta(0),
         subject_score: SubjectScore = "best-face",
+        max_stranger_fpir: float = 0.0,
     ) -> Call[gallery_pb2.CreateCollectionResponse]:
         """Create a collection.
 
@@ -54,6 +55,8 @@ class Collections(Group[T]):
             max_faces: maximum number of faces; 0: no limit.
             subject_retention: time from creation to deletion of a subject; 0: unlimited.
             subject_score: how subjects are scored.
+            max_stranger_fpir: rate in (0, 1) of a new person's sightings that may join another
+                stranger; 0: unknown sightings are not grouped.
         """
         collection = gallery_pb2.Collection(
             collection_id=collection_id,
@@ -64,6 +67,7 @@ class Collections(Group[T]):
             max_faces=max_faces,
             subject_retention=subject_retention,
             subject_score=_SCORES[subject_score],
+            max_stranger_fpir=max_stranger_fpir,
         )
         request = gallery_pb2.CreateCollectionRequest(collection=collection)
         return Call(self._stub.CreateCollection, request, gallery_pb2.CreateCollectionResponse)
@@ -94,6 +98,7 @@ class Collections(Group[T]):
         max_faces: int | None = None,
         subject_retention: timedelta | None = None,
         subject_score: SubjectScore | None = None,
+        max_stranger_fpir: float | None = None,
     ) -> Call[gallery_pb2.UpdateCollectionResponse]:
         """Update a collection; None leaves a field unchanged.
 
@@ -108,6 +113,7 @@ class Collections(Group[T]):
             "max_faces": max_faces,
             "subject_retention": subject_retention,
             "subject_score": _SCORES[subject_score] if subject_score else None,
+            "max_stranger_fpir": max_stranger_fpir,
         }
         given = {name: value for name, value in changes.items() if value is not None}
         request = gallery_pb2.UpdateCollectionRequest(
