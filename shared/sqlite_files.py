@@ -74,11 +74,12 @@ def export(
     with closing(_cipher().connect(source, isolation_level=None)) as connection:
         if key:
             _unlock(connection, key)
+        _set_page_size(connection)
         connection.execute("PRAGMA busy_timeout = 3000").fetchall()
         literal = _literal(target_key) if target_key else ""
         connection.execute("ATTACH ? AS target KEY ?", (str(target), literal)).close()
-        setting = "cipher_page_size" if target_key else "page_size"
-        connection.execute(f"PRAGMA target.{setting} = {PAGE_BYTES}").close()
+        if not target_key:
+            connection.execute(f"PRAGMA target.page_size = {PAGE_BYTES}").close()
         # No file beside the target: an interrupted copy is discarded anyway.
         connection.execute("PRAGMA target.journal_mode = OFF").fetchall()
         connection.execute("BEGIN").close()
@@ -91,8 +92,17 @@ def export(
 def _unlock(connection: Any, key: StorageKey) -> None:
     # The log would print the errors that are raised anyway.
     connection.execute("PRAGMA cipher_log_level = NONE").close()
+    _set_page_size(connection)
     connection.execute(f'PRAGMA key = "{_literal(key)}"').close()
-    connection.execute(f"PRAGMA cipher_page_size = {PAGE_BYTES}").close()
+
+
+def _set_page_size(connection: Any) -> None:
+    """Set the page size of all encrypted files from now on, attached and temporary ones included.
+
+    With `cipher_page_size`, which is that of one file, VACUUM damages a database that is larger
+    than the cache, since its temporary file has pages of another size.
+    """
+    connection.execute(f"PRAGMA cipher_default_page_size = {PAGE_BYTES}").close()
 
 
 def _literal(key: StorageKey) -> str:

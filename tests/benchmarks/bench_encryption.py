@@ -69,6 +69,7 @@ def _measure(location: Location, number: int) -> tuple[float, ...]:
         gone = gallery.subjects.delete("default", str(people[0].subject_id))
         assert gallery.database.erased(gone.erasure, wait_s=600)
         erased = time.perf_counter()
+        assert gallery.check().ok
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (
         opened - begun,

@@ -57,7 +57,9 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, key: StorageKey | 
     assert primary_code(caught.value) == sqlite3.SQLITE_CANTOPEN
 
 
-def test_what_a_database_leaves_in_a_temporary_file_is_encrypted(tmp_path: Path) -> None:
+def test_a_large_database_is_written_anew_and_its_temporary_file_is_encrypted(
+    tmp_path: Path,
+) -> None:
     seen: list[bytes] = []
 
     def look() -> None:
@@ -73,6 +75,14 @@ def test_what_a_database_leaves_in_a_temporary_file_is_encrypted(tmp_path: Path)
         connection.execute("COMMIT")
         connection.set_progress_handler(look, 2000)
         write_anew(connection, tmp_path)
+        assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    with closing(connect(tmp_path / "file", KEY)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA cipher_integrity_check").fetchall() == []
+        assert connection.execute("SELECT count(*), min(x), max(x) FROM t").fetchone() == (
+            6000,
+            *(b"a name " * 500,) * 2,
+        )
     assert max(map(len, seen)) > 1 << 20
     assert not any(b"a name " in content for content in seen)
 
