@@ -40,6 +40,14 @@ _StrangerFpir = Annotated[
         help="Group unknown sightings of one person, at this rate of wrong joins; 0: do not.",
     ),
 ]
+_MinLiveness = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Liveness that clients must claim to identify, verify and enroll; 0: none.",
+    ),
+]
 
 
 @with_options
@@ -54,6 +62,7 @@ def create(
     subject_days: _SubjectDays = None,
     score: _Score = None,
     strangers: _StrangerFpir = None,
+    min_liveness: _MinLiveness = None,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
@@ -69,6 +78,7 @@ def create(
             subject_retention=timedelta(days=subject_days or 0),
             subject_score=score or "best-face",
             max_stranger_fpir=strangers or 0,
+            min_liveness=min_liveness or 0,
         )
     typer.echo(f"created {collection}")
 
@@ -85,6 +95,7 @@ def update(
     subject_days: _SubjectDays = None,
     score: _Score = None,
     strangers: _StrangerFpir = None,
+    min_liveness: _MinLiveness = None,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
@@ -103,6 +114,7 @@ def update(
             subject_retention=None if subject_days is None else timedelta(days=subject_days),
             subject_score=score,
             max_stranger_fpir=strangers,
+            min_liveness=min_liveness,
         )
     typer.echo(f"changed {collection}")
 

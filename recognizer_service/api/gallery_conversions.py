@@ -132,6 +132,7 @@ def _settings(message: gallery_pb2.Collection) -> dict[str, CollectionSettings]:
         "subject_retention": {"subject_retention_s": _whole_seconds(message.subject_retention)},
         "subject_score": {"subject_score": _score(message.subject_score)},
         "max_stranger_fpir": {"max_stranger_fpir": message.max_stranger_fpir},
+        "min_liveness": {"min_liveness": message.min_liveness},
     }
 
 
@@ -209,6 +210,7 @@ def collection_message(collection: Collection) -> gallery_pb2.Collection:
         max_faces=collection.max_faces,
         subject_score=_SCORE_MESSAGES[collection.subject_score],
         max_stranger_fpir=collection.max_stranger_fpir,
+        min_liveness=collection.min_liveness,
     )
     message.sighting_retention.FromSeconds(collection.sighting_retention_s)
     message.subject_retention.FromSeconds(collection.subject_retention_s)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from recognizer_service.core.liveness import check_liveness
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.types import EnrolAnswer, EnrolRequest, map_of
 from recognizer_service.gallery.gallery import Gallery
@@ -63,7 +64,8 @@ class Enroller:
         """Add faces to a subject: all or none, durable on return.
 
         Raises:
-            InvalidInput: a bad map or a field beyond its limit; NOT_A_FACE; QUALITY_TOO_LOW.
+            InvalidInput: a bad map or a field beyond its limit; NOT_A_FACE; QUALITY_TOO_LOW;
+                LIVENESS_TOO_LOW.
             NotFound: no such collection or sighting.
             AlreadyExists: SUBJECT_EXISTS, DUPLICATE_FACE or REQUEST_ID_REUSED.
             UnknownCodec: no decoder for one of the maps.
@@ -86,6 +88,7 @@ class Enroller:
                 self._gallery.sightings.find, collection_id, request.sighting_ids
             )
             request = _with_faces(request, seen)
+        check_liveness(collection, request.maps)
         return await self._embedded(collection, request, self._model.networks)
 
     async def _prepare_stranger(
@@ -117,6 +120,7 @@ class Enroller:
         best = seen[: await self._in_thread(self._room, collection_id, request)]
         self._model.networks.check(len(best))
         request = _with_faces(request, best)
+        check_liveness(collection, request.maps)
         prepared = await self._embedded(collection, request, self._model.networks)
         return replace(prepared, others=seen[len(best) :])
 

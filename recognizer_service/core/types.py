@@ -21,6 +21,7 @@ class FaceMap:
         png: the map's PNG file.
         quality: in [0, 1] as claimed by the encoder, None if unknown.
         capture_time: when the camera took the picture, None if unknown.
+        liveness: in [0, 1] as claimed by the client, None if unknown; see `check_liveness`.
         field: path to it in the request, for errors.
         judged: the judgment of the map's quality head, None without a head; `quality` is then the
             lower of both.
@@ -30,6 +31,7 @@ class FaceMap:
     png: bytes = dataclasses.field(repr=False)
     quality: float | None = None
     capture_time: datetime | None = None
+    liveness: float | None = None
     field: str = "map"
     judged: Judged | None = dataclasses.field(default=None, repr=False, compare=False)
 

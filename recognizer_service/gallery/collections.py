@@ -23,6 +23,7 @@ from recognizer_service.gallery.limits import (
     MAX_SUBJECT_RETENTION_S,
     check_range,
     check_rate,
+    check_share,
     shown,
 )
 from recognizer_service.gallery.paging import Page, read_page
@@ -53,6 +54,7 @@ _DEFAULTS = CollectionSettings(
     subject_retention_s=0,
     subject_score=SubjectScore.BEST_FACE,
     max_stranger_fpir=0.0,
+    min_liveness=0.0,
 )
 
 _COLLECTION = select(
@@ -68,6 +70,7 @@ _COLLECTION = select(
     collections.c.subject_retention_s,
     collections.c.subject_score,
     collections.c.max_stranger_fpir,
+    collections.c.min_liveness,
 )
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ROWS_PER_STEP = 256
@@ -97,6 +100,8 @@ def check_settings(settings: CollectionSettings) -> None:
         check_rate(settings["max_fmr"], "max_fmr")
     if settings.get("max_stranger_fpir"):
         check_rate(settings["max_stranger_fpir"], "max_stranger_fpir")
+    if "min_liveness" in settings:
+        check_share(settings["min_liveness"], "min_liveness")
     if "sighting_retention_s" in settings:
         check_retention(settings["sighting_retention_s"])
     for name, most in (

@@ -254,6 +254,7 @@ class CollectionSettings(TypedDict, total=False):
     subject_retention_s: int
     subject_score: SubjectScore
     max_stranger_fpir: float
+    min_liveness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,7 @@ class Collection:
             subject has its own expiry; 0 for never.
         subject_score: how a subject is scored.
         max_stranger_fpir: rate of unknown sightings that join a wrong stranger; 0: not grouped.
+        min_liveness: minimum of the liveness claimed for faces, in [0, 1]; 0: not required.
     """
 
     collection_id: str
@@ -288,6 +290,7 @@ class Collection:
     subject_retention_s: int
     subject_score: SubjectScore
     max_stranger_fpir: float
+    min_liveness: float
 
     @property
     def by_template(self) -> bool:

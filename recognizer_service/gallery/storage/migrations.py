@@ -186,6 +186,7 @@ _SQLITE: Mapping[int, Sequence[str]] = {
         """,
         *_STRANGER_INDEXES,
     ),
+    7: ("ALTER TABLE collections ADD COLUMN min_liveness FLOAT DEFAULT '0' NOT NULL",),
 }
 _POSTGRES: Mapping[int, Sequence[str]] = {
     2: (
@@ -318,6 +319,7 @@ _POSTGRES: Mapping[int, Sequence[str]] = {
         """,
         *_STRANGER_INDEXES,
     ),
+    7: ("ALTER TABLE collections ADD COLUMN min_liveness FLOAT DEFAULT '0' NOT NULL",),
 }
 
 

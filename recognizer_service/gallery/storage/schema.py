@@ -49,7 +49,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 7
+VERSION = 8
 """Incremented with every change of the tables; galleries of a higher version are not opened."""
 
 MAX_KEY = 2**63 - 1
@@ -116,6 +116,7 @@ collections = Table(
     Column("subject_score", _TEXT, nullable=False, server_default="best_face"),
     Column("max_stranger_fpir", Float, nullable=False, server_default="0"),  # 0: not grouped
     Column("last_stranger", _LONG, nullable=False, server_default="0"),  # number of the latest
+    Column("min_liveness", Float, nullable=False, server_default="0"),  # 0: not required
     sqlite_autoincrement=True,
 )
 

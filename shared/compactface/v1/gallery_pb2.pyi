@@ -80,7 +80,7 @@ AUDIT_OPERATION_DELETE_ALERT_RULE: AuditOperation
 AUDIT_OPERATION_MERGE_SUBJECTS: AuditOperation
 
 class Collection(_message.Message):
-    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score", "max_stranger_fpir")
+    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score", "max_stranger_fpir", "min_liveness")
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_FPIR_FIELD_NUMBER: _ClassVar[int]
     MAX_FMR_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class Collection(_message.Message):
     SUBJECT_RETENTION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_SCORE_FIELD_NUMBER: _ClassVar[int]
     MAX_STRANGER_FPIR_FIELD_NUMBER: _ClassVar[int]
+    MIN_LIVENESS_FIELD_NUMBER: _ClassVar[int]
     collection_id: str
     max_fpir: float
     max_fmr: float
@@ -105,7 +106,8 @@ class Collection(_message.Message):
     subject_retention: _duration_pb2.Duration
     subject_score: SubjectScore
     max_stranger_fpir: float
-    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_faces: _Optional[int] = ..., subject_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., subject_score: _Optional[_Union[SubjectScore, str]] = ..., max_stranger_fpir: _Optional[float] = ...) -> None: ...
+    min_liveness: float
+    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_faces: _Optional[int] = ..., subject_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., subject_score: _Optional[_Union[SubjectScore, str]] = ..., max_stranger_fpir: _Optional[float] = ..., min_liveness: _Optional[float] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("collection",)

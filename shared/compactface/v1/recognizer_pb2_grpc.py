@@ -156,7 +156,7 @@ class RecognizerServiceServicer:
 
         Errors:
         - INVALID_ARGUMENT: no probe; two thresholds, or one out of range; `max_subjects` above the
-        limit; `picture` too long.
+        limit; `picture` too long; less liveness than the collection requires (LIVENESS_TOO_LOW).
         - NOT_FOUND: no such collection, or no such sighting.
         - FAILED_PRECONDITION: unknown codec; no calibration for the pair of codecs and no
         `min_similarity` given (reason NOT_CALIBRATED).
@@ -180,7 +180,8 @@ class RecognizerServiceServicer:
         face with the largest margin over the threshold of its codec).
 
         Errors:
-        - INVALID_ARGUMENT: no probe or reference; two thresholds, or one out of range.
+        - INVALID_ARGUMENT: no probe or reference; two thresholds, or one out of range; less liveness
+        of the probe than the collection requires (LIVENESS_TOO_LOW).
         - NOT_FOUND: no such collection, subject or sighting.
         - FAILED_PRECONDITION: as Identify; SUBJECT_HAS_NO_FACES.
         """
