@@ -154,7 +154,8 @@ write_turned_model() { # name of the version; as the current one, with the same 
 import sys
 from pathlib import Path
 
-from safetensors.numpy import load, save
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from shared.model_directory import ModelDirectory, write_model_directory
 
@@ -162,14 +163,14 @@ models, version = Path(sys.argv[1]), sys.argv[2]
 model = ModelDirectory.load(models, "default")
 files = {name: (model.path / name).read_bytes() for name in model.manifest.files}
 extractor = model.manifest.extractor.file
+with safe_open(model.path / extractor, "numpy") as weights:
+    metadata = weights.metadata()
+    tensors = {name: weights.get_tensor(name) for name in weights.keys()}
 # The numbers of an embedding in reverse order: another space, in which all cosines are the same.
-tensors = {
-    name: tensor[::-1].copy() if name.startswith("embed.") else tensor
-    for name, tensor in load(files[extractor]).items()
-}
+tensors |= {name: tensors[name][::-1].copy() for name in tensors if name.startswith("embed.")}
 description = model.manifest.model_copy(update={"version": version})
 write_model_directory(
-    models, description=description, files={**files, extractor: save(tensors)}
+    models, description=description, files={**files, extractor: save(tensors, metadata)}
 )
 PYTHON
 }
