@@ -11,7 +11,7 @@ STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-console test mutants lint format protos protos-check lock bench edge \
-	overload climb fuzz kills soak reliability manual clean
+	console overload climb fuzz kills soak reliability manual clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -90,6 +90,9 @@ overload: setup  ## goodput at two and four times capacity
 
 edge: setup  ## report/edge.md: from the camera to the watcher, ten minutes
 	$(BIN)/python -m tests.benchmarks.bench_edge --kills 40
+
+console: setup  ## report/console.md: page loads and live rows in Chromium, five minutes
+	$(BIN)/python -m tests.benchmarks.bench_console --report report/console.md
 
 climb: setup  ## 100,000 calls of an attacker who changes a map until it matches
 	$(BIN)/python -m tests.faults.climb --calls 100000

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from recognizer_service.gallery.storage.schema import (
     alert_rules,
@@ -78,7 +78,8 @@ def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: dat
         return Rung()
     people = {finding["subject_key"] for finding in telling} - {None}
     labels_of = _labels_of(connection, people)
-    quiet = _Quiet(connection, rules, people)
+    strangers = {row.stranger_key for row in seen.values()} - {None}
+    quiet = _Quiet(connection, rules, people, strangers)
     rung: list[dict[str, Any]] = []
     for finding in telling:
         sighting, subject = seen[finding["sighting_key"]], finding["subject_key"]
@@ -154,13 +155,21 @@ class _Quiet:
     """When the rules with a quiet time last rang, by rule and person; see `_person`."""
 
     def __init__(
-        self, connection: Connection, rules: Mapping[int, Sequence[Any]], people: set[int]
+        self,
+        connection: Connection,
+        rules: Mapping[int, Sequence[Any]],
+        people: set[int],
+        strangers: set[int],
     ) -> None:
         self._connection = connection
         keys = [rule.key for some in rules.values() for rule in some if rule.quiet_s]
         query = select(rings).where(
             rings.c.rule_key.in_(keys),
-            rings.c.subject_key.in_(people) | rings.c.subject_key.is_(None),
+            or_(
+                rings.c.subject_key.in_(people),
+                rings.c.stranger_key.in_(strangers),
+                and_(rings.c.subject_key.is_(None), rings.c.stranger_key.is_(None)),
+            ),
         )
         self._rows = {
             (row.rule_key, (row.subject_key, row.stranger_key, row.camera_id)): row

@@ -1,8 +1,9 @@
 """The console in Chromium, over the real services: page loads, and how soon a face appears.
 
-    python -m tests.benchmarks.bench_console [--report report/console.md]
+    python -m tests.benchmarks.bench_console --data ../shared/data --report report/console.md
 
-A gallery with a few hundred sightings and some people. Each page is loaded again and again by one
+A gallery with a few hundred sightings and some people; without `--data`, all are of the people on
+the sample photographs. Each page is loaded again and again by one
 signed-in browser; then photographs pass, and the page Live shows them. All on one machine, whose
 load belongs to the figures.
 """
@@ -20,8 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
+from PIL import Image, ImageEnhance
 from playwright.async_api import Page, async_playwright
 
 from compactface.v1.compact_map_pb2 import CompactMap
@@ -33,9 +36,10 @@ from compactface.v1.gallery_pb2 import (
     UpdateCollectionRequest,
 )
 from compactface.v1.recognizer_pb2 import ListSightingsRequest, StreamedMap, StreamMapsRequest
+from shared.faces.display import encode_png
 from shared.model_directory.shipped import shipped_models
 from tests.benchmarks.bench_detection import PHOTOS
-from tests.benchmarks.edge_services import crops
+from tests.benchmarks.edge_services import aligned
 from tests.benchmarks.gallery_report import Origin
 from tests.services.processes import Process, process
 
@@ -93,17 +97,18 @@ def main(
     sightings: Annotated[int, typer.Option(min=1, help="Sightings in the gallery.")] = 300,
     loads: Annotated[int, typer.Option(min=1, help="Loads of each page.")] = 30,
     faces: Annotated[int, typer.Option(min=1, help="Faces that pass.")] = 60,
+    data: Annotated[Path | None, typer.Option(help="Folder of research data.")] = None,
     report: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
 ) -> None:
     """Measure, and print or write the report."""
     with tempfile.TemporaryDirectory() as folder:
-        text = asyncio.run(_measure(Path(folder), sightings, loads, faces))
+        text = asyncio.run(_measure(Path(folder), data, sightings, loads, faces))
     if report:
         report.write_text(text, encoding="utf-8")
     typer.echo(text)
 
 
-async def _measure(folder: Path, sightings: int, loads: int, faces: int) -> str:
+async def _measure(folder: Path, data: Path | None, sightings: int, loads: int, faces: int) -> str:
     models = shipped_models()
     async with AsyncExitStack() as stack:
         recognizer = await stack.enter_async_context(
@@ -133,7 +138,7 @@ async def _measure(folder: Path, sightings: int, loads: int, faces: int) -> str:
                 max_requests_per_second=10000,
             )
         )
-        await _populate(encoder, recognizer, sightings)
+        await _populate(encoder, recognizer, _crops(data, sightings))
         driver = await stack.enter_async_context(async_playwright())
         browser = await driver.chromium.launch(
             executable_path=_CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
@@ -150,11 +155,21 @@ async def _measure(folder: Path, sightings: int, loads: int, faces: int) -> str:
     return _text(pages, shown, sightings, loads, faces)
 
 
+def _crops(data: Path | None, count: int) -> Sequence[bytes]:
+    """Faces as PNG files; the same ones come again, ever a little darker."""
+    faces = [Image.fromarray(face) for face in aligned(data)]
+    return [
+        encode_png(np.asarray(ImageEnhance.Brightness(faces[number % len(faces)]).enhance(light)))
+        for number in range(count)
+        for light in (1 - 0.01 * (number // len(faces)),)
+    ]
+
+
 def _address(service: Process) -> str:
     return str(service.events("listening")[0]["address"])
 
 
-async def _populate(encoder: Process, recognizer: Process, sightings: int) -> None:
+async def _populate(encoder: Process, recognizer: Process, crops: Sequence[bytes]) -> None:
     """Enroll some people, group strangers, and store sightings of three cameras."""
     request = UpdateCollectionRequest(
         collection=Collection(collection_id="default", max_stranger_fpir=0.05),
@@ -162,7 +177,7 @@ async def _populate(encoder: Process, recognizer: Process, sightings: int) -> No
     )
     await recognizer.gallery.UpdateCollection(request)
     maps: list[CompactMap] = []
-    for crop in crops(sightings, None):
+    for crop in crops:
         asked = EncodeRequest(image=crop, kind=PICTURE_KIND_CROP)
         maps.append((await encoder.encoder.Encode(asked)).faces[0].map)
     for number, face in enumerate(maps[:_SUBJECTS]):
@@ -248,9 +263,10 @@ def _text(
     rows = "\n".join(f"| {name} | {loaded} | {drawn} |" for name, (loaded, drawn) in pages.items())
     return f"""# The console, measured
 
-`{origin.command}` at commit {origin.commit}, {origin.time}, {origin.machine}; load average
-{os.getloadavg()[0]:.1f} at the end, all programs together. Encoder, recognizer, web gateway and
-Chromium on one machine, over loopback, without TLS.
+`{origin.command}`
+at commit {origin.commit}, {origin.time}, {origin.machine}.
+Load average {os.getloadavg()[0]:.1f} at the end, all programs together. Encoder, recognizer, web
+gateway and Chromium on one machine, over loopback, without TLS.
 
 Each page, loaded {loads} times with {sightings} sightings and {_SUBJECTS} people, in milliseconds:
 

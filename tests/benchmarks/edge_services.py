@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image, ImageEnhance
@@ -276,13 +277,18 @@ def crops(count: int, data: Path | None) -> Sequence[bytes]:
 
     No two may be alike, since maps of one message are compressed together.
     """
-    detector = open_detector(DetectorOptions("fast"))
-    faces: list[bytes] = []
-    for photo in photographs(data):
-        for found in detector.detect(photo)[:1]:
-            crop = align(photo, found.landmarks, template=detector.template)
-            faces.append(encode_png(crop))
+    faces = [encode_png(crop) for crop in aligned(data)]
     return [*faces[:count], *(clouds(seed) for seed in range(count - len(faces)))]
+
+
+def aligned(data: Path | None) -> Sequence[NDArray[np.uint8]]:
+    """The most prominent face of each photograph, (112, 96, 3) RGB."""
+    detector = open_detector(DetectorOptions("fast"))
+    return [
+        align(photo, found.landmarks, template=detector.template)
+        for photo in photographs(data)
+        for found in detector.detect(photo)[:1]
+    ]
 
 
 def _frames() -> Sequence[bytes]:

@@ -1,6 +1,7 @@
 """Strangers: unknown sightings grouped by person, in SQLite and PostgreSQL."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
 
@@ -334,3 +335,24 @@ def test_a_rule_rings_once_for_each_stranger_at_all_cameras(gallery: Gallery) ->
     assert rung(face(like(1, variant=1)), camera="yard") == 0
     assert rung(face(embedding(2)), camera="door") == 1
     assert rung(face(like(2)), camera="yard") == 0
+
+
+@pytest.mark.parametrize("location", ["cluster"], indirect=True)
+def test_recognizers_that_share_a_gallery_make_one_row_of_one_person(
+    gallery: Gallery, location: Location, clock: Clock
+) -> None:
+    """Both identify all sightings, at the same time and in another order."""
+    seen = arrive(gallery, 12)
+    faces = [face(like(1 + at % 3, 0.95, variant=at)) for at in range(12)]
+    with (
+        Gallery(location, embedding_space=SPACE, now=clock, elapsed_s=clock.elapsed_s) as other,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        done = [
+            threads.submit(keep, each, seen[at : at + 4], faces[at : at + 4])
+            for starts, each in (((0, 4, 8), gallery), ((8, 4, 0), other))
+            for at in starts
+        ]
+        for one in done:
+            one.result()
+        assert [one.sightings for one in other.strangers.list("site").items] == [4, 4, 4]
