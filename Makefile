@@ -88,8 +88,10 @@ bench: setup  ## latencies and ratios, measured side by side
 overload: setup  ## goodput at two and four times capacity
 	$(BIN)/python -m tests.benchmarks.bench_overload
 
-edge: setup  ## report/edge.md: from the camera to the watcher, ten minutes
-	$(BIN)/python -m tests.benchmarks.bench_edge --kills 40
+edge: setup  ## report/edge.md: from the camera to the watcher, half an hour
+	mkdir -p build
+	$(BIN)/python -m tests.faults.uplink_faults --kills 200 > build/faults.json
+	$(BIN)/python -m tests.benchmarks.bench_edge --faults build/faults.json
 
 console: setup  ## report/console.md: page loads and live rows in Chromium, five minutes
 	$(BIN)/python -m tests.benchmarks.bench_console --report report/console.md

@@ -230,15 +230,7 @@ class SightingDesk:
             after = await in_thread(self._sightings.newest_position)
         while not stopping.is_set():
             news = self._identified.next
-            newest = await in_thread(self._sightings.newest_position)
-            found = await in_thread(
-                self._sightings.identified,
-                collection_id,
-                after=after,
-                up_to=newest,
-                only=only,
-                most=_PAGE,
-            )
+            newest, found = await in_thread(self._news, collection_id, after, only)
             for seen in found:
                 yield seen
             if len(found) == _PAGE:
@@ -247,6 +239,16 @@ class SightingDesk:
                 after = max(after, newest)
                 await either(news, stopping, timeout_s=_LOOK_EVERY_S)
         raise Unavailable("SHUTTING_DOWN", "the service is shutting down; connect again")
+
+    def _news(
+        self, collection_id: str, after: int, only: SightingFilter
+    ) -> tuple[int, Sequence[SeenFace]]:
+        """The newest position, and a page of what was identified up to it."""
+        newest = self._sightings.newest_position()
+        found = self._sightings.identified(
+            collection_id, after=after, up_to=newest, only=only, most=_PAGE
+        )
+        return newest, found
 
     async def _identify(self, seen: Sequence[SeenFace]) -> None:
         answers = await asyncio.gather(*map(self._find, seen))

@@ -38,8 +38,8 @@ _MIN_FIRST = 0.3  # R-Net score at the centre below which the other four are ski
 _MIN_RNET = 0.7
 _MIN_ONET = 0.95
 _AS_GOOD = 0.2  # boxes within this score of the best contribute to the landmarks
-_SURE = 0.999
-_HOPELESS = 0.5  # boxes with a lower score at the mean of R-Net's boxes are not retried
+_HOPELESS = 0.5  # boxes with a lower score at the mean of R-Net's boxes are not shown again
+_SURE = 0.999  # nor are those with a higher one; see `refine`
 
 
 class FastDetector:
@@ -128,7 +128,10 @@ class FastDetector:
         faces = self._refiner.locate(picture, squares(means))
         for row in np.flatnonzero((faces.scores > _HOPELESS) & (faces.scores < _SURE)):
             again = self._refiner.locate(picture, squares(corrected[row][weights[row] > 0]))
-            faces.boxes[row], faces.scores[row], faces.points[row] = _consensus(again)
+            # One good look does not make a face, but makes one sure, as among MTCNN's many boxes.
+            needed = 1 if faces.scores[row] > _MIN_ONET else _MIN_AGREEING
+            faces.boxes[row], faces.points[row] = _consensus(again)
+            faces.scores[row] = np.sort(again.scores)[-needed:].mean()
         return faces
 
 
@@ -150,12 +153,12 @@ def _looks(picture: Pixels, boxes: Floats) -> tuple[Floats, Pixels]:
     return np.stack(looks, axis=1).astype(np.float32), np.stack(cuts, axis=1)
 
 
-def _consensus(faces: Faces) -> tuple[Floats, np.float32, Floats]:
-    """Mean box and points of one face at several positions, with the best score."""
+def _consensus(faces: Faces) -> tuple[Floats, Floats]:
+    """Mean box and points of one face at several positions."""
     good = faces[faces.scores >= faces.scores.max() - _AS_GOOD]
     weights = good.scores / good.scores.sum()
     box, points = np.tensordot(weights, good.boxes, 1), np.tensordot(weights, good.points, 1)
-    return box, faces.scores.max(), points
+    return box, points
 
 
 def _resized(picture: Image.Image, shape: tuple[int, ...], scale: float) -> Image.Image:

@@ -7,6 +7,7 @@ import asyncio
 import io
 import os
 import time
+import tomllib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -170,13 +171,12 @@ def installed_mb(extra: str) -> float:
 
     The distribution itself counts with its packages and the shipped model, as in a wheel.
     """
-    files = sum(_size(one) for name, one in _closure(extra).items() if name != "compactface")
+    files = sum(_size(one) for one in _closure(extra).values())
     own = (path for package in _PACKAGES for path in (ROOT / package).rglob("*"))
     return (files + sum(path.stat().st_size for path in own if _is_shipped(path))) / 1e6
 
 
 def _closure(extra: str) -> dict[str, Distribution]:
-    found: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()
     queue = [("compactface", extra), ("compactface", "")]
     while queue:
@@ -184,13 +184,19 @@ def _closure(extra: str) -> dict[str, Distribution]:
         if (name, wanted) in seen:
             continue
         seen.add((name, wanted))
-        found[name] = distribution(name)
-        for text in found[name].requires or ():
+        for text in _ours(wanted) if name == "compactface" else distribution(name).requires or ():
             needed = Requirement(text)
             if needed.marker is None or needed.marker.evaluate({"extra": wanted}):
                 other = canonicalize_name(needed.name)
                 queue += [(other, more) for more in ("", *needed.extras)]
-    return found
+    return {name: distribution(name) for name, _ in seen if name != "compactface"}
+
+
+def _ours(extra: str) -> list[str]:
+    """What this distribution requires, by its source."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required: list[str] = project["optional-dependencies"].get(extra, project["dependencies"])
+    return required
 
 
 def _size(one: Distribution) -> int:
