@@ -94,12 +94,9 @@ def check_retention(seconds: int) -> None:
 
 def check_settings(settings: CollectionSettings) -> None:
     """Check the settings of a collection."""
-    if "max_fpir" in settings:
-        check_rate(settings["max_fpir"], "max_fpir")
-    if "max_fmr" in settings:
-        check_rate(settings["max_fmr"], "max_fmr")
-    if settings.get("max_stranger_fpir"):
-        check_rate(settings["max_stranger_fpir"], "max_stranger_fpir")
+    for rate in ("max_fpir", "max_fmr", "max_stranger_fpir"):
+        if rate in settings and (settings[rate] or rate != "max_stranger_fpir"):
+            check_rate(settings[rate], rate)
     if "min_liveness" in settings:
         check_share(settings["min_liveness"], "min_liveness")
     if "sighting_retention_s" in settings:

@@ -267,12 +267,9 @@ class Collection:
         max_fmr: default threshold of 1:1, a false match rate in (0, 1).
         sighting_retention_s: retention of streamed maps in seconds; 0 keeps none.
         created_at: when it was created, UTC.
-        subject_count: number of subjects.
-        face_count: number of faces.
-        max_subjects: maximum number of subjects; 0 for no limit.
-        max_faces: maximum number of faces; 0 for no limit.
-        subject_retention_s: time from a subject's creation to its deletion in seconds, unless the
-            subject has its own expiry; 0 for never.
+        subject_count, face_count: number of subjects and of faces.
+        max_subjects, max_faces: maximum number of each; 0 for no limit.
+        subject_retention_s: seconds from creation to deletion of subjects without own expiry, or 0.
         subject_score: how a subject is scored.
         max_stranger_fpir: rate of unknown sightings that join a wrong stranger; 0: not grouped.
         min_liveness: minimum of the liveness claimed for faces, in [0, 1]; 0: not required.

@@ -65,6 +65,23 @@ def test_who_was_enrolled_is_identified(compactface: Any, collection: str) -> No
     assert "obama (Barack Obama)" in row
 
 
+def test_a_required_liveness_is_set_and_lifted(compactface: Any, collection: str) -> None:
+    """Photographs from files claim none."""
+
+    def required() -> float:
+        listed = json.loads(compactface("gallery collections --json"))
+        return next(each["min_liveness"] for each in listed if each["collection_id"] == collection)
+
+    assert required() == 0
+    compactface(f"gallery update {collection} --min-liveness 0.75")
+    assert required() == 0.75
+    compactface(f"gallery update {collection} --max-fpir 0.03")
+    assert required() == 0.75
+    compactface(f"gallery update {collection} --min-liveness 0")
+    (answer,) = json.loads(compactface(f"identify --json --collection {collection}", OBAMA))
+    assert answer["decision"] == "IDENTIFY_DECISION_MATCH"
+
+
 def test_one_bad_photo_spoils_no_other(services: Services, collection: str) -> None:
     bad = PHOTOS / "PROVENANCE.md"
     where = ["--recognizer", services.recognizer, "--encoder", services.encoder]

@@ -6,21 +6,20 @@ end in "-new" and "-old".
 """
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from recognizer_service.gallery.storage import faults
 from recognizer_service.gallery.storage.sqlite_file import (
     close_alone,
     lock_path,
     open_alone,
+    storage_fault,
     sync,
 )
 from shared.errors import FailedPrecondition, NotFound
 from shared.private_files import PRIVATE, make_private
-from shared.sqlite_files import connect, errors, export, primary_code
+from shared.sqlite_files import connect, errors, export
 from shared.storage_key import StorageKey, check_key, is_encrypted
 
 _CHUNK_BYTES = 1 << 20
@@ -140,13 +139,8 @@ def _translated(gallery: Path) -> Iterator[None]:
     try:
         yield
     except errors() as error:
-        match primary_code(error):
-            case sqlite3.SQLITE_FULL:
-                raise faults.disk_full(str(error)) from error
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                raise faults.locked(str(error)) from error
-            case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY:
-                raise faults.unavailable(str(error)) from error
+        if fault := storage_fault(error):
+            raise fault from error
         raise FailedPrecondition(
             "NOT_A_GALLERY", f"{gallery.name} cannot be read as a gallery: {error}"
         ) from error

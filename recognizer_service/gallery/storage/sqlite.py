@@ -33,9 +33,10 @@ from recognizer_service.gallery.storage.sqlite_file import (
     close_alone,
     lock_path,
     open_alone,
+    storage_fault,
 )
 from shared.errors import FailedPrecondition, NotFound, Overloaded
-from shared.sqlite_files import connect, driver, error_code, errors, primary_code
+from shared.sqlite_files import connect, driver, errors
 from shared.storage_key import StorageKey, check_key
 
 _PRAGMAS = (
@@ -252,28 +253,10 @@ def _engine(path: Path, key: StorageKey | None) -> Engine:
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
         original = context.original_exception
-        if isinstance(original, errors()) and (fault := _fault(original)):
+        if isinstance(original, errors()) and (fault := storage_fault(original)):
             raise fault from original
 
     return engine
-
-
-def _fault(error: Exception) -> faults.StorageFault | None:
-    """Return the storage fault of a SQLite error; None if the statement or file is at fault."""
-    if (
-        error_code(error) == sqlite3.SQLITE_IOERR_SHMSIZE
-    ):  # the memory-mapped index of the log could not grow
-        return faults.disk_full(str(error))
-    match primary_code(error):
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return faults.locked(str(error))
-        case sqlite3.SQLITE_FULL:
-            return faults.disk_full(str(error))
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return faults.read_only(str(error))
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PROTOCOL:
-            return faults.unavailable(str(error))
-    return None
 
 
 def _connect(path: Path, key: StorageKey | None, *pragmas: str) -> sqlite3.Connection:

@@ -18,7 +18,7 @@ from recognizer_service.gallery.storage import faults
 from recognizer_service.gallery.storage.rows import CONDEMNED_PREFIX
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from shared.private_files import PRIVATE, make_private
-from shared.sqlite_files import connect, errors, export
+from shared.sqlite_files import connect, error_code, errors, export, primary_code
 from shared.storage_key import StorageKey, check_key
 
 _SUFFIXES = ("-wal", "-shm")
@@ -208,3 +208,21 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def storage_fault(error: Exception) -> faults.StorageFault | None:
+    """Return the storage fault of a SQLite error; None if the statement or file is at fault."""
+    if (
+        error_code(error) == sqlite3.SQLITE_IOERR_SHMSIZE
+    ):  # the memory-mapped index of the log could not grow
+        return faults.disk_full(str(error))
+    match primary_code(error):
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return faults.locked(str(error))
+        case sqlite3.SQLITE_FULL:
+            return faults.disk_full(str(error))
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return faults.read_only(str(error))
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PROTOCOL:
+            return faults.unavailable(str(error))
+    return None

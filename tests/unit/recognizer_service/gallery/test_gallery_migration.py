@@ -96,6 +96,7 @@ _AS_IN_VERSION_6 = (
     "DROP TABLE grouped, strangers CASCADE",
     "ALTER TABLE rings DROP COLUMN stranger_key",
     "ALTER TABLE collections DROP COLUMN max_stranger_fpir, DROP COLUMN last_stranger",
+    "ALTER TABLE collections DROP COLUMN min_liveness",
     "UPDATE schema_version SET version = 6",
 )
 _TABLES = (
