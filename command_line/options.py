@@ -23,7 +23,7 @@ from shared.model_directory.shipped import shipped_models
 
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
-    from recognizer_service.gallery.storage.opening import Location, Milvus
+    from recognizer_service.gallery.storage.locations import Location, Milvus
 
 Photos = Annotated[
     list[Path],
@@ -84,7 +84,7 @@ class GalleryOptions:
 
     def location(self) -> "Location":
         """The location; a file must exist."""
-        from recognizer_service.gallery.storage.opening import parse_location
+        from recognizer_service.gallery.storage.locations import parse_location
 
         try:
             location = parse_location(self.gallery, self._milvus())
@@ -95,7 +95,7 @@ class GalleryOptions:
         return location
 
     def _milvus(self) -> "Milvus | None":
-        from recognizer_service.gallery.storage.opening import (
+        from recognizer_service.gallery.storage.locations import (
             MILVUS_INDEX_TYPES,
             Milvus,
         )

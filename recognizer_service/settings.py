@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from recognizer_service.core.mqtt import check_broker_url
+from recognizer_service.core.alerts.mqtt import check_broker_url
 from recognizer_service.gallery.index.local_cache import IndexForm
-from recognizer_service.gallery.storage.opening import (
+from recognizer_service.gallery.storage.locations import (
     Location,
     Milvus,
     MilvusIndexType,

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Engine, event
 
 from recognizer_service.gallery import alert_ringing
-from recognizer_service.gallery.alert_ringing import Rung
-from recognizer_service.gallery.alert_rules import MAX_RULES, AlertRule
+from recognizer_service.gallery.alerts.ringing import Rung
+from recognizer_service.gallery.alerts.rules import MAX_RULES, AlertRule
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.sighting_types import Sighting, SightingFinding, SightingMatch
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from shared.errors import CompactfaceError, FailedPrecondition, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, new_face, person, store
