@@ -16,9 +16,9 @@ from command_line.output import (
     disagreement_text,
     show_json,
     show_table,
+    write_picture,
 )
 from command_line.paging import pages
-from command_line.pictures import write_picture
 from command_line.spans import parse_span
 
 if TYPE_CHECKING:
