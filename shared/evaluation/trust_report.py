@@ -6,7 +6,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shared.evaluation.trust import UNSPOILT, SearchRow, Trust, TrustRow
+from shared.evaluation.trust_rates import UNSPOILT
+from shared.evaluation.trust_records import SearchRow, Trust, TrustRow
 
 _INK, _OURS, _FAINT = "#1f2328", "#b3261e", "#64748b"
 _COLOURS = (_OURS, "#1f4e8c", "#64748b")

@@ -18,7 +18,7 @@ from shared.codec.compact_map import quantize
 from shared.errors import InvalidModel, InvalidTraining
 from shared.evaluation.coded import Coded
 from shared.evaluation.spoilings import CONDITIONS, PARTS, RANDOM, spoil
-from shared.evaluation.trust import Trust
+from shared.evaluation.trust_records import Trust
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import ModelDirectory, QualityConfig
