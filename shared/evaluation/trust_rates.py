@@ -1,6 +1,6 @@
 """Error rates of faces that were spoilt alike: rows, a search and error-versus-discard curves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
@@ -12,7 +12,12 @@ from shared.calibration import CalibrationTable, identification_fmr
 from shared.evaluation.bootstrap import rate_interval
 from shared.evaluation.coded import Coded
 from shared.evaluation.spoilings import CONDITIONS
-from shared.evaluation.trust_records import DiscardCurve, SearchRow, TrustRow
+from shared.evaluation.trust_records import (
+    ALL_CONDITIONS,
+    DiscardCurve,
+    SearchRow,
+    TrustRow,
+)
 from shared.inference.quality_head import NOT_A_FACE, Judged
 
 UNSPOILT, TEXTURES = "unspoilt", "textures"
@@ -133,7 +138,22 @@ def rows_by_yaw(
 def discard_curves(
     seen: Mapping[str, Seen], threshold: float, *, learned: bool
 ) -> Iterator[DiscardCurve]:
-    """Of all conditions together: a spoilt probe against the person's other photograph as it is."""
+    """A probe against the person's other photograph as it is: of all conditions, and unspoilt."""
+    faces = {
+        name: each
+        for name, each in seen.items()
+        if name != TEXTURES and NOT_A_FACE not in CONDITIONS[name].parts
+    }
+    for name, probes in {
+        ALL_CONDITIONS: [*faces.values()],
+        UNSPOILT: [faces[UNSPOILT]],
+    }.items():
+        yield from _curves(name, probes, faces[UNSPOILT], threshold, learned=learned)
+
+
+def _curves(
+    name: str, probes: Sequence[Seen], unspoilt: Seen, threshold: float, *, learned: bool
+) -> Iterator[DiscardCurve]:
     measures: dict[str, Callable[[Seen], NDArray[np.float32]]] = {
         "measured quality": lambda each: each.before,
         "detector score": lambda each: each.score,
@@ -141,19 +161,20 @@ def discard_curves(
     if learned:
         measures = {"learned quality": lambda each: each.judged.quality} | measures
     missed: list[NDArray[np.bool_]] = []
-    worse: dict[str, list[NDArray[np.float32]]] = {name: [] for name in measures}
-    unspoilt = seen[UNSPOILT]
-    for condition, each in seen.items():
-        if condition == TEXTURES or NOT_A_FACE in CONDITIONS[condition].parts:
-            continue
-        probes = np.arange(len(each.people))
-        mates = probes ^ 1  # photographs stand in pairs
-        excess = each.excess(probes, unspoilt, probes)
-        missed.append(excess[probes, mates] < threshold)
-        for name, measure in measures.items():
-            worse[name].append(np.minimum(measure(each), measure(unspoilt)[mates]))
+    worse: dict[str, list[NDArray[np.float32]]] = {measure: [] for measure in measures}
+    for each in probes:
+        rows = np.arange(len(each.people))
+        mates = rows ^ 1  # photographs stand in pairs
+        excess = each.excess(rows, unspoilt, rows)
+        missed.append(excess[rows, mates] < threshold)
+        for measure, of in measures.items():
+            worse[measure].append(np.minimum(of(each), of(unspoilt)[mates]))
     failed = np.concatenate(missed)
-    for name, parts in worse.items():
+    for measure, parts in worse.items():
         ranked = failed[np.argsort(np.concatenate(parts), kind="stable")]
         rates = [float(ranked[round(share * len(ranked)) :].mean()) for share in DISCARDED]
-        yield DiscardCurve(measure=name, discarded=DISCARDED, fnmr=tuple(rates))
+        yield DiscardCurve(probes=name, measure=measure, discarded=DISCARDED, fnmr=tuple(rates))
+    least = [max(0.0, failed.mean() - share) / (1 - share) for share in DISCARDED]
+    yield DiscardCurve(
+        probes=name, measure="a perfect measure", discarded=DISCARDED, fnmr=tuple(map(float, least))
+    )

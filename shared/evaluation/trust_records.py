@@ -4,6 +4,8 @@ from pydantic import Field
 
 from shared.record import Record
 
+ALL_CONDITIONS = "all conditions"
+
 
 class TrustRow(Record):
     """What one condition makes of one promise.
@@ -59,11 +61,13 @@ class DiscardCurve(Record):
     """FNMR at FMR 1e-3 once the worst pairs are discarded.
 
     Attributes:
+        probes: ALL_CONDITIONS, or one of them.
         measure: what ranks pairs, by the worse of their two faces.
         discarded: shares of pairs left out.
         fnmr: of the genuine pairs that stay.
     """
 
+    probes: str = ALL_CONDITIONS
     measure: str
     discarded: tuple[float, ...]
     fnmr: tuple[float, ...]
