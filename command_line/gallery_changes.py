@@ -30,6 +30,24 @@ _Score = Annotated[
     Literal["best-face", "mean-template"] | None,
     typer.Option(help="Score of a subject: the best of its faces, or their mean."),
 ]
+_StrangerFpir = Annotated[
+    float | None,
+    typer.Option(
+        "--strangers",
+        metavar="FPIR",
+        min=0,
+        max=1,
+        help="Group unknown sightings of one person, at this rate of wrong joins; 0: do not.",
+    ),
+]
+_MinLiveness = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Liveness that clients must claim to identify, verify and enroll; 0: none.",
+    ),
+]
 
 
 @with_options
@@ -43,6 +61,8 @@ def create(
     max_faces: _MaxFaces = None,
     subject_days: _SubjectDays = None,
     score: _Score = None,
+    strangers: _StrangerFpir = None,
+    min_liveness: _MinLiveness = None,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
@@ -57,6 +77,8 @@ def create(
             max_faces=max_faces or 0,
             subject_retention=timedelta(days=subject_days or 0),
             subject_score=score or "best-face",
+            max_stranger_fpir=strangers or 0,
+            min_liveness=min_liveness or 0,
         )
     typer.echo(f"created {collection}")
 
@@ -72,6 +94,8 @@ def update(
     max_faces: _MaxFaces = None,
     subject_days: _SubjectDays = None,
     score: _Score = None,
+    strangers: _StrangerFpir = None,
+    min_liveness: _MinLiveness = None,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
@@ -89,6 +113,8 @@ def update(
             max_faces=max_faces,
             subject_retention=None if subject_days is None else timedelta(days=subject_days),
             subject_score=score,
+            max_stranger_fpir=strangers,
+            min_liveness=min_liveness,
         )
     typer.echo(f"changed {collection}")
 

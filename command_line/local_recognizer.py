@@ -33,8 +33,9 @@ def check_local(
 ) -> None:
     """Reject a service address with --local, or --gallery without it, as a usage error."""
     if not local.local:
-        if local.gallery is not None:
-            raise typer.BadParameter("--gallery needs --local; a service has its own gallery")
+        for name, value in (("--gallery", local.gallery), ("--gallery-key", local.gallery_key)):
+            if value is not None:
+                raise typer.BadParameter(f"{name} needs --local; a service has its own gallery")
         return
     refuse_both("--local", True, "--recognizer", recognizer.recognizer)
     refuse_both("--local", True, "--encoder", encoder.encoder)
@@ -77,6 +78,7 @@ def _settings(
     stack: ExitStack,
 ) -> "RecognizerSettings":
     """The settings of `serve recognizer`, with a loopback port and without metrics and TLS."""
+    from recognizer_service.gallery.storage.locations import file_of
     from recognizer_service.settings import RecognizerSettings
     from shared.serving.settings_loader import load_settings
 
@@ -85,16 +87,17 @@ def _settings(
         models=encoder.models,
         family=encoder.family,
         gallery=local.gallery,
+        gallery_key=local.gallery_key,
         host="127.0.0.1",
         metrics_host="127.0.0.1",
         port=0,
         metrics_port=0,
     )
     changes: dict[str, Any] = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca"))
-    location = settings.location()
-    if isinstance(location, Path) and not location.exists() and missing_gallery != "create":
+    file = file_of(settings.location())
+    if file and not file.exists() and missing_gallery != "create":
         if missing_gallery == "fail":
-            raise typer.BadParameter(f"File '{location}' does not exist; see --gallery.")
+            raise typer.BadParameter(f"File '{file}' does not exist; see --gallery.")
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compactface-"))
         changes["gallery"] = str(Path(folder) / "gallery.sqlite")
     return settings.model_copy(update=changes)

@@ -24,6 +24,7 @@ from shared.model_directory.shipped import shipped_models
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
     from recognizer_service.gallery.storage.locations import Location, Milvus
+    from shared.storage_key import KeySource
 
 Photos = Annotated[
     list[Path],
@@ -44,6 +45,27 @@ Models = Annotated[Path, typer.Option(help="Folder of model families.", show_def
 Collection = Annotated[str, typer.Option(help="Collection of the gallery.")]
 
 
+GalleryKey = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        envvar="COMPACTFACE_RECOGNIZER_GALLERY_KEY",
+        show_default=False,
+        help="Key of an encrypted file: file:PATH, env:NAME or command:COMMAND.",
+    ),
+]
+
+
+def key_source(text: str, name: str) -> "KeySource | None":
+    """Parse an option of this name; None: it is empty."""
+    from shared.storage_key import KeySource
+
+    try:
+        return KeySource.parse(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(f"{name} {error}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class GalleryOptions:
     """Location of a gallery. Pass passwords through the environment."""
@@ -56,6 +78,7 @@ class GalleryOptions:
             help="The recognizer's database: a file, or a postgresql:// URL.",
         ),
     ] = "gallery.sqlite"
+    gallery_key: GalleryKey = ""
     milvus: Annotated[
         str,
         typer.Option(
@@ -84,13 +107,15 @@ class GalleryOptions:
 
     def location(self) -> "Location":
         """The location; a file must exist."""
-        from recognizer_service.gallery.storage.locations import parse_location
+        from recognizer_service.gallery.storage.locations import file_of, parse_location
 
+        key = key_source(self.gallery_key, "--gallery-key")
         try:
-            location = parse_location(self.gallery, self._milvus())
+            location = parse_location(self.gallery, self._milvus(), key)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-        if isinstance(location, Path) and not location.is_file():
+        file = file_of(location)
+        if file and not file.is_file():
             raise typer.BadParameter(f"File '{self.gallery}' does not exist.")
         return location
 
@@ -245,6 +270,16 @@ class LocalOptions:
             metavar="FILE|URL",
             rich_help_panel="Without services",
             help="With --local: the gallery; no recognizer may be serving it.",
+            show_default="that of `serve recognizer`",
+        ),
+    ] = None
+    gallery_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            rich_help_panel="Without services",
+            help="With --local: key of an encrypted gallery: file:PATH, env:NAME or "
+            "command:COMMAND.",
             show_default="that of `serve recognizer`",
         ),
     ] = None

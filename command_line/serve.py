@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from command_line.errors import EXIT_FAILED, missing_extra
 from command_line.options import declare, option, setting_flags
 
 if TYPE_CHECKING:
@@ -87,7 +88,14 @@ def _run(module: str, cls: "type[ProcessSettings]", **settings: Any) -> None:
     from shared.serving.settings_loader import load_settings
 
     loaded = load_settings(cls, **settings)
-    run_process(import_module(module).run, loaded)
+    try:
+        service = import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.startswith(("shared", module.partition(".")[0])):
+            raise  # a bug
+        typer.echo(missing_extra(missing.name, cls.table), err=True)
+        raise typer.Exit(EXIT_FAILED) from None
+    run_process(service.run, loaded)
 
 
 def _flags(cls: "type[ProcessSettings]") -> list[inspect.Parameter]:

@@ -11,18 +11,19 @@ import typer
 from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
 from command_line.output import (
     as_json,
-    candidate_text,
-    decision_text,
     disagreement_text,
     show_json,
     show_table,
     write_picture,
 )
 from command_line.paging import pages
+from command_line.sighting_texts import quality_text, seen_text, who_text
 from command_line.spans import parse_span
+from command_line.strangers import strangers
 
 if TYPE_CHECKING:
-    from compactface.v1.recognizer_pb2 import Sighting, SightingFilter
+    from compactface.client.subjects import OnDuplicate
+    from compactface.v1.recognizer_pb2 import SightingFilter
 
 app = typer.Typer(
     no_args_is_help=True, help="List, watch, enroll and delete sightings from cameras."
@@ -31,8 +32,8 @@ app = typer.Typer(
 _RECONNECT_S = 2.0
 _AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
-SightingIds = Annotated[
-    list[str], typer.Argument(metavar="SIGHTING", help="Ids of sightings, from `list`.")
+_Stranger = Annotated[
+    int, typer.Option(min=0, help="Only sightings of this stranger, by number from `strangers`.")
 ]
 _Since = Annotated[
     str,
@@ -63,13 +64,14 @@ def list_(
     camera: _Camera = "",
     subject: _Subject = "",
     decision: _Decisions = None,
+    stranger: _Stranger = 0,
     most: Annotated[int, typer.Option(min=1, help="Largest number to list.")] = 100,
     to_json: Json = False,
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
     """List sightings, latest first."""
-    only = _filter(since, until, camera, subject, decision)
+    only = _filter(since, until, camera, subject, decision, stranger)
     with recognizer.connect(tls) as client:
         listing = pages(
             client.sightings.list, collection=collection, only=only, page_size=min(most, 1000)
@@ -79,7 +81,7 @@ def list_(
         show_json([as_json(item) for item in found])
         return
     rows = [
-        [item.sighting_id, _seen_text(item), item.camera_id, _quality_text(item), _who_text(item)]
+        [item.sighting_id, seen_text(item), item.camera_id, quality_text(item), who_text(item)]
         for item in found
     ]
     show_table(["sighting", "seen", "camera", ">quality", "who"], rows)
@@ -127,7 +129,7 @@ def watch(
                     else:
                         item = answer.sighting
                         typer.echo(
-                            f"{_seen_text(item)}  {item.camera_id}  {_who_text(item)}  "
+                            f"{seen_text(item)}  {item.camera_id}  {who_text(item)}  "
                             f"{item.sighting_id}"
                         )
                     seen += 1
@@ -164,14 +166,23 @@ def show(
     if to_json:
         show_json(as_json(item))
         return
-    typer.echo(f"{_seen_text(item)}  {item.camera_id}  {_who_text(item)}")
+    typer.echo(f"{seen_text(item)}  {item.camera_id}  {who_text(item)}")
+
+
+app.command()(strangers)
 
 
 @app.command()
 @with_options
 def enroll(
-    sightings: SightingIds,
+    sightings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SIGHTING", help="Ids of sightings, from `list`, or a stranger."),
+    ] = None,
     *,
+    stranger: Annotated[
+        int, typer.Option(min=0, help="Number of a stranger, from `strangers`.")
+    ] = 0,
     subject: Annotated[str, typer.Option(help="Id of the subject; default: generated.")] = "",
     name: Annotated[str, typer.Option(help="Display name.")] = "",
     collection: Collection = "default",
@@ -182,15 +193,27 @@ def enroll(
     recognizer: RecognizerOptions,
     tls: TlsOptions,
 ) -> None:
-    """Enroll a subject from one or several sightings."""
+    """Enroll a subject from one or several sightings, or from those of a stranger."""
+    if bool(sightings) == bool(stranger):
+        raise typer.BadParameter("give ids of sightings, or --stranger")
+    on_duplicate: OnDuplicate = "allow" if allow_duplicate else "reject"
     with recognizer.connect(tls) as client:
-        answer = client.sightings.enroll(
-            sightings,
-            subject_id=subject,
-            display_name=name,
-            collection=collection,
-            on_duplicate="allow" if allow_duplicate else "reject",
-        )
+        if stranger:
+            answer = client.sightings.enroll_stranger(
+                stranger,
+                subject_id=subject,
+                display_name=name,
+                collection=collection,
+                on_duplicate=on_duplicate,
+            )
+        else:
+            answer = client.sightings.enroll(
+                sightings or (),
+                subject_id=subject,
+                display_name=name,
+                collection=collection,
+                on_duplicate=on_duplicate,
+            )
     if to_json:
         show_json(as_json(answer))
         return
@@ -211,6 +234,7 @@ def delete(
     until: _Until = "",
     camera: _Camera = "",
     subject: _Subject = "",
+    stranger: _Stranger = 0,
     everything: Annotated[bool, typer.Option("--all", help="All of the collection.")] = False,
     wait: Annotated[
         float,
@@ -220,10 +244,10 @@ def delete(
     tls: TlsOptions,
 ) -> None:
     """Delete sightings by id or by filters."""
-    filtered = any((since, until, camera, subject))
+    filtered = any((since, until, camera, subject, stranger))
     if sum((bool(sightings), filtered, everything)) != 1:
         raise typer.BadParameter("give ids, filters, or --all")
-    only = None if sightings else _filter(since, until, camera, subject, None)
+    only = None if sightings else _filter(since, until, camera, subject, None, stranger)
     with recognizer.connect(tls) as client:
         answer = client.sightings.delete(
             sightings or (),
@@ -237,7 +261,12 @@ def delete(
 
 
 def _filter(
-    since: str, until: str, camera: str, subject: str, decisions: list[str] | None
+    since: str,
+    until: str,
+    camera: str,
+    subject: str,
+    decisions: list[str] | None,
+    stranger: int = 0,
 ) -> "SightingFilter":
     from compactface.client.sightings import sighting_filter
 
@@ -248,6 +277,7 @@ def _filter(
             camera=camera,
             subject=subject,
             decisions=decisions or (),
+            stranger=stranger,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -267,29 +297,3 @@ def _time(text: str, option: str) -> datetime | None:
             f"{option} is {text!r}; expected a time, e.g. 2026-11-26T08:00Z, or a span, e.g. 8h"
         ) from None
     return time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
-
-
-def _seen_text(sighting: "Sighting") -> str:
-    """Capture time, or receive time if unknown, in seconds."""
-    captured = sighting.HasField("capture_time")
-    seen = sighting.capture_time if captured else sighting.receive_time
-    return f"{seen.ToDatetime():%Y-%m-%d %H:%M:%S UTC}"
-
-
-def _quality_text(sighting: "Sighting") -> str:
-    return f"{sighting.quality:.2f}" if sighting.HasField("quality") else ""
-
-
-def _who_text(sighting: "Sighting") -> str:
-    """The identification in words."""
-    from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, IdentifyDecision
-
-    if not sighting.HasField("identification"):
-        reason = sighting.failure_reason
-        return f"not identified ({reason})" if reason else "not identified yet"
-    found = sighting.identification
-    if found.candidates:
-        return candidate_text(found.candidates[0])
-    if found.decision == IDENTIFY_DECISION_MATCH:
-        return "a deleted subject"
-    return decision_text(IdentifyDecision.Name(found.decision))

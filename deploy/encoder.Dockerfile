@@ -21,7 +21,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
         extras = project["optional-dependencies"]; \
-        needed = sum((extras[name] for name in {"cli", "services", "encoder", "'$EXTRA'"}), project["dependencies"]); \
+        needed = sum((extras[name] for name in {"cli", "services", "encoder", "encryption", "'$EXTRA'"}), project["dependencies"]); \
         print(*(each for each in needed if not each.startswith("compactface[")), sep="\n")' \
         > requirements.txt \
     && /opt/compactface/bin/pip install -c requirements.lock -r requirements.txt
@@ -29,12 +29,12 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 COPY . .
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock ".[$EXTRA]"
+    mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock ".[$EXTRA,encryption]"
 # What only installs, tests or trains, and a library that programs in C would link.
 RUN /opt/compactface/bin/pip uninstall --quiet --yes setuptools pip \
     && cd /opt/compactface/lib/python3*/site-packages \
     && find . -type d -name tests -prune -exec rm -r {} + \
-    && rm -r onnxruntime/transformers onnxruntime/quantization onnxruntime/tools cv2/data \
+    && rm -rf onnxruntime/transformers onnxruntime/quantization onnxruntime/tools cv2/data \
         onnxruntime/capi/libonnxruntime.so.* \
     && find . -type d -name __pycache__ -prune -exec rm -r {} +
 # A container cannot write bytecode, and that of all packages is 55 MB: only that of what runs.

@@ -28,7 +28,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
         extras = project["optional-dependencies"]; \
-        needed = sum((extras[name] for name in ("cli", "services", "recognizer")), project["dependencies"]); \
+        needed = sum((extras[name] for name in ("cli", "services", "recognizer", "encryption")), project["dependencies"]); \
         print(*(each for each in needed if not each.startswith("compactface[")), sep="\n")' \
         > requirements.txt \
     && /opt/compactface/bin/pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
@@ -39,7 +39,7 @@ RUN test "$DEVICE" = cpu || /opt/compactface/bin/python -c \
 COPY . .
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock '.[recognizer]'
+    mkdir -p deploy/models && /opt/compactface/bin/pip install -c requirements.lock '.[recognizer,encryption]'
 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin compactface \

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds the images, starts edge and centre of deploy/ on the CPU and uses them: enrolls and
 # identifies through the published ports, forwards a face from container to container, measures the
-# healthchecks, restarts the recognizer, kills it and waits for the alert, and stops everything
-# gracefully. Then all of it with mutual TLS and tokens made by deploy/init.sh. Prints what it sees;
-# ends with 0 only if all of it is right. Needs `make setup`.
+# healthchecks, restarts the recognizer, changes to another model while faces are identified, kills the
+# recognizer and waits for the alert, and stops everything gracefully. Then all of it with mutual TLS
+# and tokens made by deploy/init.sh. Prints what it sees; ends with 0 only if all of it is right.
+# Needs `make setup`.
 #
 # Variables, all optional:
 #   ENGINE            docker or podman; default: the first of them that works
@@ -13,7 +14,7 @@
 #                     on BASE_IMAGE, for machines that cannot pull images
 #   BUILD_ARGS        further arguments of "$ENGINE build", split at spaces, e.g.
 #                     "--network host --secret id=pip,src=$HOME/.config/pip/pip.conf"
-#   MODELS            folder of model families; default: deploy/models
+#   MODELS            folder of model families, which is copied; default: deploy/models
 #   BIN               folder of the `compactface` and `python` to use; default: .venv/bin
 #   ENCODER_PORT, RECOGNIZER_PORT, WEB_PORT, PROMETHEUS_PORT
 #                     published on 127.0.0.1; default: 55051, 55052, 58080, 59090
@@ -25,7 +26,8 @@ PROJECT=compactface-test
 PHOTOS=tests/data
 BIN=${BIN:-.venv/bin}
 BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim}
-MODELS=$(realpath "${MODELS:-deploy/models}")
+ORIGINAL_MODELS=${MODELS:-deploy/models}
+MODELS=$PWD/build/compose-models
 ENCODER_PORT=${ENCODER_PORT:-55051}
 RECOGNIZER_PORT=${RECOGNIZER_PORT:-55052}
 WEB_PORT=${WEB_PORT:-58080}
@@ -147,6 +149,59 @@ print(f"forwarded {face.size_bytes} bytes as sighting {face.sighting_id}")
 PYTHON
 }
 
+write_turned_model() { # name of the version; as the current one, with the same similarities
+    "$BIN/python" - "$MODELS" "$1" <<'PYTHON'
+import sys
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from shared.model_directory import ModelDirectory, write_model_directory
+
+models, version = Path(sys.argv[1]), sys.argv[2]
+model = ModelDirectory.load(models, "default")
+files = {name: (model.path / name).read_bytes() for name in model.manifest.files}
+extractor = model.manifest.extractor.file
+with safe_open(model.path / extractor, "numpy") as weights:
+    metadata = weights.metadata()
+    tensors = {name: weights.get_tensor(name) for name in weights.keys()}
+# The numbers of an embedding in reverse order: another space, in which all cosines are the same.
+tensors |= {name: tensors[name][::-1].copy() for name in tensors if name.startswith("embed.")}
+description = model.manifest.model_copy(update={"version": version})
+write_model_directory(
+    models, description=description, files={**files, extractor: save(tensors, metadata)}
+)
+PYTHON
+}
+
+change_over() { # version that must serve in the end; a face is identified all along
+    "$BIN/python" - "127.0.0.1:$ENCODER_PORT" "127.0.0.1:$RECOGNIZER_PORT" \
+        "$PHOTOS/barack_obama_congress.jpg" "$1" <<'PYTHON'
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from compactface.client import EncoderClient, RecognizerClient
+
+encoder_at, recognizer_at, photograph, version = sys.argv[1:]
+with EncoderClient(encoder_at) as encoder, RecognizerClient(recognizer_at) as recognizer:
+    (face,) = encoder.encode(Path(photograph).read_bytes()).faces
+    before = recognizer.info().model_version
+    began, seen = time.monotonic(), Counter()
+    while not recognizer.reembed().done:
+        if time.monotonic() - began > 120:
+            raise SystemExit("not changed over within 120 s")
+        seen[recognizer.identify(face.map).candidates[0].subject_id] += 1
+    seen[recognizer.identify(face.map).candidates[0].subject_id] += 1
+    served = recognizer.info().model_version
+print(f"from {before} to {served} in {time.monotonic() - began:.0f} s; meanwhile seen: {dict(seen)}")
+if served != version or before == version or set(seen) != {"obama"}:
+    raise SystemExit(f"{version} and obama were expected")
+PYTHON
+}
+
 query() { # PromQL; prints "job value" a line
     "$BIN/python" - "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query" "$1" <<'PYTHON'
 import json
@@ -186,6 +241,8 @@ case $ENGINE in
     *) COMPOSE=${COMPOSE:-docker compose} ;;
 esac
 mkdir -p build
+rm -rf "$MODELS"
+cp -r "$ORIGINAL_MODELS" "$MODELS"
 
 say "images by $ENGINE on $BASE_IMAGE"
 build encoder "$ENCODER_IMAGE"
@@ -232,6 +289,13 @@ say "the gallery outlives the recognizer"
 "$ENGINE" restart "$(container recognizer)" > build/compose-restart.log 2>&1
 wait_until 120 "recognizer healthy again" is_healthy recognizer
 expect barack_obama_congress.jpg obama
+
+say "a model changeover"
+write_turned_model turned
+"$BIN/compactface" model use turned --models "$MODELS"
+change_over turned || fail "the model changeover"
+expect joe_biden_blue_room.jpg biden
+expect eileen_collins_portrait.jpg ""
 
 say "Prometheus"
 TARGETS=$'camera 0\nencoder 1\nrecognizer 1\nweb 1' # there is no camera

@@ -67,7 +67,10 @@ class Waiting(Protocol):
     depth: int
     aside: int
     size: int
-    damaged: int
+
+    @property
+    def damaged(self) -> int:
+        """Number of files that could not be read."""
 
     @property
     def oldest_age_s(self) -> float | None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 
-import cv2
 import numpy as np
 from prometheus_client import CollectorRegistry
 
@@ -25,9 +24,11 @@ from shared.inference.crop_encoder import CropEncoder, OnnxCropEncoder
 from shared.inference.quality_head import QualityHead
 from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
+from shared.serving.freed_memory import FreedMemory
 from shared.serving.server import ServiceHost
 from shared.serving.settings_loader import SettingsError
 from shared.serving.workers import Workers
+from shared.storage_key import KeySource
 
 _SERVICE = encoder_pb2.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
@@ -50,7 +51,6 @@ async def listening(
         FailedPrecondition: another process uses the spool, or a later version created it.
         Unavailable, Overloaded: the spool cannot be written.
     """
-    cv2.setNumThreads(1)  # the executor provides the parallelism
     model = ModelDirectory.load(settings.models, settings.family)
     encoder = Encoder(
         detector=open_detector(settings.detector_options),
@@ -59,7 +59,7 @@ async def listening(
         max_faces=settings.max_faces,
         head=QualityHead.of_model(model, settings.operating_point or None),
     )
-    background = Background(registry)
+    background, memory = Background(registry), FreedMemory()
     with closing(Workers(settings.threads, name="encode")) as workers:
         async with (
             _uplink(settings, registry, background) as uplink,
@@ -74,12 +74,18 @@ async def listening(
                 settings=settings,
                 metrics=_metrics(registry, model, encoder),
                 workers=workers,
+                memory=memory,
                 stopping=host.stopping,
             )
             encoder_pb2_grpc.add_EncoderServiceServicer_to_server(servicer, host.server)  # type: ignore[no-untyped-call]
             await host.listen()
             await workers.run(partial(_warm_up, encoder), kind="warm up")
-            yield host
+            returning = background.keep("memory", memory.keep_returning)
+            memory.used()
+            try:
+                yield host
+            finally:
+                returning.cancel()
 
 
 def _crop_encoder(settings: EncoderSettings, model: ModelDirectory) -> CropEncoder:
@@ -114,10 +120,12 @@ async def _uplink(
         await peer.open()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"certificates or token of the uplink: {error}"]) from None
+    key = settings.uplink_spool_key
     uplink = SpoolingUplink(
         peer,
         Spool(
             settings.uplink_spool,
+            key=KeySource.parse(key).read() if key else None,
             durable=settings.uplink_durability == "power",
             max_bytes=settings.uplink_spool_bytes,
             max_age_s=3600 * settings.uplink_spool_hours,

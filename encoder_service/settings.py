@@ -11,6 +11,7 @@ from shared.faces.detect import DetectorName, DetectorOptions, Region
 from shared.faces.picture import PictureLimits
 from shared.serving.process_settings import Port
 from shared.serving.settings import ServiceSettings
+from shared.storage_key import KeySource
 
 _LIMITS = PictureLimits()
 
@@ -56,6 +57,11 @@ class EncoderSettings(ServiceSettings):
         Path("spool"),
         description="folder of maps that wait for the recognizer, made if missing",
     )
+    uplink_spool_key: str = Field(
+        "",
+        repr=False,  # a command may hold a secret, or somebody the key itself
+        description="key that encrypts the spool: file:PATH, env:NAME or command:COMMAND",
+    )
     uplink_spool_bytes: int = Field(
         256 << 20, ge=16 << 20, description="of the maps that wait; the oldest are dropped beyond"
     )
@@ -93,6 +99,13 @@ class EncoderSettings(ServiceSettings):
         if self.uplink_ca is None:
             return None
         return Tls(self.uplink_ca, self.uplink_certificate, self.uplink_key)
+
+    @field_validator("uplink_spool_key")
+    @classmethod
+    def _check_key(cls, text: str) -> str:
+        if text:
+            KeySource.parse(text)
+        return text
 
     @field_validator("region_of_interest")
     @classmethod

@@ -26,7 +26,7 @@ _REPORTS = {"LeftOut": "", "Fault": "", "_Broken": ""}
 """Reports with a reason that are no exceptions: of files, and of broken connections in the log."""
 
 _COMPOSED = {  # reasons that the code puts together: of which part, and by what is fixed of them
-    ("recognizer", "…_NOT_FOUND"): ("COLLECTION", "SUBJECT", "FACE", "SIGHTING"),
+    ("recognizer", "…_NOT_FOUND"): ("COLLECTION", "SUBJECT", "FACE", "SIGHTING", "STRANGER"),
     ("recognizer", "INVALID_…"): ("PAGE_TOKEN", "RESUME_TOKEN"),
     ("web gateway", "TOO_MANY_…"): ("REQUESTS", "WATCHERS"),
     ("", "TOO_MANY_…"): ("REQUESTS", "STREAMS", "CALLS", "INCOMPLETE_REQUESTS"),

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
 from recognizer_service.core.alerts.mqtt import check_broker_url
@@ -16,6 +23,7 @@ from recognizer_service.gallery.storage.locations import (
 )
 from shared.serving.process_settings import Port
 from shared.serving.settings import ServiceSettings
+from shared.storage_key import KeySource
 
 
 class RecognizerSettings(ServiceSettings):
@@ -30,6 +38,11 @@ class RecognizerSettings(ServiceSettings):
         "gallery.sqlite",
         repr=False,  # a URL may hold a password
         description="SQLite file, made if missing, or postgresql:// URL",
+    )
+    gallery_key: str = Field(
+        "",
+        repr=False,  # a command may hold a secret, or somebody the key itself
+        description="key of an encrypted SQLite file: file:PATH, env:NAME or command:COMMAND",
     )
     gallery_reserve: bool = Field(
         True, description="keep 16 MiB beside a SQLite file, for deletions on a full disk"
@@ -80,7 +93,15 @@ class RecognizerSettings(ServiceSettings):
     def location(self) -> Location:
         """The location of the gallery."""
         milvus = Milvus(self.milvus, self.milvus_token, self.milvus_index) if self.milvus else None
-        return parse_location(self.gallery, milvus)
+        key = KeySource.parse(self.gallery_key) if self.gallery_key else None
+        return parse_location(self.gallery, milvus, key)
+
+    @field_validator("gallery_key")
+    @classmethod
+    def _check_key(cls, text: str) -> str:
+        if text:
+            KeySource.parse(text)
+        return text
 
     @model_validator(mode="after")
     def _check_location(self) -> Self:

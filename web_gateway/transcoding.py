@@ -77,6 +77,7 @@ MAPPED: Final = (
     Mapped("GET", f"{_COLLECTION}/sightings", "ListSightings", "What cameras saw, last first."),
     Mapped("GET", f"{_COLLECTION}/sightings/{{sightingId}}", "GetSighting", "One sighting."),
     Mapped("DELETE", f"{_COLLECTION}/sightings", "DeleteSightings", "Delete sightings."),
+    Mapped("GET", f"{_COLLECTION}/strangers", "ListStrangers", "The strangers, last seen first."),
     Mapped("GET", f"{_COLLECTION}/cameras", "ListCameras", "The cameras, by id."),
     Mapped("GET", _RULES, "ListAlertRules", "The alert rules, oldest first."),
     Mapped("POST", _RULES, "CreateAlertRule", "Create an alert rule.", "rule"),

@@ -40,11 +40,13 @@ class Form:
 
     Attributes:
         fields: text fields; the last of those with the same name.
+        repeated: all texts by name, in order.
         files: contents of files by field name.
     """
 
     fields: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    repeated: dict[str, list[str]] = field(default_factory=dict)
 
 
 async def read_photographs(request: Request, limits: Limits) -> dict[str, bytes]:
@@ -94,6 +96,7 @@ async def read_form(request: Request, limits: Limits) -> Form:
                 await value.close()
             else:
                 form.fields[name] = value
+                form.repeated.setdefault(name, []).append(value)
     except (MultiPartException, FormParserError, ValueError) as error:
         raise Problem(
             HTTPStatus.BAD_REQUEST, "MALFORMED_REQUEST", f"the form cannot be read: {error}"

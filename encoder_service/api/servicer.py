@@ -17,6 +17,7 @@ from shared.errors import CompactfaceError, FailedPrecondition
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH
 from shared.model_directory import ModelDirectory
 from shared.serving.error_interceptor import to_status
+from shared.serving.freed_memory import FreedMemory
 from shared.serving.in_order import map_in_order
 from shared.serving.interceptor import Context
 from shared.serving.request_id import current_request_id
@@ -34,6 +35,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         settings: limits.
         metrics: records every picture.
         workers: thread pool for encoding.
+        memory: told of every picture, which frees memory.
         stopping: event that ends streams.
     """
 
@@ -46,6 +48,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         settings: EncoderSettings,
         metrics: EncoderMetrics,
         workers: Workers,
+        memory: FreedMemory,
         stopping: asyncio.Event,
     ) -> None:
         self._encoder = encoder
@@ -54,6 +57,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         self._settings = settings
         self._metrics = metrics
         self._workers = workers
+        self._memory = memory
         self._stopping = stopping
 
     async def Encode(
@@ -158,6 +162,8 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             return await self._workers.run(work, kind=kind.value)
         except CompactfaceError as error:
             raise error.in_field(field) from None
+        finally:
+            self._memory.used()
 
 
 async def _forward(

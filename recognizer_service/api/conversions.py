@@ -18,7 +18,7 @@ from recognizer_service.core.types import (
     Verification,
 )
 from recognizer_service.gallery.collections import DEFAULT_COLLECTION
-from recognizer_service.gallery.limits import check_text
+from recognizer_service.gallery.limits import check_share, check_text
 from recognizer_service.gallery.sighting_types import SightingOutcome
 from shared.demand import current_demand
 from shared.errors import InvalidInput
@@ -53,12 +53,13 @@ def face_map(message: compact_map_pb2.CompactMap, *, field: str) -> FaceMap:
     """Convert a map; `field` is its path in the request.
 
     Raises:
-        InvalidInput: INVALID_TIME.
+        InvalidInput: INVALID_TIME or OUT_OF_RANGE.
     """
     return FaceMap(
         codec_id=message.codec_id,
         png=message.png,
         quality=message.quality if message.HasField("quality") else None,
+        liveness=_liveness(message, field=field),
         capture_time=moment(message.capture_time, field=f"{field}.capture_time")
         if message.HasField("capture_time")
         else None,
@@ -66,11 +67,18 @@ def face_map(message: compact_map_pb2.CompactMap, *, field: str) -> FaceMap:
     )
 
 
+def _liveness(message: compact_map_pb2.CompactMap, *, field: str) -> float | None:
+    if not message.HasField("liveness"):
+        return None
+    check_share(message.liveness, f"{field}.liveness")
+    return message.liveness
+
+
 def probe(message: recognizer_pb2.Probe) -> Probe:
     """Convert a probe; its path in the request is "probe".
 
     Raises:
-        InvalidInput: NO_PROBE, neither a map nor a sighting; INVALID_TIME.
+        InvalidInput: NO_PROBE, neither a map nor a sighting; otherwise as `face_map`.
     """
     source = message.WhichOneof("source")
     if source is None:

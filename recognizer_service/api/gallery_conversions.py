@@ -54,6 +54,7 @@ def enrol_request(request: gallery_pb2.EnrollRequest, *, caller: str) -> EnrolRe
             expires_at=moment(request.expire_time, field="expire_time")
             if request.HasField("expire_time")
             else None,
+            stranger=request.stranger_number,
         ),
         allow_duplicates=request.on_duplicate == gallery_pb2.ON_DUPLICATE_ALLOW,
         allow_low_quality=request.allow_low_quality,
@@ -130,6 +131,8 @@ def _settings(message: gallery_pb2.Collection) -> dict[str, CollectionSettings]:
         "max_faces": {"max_faces": message.max_faces},
         "subject_retention": {"subject_retention_s": _whole_seconds(message.subject_retention)},
         "subject_score": {"subject_score": _score(message.subject_score)},
+        "max_stranger_fpir": {"max_stranger_fpir": message.max_stranger_fpir},
+        "min_liveness": {"min_liveness": message.min_liveness},
     }
 
 
@@ -206,6 +209,8 @@ def collection_message(collection: Collection) -> gallery_pb2.Collection:
         max_subjects=collection.max_subjects,
         max_faces=collection.max_faces,
         subject_score=_SCORE_MESSAGES[collection.subject_score],
+        max_stranger_fpir=collection.max_stranger_fpir,
+        min_liveness=collection.min_liveness,
     )
     message.sighting_retention.FromSeconds(collection.sighting_retention_s)
     message.subject_retention.FromSeconds(collection.subject_retention_s)

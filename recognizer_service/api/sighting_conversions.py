@@ -12,11 +12,14 @@ from recognizer_service.gallery.sighting_types import (
     SightingFilter,
     SightingFinding,
     SightingMatch,
+    Stranger,
 )
 from shared.demand import current_demand
 from shared.errors import InvalidInput
 from shared.serving.timestamps import moment, timestamp
 
+MAX_CAMERAS = 32
+"""Maximum number of cameras listed of a stranger."""
 _DECISIONS = {decision.value: message for decision, message in IDENTIFY_DECISIONS.items()}
 _NAMES = {message: name for name, message in _DECISIONS.items()}
 
@@ -61,6 +64,7 @@ def sighting_filter(message: recognizer_pb2.SightingFilter) -> SightingFilter:
         message.camera_id,
         message.subject_id,
         tuple(_NAMES[decision] for decision in message.decisions),
+        message.stranger_number,
     )
 
 
@@ -75,6 +79,7 @@ def sighting_message(seen: SeenFace) -> recognizer_pb2.Sighting:
         quality=kept.quality,
         codec_id=kept.codec_id,
         size_bytes=len(kept.png),
+        stranger_number=seen.stranger,
     )
     if finding := seen.finding:
         if finding.decision:
@@ -95,6 +100,19 @@ def camera_message(camera: Camera) -> recognizer_pb2.Camera:
         sightings=camera.sightings,
         matches=camera.matches,
         failures=camera.failures,
+    )
+
+
+def stranger_message(stranger: Stranger) -> recognizer_pb2.Stranger:
+    """Build a stranger message."""
+    return recognizer_pb2.Stranger(
+        stranger_number=stranger.number,
+        sightings=stranger.sightings,
+        camera_ids=stranger.cameras[:MAX_CAMERAS],
+        cameras=len(stranger.cameras),
+        first_time=timestamp(stranger.first_seen_at),
+        last_time=timestamp(stranger.last_seen_at),
+        best_sighting_id=stranger.best_sighting_id,
     )
 
 

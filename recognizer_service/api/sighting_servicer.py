@@ -145,6 +145,24 @@ class SightingServicer(recognizer_pb2_grpc.RecognizerServiceServicer):
             next_page_token=page.next_page_token,
         )
 
+    async def ListStrangers(
+        self, request: recognizer_pb2.ListStrangersRequest, context: Context
+    ) -> recognizer_pb2.ListStrangersResponse:
+        """Return one page of strangers, and the position that it was read at; see ListSightings."""
+        position = await self._recognizer.in_thread(self._sightings.newest_position)
+        page = await self._recognizer.in_thread(
+            self._recognizer.gallery.strangers.list,
+            conversions.collection_id(request.collection),
+            min_sightings=request.min_sightings,
+            page_size=request.page_size or _DEFAULT_PAGE,
+            page_token=request.page_token,
+        )
+        return recognizer_pb2.ListStrangersResponse(
+            strangers=map(sighting_conversions.stranger_message, page.items),
+            next_page_token=page.next_page_token,
+            resume_token=sighting_conversions.resume_token(position),
+        )
+
     async def DeleteSightings(
         self, request: recognizer_pb2.DeleteSightingsRequest, context: Context
     ) -> recognizer_pb2.DeleteSightingsResponse:

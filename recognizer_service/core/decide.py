@@ -110,6 +110,12 @@ class Judge:
             probe=face,
         )
 
+    def stranger_thresholds(self, face: FaceMap, rate: float, faces: int) -> CodecThresholds:
+        """Return the thresholds at which an unknown face joins one of `faces` of strangers."""
+        return self._thresholds.by_codec(
+            Criterion(max_rate=rate), default_rate=rate, faces=faces, probe_codec=face.codec_id
+        )
+
     def verification_thresholds(
         self, face: FaceMap, criterion: Criterion, collection: Collection, *, faces: int
     ) -> CodecThresholds:

@@ -5,10 +5,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from recognizer_service.core.liveness import check_liveness
 from recognizer_service.core.networks import Networks
 from recognizer_service.core.parts import Parts, embedded
 from recognizer_service.core.thresholds import check_criterion
 from recognizer_service.core.types import Decision, Identification, Question, Timings
+from recognizer_service.gallery.alerts.ringing import UNKNOWN
 from recognizer_service.gallery.limits import MAX_SUBJECTS_PER_SEARCH, check_range
 from shared.demand import Demand, demanding
 from shared.errors import CompactfaceError
@@ -27,14 +29,15 @@ class Identifier:
         """Search a collection for the probe; returns candidates whether or not they match.
 
         Raises:
-            InvalidInput: an invalid map, quality, threshold or number of subjects.
+            InvalidInput: an invalid map, quality, threshold or number of subjects;
+                LIVENESS_TOO_LOW.
             NotFound: no such collection or sighting.
             UnknownCodec: no decoder for the probe.
             FailedPrecondition: no calibration for the codecs, and no similarity given.
             PermissionDenied: the caller may not use this threshold (THRESHOLD_FORBIDDEN).
             Overloaded: ATTEMPTS_SPENT; or the inference queue is full.
         """
-        answer = await self._search(question, question.max_subjects)
+        answer = await self._search(question, question.max_subjects, live=True)
         self._parts.metrics.answered("identify", answer)
         return answer
 
@@ -61,9 +64,9 @@ class Identifier:
         ]
 
     async def search(self, question: Question) -> Identification:
-        """`identify` for internal use; not counted as an answer."""
+        """`identify` for internal use; not counted as an answer, and no liveness required."""
         with demanding(Demand()):
-            return await self._search(question, question.max_subjects)
+            return await self._search(question, question.max_subjects, live=False)
 
     async def _try(
         self, question: Question, faces_of_picture: int
@@ -71,7 +74,7 @@ class Identifier:
         """Identify with one spare candidate for each other face of the picture."""
         most = min(faces_of_picture, MAX_SUBJECTS_PER_SEARCH)
         try:
-            return await self._search(question, max(question.max_subjects, most))
+            return await self._search(question, max(question.max_subjects, most), live=True)
         except CompactfaceError as error:
             return error
 
@@ -91,13 +94,15 @@ class Identifier:
         self._parts.metrics.answered("identify", answer)
         return replace(answer, candidates=answer.candidates[: question.max_subjects])
 
-    async def _search(self, question: Question, count: int) -> Identification:
+    async def _search(self, question: Question, count: int, *, live: bool) -> Identification:
         collection_id, criterion = question.collection_id, question.criterion
         check_criterion(criterion, rate_name="max_fpir")
         check_range(count, 1, MAX_SUBJECTS_PER_SEARCH, "max_subjects")
         self._parts.model.networks.check(1)
         timings = Timings()
         collection = await self._parts.collection(collection_id)
+        if live:
+            check_liveness(collection, [question.probe])
         self._parts.attempts.check_stated(criterion, collection.max_fpir, rate_name="max_fpir")
         self._parts.attempts.begin_identification(collection_id)
         face = await self._parts.face(collection_id, question.probe)
@@ -126,7 +131,10 @@ class Identifier:
                 )
 
             with timings.measure("match_ms"):
-                return await self._parts.in_thread(matched)
+                found = await self._parts.in_thread(matched)
+            if found.decision.value not in UNKNOWN or found.probe is None:
+                return found
+            return replace(found, unknown=networks.unknown(found.probe, embedding))
 
         answer = await self._parts.model.ask(identified)
         self._parts.attempts.end_identification(collection_id, answer)

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.decide import Judge
-from recognizer_service.core.quality import MapJudge, check_enrollable
+from recognizer_service.core.quality import MapJudge, allowance, check_enrollable
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import FaceMap
+from recognizer_service.gallery.sighting_types import UnknownFace
 from recognizer_service.gallery.types import Embedding, EmbeddingSpaceChanged, SubjectHit
 from shared.errors import CompactfaceError, InvalidInput
 from shared.inference.map_decoder import CodedMap, MapDecoder, Symbols
@@ -123,8 +125,32 @@ class Networks:
 
         Call it in a thread.
         """
+        return self._stored(hit.face_codec_id, hit.png)
+
+    def unknown(self, face: FaceMap, embedding: Embedding) -> UnknownFace | None:
+        """Return what groups an unknown face, judged before; None if it is not fit for it."""
+        if face.quality is not None and face.quality < self._min_quality:
+            return None
         try:
-            (one,) = self.opened([FaceMap(hit.face_codec_id, hit.png)])
+            check_enrollable(face, min_quality=self._min_quality, allow_low_quality=False)
+        except InvalidInput:
+            return None
+
+        def allowed(codec_id: str, png: bytes) -> float:
+            other = self._stored(codec_id, png)
+            return allowance(face, other).similarity if other else 0.0
+
+        return UnknownFace(
+            embedding,
+            self.space,
+            face.quality,
+            thresholds=partial(self.judge.stranger_thresholds, face),
+            allowance=allowed,
+        )
+
+    def _stored(self, codec_id: str, png: bytes) -> FaceMap | None:
+        try:
+            (one,) = self.opened([FaceMap(codec_id, png)])
         except CompactfaceError:
             return None
         return self.judged(one)

@@ -66,6 +66,7 @@ class Recognizer:
         self.verifier = Verifier(self._parts)
         self.sightings = SightingDesk(
             gallery.sightings,
+            gallery.strangers,
             model,
             self.identifier.search,
             in_thread=self.in_thread,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.sighting_types import SeenFace
+from recognizer_service.gallery.sighting_types import SeenFace, UnknownFace
 from recognizer_service.gallery.types import Enrolled, Enrolment, SubjectHit
 from shared.inference.quality_head import Judged
 from shared.timings import StageTimings
@@ -21,6 +21,7 @@ class FaceMap:
         png: the map's PNG file.
         quality: in [0, 1] as claimed by the encoder, None if unknown.
         capture_time: when the camera took the picture, None if unknown.
+        liveness: in [0, 1] as claimed by the client, None if unknown; see `check_liveness`.
         field: path to it in the request, for errors.
         judged: the judgment of the map's quality head, None without a head; `quality` is then the
             lower of both.
@@ -30,6 +31,7 @@ class FaceMap:
     png: bytes = dataclasses.field(repr=False)
     quality: float | None = None
     capture_time: datetime | None = None
+    liveness: float | None = None
     field: str = "map"
     judged: Judged | None = dataclasses.field(default=None, repr=False, compare=False)
 
@@ -56,7 +58,8 @@ class EnrolRequest:
 
     Attributes:
         maps: the faces.
-        sighting_ids: sightings of the collection whose maps are also enrolled, after `maps`.
+        sighting_ids: sightings of the collection whose maps are also enrolled, after `maps`. With a
+            stranger in `enrolment`, its best ones.
         enrolment: the subject, without faces yet.
         allow_duplicates: enroll even if another subject looks the same.
         allow_low_quality: also enroll faces of low quality.
@@ -216,13 +219,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """The answer to an identification; candidates are sorted, best first."""
+    """The answer to an identification; candidates are sorted, best first.
+
+    `unknown` is the probe if it matches nobody and is fit to be grouped with its like.
+    """
 
     decision: Decision
     candidates: tuple[Candidate, ...] = ()
     quality_checked: bool = False
     timings: Timings = dataclasses.field(default_factory=Timings)
     probe: FaceMap | None = dataclasses.field(default=None, repr=False)
+    unknown: UnknownFace | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def threshold(self) -> AppliedThreshold | None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from recognizer_service.core.attempts import Whom
+from recognizer_service.core.liveness import check_liveness
 from recognizer_service.core.networks import Networks
 from recognizer_service.core.parts import Parts, embedded
 from recognizer_service.core.thresholds import check_criterion
@@ -29,6 +30,7 @@ class Verifier:
     ) -> Verification:
         """Decide whether two maps show the same person; raises as `Identifier.identify`.
 
+        Liveness is required of the probe only; the reference may be a photograph of a document.
         Two maps of the caller's own tell it nothing of others. A sighting's map does, and failures
         are limited as those against a subject.
         """
@@ -36,6 +38,7 @@ class Verifier:
         self._parts.model.networks.check(2)
         timings = Timings()
         collection = await self._parts.collection(collection_id)
+        check_liveness(collection, [probe])
         self._parts.attempts.check_stated(criterion, collection.max_fmr, rate_name="max_fmr")
         face = await self._parts.face(collection_id, probe)
 
@@ -75,6 +78,7 @@ class Verifier:
         self._parts.model.networks.check(1)
         timings = Timings()
         collection = await self._parts.collection(collection_id)
+        check_liveness(collection, [probe])
         subject, _ = await self._parts.in_thread(
             self._parts.gallery.subjects.get, collection_id, subject_id
         )

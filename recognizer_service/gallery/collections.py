@@ -23,6 +23,7 @@ from recognizer_service.gallery.limits import (
     MAX_SUBJECT_RETENTION_S,
     check_range,
     check_rate,
+    check_share,
     shown,
 )
 from recognizer_service.gallery.paging import Page, read_page
@@ -33,7 +34,13 @@ from recognizer_service.gallery.storage.rows import (
     collection_key,
     is_condemned,
 )
-from recognizer_service.gallery.storage.schema import collections, faces, sightings, subjects
+from recognizer_service.gallery.storage.schema import (
+    collections,
+    faces,
+    sightings,
+    strangers,
+    subjects,
+)
 from recognizer_service.gallery.types import Collection, CollectionSettings, SubjectScore
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput
 
@@ -46,6 +53,8 @@ _DEFAULTS = CollectionSettings(
     max_faces=0,
     subject_retention_s=0,
     subject_score=SubjectScore.BEST_FACE,
+    max_stranger_fpir=0.0,
+    min_liveness=0.0,
 )
 
 _COLLECTION = select(
@@ -60,6 +69,8 @@ _COLLECTION = select(
     collections.c.max_faces,
     collections.c.subject_retention_s,
     collections.c.subject_score,
+    collections.c.max_stranger_fpir,
+    collections.c.min_liveness,
 )
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ROWS_PER_STEP = 256
@@ -87,6 +98,10 @@ def check_settings(settings: CollectionSettings) -> None:
         check_rate(settings["max_fpir"], "max_fpir")
     if "max_fmr" in settings:
         check_rate(settings["max_fmr"], "max_fmr")
+    if settings.get("max_stranger_fpir"):
+        check_rate(settings["max_stranger_fpir"], "max_stranger_fpir")
+    if "min_liveness" in settings:
+        check_share(settings["min_liveness"], "min_liveness")
     if "sighting_retention_s" in settings:
         check_retention(settings["sighting_retention_s"])
     for name, most in (
@@ -155,7 +170,8 @@ class Collections:
         """Change some settings of a collection, on behalf of a caller.
 
         A quota below the current content deletes nothing but refuses additions. A shorter retention
-        also applies to existing content.
+        also applies to existing content. Without `max_stranger_fpir`, strangers are deleted, but
+        not their sightings.
 
         Raises:
             NotFound: no such collection.
@@ -165,6 +181,8 @@ class Collections:
         event = AuditEvent(self._store.now(), caller, Operation.UPDATE_COLLECTION, collection_id)
         with self._store.changing(), self._store.database.writing() as connection:
             key = collection_key(connection, collection_id)
+            if settings.get("max_stranger_fpir") == 0 and _delete_strangers(connection, key):
+                self._store.database.mark_erasure(connection)
             if settings:
                 connection.execute(
                     update(collections).where(collections.c.key == key).values(**settings)
@@ -194,6 +212,11 @@ class Collections:
                 erasure = self._store.database.mark_erasure(connection)
             self._store.cache.drop(key)
         return Deletion(doomed.face_count, erasure)
+
+
+def _delete_strangers(connection: Connection, key: int) -> int:
+    of_collection = strangers.c.collection_key == key
+    return connection.execute(delete(strangers).where(of_collection)).rowcount
 
 
 def _not_empty(collection: Collection) -> FailedPrecondition:
@@ -267,6 +290,7 @@ def prune(connection: Connection) -> bool:
         (faces, faces.join(subjects), subjects.c.collection_key),
         (subjects, subjects, subjects.c.collection_key),
         (sightings, sightings, sightings.c.collection_key),
+        (strangers, strangers, strangers.c.collection_key),
     ):
         rows = select(table.c.key).select_from(found).where(owner.in_(keys)).limit(_ROWS_PER_STEP)
         if _delete_rows(connection, table, connection.scalars(rows).all()):

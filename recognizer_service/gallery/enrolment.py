@@ -84,8 +84,9 @@ def enroll(
     # Check the space before the size: callers with another space must embed again anyway.
     check_enrolment(enrolment, store.cache_in(space).size)
     enrolment = _canonical(enrolment)
-    digest = digest_of(collection_id, enrolment, refuse_duplicates=duplicates is not None)
-    request = Request(caller, request_id, digest) if request_id else None
+    request = _request(
+        collection_id, enrolment, caller, request_id, refuse_duplicates=duplicates is not None
+    )
     with store.changing():
         if request and (earlier := _earlier_answer(store, request)):
             return earlier
@@ -93,6 +94,40 @@ def enroll(
         if duplicates is not None:
             _refuse_duplicates(store, collection_id, enrolment, duplicates)
         return _add(store, collection_id, enrolment, caller, request)
+
+
+def enrolled_before(
+    store: Store,
+    collection_id: str,
+    enrolment: Enrolment,
+    *,
+    caller: str,
+    request_id: str,
+    refuse_duplicates: bool,
+) -> Enrolled | None:
+    """Return the answer to an earlier request; see `Strangers.named_before`."""
+    request = _request(
+        collection_id,
+        _canonical(enrolment),
+        caller,
+        request_id,
+        refuse_duplicates=refuse_duplicates,
+    )
+    return _earlier_answer(store, request) if request else None
+
+
+def _request(
+    collection_id: str,
+    enrolment: Enrolment,
+    caller: str,
+    request_id: str,
+    *,
+    refuse_duplicates: bool,
+) -> Request | None:
+    if not request_id:
+        return None
+    digest = digest_of(collection_id, enrolment, refuse_duplicates=refuse_duplicates)
+    return Request(caller, request_id, digest)
 
 
 def _canonical(enrolment: Enrolment) -> Enrolment:

@@ -25,6 +25,7 @@ from recognizer_service.gallery.index.local_cache import IndexForm, open_cache
 from recognizer_service.gallery.reembed import Spaces
 from recognizer_service.gallery.storage.locations import Location, open_database
 from recognizer_service.gallery.storage.spaces import keep_space, settled_size
+from recognizer_service.gallery.strangers import Strangers
 from recognizer_service.gallery.subjects import Subjects
 from recognizer_service.gallery.types import Embedding, Enrolled, Enrolment, FaceReview, SubjectHit
 from shared.errors import AlreadyExists, NotFound
@@ -47,6 +48,7 @@ class Gallery:
         subjects: get, list, update, delete subjects and their faces.
         audit: the audit log.
         sightings: store, list and delete streamed maps and their findings.
+        strangers: list strangers, and find their sightings.
         alert_rules: the alert rules.
         alerts: alerts that the targets have not accepted yet.
         archives: export and import collections.
@@ -112,6 +114,7 @@ class Gallery:
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)
         self.sightings = sightings.Sightings(self._store)
+        self.strangers = Strangers(self._store)
         self.alert_rules = AlertRules(self._store)
         self.alerts = AlertOutbox(self._store)
         self.archives = Archives(self._store)

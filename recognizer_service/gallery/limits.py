@@ -47,6 +47,14 @@ def check_rate(rate: float, field: str) -> None:
         raise InvalidInput("INVALID_RATE", f"{field} is {rate}; it must be in (0, 1)", field=field)
 
 
+def check_share(share: float, field: str) -> None:
+    """Check that a number is in [0, 1]."""
+    if not 0 <= share <= 1:
+        raise InvalidInput(
+            "OUT_OF_RANGE", f"{field} is {share:g}; it must be in [0, 1]", field=field
+        )
+
+
 def check_range(value: int, least: int, most: int, field: str) -> None:
     """Check that an integer is in [least, most]."""
     if not least <= value <= most:

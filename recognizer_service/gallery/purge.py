@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery import audit, request_log, sightings
+from recognizer_service.gallery import audit, request_log, sightings, strangers
 from recognizer_service.gallery.alerts import outbox
 from recognizer_service.gallery.audit import AuditEvent, Operation, Purge
 from recognizer_service.gallery.context import Store
@@ -38,6 +38,7 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
     erasures.append(erasure)
     alerts_gone = purge(outbox.delete_expired)
     sightings_gone = purge(sightings.delete_expired)
+    purge(strangers.delete_empty)
     events_gone = purge(partial(audit.delete_expired, retention=audit_retention))
     with store.changing(), store.database.writing(deleting=True) as connection:
         requests = connection.execute(request_log.expired(now)).rowcount

@@ -54,7 +54,10 @@ def digest_of(collection_id: str, enrolment: Enrolment, *, refuse_duplicates: bo
         enrolment.display_name,
         enrolment.create_only,
         refuse_duplicates,
-        [_face_body(face) for face in enrolment.faces],
+        # Once named, a stranger has no sightings left from which a repetition could get its faces.
+        ["stranger", enrolment.stranger]
+        if enrolment.stranger
+        else [_face_body(face) for face in enrolment.faces],
     ]
     if enrolment.metadata or enrolment.labels or enrolment.expires_at:
         body += [  # appended only if set, so that older digests stay valid

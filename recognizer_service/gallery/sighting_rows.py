@@ -17,8 +17,10 @@ from recognizer_service.gallery.sighting_types import (
 from recognizer_service.gallery.storage.rows import asked_for
 from recognizer_service.gallery.storage.schema import (
     collections,
+    grouped,
     identifications,
     sightings,
+    strangers,
     subjects,
 )
 
@@ -50,10 +52,13 @@ SEEN = (
         identifications.c.extrapolated,
         subjects.c.id.label("subject_id"),
         subjects.c.display_name,
+        strangers.c.number.label("stranger"),
     )
     .join_from(sightings, collections)
     .outerjoin(identifications, identifications.c.sighting_key == sightings.c.key)
     .outerjoin(subjects, subjects.c.key == identifications.c.subject_key)
+    .outerjoin(grouped, grouped.c.sighting_key == sightings.c.key)
+    .outerjoin(strangers, strangers.c.key == grouped.c.stranger_key)
 )
 """Selects the columns that `seen_face_of` reads."""
 
@@ -83,6 +88,8 @@ def filtered(query: Select[Any], only: SightingFilter) -> Select[Any]:
         query = query.where(subjects.c.id == asked_for(only.subject_id))
     if only.decisions:
         query = query.where(identifications.c.decision.in_(only.decisions))
+    if only.stranger:
+        query = query.where(strangers.c.number == only.stranger)
     return query
 
 
@@ -108,6 +115,7 @@ def seen_face_of(row: Any) -> SeenFace:
         received_at=row.stored_at,
         finding=None if row.position is None else _finding(row),
         position=row.position or 0,
+        stranger=row.stranger or 0,
     )
 
 

@@ -1,11 +1,15 @@
 """Sightings: maps streamed by cameras, and their findings. Frozen values without SQL or gRPC."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.limits import check_map, check_range, check_text, shown
+from recognizer_service.gallery.storage.schema import MAX_KEY
+from recognizer_service.gallery.types import Embedding
 from shared.errors import InvalidInput
 
 MAX_DECISIONS = 8
@@ -104,6 +108,7 @@ class SeenFace:
         received_at: when, UTC.
         finding: the finding; None if not yet identified.
         position: position of the finding in the order of identification; 0 if there is none.
+        stranger: number of the stranger that it shows; 0 if it is in no group.
     """
 
     key: int
@@ -112,6 +117,7 @@ class SeenFace:
     received_at: datetime
     finding: SightingFinding | None
     position: int
+    stranger: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,7 @@ class SightingFilter:
         camera_id: the camera, or the encoder of several; "" for any.
         subject_id: the matched subject; "" for any.
         decisions: one of these decisions; empty: any, or not yet identified.
+        stranger: number of the stranger; 0 for any.
     """
 
     since: datetime | None = None
@@ -132,6 +139,49 @@ class SightingFilter:
     camera_id: str = ""
     subject_id: str = ""
     decisions: tuple[str, ...] = ()
+    stranger: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFace:
+    """The face of a sighting that matches no subject, to be grouped with others of its person.
+
+    Attributes:
+        embedding: (D,) float32 of length 1.
+        space: space of the embedding.
+        quality: as judged, in [0, 1]; None if unknown.
+        thresholds: the thresholds by codec for a rate of false positives and a number of faces
+            compared, without allowance.
+        allowance: the cosine by which a threshold rises for the flaws shared with a face, given by
+            codec id and map.
+    """
+
+    embedding: Embedding = field(repr=False, compare=False)
+    space: str
+    quality: float | None
+    thresholds: Callable[[float, int], CodecThresholds]
+    allowance: Callable[[str, bytes], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A person who is not enrolled, as unexpired sightings show them.
+
+    Attributes:
+        number: counted in the collection from 1, never reused.
+        sightings: number of sightings.
+        cameras: the cameras that saw the person, latest first.
+        first_seen_at: time of the first sighting, UTC.
+        last_seen_at: time of the last sighting, UTC.
+        best_sighting_id: the sighting of the highest quality.
+    """
+
+    number: int
+    sightings: int
+    cameras: tuple[str, ...]
+    first_seen_at: datetime
+    last_seen_at: datetime
+    best_sighting_id: str
 
 
 class SightingOutcome(StrEnum):
@@ -162,6 +212,7 @@ def check_sighting_filter(only: SightingFilter) -> None:
     check_text(only.camera_id, "filter.camera_id", least=0)
     check_text(only.subject_id, "filter.subject_id", least=0)
     check_range(len(only.decisions), 0, MAX_DECISIONS, "filter.decisions.size")
+    check_range(only.stranger, 0, MAX_KEY, "filter.stranger_number")
 
 
 def _is_uuid(text: str) -> bool:

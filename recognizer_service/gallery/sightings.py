@@ -7,18 +7,17 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, select
 
 from recognizer_service.gallery import audit
-from recognizer_service.gallery.alerts.ringing import Rung, ring
+from recognizer_service.gallery.alerts.ringing import Rung
 from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.findings import keep
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE, check_range, shown
 from recognizer_service.gallery.paging import Page, parse_token, read_page
 from recognizer_service.gallery.sighting_rows import (
     SEEN,
     filtered,
     find_sighting,
-    finding_row,
     listed_after,
-    matched_subjects,
     parse_place,
     retention_of,
     seen_face_of,
@@ -32,6 +31,7 @@ from recognizer_service.gallery.sighting_types import (
     SightingFilter,
     SightingFinding,
     SightingOutcome,
+    UnknownFace,
     check_sighting,
     check_sighting_filter,
 )
@@ -201,27 +201,13 @@ class Sightings:
             rows = connection.execute(query.order_by(sightings.c.key).limit(most))
             return [seen_face_of(row) for row in rows]
 
-    def keep_findings(self, findings: Mapping[int, SightingFinding]) -> Rung:
-        """Store the findings of sightings by key, replacing earlier ones.
-
-        Sightings deleted in the meantime are skipped. Alert rules apply to sightings identified for
-        the first time.
-        """
-        keys = list(findings)
-        database = self._store.database
-        with database.exclusive, database.writing() as connection:
-            there = set(
-                connection.scalars(select(sightings.c.key).where(sightings.c.key.in_(keys)))
-            )
-            before = identifications.c.sighting_key.in_(keys)
-            known = set(connection.scalars(select(identifications.c.sighting_key).where(before)))
-            connection.execute(delete(identifications).where(before))
-            matched = matched_subjects(connection, {key: findings[key] for key in there})
-            rows = [finding_row(key, findings[key], matched) for key in keys if key in there]
-            if rows:
-                connection.execute(insert(identifications), rows)
-            new = [row for row in rows if row["sighting_key"] not in known]
-            return ring(connection, new, self._store.now())
+    def keep_findings(
+        self,
+        findings: Mapping[int, SightingFinding],
+        unknown: Mapping[int, UnknownFace] | None = None,
+    ) -> Rung:
+        """Store the findings of sightings by key, replacing earlier ones; see `findings.keep`."""
+        return keep(self._store, findings, unknown or {})
 
     def newest_position(self) -> int:
         """Return the position of the newest finding; 0 if there is none."""

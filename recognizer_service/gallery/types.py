@@ -38,8 +38,7 @@ class Subject:
         face_count: number of faces.
         metadata: the caller's key-value pairs, at most 32.
         labels: labels for filtering, sorted, at most 32.
-        expires_at: when it is deleted, by its own expiry or its collection's retention; None for
-            never.
+        expires_at: when it is deleted, by its own expiry or its collection's; None for never.
         revision: incremented with every change of name, metadata, labels and expiry; starts at 1.
     """
 
@@ -114,6 +113,7 @@ class Enrolment:
         metadata: as in `Subject`; empty keeps that of an existing subject.
         labels: as in `Subject`; empty keeps those of an existing subject.
         expires_at: when to delete the subject; None keeps that of an existing subject.
+        stranger: the stranger whose faces these are; 0: none.
     """
 
     faces: tuple[NewFace, ...]
@@ -123,6 +123,7 @@ class Enrolment:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     labels: tuple[str, ...] = field(default=(), repr=False)
     expires_at: datetime | None = None
+    stranger: int = 0
 
     def about(self) -> SubjectChanges:
         """Return the subject's data without its faces; empty fields are omitted."""
@@ -160,8 +161,7 @@ class Agreement:
     Attributes:
         face_id: the face.
         codec_id: codec of its map.
-        others: for a new face, the subject's earlier faces, or if there are none, the other new
-            faces.
+        others: for a new face, the subject's earlier faces, or else the other new faces.
     """
 
     face_id: str
@@ -253,6 +253,8 @@ class CollectionSettings(TypedDict, total=False):
     max_faces: int
     subject_retention_s: int
     subject_score: SubjectScore
+    max_stranger_fpir: float
+    min_liveness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +274,8 @@ class Collection:
         subject_retention_s: time from a subject's creation to its deletion in seconds, unless the
             subject has its own expiry; 0 for never.
         subject_score: how a subject is scored.
+        max_stranger_fpir: rate of unknown sightings that join a wrong stranger; 0: not grouped.
+        min_liveness: minimum of the liveness claimed for faces, in [0, 1]; 0: not required.
     """
 
     collection_id: str
@@ -285,6 +289,8 @@ class Collection:
     max_faces: int
     subject_retention_s: int
     subject_score: SubjectScore
+    max_stranger_fpir: float
+    min_liveness: float
 
     @property
     def by_template(self) -> bool:

@@ -1,11 +1,11 @@
 """Align a detected face to the 112x96 (height x width) crop that the networks take."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidImage
 from shared.faces.detect import Landmarks
+from shared.faces.sampling import mean_of, shrunk, warped
 
 CROP_HEIGHT = 112
 CROP_WIDTH = 96
@@ -89,9 +89,9 @@ def align(
     # Integers are pixel centres, so coordinates are scaled relative to pixel edges.
     matrix = matrix * times
     matrix[:, 2] += (times - 1) / 2
-    size = (CROP_WIDTH + 2 * margin) * times, CROP_HEIGHT * times
-    drawn = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR)
-    return _shrunk(drawn.astype(np.uint8, copy=False), width=CROP_WIDTH + 2 * margin)
+    width = CROP_WIDTH + 2 * margin
+    drawn = warped(picture, matrix, width=width * times, height=CROP_HEIGHT * times)
+    return mean_of(drawn, times)
 
 
 def outside_share(
@@ -140,9 +140,4 @@ def fit_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
             f"aligned crop is {width}x{height} pixels (width x height), {height / width:.3f} "
             f"times as high as wide; {CROP_HEIGHT / CROP_WIDTH:.3f} times is needed",
         )
-    return _shrunk(picture, width=CROP_WIDTH)
-
-
-def _shrunk(picture: NDArray[np.uint8], *, width: int) -> NDArray[np.uint8]:
-    size = width, CROP_HEIGHT
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return shrunk(picture, width=CROP_WIDTH, height=CROP_HEIGHT)

@@ -19,7 +19,6 @@ from shared.errors import InvalidImage
 
 _OWN_MEMORY = 72 * 1024 * 1024
 """What the interpreter and its libraries take before a picture is seen."""
-_OPENCV_MEMORY = 32 * 1024 * 1024
 _SIZE = struct.Struct("<II")
 _REFUSED = 3
 
@@ -31,7 +30,6 @@ def decode_apart(
     max_memory: int,
     max_seconds: int,
     patience_s: float | None,
-    opencv: bool,
 ) -> tuple[NDArray[np.uint8], int] | None:
     """What `picture.decode_here` makes of a file.
 
@@ -41,7 +39,6 @@ def decode_apart(
         max_memory: bytes that decoding may take.
         max_seconds: time of a core that decoding may take.
         patience_s: time on the clock after which nobody waits for it any more; None: for ever.
-        opencv: whether OpenCV will be loaded, which takes memory of its own.
 
     Returns:
         (H, W, 3) uint8 RGB and its reduction; None: damaged, of more pixels than it may have, or
@@ -57,7 +54,7 @@ def decode_apart(
         "OPENBLAS_NUM_THREADS": "1",  # each would have memory of its own
         "OMP_NUM_THREADS": "1",
     }
-    memory = max_memory + _OWN_MEMORY + (_OPENCV_MEMORY if opencv else 0)
+    memory = max_memory + _OWN_MEMORY
     try:
         done = subprocess.run(  # noqa: S603 - our own code
             [sys.executable, "-c", command, str(memory), str(max_seconds)],

@@ -7,12 +7,13 @@ network is MediaPipe's full-range model; `blazeface.md` documents its source. It
 
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from shared.faces.boxes import Floats, Pixels, cut_out, distinct, squares
 from shared.faces.detect import Detection, most_prominent_first
 from shared.faces.refine import ONET_TEMPLATE, RNET_SIDE, Faces, Refiner, open_session
+from shared.faces.sampling import scaled
 
 _CELL = 12.8  # pixels of the smallest detectable face on the finest level
 _SMALLEST = 12  # pixels; smaller faces cannot be identified
@@ -37,7 +38,8 @@ _MIN_FIRST = 0.3  # R-Net score at the centre below which the other four are ski
 _MIN_RNET = 0.7
 _MIN_ONET = 0.95
 _AS_GOOD = 0.2  # boxes within this score of the best contribute to the landmarks
-_HOPELESS = 0.5  # boxes with a lower score at the mean of R-Net's boxes are not retried
+_HOPELESS = 0.5  # boxes with a lower score at the mean of R-Net's boxes are not shown again
+_SURE = 0.999  # nor are those with a higher one; see `refine`
 
 
 class FastDetector:
@@ -80,10 +82,10 @@ class FastDetector:
         scale = min(_CELL / self._min_face_size, self._max_side / longest)
         if min(picture.shape[:2]) * scale < _CELL:
             return np.empty((0, 4), np.float32)
-        level, found = picture, []
+        level, found = Image.fromarray(picture), []
         while True:
             level = _resized(level, picture.shape, scale)
-            found.append(self._scan_level(level, scale))
+            found.append(self._scan_level(np.asarray(level), scale))
             if longest * scale <= _LAST_LEVEL:
                 break
             scale *= _LEVEL_STEP
@@ -124,9 +126,12 @@ class FastDetector:
         corrected, weights = corrected[agreed], weights[agreed]
         means = (corrected * weights[..., None]).sum(axis=1) / weights.sum(axis=1)[:, None]
         faces = self._refiner.locate(picture, squares(means))
-        for row in np.flatnonzero((faces.scores > _HOPELESS) & (faces.scores <= _MIN_ONET)):
+        for row in np.flatnonzero((faces.scores > _HOPELESS) & (faces.scores < _SURE)):
             again = self._refiner.locate(picture, squares(corrected[row][weights[row] > 0]))
-            faces.boxes[row], faces.scores[row], faces.points[row] = _consensus(again)
+            # One good look does not make a face, but makes one sure, as among MTCNN's many boxes.
+            needed = 1 if faces.scores[row] > _MIN_ONET else _MIN_AGREEING
+            faces.boxes[row], faces.points[row] = _consensus(again)
+            faces.scores[row] = np.sort(again.scores)[-needed:].mean()
         return faces
 
 
@@ -148,18 +153,14 @@ def _looks(picture: Pixels, boxes: Floats) -> tuple[Floats, Pixels]:
     return np.stack(looks, axis=1).astype(np.float32), np.stack(cuts, axis=1)
 
 
-def _consensus(faces: Faces) -> tuple[Floats, np.float32, Floats]:
-    """Mean box and points of one face at several positions, with the best score."""
+def _consensus(faces: Faces) -> tuple[Floats, Floats]:
+    """Mean box and points of one face at several positions."""
     good = faces[faces.scores >= faces.scores.max() - _AS_GOOD]
     weights = good.scores / good.scores.sum()
     box, points = np.tensordot(weights, good.boxes, 1), np.tensordot(weights, good.points, 1)
-    return box, faces.scores.max(), points
+    return box, points
 
 
-def _resized(picture: Pixels, shape: tuple[int, ...], scale: float) -> Pixels:
+def _resized(picture: Image.Image, shape: tuple[int, ...], scale: float) -> Image.Image:
     height, width = (max(1, round(side * scale)) for side in shape[:2])
-    if (height, width) == picture.shape[:2]:
-        return picture
-    shrinks = height <= picture.shape[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(picture, (width, height), interpolation=how).astype(np.uint8, copy=False)
+    return scaled(picture, width=width, height=height)

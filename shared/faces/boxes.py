@@ -1,8 +1,9 @@
 """Arithmetic of boxes (left, top, right, bottom), half open, in pixels of the picture."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.faces.sampling import shrunk
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -17,9 +18,9 @@ def cut_out(picture: Pixels, boxes: Floats, side: int) -> Pixels:
     for cut, (left, top, right, bottom) in zip(cuts, boxes.astype(int), strict=True):
         inside = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
         if inside.size:
-            edges = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
-            whole = cv2.copyMakeBorder(inside, *edges, cv2.BORDER_CONSTANT)
-            cut[:] = cv2.resize(whole, (side, side), interpolation=cv2.INTER_AREA)
+            edges = (max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0))
+            whole = np.pad(inside, (*edges, (0, 0))) if np.any(edges) else inside
+            cut[:] = shrunk(whole, width=side, height=side)
     return cuts
 
 

@@ -7,15 +7,18 @@ with OpenCV 5, which pads pooling on the wrong side, its landmarks are 2 % of th
 far right and down.
 """
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from shared.faces.boxes import Floats, Pixels, cut_out, distinct, moved, squares
 from shared.faces.detect import Detection, most_prominent_first
 from shared.faces.refine import ONET_TEMPLATE, RNET_SIDE, Faces, Refiner, open_network, run
+from shared.faces.sampling import scaled
 
 _CELL = 12  # side of P-Net's receptive square
 _STRIDE = 2  # pixels between output positions
+_BAND = 128  # rows of a level, even
+_BAND_OVERLAP = _CELL - _STRIDE  # rows
 _PYRAMID_STEP = 0.709  # about 1 / sqrt(2), as published
 
 
@@ -68,7 +71,7 @@ class MtcnnDetector:
 
     def _scan(self, picture: Pixels) -> Floats:
         longest = max(picture.shape[:2])
-        base = _scaled(picture, min(1.0, self._max_side / longest))
+        base = _resized(Image.fromarray(picture), min(1.0, self._max_side / longest))
         scale = min(_CELL / self._min_face_size, self._max_side / longest)
         found = [np.empty((0, 9), np.float32)]
         while min(picture.shape[:2]) * scale >= _CELL:
@@ -78,11 +81,11 @@ class MtcnnDetector:
         candidates = candidates[distinct(candidates[:, :4], candidates[:, 4], overlap=0.7)]
         return squares(moved(candidates[:, :4], candidates[:, 5:]))
 
-    def _scan_level(self, shape: tuple[int, ...], base: Pixels, scale: float) -> Floats:
+    def _scan_level(self, shape: tuple[int, ...], base: Image.Image, scale: float) -> Floats:
         """Rows (box, score, four corrections) of one pyramid level."""
         height, width = (int(np.ceil(side * scale)) for side in shape[:2])
-        level = cv2.resize(base, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-        corrections, scores = run(self._pnet, level[np.newaxis])
+        level = np.asarray(scaled(base, width=width, height=height))
+        corrections, scores = self._propose(level)
         # x is also the first axis of the networks' output.
         x, y = np.nonzero(scores[0, :, :, 1] >= self._thresholds[0])
         corner = np.stack([x, y], axis=1) * _STRIDE
@@ -92,6 +95,15 @@ class MtcnnDetector:
         score = scores[0, x, y, 1]
         kept = distinct(boxes, score, overlap=0.5)
         return np.column_stack([boxes, score, corrections[0, x, y]])[kept]
+
+    def _propose(self, level: Pixels) -> tuple[Floats, Floats]:
+        """Run P-Net in bands of rows: the result is the same, and memory is bounded."""
+        bands = []
+        for top in range(0, max(1, level.shape[0] - _BAND_OVERLAP), _BAND):
+            band = level[top : top + _BAND + _BAND_OVERLAP]
+            bands.append(run(self._pnet, band[np.newaxis]))
+        corrections, scores = (np.concatenate(parts, axis=2) for parts in zip(*bands, strict=True))
+        return corrections, scores
 
     def _reject(self, picture: Pixels, boxes: Floats) -> Floats:
         corrected, scores = self._refiner.correct(boxes, cut_out(picture, boxes, RNET_SIDE))
@@ -105,8 +117,6 @@ class MtcnnDetector:
         return self._refiner.accepted(picture, faces[faces.scores > self._thresholds[2]])
 
 
-def _scaled(picture: Pixels, scale: float) -> Pixels:
-    if scale == 1:
-        return picture
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+def _resized(picture: Image.Image, scale: float) -> Image.Image:
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture if scale == 1 else scaled(picture, width=width, height=height)

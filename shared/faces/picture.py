@@ -1,7 +1,9 @@
 """Decode pictures from untrusted sources to upright RGB pixels."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,6 @@ from shared.faces.apart import decode_apart
 from shared.faces.jpeg_structure import JpegStructure, read_structure
 from shared.faces.picture_file import (
     has_colour_of_16_bits,
-    is_animated,
     open_picture,
     orientation,
     without_metadata,
@@ -29,18 +30,19 @@ _MAX_PIXELS_IN_FULL = 25_000_000
 _REDUCTIONS = (1, 2, 4, 8)
 _MAX_SCANNED = 2_000_000_000
 """Limit of pixels times scans of a JPEG: even a scan of a few bytes visits every pixel."""
-_BYTES_PER_PIXEL = {"AVIF": 11.5, "HEIF": 9.5, "WEBP": 8.5, "TIFF": 12.0}
-"""Peak memory per pixel while Pillow or OpenCV decode 8-bit samples; measured."""
+_BYTES_PER_PIXEL = {"AVIF": 11.5, "HEIF": 9.5, "WEBP": 17.5, "TIFF": 12.0}
+"""Peak memory per pixel while Pillow decodes 8-bit samples; measured."""
 _BYTES_PER_PIXEL_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 8, "I;16B": 8, "I;16L": 8}
-_ANIMATED_WEBP = 17.5
 _NANOSECONDS_PER_PIXEL = {"JPEG": 16, "GIF": 20, "BMP": 5, "TIFF": 40}
 """Of one core's time; measured."""
 _NANOSECONDS_AT_MOST = 60  # PNG, WebP, HEIF
 _NANOSECONDS_PER_SCAN = 3.5
 _MAX_SECONDS_HERE = 1.0
 """What would take longer is decoded in a process of its own, which can be stopped."""
-_OF_OPENCV = {"PNG", "TIFF", "WEBP"}
-_SAMPLES_OF_16_BITS = 8.5
+_SAMPLES_OF_16_BITS = 13.0
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+"""Of bytes, as the last letter of Pillow's raw modes: big, little and native."""
+_BAND_ROWS = 256
 _RESULT = 9
 """Bytes per pixel of the result, including copies made by rotation and comparison."""
 _PADDING = bytes.fromhex("5aa533cc") * 64
@@ -190,7 +192,6 @@ def _decoded_apart(
         max_memory=limits.max_memory,
         max_seconds=limits.max_seconds,
         patience_s=patience_s,
-        opencv=image.format in _OF_OPENCV,
     )
     if found is None:
         raise _truncated()
@@ -237,9 +238,8 @@ def _decoder_bytes(image: ImageFile.ImageFile, jpeg: JpegStructure | None, reduc
         return pixels * (kept + of_mode / reduction**2)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tile: int = image.tag_v2.get(322, 0) * image.tag_v2.get(323, 0)
-        return max(pixels, tile) * _BYTES_PER_PIXEL["TIFF"]
-    if image.format == "WEBP" and is_animated(image):
-        return pixels * _ANIMATED_WEBP
+        fine = _SAMPLES_OF_16_BITS if has_colour_of_16_bits(image) else 0
+        return max(pixels, tile) * max(_BYTES_PER_PIXEL["TIFF"], fine)
     if has_colour_of_16_bits(image):
         return pixels * _SAMPLES_OF_16_BITS
     return pixels * max(_BYTES_PER_PIXEL.get(image.format or "", 0), of_mode)
@@ -253,13 +253,9 @@ def _pixels(
 ) -> NDArray[np.uint8]:
     if jpeg:
         return _pixels_of_jpeg(data, image, jpeg, reduction)
-    if image.format == "WEBP" and not is_animated(image):
-        return rgb_of_samples(_samples(data), reduction)  # Pillow takes twice the memory
-    fine = has_colour_of_16_bits(image)
+    if has_colour_of_16_bits(image):
+        return rgb_of_samples(_samples(image, data), reduction)
     _load(image)
-    if fine:  # Pillow keeps only 8 bits; it has been used to verify that the file is complete
-        image.im = None  # type: ignore[assignment] # frees memory
-        return rgb_of_samples(_samples(data), reduction)
     return rgb_of_image(image, reduction)
 
 
@@ -303,20 +299,34 @@ def _load(image: ImageFile.ImageFile) -> None:
         raise _truncated() from None
 
 
-def _samples(data: bytes) -> Samples:
-    """Read a picture with all bits by OpenCV: (H, W) or (H, W, 3 or 4), RGB(A)."""
-    import cv2  # noqa: PLC0415 - clients that only read the capture time have no OpenCV
+def _samples(image: ImageFile.ImageFile, data: bytes) -> Samples:
+    """All bits of colours of 16 bits, (H, W, 3 or 4).
 
-    try:
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        raise _truncated() from None
-    if found is None:
-        raise _truncated()
-    if found.ndim == 2:  # noqa: PLR2004 - gray
-        return found
-    order = cv2.COLOR_BGR2RGB if found.shape[2] == 3 else cv2.COLOR_BGRA2RGBA  # noqa: PLR2004
-    return cv2.cvtColor(found, order, dst=found)
+    Pillow keeps the upper byte of each sample. Told the wrong order of bytes, it keeps the lower.
+    """
+    _load(image)
+    samples = np.zeros((image.height, image.width, len(image.getbands())), np.uint16)
+    _add_to(samples, image, shift=8)
+    image.im = None  # type: ignore[assignment] # frees memory
+    with open_picture(data) as again:
+        again.tile = [tile._replace(args=_swapped(tile.args)) for tile in again.tile]
+        _load(again)
+        _add_to(samples, again, shift=0)
+    return samples
+
+
+def _add_to(samples: NDArray[np.uint16], image: ImageFile.ImageFile, *, shift: int) -> None:
+    for top in range(0, image.height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, image.height)
+        band = np.asarray(image.crop((0, top, image.width, bottom)), np.uint16)
+        samples[top:bottom] |= band << shift
+
+
+def _swapped(args: Any) -> Any:
+    """A decoder's arguments, with the other order of bytes."""
+    raw, *rest = (args,) if isinstance(args, str) else args
+    other = f"{raw[:-1]}{_OTHER_ORDER[raw[-1]]}"
+    return (other, *rest) if rest else other
 
 
 def _truncated() -> InvalidImage:

@@ -65,11 +65,6 @@ def open_picture(data: bytes) -> ImageFile.ImageFile:
         raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
 
 
-def is_animated(image: ImageFile.ImageFile) -> bool:
-    """Whether a file holds several frames."""
-    return bool(getattr(image, "is_animated", False))
-
-
 def has_colour_of_16_bits(image: ImageFile.ImageFile) -> bool:
     """Whether a TIFF or PNG in colour has 16 bits a sample, which Pillow would drop."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):

@@ -13,7 +13,7 @@ Band = Callable[[int, int], Image.Image]
 """Returns the rows of a picture from the first argument up to the second."""
 
 Samples = NDArray[np.integer[Any] | np.floating[Any]]
-"""Arrays from OpenCV and Pillow, with 8 or 16 bits per sample."""
+"""Arrays with 8 or 16 bits per sample."""
 
 _BAND_ROWS = 256
 _TRANSPARENT_MODES = {"RGBA", "LA", "PA"}

@@ -1,8 +1,8 @@
 """Image quality of an aligned crop, without a network."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from shared.faces.align import TEMPLATE
 from shared.faces.detect import Landmarks
@@ -34,8 +34,9 @@ def quality(crop: NDArray[np.uint8], landmarks: Landmarks | None) -> float:
 
 
 def _sharpness(crop: NDArray[np.uint8]) -> float:
-    luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    variance = float(cv2.Laplacian(luma, cv2.CV_32F).var())
+    luma = np.pad(np.asarray(Image.fromarray(crop).convert("L"), np.float32), 1, mode="reflect")
+    around = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
+    variance = float((around - 4 * luma[1:-1, 1:-1]).var())
     return variance / (variance + _HALF_SHARP)
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from shared.faces.align import TEMPLATE
 from shared.faces.boxes import Floats, Pixels, cut_out, distinct, moved, squares
+from shared.faces.sampling import shrunk
 
 # The training faces were aligned with OpenCV's version of MTCNN, whose landmarks are too far right
 # and down (see `shared.faces.mtcnn`). O-Net as run here places the landmarks of 299 training crops
@@ -28,6 +28,7 @@ ONET_TEMPLATE: Floats = TEMPLATE - np.float32(1.6)
 
 RNET_SIDE = 24  # side of R-Net's input in pixels
 _ONET_SIDE = 48
+_BATCH = 32  # pictures; bounds memory for frames with many faces
 
 # In 158 photographs turned upside down MTCNN found 29 faces, with scores up to 0.996. Faces with a
 # higher score are not checked.
@@ -97,8 +98,7 @@ class Refiner:
 
     def scored_within(self, pictures: Pixels) -> tuple[Floats, Floats]:
         """As `points_within`, and how sure O-Net is of each face, (N,) in [0, 1]."""
-        size = _ONET_SIDE, _ONET_SIDE
-        small = np.stack([cv2.resize(s, size, interpolation=cv2.INTER_AREA) for s in pictures])
+        small = np.stack([shrunk(each, width=_ONET_SIDE, height=_ONET_SIDE) for each in pictures])
         _, points, scores = run(self._onet, small)
         landmarks: Floats = _pairs(points) * pictures.shape[1]
         return landmarks, scores[:, 1]
@@ -147,15 +147,19 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # shapes differ between pictures
+    options.enable_cpu_mem_arena = False  # an arena keeps what the largest picture needed
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def run(session: onnxruntime.InferenceSession, pictures: Pixels) -> list[Floats]:
     """Run one of MTCNN's networks on pictures (N, H, W, 3)."""
     # The networks were trained on transposed pictures, with x as the first axis.
-    inputs = (pictures.transpose(0, 2, 1, 3).astype(np.float32) - 127.5) / 128
-    outputs: list[Floats] = session.run(None, {session.get_inputs()[0].name: inputs})
-    return outputs
+    batches = []
+    for start in range(0, len(pictures), _BATCH):
+        batch = pictures[start : start + _BATCH].transpose(0, 2, 1, 3)
+        inputs = (batch.astype(np.float32) - 127.5) / 128
+        batches.append(session.run(None, {session.get_inputs()[0].name: inputs}))
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
 def _pairs(points: Floats) -> Floats:

@@ -67,6 +67,7 @@ class OnnxCropEncoder(CropEncoder):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch needed
         # Spinning idle workers would take the detector's cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(

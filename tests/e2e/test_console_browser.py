@@ -13,9 +13,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from compactface.v1.encoder_pb2 import EncodeRequest
-from compactface.v1.recognizer_pb2 import StreamMapsRequest
+from compactface.v1.gallery_pb2 import Collection, UpdateCollectionRequest
+from compactface.v1.recognizer_pb2 import (
+    DeleteSightingsRequest,
+    SightingFilter,
+    StreamMapsRequest,
+)
 from shared.model_directory.shipped import shipped_models
 from tests.services.access import AccessFolder, bearer
 from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
@@ -48,6 +54,21 @@ class Place:
         seen = StreamMapsRequest(sighting_id=str(uuid.uuid4()), map=encoded.faces[0].map)
         async for answer in self.recognizer.recognizer.StreamMaps(iter([seen]), metadata=token):
             assert answer.outcome == answer.OUTCOME_STORED
+
+    async def forget_sightings(self) -> None:
+        """Delete all sightings."""
+        request = DeleteSightingsRequest(collection="default", filter=SightingFilter())
+        token = bearer(self.access.token("admin"))
+        await self.recognizer.recognizer.DeleteSightings(request, metadata=token)
+
+    async def group_strangers(self, rate: float) -> None:
+        """Group unknown sightings at this rate; 0: do not."""
+        request = UpdateCollectionRequest(
+            collection=Collection(collection_id="default", max_stranger_fpir=rate),
+            update_mask=FieldMask(paths=["max_stranger_fpir"]),
+        )
+        token = bearer(self.access.token("admin"))
+        await self.recognizer.gallery.UpdateCollection(request, metadata=token)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -100,6 +121,54 @@ async def picture(page: Any, name: str) -> None:
     await page.set_viewport_size({"width": 360, "height": 700})
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
     await page.set_viewport_size({"width": 1000, "height": 700})
+
+
+async def test_strangers_are_named_at_once_and_so_are_chosen_sightings(
+    place: Place, page: Any
+) -> None:
+    token = place.access.token(*ALL)
+    await place.group_strangers(0.05)
+    await place.pass_by("barack_obama_portrait_2012.jpg")
+    await place.pass_by("barack_obama_congress.jpg")
+    await place.pass_by("eileen_collins_portrait.jpg")
+    await sign_in(page, token)
+    await page.click("text=Strangers")
+    card = page.locator(".card", has_text="Seen 2 times on 1 camera")
+    await card.locator("img").evaluate("image => image.decode()")
+    await picture(page, "strangers")
+    await card.locator("summary").click()
+    await card.get_by_label("Name").fill("Barack Obama")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("h1:has-text('Barack Obama')")
+    assert await page.locator("tbody tr").count() == 2
+    await delete_person(page)
+    await place.group_strangers(0)
+    await place.forget_sightings()
+
+    await page.click("text=Live")
+    await page.wait_for_selector("#live:has-text('Live.')")
+    for photograph in ("eileen_collins_portrait.jpg", *2 * ("joe_biden_blue_room.jpg",)):
+        await place.pass_by(photograph)
+    rows = page.locator("#sightings .card")
+    await rows.nth(2).wait_for()
+    for row in range(2):
+        await rows.nth(row).get_by_label("Choose").check()
+    await page.click("text=Who are those chosen?")
+    await page.locator("#chosen-name").fill("Joe Biden")
+    await picture(page, "choose")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("h1:has-text('Joe Biden')")
+    assert await page.locator("tbody tr").count() == 2
+    await delete_person(page)
+    await page.click("text=Live")
+    assert await page.get_by_text("No longer enrolled").count() == 2
+    await place.forget_sightings()
+
+
+async def delete_person(page: Any) -> None:
+    page.once("dialog", lambda dialog: dialog.accept())
+    await page.click("button.danger")
+    await page.wait_for_selector("text=The bytes have left the disk")
 
 
 async def test_an_unknown_who_passes_is_named_found_by_photograph_and_deleted(

@@ -64,6 +64,7 @@ class Findings:
         returned: people deleted that it has.
         doubled: sightings that it has more than once.
         bytes_a_face: of a map, on average.
+        seed: of the moments.
     """
 
     encoder_kills: int = 0
@@ -77,6 +78,18 @@ class Findings:
     returned: int = 0
     doubled: int = 0
     bytes_a_face: float = 0
+
+    seed: int = 0
+
+    @classmethod
+    def of_json(cls, text: bytes) -> "Findings":
+        """What an earlier run printed."""
+        return cls(**json.loads(text))
+
+    @property
+    def kills(self) -> int:
+        """Of encoder and recognizer, losses of power among them."""
+        return self.encoder_kills + self.recognizer_kills + self.power_losses
 
     @property
     def clean(self) -> bool:
@@ -288,7 +301,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=os.getpid())
     arguments = parser.parse_args()
     findings = asyncio.run(run(arguments.kills, arguments.seed))
-    print(json.dumps(asdict(findings) | {"seed": arguments.seed}, indent=1))  # noqa: T201
+    findings.seed = arguments.seed
+    print(json.dumps(asdict(findings), indent=1))  # noqa: T201
     sys.exit(not findings.clean)
 
 

@@ -15,9 +15,10 @@ from compactface.client.channel import open_async_channel
 from compactface.v1.recognizer_pb2 import StreamedMap
 from encoder_service.metrics import UplinkMetrics
 from encoder_service.settings import EncoderSettings
+from encoder_service.uplink.exchange import Pauses
 from encoder_service.uplink.peer import Peer
 from encoder_service.uplink.spool import Spool
-from encoder_service.uplink.uplink import Fate, Pauses, SpoolingUplink
+from encoder_service.uplink.uplink import Fate, SpoolingUplink
 from shared.serving.background import Background
 from tests.faults.uplink_faults import stored_ids
 from tests.services.asking import CAMERAS, crop_map

@@ -44,7 +44,8 @@ REPEATED = {
     *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct"),
     *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
     *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents", "Enroll"),
-    *("ListSightings", "GetSighting", "ListCameras", "ListAlertRules", "MergeSubjects"),
+    *("ListSightings", "GetSighting", "ListCameras", "ListStrangers", "ListAlertRules"),
+    "MergeSubjects",
 }
 ONCE = {
     *("Encode", "EncodeStream", "StreamMaps", "BulkEnroll", "Export", "Import", "Reembed"),

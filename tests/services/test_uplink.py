@@ -35,9 +35,10 @@ from compactface.v1.recognizer_pb2 import (
 )
 from encoder_service.metrics import UplinkMetrics
 from encoder_service.uplink import uplink
+from encoder_service.uplink.exchange import Pauses
 from encoder_service.uplink.peer import Peer
 from encoder_service.uplink.spool import Spool
-from encoder_service.uplink.uplink import Fate, Pauses, SpoolingUplink
+from encoder_service.uplink.uplink import Fate, SpoolingUplink
 from shared.errors import FailedPrecondition
 from shared.serving.background import Background
 from shared.serving.settings_loader import SettingsError

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from compactface.client import RequestFailed
+from compactface.v1 import recognizer_pb2
 from web_gateway.console.sessions import Session, Sessions
 from web_gateway.console.words import FILTERS
 from web_gateway.problems import Problem
@@ -63,6 +64,11 @@ class Frame:
             lstrip_blocks=True,
         )
         self._templates.filters |= FILTERS
+        self._templates.globals |= {
+            "person_url": person_url,
+            "page_url": page_url,
+            "MATCH": recognizer_pb2.IDENTIFY_DECISION_MATCH,
+        }
 
     def get(self, path: str, page: Page) -> Route:
         """The route of a page, for signed-in browsers."""
@@ -121,7 +127,6 @@ class Frame:
                 session=session,
                 path=request.url.path,
                 collection=collection,
-                person_url=person_url,
                 **values,
             ),
             status,
@@ -146,6 +151,11 @@ def collection_of(request: Request) -> str:
     return request.query_params.get("collection", "")
 
 
+def whole_number(text: str) -> int:
+    """A number from a form or query; 0 if it is none, or more than the protocol's 63 bits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # noqa: PLR2004
+
+
 def following(request: Request, page_token: str) -> str:
     """The query string of the next page; "": none."""
     if not page_token:
@@ -159,7 +169,7 @@ def part(request: Request, name: str) -> str:
     return path_value(request.path_params[name])
 
 
-def page_url(page: str, collection: str, **query: str) -> str:
+def page_url(page: str, collection: str, **query: str | int) -> str:
     """The address of a page, with its collection unless that is the default."""
     given = {"collection": collection, **query}
     shown = urlencode({name: value for name, value in given.items() if value})

@@ -8,7 +8,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from compactface.v1 import recognizer_pb2
-from web_gateway.console.frame import PAGE, Frame, collection_of, following, part, person_url
+from web_gateway.console.frame import (
+    PAGE,
+    Frame,
+    collection_of,
+    following,
+    part,
+    whole_number,
+)
 from web_gateway.console.sessions import Session
 from web_gateway.sightings import watch
 
@@ -74,7 +81,6 @@ class Live:
                 sighting=answer.sighting,
                 session=session,
                 collection=collection,
-                person_url=person_url,
             ),
         )
 
@@ -91,4 +97,5 @@ def sighting_filter(request: Request) -> recognizer_pb2.SightingFilter:
     return recognizer_pb2.SightingFilter(
         camera_id=query.get("camera", "").strip(),
         decisions=_SHOWN.get(query.get("shown", ""), ()),
+        stranger_number=whole_number(query.get("stranger", "")),
     )

@@ -18,6 +18,7 @@ from web_gateway.console.merging import Merging
 from web_gateway.console.people import People
 from web_gateway.console.rules import Rules
 from web_gateway.console.sign_in import SignIn
+from web_gateway.console.strangers import Strangers
 from web_gateway.console.system import System
 from web_gateway.problems import Problem
 from web_gateway.services import Services
@@ -51,6 +52,7 @@ class Console:
             erasures,
             Ask(frame),
             Live(frame),
+            Strangers(frame),
             Cameras(frame),
             Rules(frame),
             System(frame),

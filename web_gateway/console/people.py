@@ -13,7 +13,16 @@ from compactface.v1 import gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
 from web_gateway import photos
 from web_gateway.console.erasures import ERASURE_WAIT, Erasures
-from web_gateway.console.frame import PAGE, Frame, collection_of, following, part, person_url, to
+from web_gateway.console.frame import (
+    PAGE,
+    Frame,
+    collection_of,
+    following,
+    part,
+    person_url,
+    to,
+    whole_number,
+)
 from web_gateway.console.sessions import Session
 from web_gateway.console.words import counted
 from web_gateway.problems import Problem
@@ -76,7 +85,7 @@ class People:
         )
 
     async def _enroll(self, request: Request, session: Session, form: Form) -> Response:
-        """Enroll from a photograph, a sighting, or the map of a face shown before."""
+        """Enroll from a photograph, sightings, a stranger, or the map of a face shown before."""
         fields = form.fields
         collection = fields.get("collection", "")
         enrollment = gallery_pb2.EnrollRequest(
@@ -91,11 +100,8 @@ class People:
             ),
         )
         caller = self._frame.caller(session)
-        if "map" in fields or "sighting_id" in fields:
-            if "map" in fields:
-                enrollment.maps.append(_map(fields["map"]))
-            else:
-                enrollment.sighting_ids.append(fields["sighting_id"])
+        if {"map", "stranger", "sighting_id", "chosen"} & fields.keys():
+            _add_known_faces(enrollment, form)
             answer = await caller.call("Enroll", enrollment)
             assert isinstance(answer, gallery_pb2.EnrollResponse)
         else:
@@ -120,13 +126,12 @@ class People:
 
     async def _change(self, request: Request, session: Session, form: Form) -> Response:
         subject, collection = part(request, "subject"), form.fields.get("collection", "")
-        revision = form.fields.get("revision", "0")
         await self._frame.caller(session).recognizer.subjects.update(
             subject,
             collection=collection,
             display_name=form.fields.get("display_name", "").strip(),
             labels=_words(form.fields.get("labels", "")),
-            revision=int(revision) if revision.isdigit() and len(revision) < 19 else 0,  # noqa: PLR2004 - of uint64
+            revision=whole_number(form.fields.get("revision", "")),
         )
         return to(person_url(subject, collection))
 
@@ -142,6 +147,20 @@ class People:
             changes=[f"{subject} is deleted with {faces}."],
             erased=answer.erased,
             erasure=answer.erasure,
+        )
+
+
+def _add_known_faces(enrollment: gallery_pb2.EnrollRequest, form: Form) -> None:
+    """Add the faces that a form names, which the recognizer has or the page had."""
+    if "map" in form.fields:
+        enrollment.maps.append(_map(form.fields["map"]))
+    elif "stranger" in form.fields:
+        enrollment.stranger_number = whole_number(form.fields["stranger"])
+    elif "sighting_id" in form.fields:
+        enrollment.sighting_ids.extend(form.repeated["sighting_id"])
+    else:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "NOTHING_SELECTED", "choose one or several sightings first"
         )
 
 

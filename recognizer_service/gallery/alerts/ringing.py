@@ -10,9 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
-from recognizer_service.gallery.storage.schema import alert_rules, alerts, labels, rings, sightings
+from recognizer_service.gallery.storage.schema import (
+    alert_rules,
+    alerts,
+    grouped,
+    labels,
+    rings,
+    sightings,
+)
 from shared.camera_name import encoder_of
 
 MAX_WAITING = 1000
@@ -60,7 +67,10 @@ def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: dat
                 sightings.c.collection_key,
                 sightings.c.camera_id,
                 sightings.c.seen_at,
-            ).where(sightings.c.key.in_([finding["sighting_key"] for finding in telling]))
+                grouped.c.stranger_key,
+            )
+            .outerjoin(grouped, grouped.c.sighting_key == sightings.c.key)
+            .where(sightings.c.key.in_([finding["sighting_key"] for finding in telling]))
         )
     }
     rules = _rules_of(connection, {row.collection_key for row in seen.values()})
@@ -68,7 +78,8 @@ def ring(connection: Connection, findings: Sequence[Mapping[str, Any]], now: dat
         return Rung()
     people = {finding["subject_key"] for finding in telling} - {None}
     labels_of = _labels_of(connection, people)
-    quiet = _Quiet(connection, rules, people)
+    strangers = {row.stranger_key for row in seen.values()} - {None}
+    quiet = _Quiet(connection, rules, people, strangers)
     rung: list[dict[str, Any]] = []
     for finding in telling:
         sighting, subject = seen[finding["sighting_key"]], finding["subject_key"]
@@ -128,23 +139,44 @@ def _applies(rule: Any, sighting: Any, subject: int | None, with_labels: set[str
     return bool(rule.subject_key == subject)
 
 
+_Person = tuple[int | None, int | None, str]
+
+
+def _person(sighting: Any, subject: int | None) -> _Person:
+    """Return whom a sighting shows: a subject, a stranger, or anybody unknown at its camera."""
+    if subject is not None:
+        return subject, None, ""
+    if sighting.stranger_key is not None:
+        return None, sighting.stranger_key, ""
+    return None, None, sighting.camera_id
+
+
 class _Quiet:
-    """When the rules with a quiet time last rang, by rule, subject and, for the unknown, camera."""
+    """When the rules with a quiet time last rang, by rule and person; see `_person`."""
 
     def __init__(
-        self, connection: Connection, rules: Mapping[int, Sequence[Any]], people: set[int]
+        self,
+        connection: Connection,
+        rules: Mapping[int, Sequence[Any]],
+        people: set[int],
+        strangers: set[int],
     ) -> None:
         self._connection = connection
         keys = [rule.key for some in rules.values() for rule in some if rule.quiet_s]
         query = select(rings).where(
             rings.c.rule_key.in_(keys),
-            rings.c.subject_key.in_(people) | rings.c.subject_key.is_(None),
+            or_(
+                rings.c.subject_key.in_(people),
+                rings.c.stranger_key.in_(strangers),
+                and_(rings.c.subject_key.is_(None), rings.c.stranger_key.is_(None)),
+            ),
         )
         self._rows = {
-            (row.rule_key, row.subject_key, row.camera_id): row for row in connection.execute(query)
+            (row.rule_key, (row.subject_key, row.stranger_key, row.camera_id)): row
+            for row in connection.execute(query)
         }
         self._times = {of: row.seen_at for of, row in self._rows.items()}
-        self._changed: set[tuple[int, int | None, str]] = set()
+        self._changed: set[tuple[int, _Person]] = set()
 
     def covers(self, rule: Any, sighting: Any, subject: int | None) -> bool:
         """Return whether a rule rang for this person shortly before or after the sighting.
@@ -154,7 +186,7 @@ class _Quiet:
         """
         if not rule.quiet_s:
             return False
-        of = (rule.key, subject, sighting.camera_id if subject is None else "")
+        of = (rule.key, _person(sighting, subject))
         last = self._times.get(of)
         if last is not None and abs(sighting.seen_at - last) < timedelta(seconds=rule.quiet_s):
             return True
@@ -178,10 +210,11 @@ class _Quiet:
                     {
                         "rule_key": rule,
                         "subject_key": subject,
+                        "stranger_key": stranger,
                         "camera_id": camera,
-                        "seen_at": self._times[rule, subject, camera],
+                        "seen_at": self._times[rule, (subject, stranger, camera)],
                     }
-                    for rule, subject, camera in new
+                    for rule, (subject, stranger, camera) in new
                 ],
             )
 

@@ -52,8 +52,20 @@ T = TypeVar("T")
 
 _MOST_NUMBERS = 1 << 16  # a larger embedding would not fit into a record
 
-# Keys are local to a gallery, and counts follow from the content.
-_LEFT_OUT = {"key", "collection_key", "subject_key", "subject_count", "face_count"}
+# Keys are local to a gallery, and counts follow from the content. Archives hold no sightings, and
+# whether those are grouped is decided anew.
+_LEFT_OUT = {
+    "key",
+    "collection_key",
+    "subject_key",
+    "subject_count",
+    "face_count",
+    "max_stranger_fpir",
+    "last_stranger",
+}
+
+# Fields that earlier versions do not know, with the value that is left out.
+_LATER = {"min_liveness": 0.0}
 
 
 def archived_columns(table: Table) -> list[Column[Any]]:
@@ -68,7 +80,12 @@ def archived_columns(table: Table) -> list[Column[Any]]:
 def document_of(row: Any, table: Table) -> dict[str, Any]:
     """Return a row, selected with `archived_columns`, as a JSON object."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-    return {column.name: _to_json(values[column.name]) for column in archived_columns(table)}
+    document = {column.name: _to_json(values[column.name]) for column in archived_columns(table)}
+    return {
+        name: value
+        for name, value in document.items()
+        if name not in _LATER or value != _LATER[name]
+    }
 
 
 def values_of(record: Record, document: object, table: Table) -> dict[str, Any]:
@@ -80,6 +97,7 @@ def values_of(record: Record, document: object, table: Table) -> dict[str, Any]:
     if not isinstance(document, Mapping):
         raise record.damaged(f"it holds no object that describes {table.name}")
     columns = {column.name: column for column in archived_columns(table)}
+    document = {**{name: _LATER[name] for name in _LATER if name in columns}, **document}
     if odd := document.keys() ^ columns.keys():
         raise record.damaged(f"the field {min(odd)!r:.80} is missing, or not one of {table.name}")
     return {name: _from_json(record, column, document[name]) for name, column in columns.items()}
@@ -252,6 +270,7 @@ def _settings(record: Record, values: dict[str, Any]) -> CollectionSettings:
         "sighting_retention_s": values["sighting_retention_s"],
         "max_subjects": values["max_subjects"],
         "max_faces": values["max_faces"],
+        "min_liveness": values["min_liveness"],
         "subject_retention_s": values["subject_retention_s"],
     }
 

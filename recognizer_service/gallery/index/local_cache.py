@@ -5,7 +5,6 @@ An index switches its form as it grows.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from recognizer_service.gallery.index import Cache, FaceIndex, OpenIndex
 from recognizer_service.gallery.index.flat import FlatIndex
 from recognizer_service.gallery.index.sketch import ReadEmbeddings, SketchIndex
 from recognizer_service.gallery.storage import Database
-from recognizer_service.gallery.storage.locations import Location
+from recognizer_service.gallery.storage.locations import Location, Servers
 from recognizer_service.gallery.storage.rows import is_condemned
 from recognizer_service.gallery.storage.schema import collections, embeddings, faces, subjects
 from recognizer_service.gallery.storage.spaces import check_embedded, read_embeddings
@@ -222,7 +221,7 @@ def open_cache(
         read = partial(read_embeddings, database, space)
         return open_index(form, read, size=size, threads=threads)
 
-    if isinstance(location, Path) or location.milvus is None:
+    if not isinstance(location, Servers) or location.milvus is None:
         return LocalCache(database, space, size, opened)
     try:
         from recognizer_service.gallery.index.shared_cache import SharedCache  # noqa: PLC0415

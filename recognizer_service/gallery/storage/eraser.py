@@ -7,6 +7,9 @@ holds the writer's lock for some tens of milliseconds; readers are not blocked.
 
 The set of unclean pages is kept in memory. A row in the database marks that a process has it open.
 If a process was killed, the next one finds the row and scrubs the whole file, also in steps.
+
+Pages of an encrypted file cannot be changed in place: a reader or a crash would find half of one.
+There a step with new erasures writes the whole file anew (VACUUM), followed by a long rest.
 """
 
 import os
@@ -22,6 +25,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from recognizer_service.gallery.storage import Prune, schema
 from recognizer_service.gallery.storage.scrub import Scrubber, UnknownLayoutError, logged_pages
+from shared.sqlite_files import errors, write_anew
 
 PAGES_PER_STEP = 1024
 _LOG_BYTES = 8 << 20  # a writer truncates a longer log
@@ -29,7 +33,9 @@ _MOST_UNCLEAN = 1 << 17  # tracked individually; beyond this the whole file is s
 _PATIENCE_S = 0.1  # wait for readers of the log, while writers wait
 _REST = 4  # pause after a step, as a multiple of its duration: leaves most of the time to writers
 _SHORTEST_REST_S, _IDLE_REST_S, _FAILED_REST_S = 0.05, 0.5, 1.0
+_REST_ANEW = 20  # pause after the whole file was written: writers wait a twentieth of the time
 _LAST_STEPS_S = 3.0
+_MOST_BYTES_LAST = 64 << 20  # of a file that is written anew on closing; it takes about 2 s
 
 _notes = schema.erasures.c.key
 _NOTE = insert(schema.erasures).values().returning(_notes)
@@ -43,6 +49,7 @@ class Eraser:
         path: path of the database.
         file: its file descriptor, see `Scrubber`.
         connect: opens a connection that does not wait for locks.
+        encrypted: whether the pages are encrypted.
         exclusive: the writer's lock.
         reading: as `Database.reading`.
         writing: opens one transaction.
@@ -55,6 +62,7 @@ class Eraser:
         file: int,
         *,
         connect: Callable[[], sqlite3.Connection],
+        encrypted: bool = False,
         exclusive: threading.Lock,
         reading: Callable[[], AbstractContextManager[Connection]],
         writing: Callable[[], AbstractContextManager[Connection]],
@@ -65,6 +73,9 @@ class Eraser:
         self._exclusive = exclusive
         self._reading, self._writing, self._forget = reading, writing, forget
         self._unclean = _Unclean()
+        self._encrypted = encrypted
+        self._written_anew = 0  # the last erasure that this covers
+        self._next_anew = 0.0  # by the monotonic clock
         self._longest_log = _LOG_BYTES
         self._marked = False
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -73,7 +84,8 @@ class Eraser:
         self._prune: Prune = lambda _: False
         with writing() as connection:
             # The previous process was killed, or left work to do.
-            if connection.scalar(select(func.count()).select_from(schema.erasures)):
+            unfinished = connection.scalar(select(func.count()).select_from(schema.erasures))
+            if unfinished and not encrypted:
                 self._unclean.add_whole_file()
             self._session = self.mark(connection)
         self._connection = connect()
@@ -120,7 +132,7 @@ class Eraser:
             # A reader or a full disk may prevent truncation. Raise the limit, so that not every
             # writer retries; the commit is unaffected.
             self._longest_log = size + _LOG_BYTES
-            with suppress(sqlite3.Error):
+            with suppress(*errors()):
                 if self._cut_log(patience_s=0):
                     self._longest_log = _LOG_BYTES
             self._wake.set()
@@ -137,7 +149,7 @@ class Eraser:
     def _finish(self) -> None:
         deadline = time.monotonic() + _LAST_STEPS_S
         try:
-            while not self._step() and time.monotonic() < deadline:
+            while self._may_finish() and not self._step() and time.monotonic() < deadline:
                 pass
             if not self._unclean and not self.pending():
                 with self._exclusive, self._writing() as connection:
@@ -147,6 +159,8 @@ class Eraser:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            if self._encrypted and self._stop.wait(self._next_anew - time.monotonic()):
+                return
             begun = time.monotonic()
             try:
                 done = self._step() if self._is_needed() else True
@@ -165,6 +179,10 @@ class Eraser:
     def _is_needed(self) -> bool:
         return bool(self._unclean or self.pending())
 
+    def _may_finish(self) -> bool:
+        size = os.fstat(self._file).st_size
+        return not self._encrypted or size <= _MOST_BYTES_LAST or not self.pending()
+
     def _step(self) -> bool:
         """Execute one step; return whether nothing is left."""
         with self._exclusive:
@@ -173,10 +191,10 @@ class Eraser:
                 last = connection.scalar(select(func.max(_notes)))
             if not self._cut_log(patience_s=_PATIENCE_S):
                 return False
-            try:
-                self._unclean.scrub_some(Scrubber(self._file))
-            except UnknownLayoutError:
-                self._write_anew()
+            if self._encrypted:
+                more = more or not self._renew(last)
+            else:
+                self._scrub()
             # SQLite drops its caches itself if the log was truncated, but not if it was empty.
             self._forget()
             more |= bool(self._unclean)
@@ -192,7 +210,8 @@ class Eraser:
 
     def _cut_log(self, *, patience_s: float) -> bool:
         """Checkpoint and truncate the log; return False if readers held it too long."""
-        self._unclean.add(logged_pages(self._log_path))
+        if not self._encrypted:
+            self._unclean.add(logged_pages(self._log_path))
         deadline = time.monotonic() + patience_s
         while self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             if time.monotonic() >= deadline:
@@ -200,12 +219,34 @@ class Eraser:
             time.sleep(0.002)
         return True
 
-    def _write_anew(self) -> None:
-        """Rewrite a file that cannot be scrubbed, all at once."""
-        self._connection.execute("PRAGMA auto_vacuum = NONE")
-        self._connection.execute("VACUUM")
-        if self._cut_log(patience_s=_PATIENCE_S):
-            self._unclean.clear()
+    def _scrub(self) -> None:
+        try:
+            self._unclean.scrub_some(Scrubber(self._file))
+        except UnknownLayoutError:
+            if self._write_anew():
+                self._unclean.clear()
+
+    def _renew(self, last: int) -> bool:
+        """Write an encrypted file anew, unless that covers erasure `last`; return if it does."""
+        if last <= self._written_anew or not self.pending():
+            return True
+        begun = time.monotonic()
+        try:
+            log_is_cut = self._write_anew()
+        finally:
+            now = time.monotonic()
+            self._next_anew = now + _REST_ANEW * (now - begun)
+        self._written_anew = last
+        return log_is_cut
+
+    def _write_anew(self) -> bool:
+        """Rewrite the file, all at once; return False if readers held the log too long."""
+        if self._encrypted:
+            write_anew(self._connection, self._log_path.parent)
+        else:
+            self._connection.execute("PRAGMA auto_vacuum = NONE")
+            self._connection.execute("VACUUM")
+        return self._cut_log(patience_s=_PATIENCE_S)
 
 
 class _Unclean:

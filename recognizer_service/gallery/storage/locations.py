@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from recognizer_service.gallery.storage import Database
 from recognizer_service.gallery.storage.postgres import PostgresDatabase
 from recognizer_service.gallery.storage.sqlite import SqliteDatabase
+from shared.storage_key import KeySource
 
 MilvusIndexType = Literal["FLAT", "HNSW", "DISKANN"]
 """Milvus's search method: exact, a graph in memory, or a graph on disk."""
@@ -45,24 +46,59 @@ class Servers:
     milvus: Milvus | None = None
 
 
-Location: TypeAlias = Path | Servers
+@dataclass(frozen=True, slots=True)
+class EncryptedFile:
+    """An encrypted SQLite file.
+
+    Attributes:
+        path: of the file.
+        key: where its key is read from when it is opened.
+    """
+
+    path: Path
+    key: KeySource
+
+
+Location: TypeAlias = Path | EncryptedFile | Servers
 """A SQLite file, or servers."""
 
 
-def parse_location(text: str, milvus: Milvus | None = None) -> Location:
+def parse_location(
+    text: str, milvus: Milvus | None = None, key: KeySource | None = None
+) -> Location:
     """Parse a location.
 
+    Args:
+        text: path or URL.
+        milvus: holds the index.
+        key: the key of an encrypted file.
+
     Raises:
-        ValueError: a file cannot have its index in Milvus.
+        ValueError: a file cannot have its index in Milvus, and a server has no key.
     """
     if text.startswith(("postgresql://", "postgres://")):
+        if key:
+            raise ValueError(
+                "gallery_key encrypts SQLite files only; encrypt the volumes of PostgreSQL and "
+                "Milvus"
+            )
         return Servers(SecretStr(text.replace("postgres://", "postgresql://", 1)), milvus)
     if milvus:
         raise ValueError(
             f"an index in Milvus is shared, and the file {text!r} cannot be; name a gallery "
             "postgresql://..."
         )
-    return Path(text)
+    return EncryptedFile(Path(text), key) if key else Path(text)
+
+
+def file_of(location: Location) -> Path | None:
+    """Return the file of a gallery; None: it is on servers."""
+    match location:
+        case Path():
+            return location
+        case EncryptedFile():
+            return location.path
+    return None
 
 
 def open_database(location: Location, *, reserve: bool = False) -> Database:
@@ -73,8 +109,11 @@ def open_database(location: Location, *, reserve: bool = False) -> Database:
         reserve: whether to keep disk space beside a file that only deletions may use.
 
     Raises:
-        FailedPrecondition, Unavailable: as `SqliteDatabase` and `PostgresDatabase`.
+        FailedPrecondition, Unavailable: as `SqliteDatabase`, `KeySource.read` and
+            `PostgresDatabase`.
     """
     if isinstance(location, Path):
         return SqliteDatabase(location, reserve=reserve)
+    if isinstance(location, EncryptedFile):
+        return SqliteDatabase(location.path, key=location.key.read(), reserve=reserve)
     return PostgresDatabase(location.url.get_secret_value(), shared=location.milvus is not None)

@@ -8,6 +8,11 @@ from recognizer_service.gallery.storage.schema import VERSION
 from shared.errors import FailedPrecondition
 
 _FILL_SPACES = "INSERT INTO spaces (id, size) SELECT DISTINCT space, 512 FROM embeddings"
+_STRANGER_INDEXES = (
+    "CREATE INDEX strangers_by_time ON strangers (collection_key, joined_at)",
+    "CREATE INDEX grouped_by_stranger ON grouped (stranger_key, sighting_key)",
+    "CREATE INDEX rings_of_stranger ON rings (stranger_key)",
+)
 _SQLITE: Mapping[int, Sequence[str]] = {
     1: (
         "ALTER TABLE collections ADD COLUMN max_subjects INTEGER DEFAULT '0' NOT NULL",
@@ -151,6 +156,37 @@ _SQLITE: Mapping[int, Sequence[str]] = {
         "CREATE INDEX rings_of_subject ON rings (subject_key)",
     ),
     5: ('CREATE TABLE clock ("key" INTEGER NOT NULL PRIMARY KEY, time INTEGER NOT NULL)',),
+    6: (
+        "ALTER TABLE collections ADD COLUMN max_stranger_fpir FLOAT DEFAULT '0' NOT NULL",
+        "ALTER TABLE collections ADD COLUMN last_stranger INTEGER DEFAULT '0' NOT NULL",
+        """
+        CREATE TABLE strangers (
+            "key" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+            collection_key INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            joined_at INTEGER NOT NULL,
+            UNIQUE (collection_key, number),
+            FOREIGN KEY(collection_key) REFERENCES collections ("key") ON DELETE CASCADE
+        )
+        """,
+        """
+        CREATE TABLE grouped (
+            sighting_key INTEGER NOT NULL PRIMARY KEY,
+            stranger_key INTEGER NOT NULL,
+            quality FLOAT,
+            space VARCHAR,
+            vector BLOB,
+            FOREIGN KEY(sighting_key) REFERENCES sightings ("key") ON DELETE CASCADE,
+            FOREIGN KEY(stranger_key) REFERENCES strangers ("key") ON DELETE CASCADE
+        )
+        """,
+        """
+        ALTER TABLE rings ADD COLUMN stranger_key INTEGER
+            REFERENCES strangers ("key") ON DELETE CASCADE
+        """,
+        *_STRANGER_INDEXES,
+    ),
+    7: ("ALTER TABLE collections ADD COLUMN min_liveness FLOAT DEFAULT '0' NOT NULL",),
 }
 _POSTGRES: Mapping[int, Sequence[str]] = {
     2: (
@@ -256,6 +292,34 @@ _POSTGRES: Mapping[int, Sequence[str]] = {
         "CREATE INDEX rings_of_subject ON rings (subject_key)",
     ),
     5: ('CREATE TABLE clock ("key" BIGSERIAL PRIMARY KEY, time BIGINT NOT NULL)',),
+    6: (
+        "ALTER TABLE collections ADD COLUMN max_stranger_fpir FLOAT DEFAULT '0' NOT NULL",
+        "ALTER TABLE collections ADD COLUMN last_stranger BIGINT DEFAULT '0' NOT NULL",
+        """
+        CREATE TABLE strangers (
+            "key" BIGSERIAL PRIMARY KEY,
+            collection_key BIGINT NOT NULL REFERENCES collections ("key") ON DELETE CASCADE,
+            number BIGINT NOT NULL,
+            joined_at BIGINT NOT NULL,
+            UNIQUE (collection_key, number)
+        )
+        """,
+        """
+        CREATE TABLE grouped (
+            sighting_key BIGINT PRIMARY KEY REFERENCES sightings ("key") ON DELETE CASCADE,
+            stranger_key BIGINT NOT NULL REFERENCES strangers ("key") ON DELETE CASCADE,
+            quality FLOAT,
+            space VARCHAR COLLATE "C",
+            vector BYTEA
+        )
+        """,
+        """
+        ALTER TABLE rings ADD COLUMN stranger_key BIGINT
+            REFERENCES strangers ("key") ON DELETE CASCADE
+        """,
+        *_STRANGER_INDEXES,
+    ),
+    7: ("ALTER TABLE collections ADD COLUMN min_liveness FLOAT DEFAULT '0' NOT NULL",),
 }
 
 

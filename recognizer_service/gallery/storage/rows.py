@@ -91,6 +91,11 @@ def sighting_not_found(sighting_id: str) -> NotFound:
     return _not_found("sighting", "sighting_id", sighting_id)
 
 
+def stranger_not_found(number: int) -> NotFound:
+    """Return the error for a stranger that is unknown, named, or expired."""
+    return _not_found("stranger", "stranger_number", str(number))
+
+
 def _not_found(kind: str, field_name: str, name: str) -> NotFound:
     return NotFound(
         f"{kind.upper()}_NOT_FOUND",

@@ -5,9 +5,13 @@
     collections ─┬─< subjects ─┬─< faces ──< embeddings >── spaces
                  │             └─< labels
                  ├─< sightings ─┬─ identifications
+                 │              ├─ grouped >── strangers
                  │              └─< alerts
+                 ├─< strangers
                  └─< alert_rules ─┴─< rings
     identifications  findings of sightings; watchers follow them by key
+    strangers    people who are not enrolled, and were seen once or more
+    grouped      the sightings of strangers, with embeddings of the latest
     alerts       alerts that the targets have not accepted yet
     rings        when a rule last fired for a person
     spaces       embedding spaces and their dimensions
@@ -45,7 +49,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 6
+VERSION = 8
 """Incremented with every change of the tables; galleries of a higher version are not opened."""
 
 MAX_KEY = 2**63 - 1
@@ -110,6 +114,9 @@ collections = Table(
     Column("max_faces", Integer, nullable=False, server_default="0"),
     Column("subject_retention_s", Integer, nullable=False, server_default="0"),  # 0: never expires
     Column("subject_score", _TEXT, nullable=False, server_default="best_face"),
+    Column("max_stranger_fpir", Float, nullable=False, server_default="0"),  # 0: not grouped
+    Column("last_stranger", _LONG, nullable=False, server_default="0"),  # number of the latest
+    Column("min_liveness", Float, nullable=False, server_default="0"),  # 0: not required
     sqlite_autoincrement=True,
 )
 
@@ -213,6 +220,32 @@ identifications = Table(
     sqlite_autoincrement=True,
 )
 
+# A row without sightings is a stranger no more, and is deleted with the next expired data.
+strangers = Table(
+    "strangers",
+    metadata,
+    _key(),
+    _belongs_to("collections", "collection_key"),
+    Column("number", _LONG, nullable=False),
+    Column("joined_at", Instant, nullable=False),  # when a sighting last joined
+    UniqueConstraint("collection_key", "number"),
+    Index("strangers_by_time", "collection_key", "joined_at"),
+    sqlite_autoincrement=True,
+)
+
+grouped = Table(
+    "grouped",
+    metadata,
+    Column(
+        "sighting_key", _LONG, ForeignKey("sightings.key", ondelete="CASCADE"), primary_key=True
+    ),
+    _belongs_to("strangers", "stranger_key"),
+    Column("quality", Float),  # as judged
+    Column("space", _TEXT),  # NULL: the sighting is not compared
+    Column("vector", LargeBinary),
+    Index("grouped_by_stranger", "stranger_key", "sighting_key"),
+)
+
 # A rule about a subject is deleted with it.
 alert_rules = Table(
     "alert_rules",
@@ -256,10 +289,13 @@ rings = Table(
     _key(),
     _belongs_to("alert_rules", "rule_key"),
     Column("subject_key", _LONG, ForeignKey("subjects.key", ondelete="CASCADE")),  # NULL: unknown
-    Column("camera_id", _TEXT, nullable=False),  # for unknown people; "" for a subject
+    # For unknown people in no group; "" for a subject or a stranger.
+    Column("camera_id", _TEXT, nullable=False),
     Column("seen_at", Instant, nullable=False),
+    Column("stranger_key", _LONG, ForeignKey("strangers.key", ondelete="CASCADE")),
     Index("rings_of_rule", "rule_key", "subject_key", "camera_id"),
     Index("rings_of_subject", "subject_key"),
+    Index("rings_of_stranger", "stranger_key"),
     sqlite_autoincrement=True,
 )
 

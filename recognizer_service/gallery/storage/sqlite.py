@@ -4,6 +4,7 @@ A commit is durable when it returns (WAL with synchronous=FULL). One process own
 search indexes are in its memory.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,13 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
 
 from recognizer_service.gallery.limits import canonical, check_range, folded
-from recognizer_service.gallery.storage import Prune, faults, schema, write_and_undo
+from recognizer_service.gallery.storage import (
+    Prune,
+    faults,
+    replacement,
+    schema,
+    write_and_undo,
+)
 from recognizer_service.gallery.storage.eraser import Eraser
 from recognizer_service.gallery.storage.migrations import check_version, migrate
 from recognizer_service.gallery.storage.scrub import MAX_PAGES
@@ -28,6 +35,8 @@ from recognizer_service.gallery.storage.sqlite_file import (
     open_alone,
 )
 from shared.errors import FailedPrecondition, NotFound, Overloaded
+from shared.sqlite_files import connect, driver, error_code, errors, primary_code
+from shared.storage_key import StorageKey, check_key
 
 _PRAGMAS = (
     "page_size = 8192",  # three embeddings per page; set by the first connection only
@@ -42,22 +51,23 @@ _PRAGMAS = (
 LOCK_TIMEOUT_MS = 3000
 """How long a write waits for a lock of another process, in milliseconds."""
 _IDLE_CONNECTIONS = 32
-_PRIMARY_CODE = 0xFF  # the other bits refine the error code
 
 
 class SqliteDatabase:
     """The file of one gallery, shared by the threads of one process; see `Database`."""
 
-    def __init__(self, path: Path, *, reserve: bool = False) -> None:
+    def __init__(self, path: Path, *, key: StorageKey | None = None, reserve: bool = False) -> None:
         """Open or create the database file and its folder; older versions are upgraded.
 
         Args:
             path: of the file.
+            key: encrypts the file and its log; None: they are not encrypted.
             reserve: whether to keep disk space that only deletions may use; see `Reserve`.
 
         Raises:
             FailedPrecondition: another process has it open (GALLERY_IN_USE), it has a later
-                version (GALLERY_TOO_NEW), or it is not a gallery (NOT_A_GALLERY).
+                version (GALLERY_TOO_NEW), or it is not a gallery (NOT_A_GALLERY); the key is not
+                that of the file, as in `check_key`; SQLCipher is not installed (EXTRA_MISSING).
             Overloaded, Unavailable: the storage has a fault; see `Database.try_writing`.
         """
         path = path.resolve()  # SQLite's log is beside the file, not beside a link to it
@@ -73,9 +83,18 @@ class SqliteDatabase:
         except BaseException:
             self._file_lock.close()
             raise
-        self._engine = _engine(path)
+        try:
+            replacement.finish(path)
+            check_key(os.pread(self._file.fileno(), 16, 0), key, name=path.name)
+            driver(key)
+        except BaseException:
+            close_alone(self._file)
+            self._file_lock.close()
+            raise
+        self._key = key
+        self._engine = _engine(path, key)
         # Writers share one connection, so that there is only one page cache to drop.
-        self._writer = _engine(path)
+        self._writer = _engine(path, key)
         try:
             self._reserve = Reserve(path) if reserve else None
             self._prepare(path)
@@ -90,7 +109,8 @@ class SqliteDatabase:
             self._eraser = Eraser(
                 path,
                 self._file.fileno(),
-                connect=partial(_connect, path, "busy_timeout = 0"),
+                connect=partial(_connect, path, self._key, "busy_timeout = 0"),
+                encrypted=self._key is not None,
                 exclusive=self.exclusive,
                 reading=self.reading,
                 writing=partial(self._transaction, deleting=True),
@@ -208,9 +228,14 @@ class SqliteDatabase:
         self._file_lock.close()
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, key: StorageKey | None) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}", pool_size=_IDLE_CONNECTIONS, max_overflow=-1, hide_parameters=True
+        f"sqlite:///{path}",
+        module=driver(key),
+        creator=partial(connect, path, key, check_same_thread=False),
+        pool_size=_IDLE_CONNECTIONS,
+        max_overflow=-1,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -227,18 +252,19 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
         original = context.original_exception
-        if isinstance(original, sqlite3.Error) and (fault := _fault(original)):
+        if isinstance(original, errors()) and (fault := _fault(original)):
             raise fault from original
 
     return engine
 
 
-def _fault(error: sqlite3.Error) -> faults.StorageFault | None:
+def _fault(error: Exception) -> faults.StorageFault | None:
     """Return the storage fault of a SQLite error; None if the statement or file is at fault."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # not set by Python's own errors
-    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the memory-mapped index of the log could not grow
+    if (
+        error_code(error) == sqlite3.SQLITE_IOERR_SHMSIZE
+    ):  # the memory-mapped index of the log could not grow
         return faults.disk_full(str(error))
-    match code & _PRIMARY_CODE:
+    match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return faults.locked(str(error))
         case sqlite3.SQLITE_FULL:
@@ -250,8 +276,8 @@ def _fault(error: sqlite3.Error) -> faults.StorageFault | None:
     return None
 
 
-def _connect(path: Path, *pragmas: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False)
+def _connect(path: Path, key: StorageKey | None, *pragmas: str) -> sqlite3.Connection:
+    connection = connect(path, key, check_same_thread=False)
     _set_up(connection, *pragmas)
     return connection
 

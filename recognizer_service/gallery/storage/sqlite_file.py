@@ -18,6 +18,8 @@ from recognizer_service.gallery.storage import faults
 from recognizer_service.gallery.storage.rows import CONDEMNED_PREFIX
 from shared.errors import AlreadyExists, FailedPrecondition, NotFound
 from shared.private_files import PRIVATE, make_private
+from shared.sqlite_files import connect, errors, export
+from shared.storage_key import StorageKey, check_key
 
 _SUFFIXES = ("-wal", "-shm")
 RESERVE_BYTES = 16 << 20
@@ -141,18 +143,19 @@ class Reserve:
         return status.f_bavail * status.f_frsize
 
 
-def snapshot(gallery: Path, target: Path) -> int:
+def snapshot(gallery: Path, target: Path, *, key: StorageKey | None = None) -> int:
     """Copy a gallery to a file, consistently; return the size of the copy in bytes.
 
     Any process may call it; changes continue meanwhile, but bytes deleted during the copy leave the
     log only afterwards. The copy is rewritten from the rows (VACUUM INTO), so it contains no
     deleted data. The target appears only when it is complete and durable. To restore a snapshot,
-    serve it.
+    serve it. With a key, both files are encrypted with it.
 
     Raises:
         NotFound: there is no such gallery (GALLERY_NOT_FOUND).
         AlreadyExists: the target exists (SNAPSHOT_EXISTS).
-        FailedPrecondition: the file cannot be copied (SNAPSHOT_FAILED).
+        FailedPrecondition: the file cannot be copied (SNAPSHOT_FAILED), or the key is not that of
+            the file, as in `check_key`.
     """
     if not gallery.is_file():
         raise NotFound("GALLERY_NOT_FOUND", f"there is no gallery {str(gallery)!r}")
@@ -163,24 +166,29 @@ def snapshot(gallery: Path, target: Path) -> int:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         partial = Path(folder) / "snapshot"  # in a private folder, unreadable by others
         try:
-            _copy(gallery, partial)
-        except sqlite3.Error as error:
+            _copy(gallery, partial, key)
+        except errors() as error:
+            with gallery.open("rb") as file:
+                check_key(file.read(16), key, name=gallery.name)
             raise FailedPrecondition(
                 "SNAPSHOT_FAILED", f"{gallery.name} could not be copied: {error}"
             ) from error
-        _sync(partial)
+        sync(partial)
         partial.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     return target.stat().st_size
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, key: StorageKey | None) -> None:
     target.touch(mode=PRIVATE)
     make_private(target)
-    with closing(sqlite3.connect(source, isolation_level=None)) as connection:
-        connection.execute("PRAGMA busy_timeout = 3000")
-        connection.execute("VACUUM INTO ?", (str(target),))
-    with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+    if key:  # VACUUM INTO ignores the page size of encrypted files
+        export(source, target, key=key, target_key=key)
+    else:
+        with closing(connect(source, isolation_level=None)) as connection:
+            connection.execute("PRAGMA busy_timeout = 3000")
+            connection.execute("VACUUM INTO ?", (str(target),))
+    with closing(connect(target, key, isolation_level=None)) as connection:
         _drop_condemned(connection)
 
 
@@ -193,7 +201,8 @@ def _drop_condemned(connection: sqlite3.Connection) -> None:
         connection.execute("VACUUM")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -11,7 +11,7 @@ _REPEATABLE = {
     "EncoderService": ["GetEncoderInfo"],
     "RecognizerService": [
         *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct", "GetRecognizerInfo"),
-        *("ListSightings", "GetSighting", "ListCameras"),
+        *("ListSightings", "GetSighting", "ListCameras", "ListStrangers"),
     ],
     "GalleryService": [
         *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),

@@ -42,6 +42,8 @@ class Collections(Group[T]):
         max_faces: int = 0,
         subject_retention: timedelta = timedelta(0),
         subject_score: SubjectScore = "best-face",
+        max_stranger_fpir: float = 0.0,
+        min_liveness: float = 0.0,
     ) -> Call[gallery_pb2.CreateCollectionResponse]:
         """Create a collection.
 
@@ -54,6 +56,10 @@ class Collections(Group[T]):
             max_faces: maximum number of faces; 0: no limit.
             subject_retention: time from creation to deletion of a subject; 0: unlimited.
             subject_score: how subjects are scored.
+            max_stranger_fpir: rate in (0, 1) of a new person's sightings that may join another
+                stranger; 0: unknown sightings are not grouped.
+            min_liveness: minimum `liveness` of maps to identify, verify and enroll, in [0, 1];
+                0: not required.
         """
         collection = gallery_pb2.Collection(
             collection_id=collection_id,
@@ -64,6 +70,8 @@ class Collections(Group[T]):
             max_faces=max_faces,
             subject_retention=subject_retention,
             subject_score=_SCORES[subject_score],
+            max_stranger_fpir=max_stranger_fpir,
+            min_liveness=min_liveness,
         )
         request = gallery_pb2.CreateCollectionRequest(collection=collection)
         return Call(self._stub.CreateCollection, request, gallery_pb2.CreateCollectionResponse)
@@ -94,6 +102,8 @@ class Collections(Group[T]):
         max_faces: int | None = None,
         subject_retention: timedelta | None = None,
         subject_score: SubjectScore | None = None,
+        max_stranger_fpir: float | None = None,
+        min_liveness: float | None = None,
     ) -> Call[gallery_pb2.UpdateCollectionResponse]:
         """Update a collection; None leaves a field unchanged.
 
@@ -108,6 +118,8 @@ class Collections(Group[T]):
             "max_faces": max_faces,
             "subject_retention": subject_retention,
             "subject_score": _SCORES[subject_score] if subject_score else None,
+            "max_stranger_fpir": max_stranger_fpir,
+            "min_liveness": min_liveness,
         }
         given = {name: value for name, value in changes.items() if value is not None}
         request = gallery_pb2.UpdateCollectionRequest(

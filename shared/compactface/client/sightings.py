@@ -30,6 +30,7 @@ def sighting_filter(
     camera: str = "",
     subject: str = "",
     decisions: Sequence[str] = (),
+    stranger: int = 0,
 ) -> recognizer_pb2.SightingFilter:
     """Build a filter of sightings; all given conditions must hold.
 
@@ -39,6 +40,7 @@ def sighting_filter(
         camera: only sightings of this camera.
         subject: only sightings that match this subject.
         decisions: only sightings with one of these outcomes, of `DECISIONS`.
+        stranger: only sightings of the stranger with this number; 0: of any.
 
     Raises:
         ValueError: a decision is unknown.
@@ -52,6 +54,7 @@ def sighting_filter(
         camera_id=camera,
         subject_id=subject,
         decisions=[_DECISIONS[decision] for decision in decisions],
+        stranger_number=stranger,
     )
 
 
@@ -109,6 +112,33 @@ class Sightings(Group[T]):
             collection=collection, page_size=page_size, page_token=page_token
         )
         return Call(self._stub.ListCameras, request, recognizer_pb2.ListCamerasResponse)
+
+    @unary
+    def strangers(
+        self,
+        *,
+        collection: str = "",
+        min_sightings: int = 0,
+        page_size: int = 100,
+        page_token: str = "",
+    ) -> Call[recognizer_pb2.ListStrangersResponse]:
+        """List the strangers, last seen first, by page: unknown sightings grouped by person.
+
+        There are none unless the collection has a `max_stranger_fpir`.
+
+        Args:
+            collection: the collection.
+            min_sightings: only strangers seen at least so often.
+            page_size: maximum number of strangers, up to 1000.
+            page_token: token from the previous page; "": first page.
+        """
+        request = recognizer_pb2.ListStrangersRequest(
+            collection=collection,
+            min_sightings=min_sightings,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return Call(self._stub.ListStrangers, request, recognizer_pb2.ListStrangersResponse)
 
     @overload
     def watch(
@@ -187,6 +217,37 @@ class Sightings(Group[T]):
             subject_id=subject_id,
             display_name=display_name,
             sighting_ids=sighting_ids,
+            on_duplicate=ON_DUPLICATE[on_duplicate],
+            request_id=request_id or str(uuid.uuid4()),
+        )
+        return Call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
+
+    @unary
+    def enroll_stranger(
+        self,
+        stranger: int,
+        *,
+        subject_id: str = "",
+        display_name: str = "",
+        collection: str = "",
+        on_duplicate: OnDuplicate = "reject",
+        request_id: str = "",
+    ) -> Call[gallery_pb2.EnrollResponse]:
+        """Enroll the best sightings of a stranger; all of its sightings are then identified again.
+
+        Args:
+            stranger: number of the stranger, from `strangers`.
+            subject_id: as in `enroll`.
+            display_name: as in `enroll`.
+            collection: as in `enroll`.
+            on_duplicate: as in `enroll`.
+            request_id: as in `enroll`.
+        """
+        request = gallery_pb2.EnrollRequest(
+            collection=collection,
+            subject_id=subject_id,
+            display_name=display_name,
+            stranger_number=stranger,
             on_duplicate=ON_DUPLICATE[on_duplicate],
             request_id=request_id or str(uuid.uuid4()),
         )

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n compactface/v1/compact_map.proto\x12\x0e\x63ompactface.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\nCompactMap\x12\x10\n\x08\x63odec_id\x18\x01 \x01(\t\x12\x0b\n\x03png\x18\x02 \x01(\x0c\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07quality\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\n\n\x08_quality\"\xbf\x01\n\x05\x46laws\x12\x0c\n\x04\x62lur\x18\x01 \x01(\x02\x12\r\n\x05noise\x18\x02 \x01(\x02\x12\x0c\n\x04\x64\x61rk\x18\x03 \x01(\x02\x12\x14\n\x0cuneven_light\x18\x04 \x01(\x02\x12\x14\n\x0c\x65yes_covered\x18\x05 \x01(\x02\x12\x15\n\rmouth_covered\x18\x06 \x01(\x02\x12\x0f\n\x07outside\x18\x07 \x01(\x02\x12\x0e\n\x06rolled\x18\x08 \x01(\x02\x12\x13\n\x0bodd_colours\x18\t \x01(\x02\x12\x12\n\nnot_a_face\x18\n \x01(\x02\":\n\x03\x42ox\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\"\xda\x01\n\tLandmarks\x12\'\n\x08left_eye\x18\x01 \x01(\x0b\x32\x15.compactface.v1.Point\x12(\n\tright_eye\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Point\x12#\n\x04nose\x18\x03 \x01(\x0b\x32\x15.compactface.v1.Point\x12)\n\nmouth_left\x18\x04 \x01(\x0b\x32\x15.compactface.v1.Point\x12*\n\x0bmouth_right\x18\x05 \x01(\x0b\x32\x15.compactface.v1.Pointb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n compactface/v1/compact_map.proto\x12\x0e\x63ompactface.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n\nCompactMap\x12\x10\n\x08\x63odec_id\x18\x01 \x01(\t\x12\x0b\n\x03png\x18\x02 \x01(\x0c\x12\x30\n\x0c\x63\x61pture_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07quality\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x15\n\x08liveness\x18\x05 \x01(\x02H\x01\x88\x01\x01\x42\n\n\x08_qualityB\x0b\n\t_liveness\"\xbf\x01\n\x05\x46laws\x12\x0c\n\x04\x62lur\x18\x01 \x01(\x02\x12\r\n\x05noise\x18\x02 \x01(\x02\x12\x0c\n\x04\x64\x61rk\x18\x03 \x01(\x02\x12\x14\n\x0cuneven_light\x18\x04 \x01(\x02\x12\x14\n\x0c\x65yes_covered\x18\x05 \x01(\x02\x12\x15\n\rmouth_covered\x18\x06 \x01(\x02\x12\x0f\n\x07outside\x18\x07 \x01(\x02\x12\x0e\n\x06rolled\x18\x08 \x01(\x02\x12\x13\n\x0bodd_colours\x18\t \x01(\x02\x12\x12\n\nnot_a_face\x18\n \x01(\x02\":\n\x03\x42ox\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\"\xda\x01\n\tLandmarks\x12\'\n\x08left_eye\x18\x01 \x01(\x0b\x32\x15.compactface.v1.Point\x12(\n\tright_eye\x18\x02 \x01(\x0b\x32\x15.compactface.v1.Point\x12#\n\x04nose\x18\x03 \x01(\x0b\x32\x15.compactface.v1.Point\x12)\n\nmouth_left\x18\x04 \x01(\x0b\x32\x15.compactface.v1.Point\x12*\n\x0bmouth_right\x18\x05 \x01(\x0b\x32\x15.compactface.v1.Pointb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'compactface.v1.compact_map_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMPACTMAP']._serialized_start=85
-  _globals['_COMPACTMAP']._serialized_end=212
-  _globals['_FLAWS']._serialized_start=215
-  _globals['_FLAWS']._serialized_end=406
-  _globals['_BOX']._serialized_start=408
-  _globals['_BOX']._serialized_end=466
-  _globals['_POINT']._serialized_start=468
-  _globals['_POINT']._serialized_end=497
-  _globals['_LANDMARKS']._serialized_start=500
-  _globals['_LANDMARKS']._serialized_end=718
+  _globals['_COMPACTMAP']._serialized_start=86
+  _globals['_COMPACTMAP']._serialized_end=249
+  _globals['_FLAWS']._serialized_start=252
+  _globals['_FLAWS']._serialized_end=443
+  _globals['_BOX']._serialized_start=445
+  _globals['_BOX']._serialized_end=503
+  _globals['_POINT']._serialized_start=505
+  _globals['_POINT']._serialized_end=534
+  _globals['_LANDMARKS']._serialized_start=537
+  _globals['_LANDMARKS']._serialized_end=755
 # @@protoc_insertion_point(module_scope)

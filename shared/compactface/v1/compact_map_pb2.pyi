@@ -9,16 +9,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CompactMap(_message.Message):
-    __slots__ = ("codec_id", "png", "capture_time", "quality")
+    __slots__ = ("codec_id", "png", "capture_time", "quality", "liveness")
     CODEC_ID_FIELD_NUMBER: _ClassVar[int]
     PNG_FIELD_NUMBER: _ClassVar[int]
     CAPTURE_TIME_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    LIVENESS_FIELD_NUMBER: _ClassVar[int]
     codec_id: str
     png: bytes
     capture_time: _timestamp_pb2.Timestamp
     quality: float
-    def __init__(self, codec_id: _Optional[str] = ..., png: _Optional[bytes] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., quality: _Optional[float] = ...) -> None: ...
+    liveness: float
+    def __init__(self, codec_id: _Optional[str] = ..., png: _Optional[bytes] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., quality: _Optional[float] = ..., liveness: _Optional[float] = ...) -> None: ...
 
 class Flaws(_message.Message):
     __slots__ = ("blur", "noise", "dark", "uneven_light", "eyes_covered", "mouth_covered", "outside", "rolled", "odd_colours", "not_a_face")

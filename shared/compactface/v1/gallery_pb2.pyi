@@ -80,7 +80,7 @@ AUDIT_OPERATION_DELETE_ALERT_RULE: AuditOperation
 AUDIT_OPERATION_MERGE_SUBJECTS: AuditOperation
 
 class Collection(_message.Message):
-    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score")
+    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score", "max_stranger_fpir", "min_liveness")
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_FPIR_FIELD_NUMBER: _ClassVar[int]
     MAX_FMR_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,8 @@ class Collection(_message.Message):
     MAX_FACES_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_RETENTION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_SCORE_FIELD_NUMBER: _ClassVar[int]
+    MAX_STRANGER_FPIR_FIELD_NUMBER: _ClassVar[int]
+    MIN_LIVENESS_FIELD_NUMBER: _ClassVar[int]
     collection_id: str
     max_fpir: float
     max_fmr: float
@@ -103,7 +105,9 @@ class Collection(_message.Message):
     max_faces: int
     subject_retention: _duration_pb2.Duration
     subject_score: SubjectScore
-    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_faces: _Optional[int] = ..., subject_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., subject_score: _Optional[_Union[SubjectScore, str]] = ...) -> None: ...
+    max_stranger_fpir: float
+    min_liveness: float
+    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_faces: _Optional[int] = ..., subject_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., subject_score: _Optional[_Union[SubjectScore, str]] = ..., max_stranger_fpir: _Optional[float] = ..., min_liveness: _Optional[float] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("collection",)
@@ -225,7 +229,7 @@ class EnrolledFace(_message.Message):
     def __init__(self, face_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., quality: _Optional[float] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class EnrollRequest(_message.Message):
-    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time", "allow_low_quality", "sighting_ids")
+    __slots__ = ("collection", "subject_id", "display_name", "maps", "on_duplicate", "request_id", "create_only", "metadata", "labels", "expire_time", "allow_low_quality", "sighting_ids", "stranger_number")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +249,7 @@ class EnrollRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     ALLOW_LOW_QUALITY_FIELD_NUMBER: _ClassVar[int]
     SIGHTING_IDS_FIELD_NUMBER: _ClassVar[int]
+    STRANGER_NUMBER_FIELD_NUMBER: _ClassVar[int]
     collection: str
     subject_id: str
     display_name: str
@@ -257,7 +262,8 @@ class EnrollRequest(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     allow_low_quality: bool
     sighting_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., allow_low_quality: _Optional[bool] = ..., sighting_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    stranger_number: int
+    def __init__(self, collection: _Optional[str] = ..., subject_id: _Optional[str] = ..., display_name: _Optional[str] = ..., maps: _Optional[_Iterable[_Union[_compact_map_pb2.CompactMap, _Mapping]]] = ..., on_duplicate: _Optional[_Union[OnDuplicate, str]] = ..., request_id: _Optional[str] = ..., create_only: _Optional[bool] = ..., metadata: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., allow_low_quality: _Optional[bool] = ..., sighting_ids: _Optional[_Iterable[str]] = ..., stranger_number: _Optional[int] = ...) -> None: ...
 
 class Disagreement(_message.Message):
     __slots__ = ("face_id", "similarity", "threshold")

@@ -221,10 +221,11 @@ class GalleryServiceServicer:
         """Adds faces to a new or existing subject, atomically.
 
         Errors:
-        - INVALID_ARGUMENT: no map, too many, or a bad one; a malformed id, name, label or metadata; where
+        - INVALID_ARGUMENT: no map, too many, or a bad one; a stranger together with other faces
+        (STRANGER_WITH_FACES); a malformed id, name, label or metadata; where
         the model has a quality head, a face of too low a quality (QUALITY_TOO_LOW) or none at all
-        (NOT_A_FACE).
-        - NOT_FOUND: no such sighting (SIGHTING_NOT_FOUND).
+        (NOT_A_FACE); less liveness than the collection requires (LIVENESS_TOO_LOW).
+        - NOT_FOUND: no such sighting (SIGHTING_NOT_FOUND) or stranger (STRANGER_NOT_FOUND).
         - ALREADY_EXISTS: `create_only` is set and the subject exists (SUBJECT_EXISTS); another subject
         looks alike and on_duplicate is REJECT (DUPLICATE_FACE, the metadata names the subject);
         the request id was used with another body (REQUEST_ID_REUSED).

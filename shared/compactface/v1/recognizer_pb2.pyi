@@ -261,7 +261,7 @@ class StreamMapsResponse(_message.Message):
     def __init__(self, sighting_id: _Optional[str] = ..., outcome: _Optional[_Union[StreamMapsResponse.Outcome, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., answers: _Optional[_Iterable[_Union[StreamMapsResponse, _Mapping]]] = ...) -> None: ...
 
 class Sighting(_message.Message):
-    __slots__ = ("sighting_id", "camera_id", "capture_time", "receive_time", "quality", "codec_id", "size_bytes", "identification", "failure_reason")
+    __slots__ = ("sighting_id", "camera_id", "capture_time", "receive_time", "quality", "codec_id", "size_bytes", "identification", "failure_reason", "stranger_number")
     SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     CAPTURE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -271,6 +271,7 @@ class Sighting(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     IDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
     FAILURE_REASON_FIELD_NUMBER: _ClassVar[int]
+    STRANGER_NUMBER_FIELD_NUMBER: _ClassVar[int]
     sighting_id: str
     camera_id: str
     capture_time: _timestamp_pb2.Timestamp
@@ -280,21 +281,24 @@ class Sighting(_message.Message):
     size_bytes: int
     identification: IdentifyResponse
     failure_reason: str
-    def __init__(self, sighting_id: _Optional[str] = ..., camera_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., quality: _Optional[float] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., identification: _Optional[_Union[IdentifyResponse, _Mapping]] = ..., failure_reason: _Optional[str] = ...) -> None: ...
+    stranger_number: int
+    def __init__(self, sighting_id: _Optional[str] = ..., camera_id: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., quality: _Optional[float] = ..., codec_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., identification: _Optional[_Union[IdentifyResponse, _Mapping]] = ..., failure_reason: _Optional[str] = ..., stranger_number: _Optional[int] = ...) -> None: ...
 
 class SightingFilter(_message.Message):
-    __slots__ = ("start_time", "end_time", "camera_id", "subject_id", "decisions")
+    __slots__ = ("start_time", "end_time", "camera_id", "subject_id", "decisions", "stranger_number")
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    STRANGER_NUMBER_FIELD_NUMBER: _ClassVar[int]
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     camera_id: str
     subject_id: str
     decisions: _containers.RepeatedScalarFieldContainer[IdentifyDecision]
-    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., camera_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[IdentifyDecision, str]]] = ...) -> None: ...
+    stranger_number: int
+    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., camera_id: _Optional[str] = ..., subject_id: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[IdentifyDecision, str]]] = ..., stranger_number: _Optional[int] = ...) -> None: ...
 
 class WatchSightingsRequest(_message.Message):
     __slots__ = ("collection", "after_sighting_id", "resume_token", "filter", "include_pictures")
@@ -423,6 +427,46 @@ class Camera(_message.Message):
     matches: int
     failures: int
     def __init__(self, camera_id: _Optional[str] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sightings: _Optional[int] = ..., matches: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
+
+class ListStrangersRequest(_message.Message):
+    __slots__ = ("collection", "page_size", "page_token", "min_sightings")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIGHTINGS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    page_size: int
+    page_token: str
+    min_sightings: int
+    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_sightings: _Optional[int] = ...) -> None: ...
+
+class ListStrangersResponse(_message.Message):
+    __slots__ = ("strangers", "next_page_token", "resume_token")
+    STRANGERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    strangers: _containers.RepeatedCompositeFieldContainer[Stranger]
+    next_page_token: str
+    resume_token: str
+    def __init__(self, strangers: _Optional[_Iterable[_Union[Stranger, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class Stranger(_message.Message):
+    __slots__ = ("stranger_number", "sightings", "camera_ids", "cameras", "first_time", "last_time", "best_sighting_id")
+    STRANGER_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SIGHTINGS_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_IDS_FIELD_NUMBER: _ClassVar[int]
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_TIME_FIELD_NUMBER: _ClassVar[int]
+    BEST_SIGHTING_ID_FIELD_NUMBER: _ClassVar[int]
+    stranger_number: int
+    sightings: int
+    camera_ids: _containers.RepeatedScalarFieldContainer[str]
+    cameras: int
+    first_time: _timestamp_pb2.Timestamp
+    last_time: _timestamp_pb2.Timestamp
+    best_sighting_id: str
+    def __init__(self, stranger_number: _Optional[int] = ..., sightings: _Optional[int] = ..., camera_ids: _Optional[_Iterable[str]] = ..., cameras: _Optional[int] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., best_sighting_id: _Optional[str] = ...) -> None: ...
 
 class EmbedRequest(_message.Message):
     __slots__ = ("map",)

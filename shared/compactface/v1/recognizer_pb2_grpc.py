@@ -102,6 +102,11 @@ class RecognizerServiceStub:
                 request_serializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasRequest.SerializeToString,
                 response_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasResponse.FromString,
                 _registered_method=True)
+        self.ListStrangers = channel.unary_unary(
+                '/compactface.v1.RecognizerService/ListStrangers',
+                request_serializer=compactface_dot_v1_dot_recognizer__pb2.ListStrangersRequest.SerializeToString,
+                response_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListStrangersResponse.FromString,
+                _registered_method=True)
         self.Embed = channel.unary_unary(
                 '/compactface.v1.RecognizerService/Embed',
                 request_serializer=compactface_dot_v1_dot_recognizer__pb2.EmbedRequest.SerializeToString,
@@ -151,7 +156,7 @@ class RecognizerServiceServicer:
 
         Errors:
         - INVALID_ARGUMENT: no probe; two thresholds, or one out of range; `max_subjects` above the
-        limit; `picture` too long.
+        limit; `picture` too long; less liveness than the collection requires (LIVENESS_TOO_LOW).
         - NOT_FOUND: no such collection, or no such sighting.
         - FAILED_PRECONDITION: unknown codec; no calibration for the pair of codecs and no
         `min_similarity` given (reason NOT_CALIBRATED).
@@ -175,7 +180,8 @@ class RecognizerServiceServicer:
         face with the largest margin over the threshold of its codec).
 
         Errors:
-        - INVALID_ARGUMENT: no probe or reference; two thresholds, or one out of range.
+        - INVALID_ARGUMENT: no probe or reference; two thresholds, or one out of range; less liveness
+        of the probe than the collection requires (LIVENESS_TOO_LOW).
         - NOT_FOUND: no such collection, subject or sighting.
         - FAILED_PRECONDITION: as Identify; SUBJECT_HAS_NO_FACES.
         """
@@ -247,6 +253,16 @@ class RecognizerServiceServicer:
 
     def ListCameras(self, request, context):
         """Lists the cameras whose sightings a collection keeps, by id.
+
+        Errors: INVALID_ARGUMENT for an invalid page token; NOT_FOUND for the collection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStrangers(self, request, context):
+        """Lists the strangers of a collection, last seen first: unknown sightings of one person, where the
+        collection groups them (`max_stranger_fpir`). Enroll names one.
 
         Errors: INVALID_ARGUMENT for an invalid page token; NOT_FOUND for the collection.
         """
@@ -329,6 +345,11 @@ def add_RecognizerServiceServicer_to_server(servicer, server):
                     servicer.ListCameras,
                     request_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasRequest.FromString,
                     response_serializer=compactface_dot_v1_dot_recognizer__pb2.ListCamerasResponse.SerializeToString,
+            ),
+            'ListStrangers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStrangers,
+                    request_deserializer=compactface_dot_v1_dot_recognizer__pb2.ListStrangersRequest.FromString,
+                    response_serializer=compactface_dot_v1_dot_recognizer__pb2.ListStrangersResponse.SerializeToString,
             ),
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
@@ -612,6 +633,33 @@ class RecognizerService:
             '/compactface.v1.RecognizerService/ListCameras',
             compactface_dot_v1_dot_recognizer__pb2.ListCamerasRequest.SerializeToString,
             compactface_dot_v1_dot_recognizer__pb2.ListCamerasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStrangers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/compactface.v1.RecognizerService/ListStrangers',
+            compactface_dot_v1_dot_recognizer__pb2.ListStrangersRequest.SerializeToString,
+            compactface_dot_v1_dot_recognizer__pb2.ListStrangersResponse.FromString,
             options,
             channel_credentials,
             insecure,

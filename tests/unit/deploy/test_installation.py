@@ -125,7 +125,7 @@ def test_a_service_loads_with_its_extra(extra: str, server: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("service", ["encoder", "recognizer"])
+@pytest.mark.parametrize("service", ["encoder", "recognizer", "web"])
 def test_a_service_without_its_extra_says_what_to_install(service: str) -> None:
     done = run(PROGRAM, ["cli"], "serve", service)
     assert done.returncode == 1

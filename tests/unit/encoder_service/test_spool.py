@@ -1,6 +1,5 @@
 """The spool by itself: a file in a folder of its own."""
 
-import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,8 +8,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from encoder_service.uplink.spool import FILE, SET_ASIDE, Dropped, Spool
+from encoder_service.uplink.spool import Dropped, Spool
+from encoder_service.uplink.spool_file import FILE, SET_ASIDE
 from shared.errors import FailedPrecondition, Unavailable
+from shared.sqlite_files import connect
+from shared.storage_key import StorageKey
+from tests.ciphered import KEY, OTHER_KEY, decrypted
 
 Open = Callable[..., Spool]
 MAP = b"map of a face " * 20  # 280 bytes
@@ -32,8 +35,15 @@ def uptime() -> Uptime:
     return Uptime()
 
 
+@pytest.fixture(params=[None, KEY], ids=["plain", "encrypted"])
+def key(request: pytest.FixtureRequest) -> StorageKey | None:
+    """The key of the spool."""
+    given: StorageKey | None = request.param
+    return given
+
+
 @pytest.fixture
-def open_spool(tmp_path: Path, uptime: Uptime) -> Iterator[Open]:
+def open_spool(tmp_path: Path, uptime: Uptime, key: StorageKey | None) -> Iterator[Open]:
     """Opens the one spool; it is closed at the end."""
     opened: list[Spool] = []
 
@@ -42,7 +52,14 @@ def open_spool(tmp_path: Path, uptime: Uptime) -> Iterator[Open]:
             opened.pop().close()
         folder = tmp_path / "spool"
         opened.append(
-            Spool(folder, durable=True, max_bytes=max_bytes, max_age_s=max_age_s, uptime=uptime)
+            Spool(
+                folder,
+                key=key,
+                durable=True,
+                max_bytes=max_bytes,
+                max_age_s=max_age_s,
+                uptime=uptime,
+            )
         )
         return opened[0]
 
@@ -132,40 +149,48 @@ def files(folder: Path) -> list[Path]:
     return [file for file in (folder / "spool").iterdir() if file.is_file()]
 
 
+def content(folder: Path, key: StorageKey | None) -> bytes:
+    """What the files hold for whoever has the key, if there is one."""
+    if key:
+        return decrypted(folder / "spool" / FILE, key)
+    return b"".join(file.read_bytes() for file in files(folder))
+
+
 def test_files_are_for_their_owner_and_nothing_of_a_map_stays(
-    open_spool: Open, tmp_path: Path
+    open_spool: Open, tmp_path: Path, key: StorageKey | None
 ) -> None:
     spool = open_spool()
     ids = [f"sighting-{number}" for number in range(200)]
     take(spool, *ids)
-    assert any(MAP in file.read_bytes() for file in files(tmp_path))
+    assert any(MAP in file.read_bytes() for file in files(tmp_path)) == (key is None)
+    assert MAP in content(tmp_path, key)
     modes = {stat.S_IMODE(file.stat().st_mode) for file in files(tmp_path)}
     assert modes == {0o600}
     assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700
     for id_ in ids:
         spool.change(remove=[id_])
     spool.tidy()
-    raw = b"".join(file.read_bytes() for file in files(tmp_path))
+    raw = content(tmp_path, key)
     assert MAP not in raw
     assert b"sighting-" not in raw
 
 
 def test_bytes_of_removed_maps_leave_the_disk_while_others_wait(
-    open_spool: Open, tmp_path: Path
+    open_spool: Open, tmp_path: Path, key: StorageKey | None
 ) -> None:
     spool = open_spool()
     take(spool, "a", message=b"secret" * 50)
     take(spool, "b")
     spool.change(remove=["a"])
     spool.tidy()
-    raw = b"".join(file.read_bytes() for file in files(tmp_path))
+    raw = content(tmp_path, key)
     assert b"secret" not in raw
     assert MAP in raw
 
 
 @pytest.mark.parametrize("damage", ["header", "page", "empty log", "other tables", "text"])
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
-    open_spool: Open, tmp_path: Path, damage: str
+    open_spool: Open, tmp_path: Path, damage: str, key: StorageKey | None
 ) -> None:
     spool = open_spool()
     take(spool, *(f"map-{number}" for number in range(200)))
@@ -173,7 +198,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
     path = tmp_path / "spool" / FILE
     content = path.read_bytes()
     if damage == "other tables":
-        with closing(sqlite3.connect(path)) as database:
+        with closing(connect(path, key)) as database:
             database.execute("DROP TABLE clock")
     else:
         path.write_bytes(
@@ -223,9 +248,28 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert caught.value.reason == "SPOOL_UNAVAILABLE"
 
 
-def test_a_file_of_a_later_version_is_left_alone(open_spool: Open, tmp_path: Path) -> None:
+def test_a_spool_with_another_key_is_refused_and_left_alone(
+    open_spool: Open, tmp_path: Path, key: StorageKey | None
+) -> None:
+    take(open_spool(), "a")
     open_spool().close()
-    with closing(sqlite3.connect(tmp_path / "spool" / FILE)) as database:
+    path = tmp_path / "spool" / FILE
+    before = path.read_bytes()
+    wrong = {KEY: (None, "STORAGE_KEY_MISSING"), None: (KEY, "STORAGE_NOT_ENCRYPTED")}
+    for other, reason in (wrong[key], *([(OTHER_KEY, "STORAGE_KEY_WRONG")] if key else [])):
+        with pytest.raises(FailedPrecondition) as caught:
+            Spool(path.parent, key=other, durable=True, max_bytes=1, max_age_s=1)
+        assert caught.value.reason == reason
+    assert path.read_bytes() == before
+    assert {file.name for file in path.parent.iterdir()} == {FILE, f"{FILE}.lock"}
+    assert waiting(open_spool()) == ["a"]
+
+
+def test_a_file_of_a_later_version_is_left_alone(
+    open_spool: Open, tmp_path: Path, key: StorageKey | None
+) -> None:
+    open_spool().close()
+    with closing(connect(tmp_path / "spool" / FILE, key)) as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(FailedPrecondition, match="99") as caught:
         open_spool()

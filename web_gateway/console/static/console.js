@@ -41,16 +41,20 @@ if (live) {
   events.onmessage = (event) => {
     const row = new DOMParser().parseFromString(event.data, "text/html").body.firstElementChild;
     const before = document.getElementById(row.id);
-    // A row that somebody is filling in stays as it is.
-    if (before && before.contains(document.activeElement)) return;
+    // A row that somebody is filling in or has chosen stays as it is.
+    if (before && (before.contains(document.activeElement) || chosen(before))) return;
     if (before) before.remove();
     rows.prepend(row);
-    while (rows.children.length > MOST_ROWS) rows.lastElementChild.remove();
+    for (const old of [...rows.children].slice(MOST_ROWS)) if (!chosen(old)) old.remove();
   };
   events.addEventListener("problem", (event) => {
     events.close();
     live.textContent = `Ended: ${JSON.parse(event.data).detail}. Load the page again.`;
   });
+}
+
+function chosen(row) {
+  return row.querySelector("input:checked") !== null;
 }
 
 /** Ask about a photograph and show the answer below, the photograph beside it. */

@@ -42,6 +42,7 @@ ONE_FACE = Collection(
     max_faces=0,
     subject_retention_s=0,
     subject_score=SubjectScore.BEST_FACE,
+    max_stranger_fpir=0.0,
 )
 UNKNOWN = "f" * 16
 

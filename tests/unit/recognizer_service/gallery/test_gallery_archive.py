@@ -104,6 +104,14 @@ def test_a_restored_collection_is_the_archived_one(
     assert other.check().ok
 
 
+def test_a_required_liveness_is_restored(gallery: Gallery, other: Gallery) -> None:
+    """It is in the archive only where it is required, which earlier versions do not know."""
+    assert b"min_liveness" not in archive_of(gallery)
+    gallery.collections.update("guests", min_liveness=0.75)
+    restore(other, archive_of(gallery))
+    assert other.collections.get("guests").min_liveness == 0.75
+
+
 def test_an_archive_of_a_restored_collection_is_the_same_archive(
     gallery: Gallery, other: Gallery
 ) -> None:

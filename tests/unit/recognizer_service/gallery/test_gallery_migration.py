@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.sighting_types import SightingFilter, SightingFinding
 from recognizer_service.gallery.storage import schema
+from recognizer_service.gallery.storage.locations import Servers
 from shared.errors import AlreadyExists, FailedPrecondition
 from tests.gallery_faces import SPACE, embedding, person
 
@@ -88,6 +90,48 @@ def test_an_upgraded_file_has_the_tables_of_a_new_one(gallery: Gallery, old: Pat
     Gallery(new, embedding_space=SPACE).close()
     upgraded, fresh = tables(old), tables(new)
     assert upgraded == fresh
+
+
+_AS_IN_VERSION_6 = (
+    "DROP TABLE grouped, strangers CASCADE",
+    "ALTER TABLE rings DROP COLUMN stranger_key",
+    "ALTER TABLE collections DROP COLUMN max_stranger_fpir, DROP COLUMN last_stranger",
+    "UPDATE schema_version SET version = 6",
+)
+_TABLES = (
+    """
+    SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name
+    FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
+    """,
+    "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+    """
+    SELECT conrelid::regclass::text, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2
+    """,
+)
+
+
+@pytest.mark.parametrize("location", ["postgres"], indirect=True)
+def test_an_upgraded_postgresql_has_the_tables_of_a_new_one_and_its_content(
+    location: Servers,
+) -> None:
+    url = location.url.get_secret_value().replace("postgresql:", "postgresql+psycopg:")
+    engine = create_engine(url, poolclass=NullPool)
+
+    def tables_there() -> list[object]:
+        with engine.connect() as connection:
+            return [connection.execute(text(query)).all() for query in _TABLES]
+
+    with Gallery(location, embedding_space=SPACE) as gallery:
+        gallery.enroll("default", person(1))
+    new = tables_there()
+    with engine.begin() as connection:
+        for statement in _AS_IN_VERSION_6:
+            connection.execute(text(statement))
+    with Gallery(location, embedding_space=SPACE) as gallery:
+        assert gallery.search("default", embedding(1), count=1)[0].subject_id == "person-1"
+        assert gallery.collections.get("default").max_stranger_fpir == 0
+    assert tables_there() == new
 
 
 @pytest.mark.parametrize("old", OLD_FILES[:1], ids=lambda file: file.stem, indirect=True)

@@ -199,7 +199,7 @@ def test_the_encoder_aligns_by_the_detectors_own_convention(tiny_model: ModelDir
         .crop.astype(int)
         for one in (detector, Elsewhere(detector), Ignorant(detector))
     )
-    assert np.abs(ours - same).mean() < 2
+    assert np.abs(ours - same).mean() < 2.5
     assert np.abs(ours - without).mean() > 4
 
 
