@@ -43,6 +43,7 @@ ONE_FACE = Collection(
     subject_retention_s=0,
     subject_score=SubjectScore.BEST_FACE,
     max_stranger_fpir=0.0,
+    min_liveness=0.0,
 )
 UNKNOWN = "f" * 16
 
