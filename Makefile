@@ -39,7 +39,7 @@ manual: setup  ## the manual, in build/manual; `python -m http.server -d build/m
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 mutants: setup  ## whether tests notice wrong signs in the modules that decide; MODULES=... for some
-	$(BIN)/mutmut run $(MODULES)
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(MODULES)  # a fork with threads of OpenMP would hang
 	@$(BIN)/mutmut export-cicd-stats
 	@$(BIN)/python -c 'import json; found = json.load(open("mutants/mutmut-cicd-stats.json")); \
 		noticed = found["killed"] + found["timeout"]; \

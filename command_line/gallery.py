@@ -19,9 +19,8 @@ from command_line.gallery_encryption import decrypt, encrypt, rekey
 from command_line.gallery_import import import_photos
 from command_line.gallery_quality import audit_quality, calibrate
 from command_line.options import Collection, Json, RecognizerOptions, TlsOptions, with_options
-from command_line.output import as_json, show_json, show_table, time_text
+from command_line.output import as_json, show_json, show_table, time_text, write_picture
 from command_line.paging import pages
-from command_line.pictures import write_picture
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -78,7 +78,7 @@ def _settings(
     stack: ExitStack,
 ) -> "RecognizerSettings":
     """The settings of `serve recognizer`, with a loopback port and without metrics and TLS."""
-    from recognizer_service.gallery.storage.opening import file_of
+    from recognizer_service.gallery.storage.locations import file_of
     from recognizer_service.settings import RecognizerSettings
     from shared.serving.settings_loader import load_settings
 

@@ -23,7 +23,7 @@ from shared.model_directory.shipped import shipped_models
 
 if TYPE_CHECKING:
     from compactface.client import RecognizerClient, Tls
-    from recognizer_service.gallery.storage.opening import Location, Milvus
+    from recognizer_service.gallery.storage.locations import Location, Milvus
     from shared.storage_key import KeySource
 
 Photos = Annotated[
@@ -107,7 +107,7 @@ class GalleryOptions:
 
     def location(self) -> "Location":
         """The location; a file must exist."""
-        from recognizer_service.gallery.storage.opening import file_of, parse_location
+        from recognizer_service.gallery.storage.locations import file_of, parse_location
 
         key = key_source(self.gallery_key, "--gallery-key")
         try:
@@ -120,7 +120,7 @@ class GalleryOptions:
         return location
 
     def _milvus(self) -> "Milvus | None":
-        from recognizer_service.gallery.storage.opening import (
+        from recognizer_service.gallery.storage.locations import (
             MILVUS_INDEX_TYPES,
             Milvus,
         )

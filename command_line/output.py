@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from shared.private_files import private_file
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -138,3 +141,12 @@ def decision_text(name: str) -> str:
 def figure_text(value: float, spec: str, *, withheld: bool) -> str:
     """A figure of an answer; it is withheld from callers without the scope `admin`."""
     return "withheld" if withheld else format(value, spec)
+
+
+def write_picture(path: Path, png: bytes) -> None:
+    """Write a PNG with private permissions; an unwritable path is a usage error."""
+    try:
+        with private_file(path) as file:
+            file.write(png)
+    except OSError as error:
+        raise typer.BadParameter(f"--out {path}: {error.strerror}") from None

@@ -129,7 +129,7 @@ def read_photo(photo: Path) -> bytes:
 def encode_photo(encoder: PhotoEncoder, photo: Path) -> "EncodeResponse":
     """Encode a photo with its EXIF time as capture time; errors name the file."""
     from compactface.client import RequestFailed
-    from shared.faces.picture import capture_time
+    from shared.faces.picture_file import capture_time
     from shared.serving.timestamps import timestamp
 
     image = read_photo(photo)

@@ -47,7 +47,7 @@ def _encoder() -> Callable[..., None]:
         Every setting is a flag, a variable COMPACTFACE_ENCODER_<NAME> and a key of the file. Flags
         take precedence over variables, variables over the file.
         """
-        _run("encoder_service.main", EncoderSettings, **settings)
+        _run("encoder_service.server", EncoderSettings, **settings)
 
     return declare(serve, _flags(EncoderSettings))
 
@@ -61,7 +61,7 @@ def _recognizer() -> Callable[..., None]:
         Every setting is a flag, a variable COMPACTFACE_RECOGNIZER_<NAME> and a key of the file.
         Flags take precedence over variables, variables over the file.
         """
-        _run("recognizer_service.main", RecognizerSettings, **settings)
+        _run("recognizer_service.server", RecognizerSettings, **settings)
 
     return declare(serve, _flags(RecognizerSettings))
 
@@ -75,7 +75,7 @@ def _web() -> Callable[..., None]:
         Every setting is a flag, a variable COMPACTFACE_WEB_<NAME> and a key of the file; a
         flag wins over a variable, and a variable over the file.
         """
-        _run("web_gateway.main", WebSettings, **settings)
+        _run("web_gateway.server", WebSettings, **settings)
 
     return declare(serve, _flags(WebSettings))
 
@@ -84,6 +84,7 @@ _COMMANDS = {"encoder": _encoder, "recognizer": _recognizer, "web": _web}
 
 
 def _run(module: str, cls: "type[ProcessSettings]", **settings: Any) -> None:
+    from shared.serving.process import run_process
     from shared.serving.settings_loader import load_settings
 
     loaded = load_settings(cls, **settings)
@@ -94,7 +95,7 @@ def _run(module: str, cls: "type[ProcessSettings]", **settings: Any) -> None:
             raise  # a bug
         typer.echo(missing_extra(missing.name, cls.table), err=True)
         raise typer.Exit(EXIT_FAILED) from None
-    service.main(loaded)
+    run_process(service.run, loaded)
 
 
 def _flags(cls: "type[ProcessSettings]") -> list[inspect.Parameter]:

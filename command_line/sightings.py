@@ -14,9 +14,9 @@ from command_line.output import (
     disagreement_text,
     show_json,
     show_table,
+    write_picture,
 )
 from command_line.paging import pages
-from command_line.pictures import write_picture
 from command_line.sighting_texts import quality_text, seen_text, who_text
 from command_line.spans import parse_span
 from command_line.strangers import strangers

@@ -20,12 +20,12 @@ from compactface.v1 import (
 from recognizer_service.api.alert_servicer import AlertServicer
 from recognizer_service.api.gallery_servicer import GalleryServicer
 from recognizer_service.api.recognizer_servicer import RecognizerServicer
-from recognizer_service.core.alert_delivery import AlertDesk
+from recognizer_service.core.alerts.delivery import AlertDesk
+from recognizer_service.core.alerts.webhook import Webhooks
 from recognizer_service.core.attempts import Allowance, Attempts
 from recognizer_service.core.changeover import Changeover
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
-from recognizer_service.core.webhook import Webhooks
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
 from recognizer_service.gallery.types import Collection

@@ -13,9 +13,9 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from recognizer_service.core.mqtt import check_broker_url
+from recognizer_service.core.alerts.mqtt import check_broker_url
 from recognizer_service.gallery.index.local_cache import IndexForm
-from recognizer_service.gallery.storage.opening import (
+from recognizer_service.gallery.storage.locations import (
     Location,
     Milvus,
     MilvusIndexType,

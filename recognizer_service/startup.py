@@ -4,9 +4,9 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 
+from recognizer_service.core.alerts.mqtt import Broker
 from recognizer_service.core.batching import Batcher
 from recognizer_service.core.changeover import model_of_space
-from recognizer_service.core.mqtt import Broker
 from recognizer_service.core.networks import Networks
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.opening import open_gallery

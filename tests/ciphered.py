@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from recognizer_service.gallery.storage.opening import EncryptedFile
+from recognizer_service.gallery.storage.locations import EncryptedFile
 from shared.sqlite_files import PAGE_BYTES
 from shared.storage_key import KeySource, StorageKey
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from recognizer_service.gallery.storage.opening import Location, Milvus
+from recognizer_service.gallery.storage.locations import Location, Milvus
 from shared.model_directory import ModelDirectory
 from tests.locations import LOCATIONS
 from tests.milvus import running_milvus, server_program

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recognizer_service.gallery.storage.opening import Milvus
+from recognizer_service.gallery.storage.locations import Milvus
 
 _STARTS_WITHIN_S = 60
 

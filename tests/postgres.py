@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from recognizer_service.gallery.storage.opening import Milvus, Servers
+from recognizer_service.gallery.storage.locations import Milvus, Servers
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _USER = "postgres"

@@ -4,9 +4,9 @@
 from compactface.v1 import alerts_pb2, alerts_pb2_grpc
 from recognizer_service.api.conversions import collection_id
 from recognizer_service.api.identity import caller_name
-from recognizer_service.core.alert_delivery import AlertDesk
+from recognizer_service.core.alerts.delivery import AlertDesk
 from recognizer_service.core.recognizer import Recognizer
-from recognizer_service.gallery.alert_rules import AlertRule
+from recognizer_service.gallery.alerts.rules import AlertRule
 from shared.errors import InvalidInput
 from shared.serving.interceptor import Context
 from shared.serving.timestamps import timestamp

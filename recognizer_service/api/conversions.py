@@ -22,7 +22,7 @@ from recognizer_service.gallery.limits import check_share, check_text
 from recognizer_service.gallery.sighting_types import SightingOutcome
 from shared.demand import current_demand
 from shared.errors import InvalidInput
-from shared.model_directory.manifest import CodecSpec
+from shared.model_directory.configs import CodecSpec
 from shared.serving.timestamps import moment
 
 IDENTIFY_DECISIONS = {

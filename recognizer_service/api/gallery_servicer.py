@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager
 from compactface.v1 import gallery_pb2
 from recognizer_service.api import conversions, gallery_conversions
 from recognizer_service.api.archive_servicer import ArchiveServicer
-from recognizer_service.api.bulk_enrollment import enroll_all
+from recognizer_service.api.bulk_calls import enroll_all
 from recognizer_service.api.erasures import erased
 from recognizer_service.api.identity import caller_name
 from recognizer_service.core.changeover import Changeover

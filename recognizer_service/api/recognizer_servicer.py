@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from compactface.v1 import recognizer_pb2
 from recognizer_service.api import conversions
-from recognizer_service.api.batch_identification import identify_all
+from recognizer_service.api.bulk_calls import identify_all
 from recognizer_service.api.identity import caller_name
 from recognizer_service.api.sighting_servicer import MAX_STREAM_MAPS, SightingServicer
 from recognizer_service.gallery.audit import Operation

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import delete, insert, select
 
-from recognizer_service.gallery.alert_ringing import UNKNOWN, Rung, ring
+from recognizer_service.gallery.alerts.ringing import UNKNOWN, Rung, ring
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.grouping import group, leave
 from recognizer_service.gallery.sighting_rows import finding_row, matched_subjects

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from recognizer_service.gallery import consistency, enrolment, merging, purge, search, sightings
-from recognizer_service.gallery.alert_outbox import AlertOutbox
-from recognizer_service.gallery.alert_rules import AlertRules
+from recognizer_service.gallery.alerts.outbox import AlertOutbox
+from recognizer_service.gallery.alerts.rules import AlertRules
 from recognizer_service.gallery.archive.archives import Archives
 from recognizer_service.gallery.archive.staging import sweep
 from recognizer_service.gallery.audit import AuditLog, Consistency, Purge
@@ -23,7 +23,7 @@ from recognizer_service.gallery.collections import DEFAULT_COLLECTION, Collectio
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.index.local_cache import IndexForm, open_cache
 from recognizer_service.gallery.reembed import Spaces
-from recognizer_service.gallery.storage.opening import Location, open_database
+from recognizer_service.gallery.storage.locations import Location, open_database
 from recognizer_service.gallery.storage.spaces import keep_space, settled_size
 from recognizer_service.gallery.strangers import Strangers
 from recognizer_service.gallery.subjects import Subjects

@@ -6,7 +6,7 @@ from sqlalchemy.exc import DatabaseError
 
 from recognizer_service.gallery.audit import Consistency
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from shared.errors import FailedPrecondition
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery import alert_outbox, audit, request_log, sightings, strangers
+from recognizer_service.gallery import audit, request_log, sightings, strangers
+from recognizer_service.gallery.alerts import outbox
 from recognizer_service.gallery.audit import AuditEvent, Operation, Purge
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX
@@ -35,7 +36,7 @@ def purge_expired(store: Store, *, audit_retention: timedelta) -> Purge:
 
     subjects_gone, erasure = _purge_subjects(store, now)
     erasures.append(erasure)
-    alerts_gone = purge(alert_outbox.delete_expired)
+    alerts_gone = purge(outbox.delete_expired)
     sightings_gone = purge(sightings.delete_expired)
     purge(strangers.delete_empty)
     events_gone = purge(partial(audit.delete_expired, retention=audit_retention))

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, select
 
 from recognizer_service.gallery import audit
-from recognizer_service.gallery.alert_ringing import Rung
+from recognizer_service.gallery.alerts.ringing import Rung
 from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.findings import keep

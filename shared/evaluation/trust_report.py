@@ -6,13 +6,15 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shared.evaluation.trust import UNSPOILT, SearchRow, Trust, TrustRow
+from shared.evaluation.trust_rates import UNSPOILT
+from shared.evaluation.trust_records import SearchRow, Trust, TrustRow
 
 _INK, _OURS, _FAINT = "#1f2328", "#b3261e", "#64748b"
-_COLOURS = (_OURS, "#1f4e8c", "#64748b")
+_COLOURS = (_OURS, "#1f4e8c", "#64748b", _INK)
 _ERC = """\
-FNMR of photographs of all conditions, each compared with the person's other photograph as it is,
-where FMR 1e-3 is asked, once the pairs go that look worst."""
+FNMR of photographs of all conditions, and of unspoilt ones, each compared with the person's other
+photograph as it is, where FMR 1e-3 is asked, once the pairs go that look worst. A perfect measure
+would discard pairs that fail, and nothing else."""
 _LIMITS = """\
 - FMR and FNMR are those of pairs in which neither face is called LOW_QUALITY. Both faces of a pair
   are spoilt in the same way, each by its own draw. "-": no such pair is left.
@@ -132,7 +134,7 @@ def _curves(trust: Trust) -> Iterator[str]:
     yield "|---" + "|---:" * len(shown) + "|"
     for curve in trust.curves:
         figures = " | ".join(f"{100 * curve.fnmr[at]:.1f} %" for at in shown)
-        yield f"| {curve.measure} | {figures} |"
+        yield f"| {curve.probes}: {curve.measure} | {figures} |"
 
 
 def _draw_reliability(trust: Trust, before: Trust | None, path: Path) -> None:
@@ -176,13 +178,18 @@ def _dots(
 
 
 def _draw_discard(trust: Trust, path: Path) -> None:
-    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for curve, colour in zip(trust.curves, _COLOURS, strict=False):
-        shares = [100 * share for share in curve.discarded]
-        axes.plot(shares, [100 * f for f in curve.fnmr], label=curve.measure, color=colour)
-    axes.set_xlabel("pairs discarded, %")
-    axes.set_ylabel("FNMR at FMR 1e-3, %")
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8, frameon=False)
+    """A panel for each kind of probes."""
+    kinds = list(dict.fromkeys(curve.probes for curve in trust.curves))
+    figure = Figure(figsize=(5 * len(kinds), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    for kind, axes in zip(kinds, panels, strict=True):
+        curves = [curve for curve in trust.curves if curve.probes == kind]
+        for curve, colour in zip(curves, _COLOURS[-len(curves) :], strict=True):
+            shares = [100 * share for share in curve.discarded]
+            axes.plot(shares, [100 * f for f in curve.fnmr], label=curve.measure, color=colour)
+        axes.set_title(kind, fontsize=9)
+        axes.set_xlabel("pairs discarded, %")
+        axes.set_ylim(bottom=0)
+    panels[0].set_ylabel("FNMR at FMR 1e-3, %")
+    panels[0].legend(fontsize=8, frameon=False)
     figure.savefig(path, dpi=110, metadata={"Software": None})

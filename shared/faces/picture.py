@@ -1,33 +1,24 @@
 """Decode pictures from untrusted sources to upright RGB pixels."""
 
-import io
-import struct
 import sys
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from shared.errors import InvalidImage
 from shared.faces.apart import decode_apart
 from shared.faces.jpeg_structure import JpegStructure, read_structure
+from shared.faces.picture_file import (
+    has_colour_of_16_bits,
+    open_picture,
+    orientation,
+    without_metadata,
+)
 from shared.faces.pixels import Samples, reduced, rgb_of_image, rgb_of_samples
-
-try:
-    import pi_heif
-except ModuleNotFoundError:  # the extra `heic`
-    pi_heif = None
-else:
-    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-"""Formats that `decode_picture` reads, by Pillow's names; also HEIF if the extra `heic` is
-installed. MPO, several JPEGs in one file, counts as JPEG."""
 
 MIN_PHOTO_SIDE = 20
 """Photos with a shorter side contain no detectable face."""
@@ -55,7 +46,6 @@ _BAND_ROWS = 256
 _RESULT = 9
 """Bytes per pixel of the result, including copies made by rotation and comparison."""
 _PADDING = bytes.fromhex("5aa533cc") * 64
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 _Pixels = NDArray[np.uint8]
 _TURNS: dict[int, Callable[[_Pixels], _Pixels]] = {
@@ -135,27 +125,10 @@ def decode_photo(data: bytes, limits: PictureLimits, *, patience_s: float | None
     try:
         return _decode(data, limits, patience_s)
     except InvalidImage as error:
-        bare = _without_metadata(data)
+        bare = without_metadata(data)
         if error.reason not in {"NOT_AN_IMAGE", "IMAGE_TRUNCATED"} or len(bare) == len(data):
             raise
     return _decode(bare, limits, patience_s)
-
-
-def capture_time(data: bytes) -> datetime | None:
-    """The capture time of a picture, from its EXIF time and UTC offset.
-
-    Returns:
-        UTC; None if the file states no time or no offset.
-    """
-    try:
-        with _open(data) as image:
-            exif = _exif(image)
-            times = exif.get_ifd(ExifTags.IFD.Exif)
-        taken = _text(times[ExifTags.Base.DateTimeOriginal])
-        offset = _text(times[ExifTags.Base.OffsetTimeOriginal])
-        return datetime.strptime(f"{taken} {offset}", "%Y:%m:%d %H:%M:%S %z").astimezone(UTC)
-    except Exception:  # noqa: BLE001 - not a picture, no EXIF, or damaged
-        return None
 
 
 def require_photo_size(picture: NDArray[np.uint8]) -> None:
@@ -183,7 +156,7 @@ def _decode(
 ) -> Photo:
     """Without limits: here, whatever it costs."""
     jpeg = read_structure(data) if data.startswith(b"\xff\xd8") else None
-    with _open(data) as image:
+    with open_picture(data) as image:
         pixels = image.width * image.height
         if limits and pixels > limits.max_pixels:
             raise InvalidImage(
@@ -200,7 +173,7 @@ def _decode(
                 return _decoded_apart(data, image, reduction, limits, patience_s)
         picture = _pixels(data, image, jpeg, reduction)
         # Only now: the EXIF of a PNG may follow its pixels, and a TIFF is turned as it is loaded.
-        turn = _TURNS.get(_orientation(image))
+        turn = _TURNS.get(orientation(image))
     upright = picture if turn is None else np.ascontiguousarray(turn(picture))
     return Photo(upright, reduction)
 
@@ -265,9 +238,9 @@ def _decoder_bytes(image: ImageFile.ImageFile, jpeg: JpegStructure | None, reduc
         return pixels * (kept + of_mode / reduction**2)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tile: int = image.tag_v2.get(322, 0) * image.tag_v2.get(323, 0)
-        fine = _SAMPLES_OF_16_BITS if _has_colour_of_16_bits(image) else 0
+        fine = _SAMPLES_OF_16_BITS if has_colour_of_16_bits(image) else 0
         return max(pixels, tile) * max(_BYTES_PER_PIXEL["TIFF"], fine)
-    if _has_colour_of_16_bits(image):
+    if has_colour_of_16_bits(image):
         return pixels * _SAMPLES_OF_16_BITS
     return pixels * max(_BYTES_PER_PIXEL.get(image.format or "", 0), of_mode)
 
@@ -280,7 +253,7 @@ def _pixels(
 ) -> NDArray[np.uint8]:
     if jpeg:
         return _pixels_of_jpeg(data, image, jpeg, reduction)
-    if _has_colour_of_16_bits(image):
+    if has_colour_of_16_bits(image):
         return rgb_of_samples(_samples(image, data), reduction)
     _load(image)
     return rgb_of_image(image, reduction)
@@ -295,7 +268,10 @@ def _pixels_of_jpeg(
     if not jpeg.complete:
         raise _truncated()
     data = data.rstrip(b"\xff")  # the first byte of a missing marker
-    with _open(data + b"\xff\xd9") as ended, _open(data + _PADDING + b"\xff\xd9") as padded:
+    with (
+        open_picture(data + b"\xff\xd9") as ended,
+        open_picture(data + _PADDING + b"\xff\xd9") as padded,
+    ):
         picture = _drafted(ended, reduction)
         if not np.array_equal(picture, _drafted(padded, reduction)):
             raise _truncated()
@@ -316,24 +292,6 @@ def _drafted(image: ImageFile.ImageFile, reduction: int) -> NDArray[np.uint8]:
 # Their messages are not forwarded.
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
-    try:
-        return Image.open(io.BytesIO(data), formats=(*FORMATS, "HEIF") if pi_heif else FORMATS)
-    except UnidentifiedImageError:
-        if pi_heif is None and data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
-            raise InvalidImage(
-                "HEIC_NOT_INSTALLED",
-                "picture is HEIC, which this installation does not read; "
-                "install it: pip install 'compactface[heic]'",
-            ) from None
-        formats = ", ".join((*FORMATS, "HEIC"))
-        raise InvalidImage(
-            "NOT_AN_IMAGE", f"{len(data)} bytes are not a picture in a supported format: {formats}"
-        ) from None
-    except Exception:  # noqa: BLE001
-        raise InvalidImage("NOT_AN_IMAGE", "header of the picture is damaged") from None
-
-
 def _load(image: ImageFile.ImageFile) -> None:
     try:
         image.load()
@@ -350,7 +308,7 @@ def _samples(image: ImageFile.ImageFile, data: bytes) -> Samples:
     samples = np.zeros((image.height, image.width, len(image.getbands())), np.uint16)
     _add_to(samples, image, shift=8)
     image.im = None  # type: ignore[assignment] # frees memory
-    with _open(data) as again:
+    with open_picture(data) as again:
         again.tile = [tile._replace(args=_swapped(tile.args)) for tile in again.tile]
         _load(again)
         _add_to(samples, again, shift=0)
@@ -373,56 +331,3 @@ def _swapped(args: Any) -> Any:
 
 def _truncated() -> InvalidImage:
     return InvalidImage("IMAGE_TRUNCATED", "picture is truncated or damaged")
-
-
-def _has_colour_of_16_bits(image: ImageFile.ImageFile) -> bool:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        depths = image.tag_v2.get(ExifTags.Base.BitsPerSample, ())
-        return len(depths) > 1 and set(depths) == {16}
-    raw = image.tile[0].args if image.format == "PNG" and image.tile else ""
-    return isinstance(raw, str) and raw.endswith(";16B") and not image.mode.startswith("I")
-
-
-def _exif(image: ImageFile.ImageFile) -> Image.Exif:
-    """The EXIF data, without decoding pixels that precede it."""
-    if image.format != "PNG" or "exif" in image.info or not image.tile:
-        return image.getexif()
-    return Image.Exif()
-
-
-def _orientation(image: ImageFile.ImageFile) -> int:
-    try:
-        orientation = _exif(image).get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - damaged metadata does not invalidate a picture
-        return 1
-    return orientation if isinstance(orientation, int) else 1
-
-
-def _text(value: object) -> str:
-    return str(value).strip("\0 ")
-
-
-def _without_metadata(data: bytes) -> bytes:
-    """Remove metadata from a PNG or JPEG; other files are returned unchanged."""
-    if data.startswith(b"\xff\xd8"):
-        start, kept = 0, []
-        for begin, end in read_structure(data).metadata:
-            kept.append(data[start:begin])
-            start = end
-        return b"".join([*kept, data[start:]])
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return data[:8] + b"".join(_needed_chunks(data))
-    return data
-
-
-def _needed_chunks(data: bytes) -> Iterator[memoryview]:
-    """Critical chunks (capitalized names), and transparency and EXIF if valid."""
-    view = memoryview(data)
-    offset = 8
-    while offset + 8 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, offset)
-        chunk = view[offset : offset + 12 + length]
-        offset += len(chunk)
-        checked = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
-        if name[:1].isupper() or (name in {b"tRNS", b"eXIf"} and checked):
-            yield chunk

@@ -1,23 +1,25 @@
 """The model directory `<models>/<family>/<version>/`: verified on load, written atomically."""
 
-from shared.model_directory.load import MANIFEST_FILE, ModelDirectory, current_version
-from shared.model_directory.manifest import (
-    COMPNET_FILE,
+from shared.model_directory.configs import (
     COSFACE_112X96,
-    ONNX_FILE,
-    QUALITY_FILE,
-    RECNET_FILE,
-    UNCOMPRESSED,
     AlignmentTemplate,
     CodecConfig,
     CodecSpec,
     ExtractorConfig,
     InputNormalisation,
-    Manifest,
-    ModelDescription,
     OnnxConfig,
     QualityConfig,
     Sphere20Config,
+)
+from shared.model_directory.load import MANIFEST_FILE, ModelDirectory, current_version
+from shared.model_directory.manifest import (
+    COMPNET_FILE,
+    ONNX_FILE,
+    QUALITY_FILE,
+    RECNET_FILE,
+    UNCOMPRESSED,
+    Manifest,
+    ModelDescription,
     codec_file,
 )
 from shared.model_directory.shipped import shipped_models

@@ -8,9 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shared.errors import InvalidModel
+from shared.model_directory.configs import NAME_PATTERN, CodecSpec
 from shared.model_directory.manifest import (
-    NAME_PATTERN,
-    CodecSpec,
     Manifest,
     codec_file,
     expected_files,

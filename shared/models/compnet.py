@@ -2,8 +2,7 @@
 
 from torch import Tensor, nn
 
-from shared.models.initial import initialize_preserving_variance
-from shared.models.residual import ResidualBlock
+from shared.models.residual import ResidualBlock, initialize_preserving_variance
 
 Widths = tuple[int, int, int, int]
 

@@ -3,8 +3,7 @@
 from torch import Tensor, nn
 
 from shared.models.compnet import Widths
-from shared.models.initial import initialize_preserving_variance
-from shared.models.residual import ResidualBlock
+from shared.models.residual import ResidualBlock, initialize_preserving_variance
 
 
 class RecNet(nn.Module):

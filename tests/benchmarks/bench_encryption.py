@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from tests.benchmarks.gallery_population import SPACE, Population, fill
 from tests.ciphered import encrypted
 from tests.gallery_faces import person, wait_until_erased

@@ -21,7 +21,7 @@ from compactface.v1.alerts_pb2 import (
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import DeleteSubjectRequest, EnrollRequest
 from compactface.v1.recognizer_pb2 import DeleteSightingsRequest
-from recognizer_service.gallery.alert_outbox import AlertOutbox
+from recognizer_service.gallery.alerts.outbox import AlertOutbox
 from tests.services.asking import CAMERAS, enroll
 from tests.services.authority import Authority
 from tests.services.conftest import unused_port

@@ -17,7 +17,7 @@ from compactface.v1.encoder_pb2 import (
 )
 from compactface.v1.gallery_pb2 import EnrollResponse
 from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, StreamMapsRequest
-from recognizer_service.gallery.storage.opening import Milvus
+from recognizer_service.gallery.storage.locations import Milvus
 from tests.postgres import PostgresServer
 from tests.services.asking import CAMERAS, enroll, identify
 from tests.services.conftest import clouds

@@ -16,7 +16,7 @@ from compactface.v1.recognizer_pb2 import (
     StreamMapsRequest,
     StreamMapsResponse,
 )
-from recognizer_service.gallery.storage.opening import Milvus
+from recognizer_service.gallery.storage.locations import Milvus
 from shared.model_directory import set_current
 from tests.postgres import PostgresServer
 from tests.services.asking import CAMERAS, asked, enroll, identify, verify

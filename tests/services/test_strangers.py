@@ -35,7 +35,7 @@ from compactface.v1.recognizer_pb2 import (
     WatchSightingsRequest,
 )
 from recognizer_service.core.enroll import MAX_FACES_OF_STRANGER
-from recognizer_service.gallery.storage.opening import Location, Servers
+from recognizer_service.gallery.storage.locations import Location, Servers
 from shared.model_directory import ModelDirectory, set_current
 from tests.locations import only_in_sqlite
 from tests.services.asking import CAMERAS, enroll, with_quality

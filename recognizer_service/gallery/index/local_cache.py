@@ -15,7 +15,7 @@ from recognizer_service.gallery.index import Cache, FaceIndex, OpenIndex
 from recognizer_service.gallery.index.flat import FlatIndex
 from recognizer_service.gallery.index.sketch import ReadEmbeddings, SketchIndex
 from recognizer_service.gallery.storage import Database
-from recognizer_service.gallery.storage.opening import Location, Servers
+from recognizer_service.gallery.storage.locations import Location, Servers
 from recognizer_service.gallery.storage.rows import is_condemned
 from recognizer_service.gallery.storage.schema import collections, embeddings, faces, subjects
 from recognizer_service.gallery.storage.spaces import check_embedded, read_embeddings

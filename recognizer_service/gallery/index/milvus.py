@@ -13,7 +13,7 @@ from grpc import RpcError
 from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from recognizer_service.gallery.storage.opening import Milvus, MilvusIndexType
+from recognizer_service.gallery.storage.locations import Milvus, MilvusIndexType
 from recognizer_service.gallery.types import Embedding
 from shared.errors import Unavailable
 

@@ -16,7 +16,7 @@ from recognizer_service.gallery.index import FaceIndex
 from recognizer_service.gallery.index.change_log import Change, ChangeLog
 from recognizer_service.gallery.index.milvus import MilvusFaces, MilvusIndex, answering, connect
 from recognizer_service.gallery.storage import Database
-from recognizer_service.gallery.storage.opening import Milvus
+from recognizer_service.gallery.storage.locations import Milvus
 from recognizer_service.gallery.storage.spaces import check_embedded
 from recognizer_service.gallery.types import EmbeddingSpaceChanged
 from shared.errors import FailedPrecondition

@@ -105,6 +105,8 @@ def test_thresholds_beyond_the_data_are_flagged_and_stricter_than_brute_force() 
 def test_fmr_at_is_the_inverse_of_threshold(table: CalibrationTable, fmr: float) -> None:
     threshold = table.threshold(fmr)
     back = table.fmr_at(threshold.similarity)
+    assert threshold.fmr == fmr
+    assert back.similarity == threshold.similarity
     assert back.fmr == pytest.approx(fmr, rel=1e-6)
     assert back.extrapolated == threshold.extrapolated
 
@@ -121,8 +123,9 @@ def test_no_threshold_is_above_one(table: CalibrationTable) -> None:
 
 @pytest.mark.parametrize("fmr", [0.0, 1.0, -0.1, 2.0, float("nan")])
 def test_rates_outside_their_range_are_refused(table: CalibrationTable, fmr: float) -> None:
-    with pytest.raises(InvalidInput, match=r"must be in \(0, 1\)"):
+    with pytest.raises(InvalidInput, match=r"must be in \(0, 1\)") as refused:
         table.threshold(fmr)
+    assert refused.value.reason == "FMR_OUT_OF_RANGE"
     with pytest.raises(InvalidInput, match=r"must be in \(0, 1\)"):
         identification_fmr(fmr, 10)
 
@@ -144,3 +147,13 @@ def test_calibration_takes_two_people_and_two_photographs_of_one() -> None:
     for identities in ([0, 0, 0], [0, 1, 2]):
         with pytest.raises(ValueError, match="identities"):
             calibrate(embeddings[:3], np.array(identities), probe_codec="a", enrolled_codec="a")
+    three = calibrate(embeddings[:3], np.array([0, 0, 1]), probe_codec="a", enrolled_codec="a")
+    assert (three.identities, three.genuine_pairs, three.impostor_pairs) == (2, 1, 2)
+    assert [row.fmr for row in three.rows] == [0.5]
+
+
+def test_a_genuine_pair_at_the_threshold_is_no_false_non_match() -> None:
+    """Three equal photographs, of two people."""
+    photos = np.eye(3, dtype=np.float32)[[0, 0, 0]]
+    table = calibrate(photos, np.array([0, 0, 1]), probe_codec="a", enrolled_codec="a")
+    assert [(row.similarity, row.fnmr) for row in table.rows] == [(1.0, 0.0)]

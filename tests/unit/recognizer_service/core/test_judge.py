@@ -11,6 +11,7 @@ from recognizer_service.core.types import (
     Criterion,
     Decision,
     Disagreement,
+    Doubt,
     FaceMap,
     Identification,
     Timings,
@@ -18,6 +19,7 @@ from recognizer_service.core.types import (
 from recognizer_service.gallery.types import (
     Agreement,
     Collection,
+    FaceReview,
     Resemblance,
     SubjectHit,
     SubjectScore,
@@ -41,6 +43,7 @@ ONE_FACE = Collection(
     subject_retention_s=0,
     subject_score=SubjectScore.BEST_FACE,
     max_stranger_fpir=0.0,
+    min_liveness=0.0,
 )
 UNKNOWN = "f" * 16
 
@@ -298,3 +301,68 @@ def test_faces_are_judged_only_while_that_can_change_the_best(
     )
     assert [found.hit.subject_id for found in answer.candidates] == expected
     assert judged == looked_at
+
+
+@pytest.mark.parametrize("hits", [0, 1])
+@pytest.mark.parametrize(("quality", "checked"), [(0.9, True), (None, False)])
+def test_an_answer_tells_of_its_probe(
+    judge: Judge, coarse: str, hits: int, quality: float | None, *, checked: bool
+) -> None:
+    probe, timings = FaceMap(coarse, b"", quality), Timings()
+    found = judge.identification(
+        probe,
+        [hit("ada", coarse, 0.9)] * hits,
+        Criterion(),
+        ONE_FACE,
+        timings,
+        count=1,
+        enrolled=lambda _: None,
+    )
+    assert found.decision is (Decision.MATCH if hits else Decision.EMPTY_GALLERY)
+    assert found.probe is probe
+    assert found.timings is timings
+    assert found.quality_checked is checked
+
+
+@pytest.mark.parametrize(
+    ("quality", "decision"), [(0.19, Decision.LOW_QUALITY), (0.2, Decision.MATCH)]
+)
+def test_the_least_quality_is_enough(
+    judge: Judge, coarse: str, quality: float, decision: Decision
+) -> None:
+    face = FaceMap(coarse, b"", quality)
+    found = judge.verification(
+        [face], 0.9, Criterion(), ONE_FACE, Timings(), codecs=(coarse, coarse)
+    )
+    assert found.decision is decision
+
+
+def test_a_review_doubts_look_alikes_and_faces_unlike_their_own(
+    judge: Judge, coarse: str, fine: str
+) -> None:
+    own = Resemblance("own", coarse, 0.9)
+    look_alike = FaceReview(
+        new("alike", coarse, own),
+        (hit("twin", coarse, 0.5), hit("niece", fine, 0.4), hit("stranger", coarse, 0.49)),
+    )
+    unlike = FaceReview(new("unlike", coarse, Resemblance("own", coarse, 0.49)), ())
+    fine_with_own = FaceReview(new("own", coarse, own), (hit("other", UNKNOWN, 0.99),))
+    doubts = judge.doubts([look_alike, unlike, fine_with_own], ONE_FACE)
+    assert doubts == (
+        Doubt("alike", "twin", "face of twin", 0.5, pytest.approx(0.5)),
+        Doubt("alike", "niece", "face of niece", 0.4, pytest.approx(0.4)),
+        Doubt("unlike", "", "own", 0.49, pytest.approx(0.5)),
+    )
+
+
+def test_a_review_asks_more_in_a_larger_collection_and_of_more_faces(
+    judge: Judge, coarse: str
+) -> None:
+    review = FaceReview(
+        new("n", coarse, Resemblance("own", coarse, 0.55)), (hit("x", coarse, 0.55),)
+    )
+    many = replaced(face_count=1000)
+    assert [doubt.other_subject_id for doubt in judge.doubts([review], ONE_FACE)] == ["x"]
+    assert judge.doubts([review], many) == ()
+    strict = replaced(max_fmr=1e-3)
+    assert [doubt.other_subject_id for doubt in judge.doubts([review], strict)] == ["x", ""]

@@ -11,12 +11,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, event
 
-from recognizer_service.gallery import alert_ringing
-from recognizer_service.gallery.alert_ringing import Rung
-from recognizer_service.gallery.alert_rules import MAX_RULES, AlertRule
+from recognizer_service.gallery.alerts import ringing
+from recognizer_service.gallery.alerts.ringing import Rung
+from recognizer_service.gallery.alerts.rules import MAX_RULES, AlertRule
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.sighting_types import Sighting, SightingFinding, SightingMatch
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from shared.errors import CompactfaceError, FailedPrecondition, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, new_face, person, store
@@ -250,7 +250,7 @@ def test_what_waits_goes_with_its_sightings_time_and_is_counted(
 def test_a_target_that_is_away_pushes_out_its_own_oldest_and_nobody_elses(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alert_ringing, "MAX_WAITING", 2)
+    monkeypatch.setattr(ringing, "MAX_WAITING", 2)
     gallery.alert_rules.create("site", replace(WEBHOOK, subject_id="ann"))
     gallery.alert_rules.create("site", WEBHOOK)
     assert see(gallery, match("ann"), UNKNOWN)[0] == Rung(2, 0)

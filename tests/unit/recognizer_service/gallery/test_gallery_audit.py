@@ -8,7 +8,7 @@ import pytest
 
 from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.clock import Clock
 from tests.gallery_faces import SPACE, person

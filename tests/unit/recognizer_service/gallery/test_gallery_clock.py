@@ -9,7 +9,7 @@ import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.sighting_types import Sighting
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from tests.gallery_faces import SPACE, person, store
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, text
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.index.milvus import connect
-from recognizer_service.gallery.storage.opening import Milvus, Servers, parse_location
+from recognizer_service.gallery.storage.locations import Milvus, Servers, parse_location
 from recognizer_service.gallery.types import EmbeddingSpaceChanged, Enrolment
 from shared.errors import FailedPrecondition, Unavailable
 from tests.gallery_embedder import SeededEmbedder, probe

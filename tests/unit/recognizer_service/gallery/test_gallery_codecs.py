@@ -6,7 +6,7 @@ import pytest
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from recognizer_service.gallery.types import Enrolment, NewFace, SubjectScore
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput
 from tests.gallery_faces import CODEC, SPACE, embedding, new_face

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, person
 

@@ -9,7 +9,7 @@ import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.index.concurrency import ReadersWriterLock
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from shared.errors import AlreadyExists
 from tests.gallery_faces import SPACE, embedding, from_similarity, person
 

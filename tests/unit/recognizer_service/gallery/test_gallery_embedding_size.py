@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from recognizer_service.gallery.archive.format import RecordReader
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location, Servers
+from recognizer_service.gallery.storage.locations import Location, Servers
 from recognizer_service.gallery.types import Enrolment, NewFace
 from shared.errors import FailedPrecondition, InvalidInput
 from tests.gallery_embedder import CODEC, SeededEmbedder, probe, vector_of

@@ -14,7 +14,7 @@ import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.sighting_types import Sighting
-from recognizer_service.gallery.storage.opening import Location, parse_location
+from recognizer_service.gallery.storage.locations import Location, parse_location
 from recognizer_service.gallery.storage.replacement import replace_key
 from recognizer_service.gallery.storage.sqlite import SqliteDatabase
 from recognizer_service.gallery.storage.sqlite_file import snapshot

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from recognizer_service.gallery.types import Enrolment
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.clock import Clock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recognizer_service.gallery.alert_rules import AlertRule
+from recognizer_service.gallery.alerts.rules import AlertRule
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_TAGS
 from recognizer_service.gallery.sighting_types import (
@@ -15,7 +15,7 @@ from recognizer_service.gallery.sighting_types import (
     SightingFinding,
     SightingMatch,
 )
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from shared.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import CODEC, SPACE, embedding, person, store, wait_until_erased
 

@@ -12,7 +12,7 @@ from sqlalchemy import NullPool, create_engine, text
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.sighting_types import SightingFilter, SightingFinding
 from recognizer_service.gallery.storage import schema
-from recognizer_service.gallery.storage.opening import Servers
+from recognizer_service.gallery.storage.locations import Servers
 from shared.errors import AlreadyExists, FailedPrecondition
 from tests.gallery_faces import SPACE, embedding, person
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Servers
+from recognizer_service.gallery.storage.locations import Servers
 from shared.errors import FailedPrecondition, Unavailable
 from tests.gallery_faces import SPACE, embedding, person
 from tests.postgres import PostgresServer, running_postgres, server_programs

@@ -7,7 +7,7 @@ import pytest
 
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.reembed import Progress
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from recognizer_service.gallery.types import EmbeddingSpaceChanged
 from shared.errors import FailedPrecondition, InvalidInput, UnknownCodec
 from tests.gallery_embedder import CODEC, SeededEmbedder, probe

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from recognizer_service.gallery.types import Enrolment
 from shared.errors import FailedPrecondition, InvalidInput, NotFound
 from tests.gallery_faces import SPACE, embedding, new_face, person

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recognizer_service.gallery import grouping
-from recognizer_service.gallery.alert_rules import AlertRule
+from recognizer_service.gallery.alerts.rules import AlertRule
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.sighting_types import (
@@ -20,7 +20,7 @@ from recognizer_service.gallery.sighting_types import (
     Stranger,
     UnknownFace,
 )
-from recognizer_service.gallery.storage.opening import Location
+from recognizer_service.gallery.storage.locations import Location
 from recognizer_service.gallery.types import Embedding, EmbeddingSpaceChanged
 from shared.errors import InvalidInput, NotFound
 from tests.clock import Clock

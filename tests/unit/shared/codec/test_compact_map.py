@@ -98,8 +98,13 @@ def test_rounding_is_off_by_half_a_step_at_most(levels: int) -> None:
 
 
 def test_quantizing_follows_equation_1() -> None:
-    latent = np.array([-1, -0.7, -0.3, 0.3, 0.7, 1, 1.000001], np.float32).reshape(1, 1, 7)
-    assert quantize(latent, 4).ravel().tolist() == [0, 0, 1, 2, 3, 3, 3]
+    latent = np.array([-1, -0.7, -0.3, 0.3, 0.7, 1], np.float32).reshape(1, 1, 6)
+    assert quantize(latent, 4).ravel().tolist() == [0, 0, 1, 2, 3, 3]
+
+
+def test_a_latent_out_of_range_has_the_nearest_level() -> None:
+    latent = np.array([-1.5, 1.000001, 1.5], np.float32).reshape(1, 1, 3)
+    assert quantize(latent, 4).ravel().tolist() == [0, 3, 3]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -216,23 +221,28 @@ def test_packing_refuses_symbols_that_are_not_of_the_format() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "height", "levels", "layout"),
+    ("sides", "levels", "layout", "told"),
     [
-        (3, 14, 1, "row"),
-        (3, 14, 257, "row"),
-        (0, 14, 4, "row"),
-        (3, -1, 4, "row"),
-        (6, 14, 4, "rgb8"),
-        (3, 14, 257, "rgb8"),
-        (3, 14, 4, "tiles"),
-        (25, 14, 256, "row"),  # 4,269 bytes
+        ((3, 14, 12), 1, "row", "1 levels"),
+        ((3, 14, 12), 257, "row", "257 levels"),
+        ((0, 14, 12), 4, "row", "every side"),
+        ((3, -1, 12), 4, "row", "every side"),
+        ((3, 14, 0), 4, "row", "every side"),
+        ((6, 14, 12), 4, "rgb8", "6 channels"),
+        ((3, 14, 12), 257, "rgb8", "257 levels"),
+        ((3, 14, 12), 4, "tiles", "tiles"),
+        ((25, 14, 12), 256, "row", "4269 bytes"),
     ],
 )
 def test_an_impossible_format_cannot_be_built(
-    channels: int, height: int, levels: int, layout: Layout
+    sides: tuple[int, int, int], levels: int, layout: Layout, told: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"\d|tiles"):
-        MapFormat(channels, height, 12, levels, layout)
+    with pytest.raises(ValueError, match=told):
+        MapFormat(*sides, levels, layout)
+
+
+def test_all_symbols_but_one_can_be_spared() -> None:
+    assert MapFormat(3, 14, 12, 4, "row", spared=3 * 14 * 12 - 1).geometry.width == 1
 
 
 @pytest.mark.parametrize(("layout", "spared"), [("row", -1), ("row", 3 * 14 * 12), ("rgb8", 1)])

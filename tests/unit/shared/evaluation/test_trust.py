@@ -18,7 +18,7 @@ from shared.codec.compact_map import quantize
 from shared.errors import InvalidModel, InvalidTraining
 from shared.evaluation.coded import Coded
 from shared.evaluation.spoilings import CONDITIONS, PARTS, RANDOM, spoil
-from shared.evaluation.trust import Trust
+from shared.evaluation.trust_records import Trust
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import ModelDirectory, QualityConfig
@@ -91,8 +91,22 @@ def test_every_condition_has_a_row_for_each_rate(
     assert (trust.search.enrolled, trust.search.strangers) == (3, 3)
     text = (tmp_path / "report" / "trust.md").read_text()
     assert "| dark glasses |" in text
+    assert "| unspoilt: a perfect measure |" in text
     assert (tmp_path / "report" / "trust_reliability.png").stat().st_size > 1000
     assert (tmp_path / "report" / "trust_discard.png").stat().st_size > 1000
+
+
+def test_no_measure_discards_better_than_a_perfect_one(
+    tiny_models: Path, data: Path, tmp_path: Path
+) -> None:
+    curves = measured(tiny_models, data, tmp_path / "report").curves
+    for probes in ("all conditions", "unspoilt"):
+        *measures, perfect = [curve for curve in curves if curve.probes == probes]
+        failed = perfect.fnmr[0]
+        for at, share in enumerate(perfect.discarded):
+            assert perfect.fnmr[at] == pytest.approx(max(0, failed - share) / (1 - share))
+            assert all(curve.fnmr[at] >= perfect.fnmr[at] - 1e-9 for curve in measures)
+        assert all(curve.fnmr[0] == pytest.approx(failed) for curve in measures)
 
 
 def test_the_rate_is_the_share_of_strangers_at_the_manifests_threshold(

@@ -19,11 +19,11 @@ from PIL import Image
 from shared.errors import InvalidImage
 from shared.faces.picture import (
     PictureLimits,
-    capture_time,
     decode_photo,
     decode_picture,
     require_photo_size,
 )
+from shared.faces.picture_file import capture_time
 
 DATA = Path(__file__).parents[3] / "data"
 PHOTO = DATA / "eileen_collins_portrait.jpg"

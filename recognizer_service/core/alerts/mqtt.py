@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import SecretStr
 
-from recognizer_service.core.alert_events import ALERT, TEST, Event, NotTaken, as_json
-from recognizer_service.gallery.alert_outbox import Target
+from recognizer_service.core.alerts.events import ALERT, TEST, Event, NotTaken, as_json
+from recognizer_service.gallery.alerts.outbox import Target
 from shared.errors import FailedPrecondition
 from shared.hosts import is_loopback
 

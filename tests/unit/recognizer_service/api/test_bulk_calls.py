@@ -11,7 +11,7 @@ import pytest
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW, BulkEnrollRequest, EnrollRequest
-from recognizer_service.api.bulk_enrollment import enroll_all
+from recognizer_service.api.bulk_calls import enroll_all
 from recognizer_service.core.decide import Judge
 from recognizer_service.core.enroll import Enroller
 from recognizer_service.core.networks import ModelInUse, Networks, OpenedMap

@@ -1,12 +1,14 @@
-"""BulkEnroll: enrollments are embedded concurrently and stored in order."""
+"""Calls of many items, each with its own status: BulkEnroll and BatchIdentify."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from compactface.v1 import gallery_pb2
+from compactface.v1 import gallery_pb2, recognizer_pb2
 from recognizer_service.api import conversions, gallery_conversions
 from recognizer_service.core.enroll import Enroller, PreparedEnrolment
+from recognizer_service.core.recognizer import Recognizer
+from recognizer_service.core.types import Identification, Question
 from shared.errors import CompactfaceError, Unavailable
 from shared.serving.error_interceptor import to_status
 from shared.serving.in_order import map_in_order
@@ -17,7 +19,9 @@ _IN_FLIGHT = 32  # enough to fill a batch, small enough to hold in memory
 async def enroll_all(
     enroller: Enroller, requests: AsyncIterator[gallery_pb2.BulkEnrollRequest], *, caller: str
 ) -> AsyncGenerator[gallery_pb2.BulkEnrollResponse, None]:
-    """Yield one answer per request, in order; at most 32 requests are in flight.
+    """Embed enrollments concurrently and store them in order: yields one answer per request.
+
+    At most 32 requests are in flight.
 
     Raises:
         Unavailable: the service is stopping, or the database is unavailable.
@@ -59,3 +63,26 @@ async def _store(
     else:
         answer.response.CopyFrom(gallery_conversions.enroll_response(stored))
     return answer
+
+
+async def identify_all(
+    recognizer: Recognizer, requests: Sequence[recognizer_pb2.IdentifyRequest]
+) -> list[recognizer_pb2.BatchIdentifyResult]:
+    """Return one result per request, in order."""
+    items = [_question(request) for request in requests]
+    questions = [item for item in items if isinstance(item, Question)]
+    answers = iter(await recognizer.identifier.identify_each(questions))
+    return [_result(next(answers) if isinstance(item, Question) else item) for item in items]
+
+
+def _question(request: recognizer_pb2.IdentifyRequest) -> Question | CompactfaceError:
+    try:
+        return conversions.question(request)
+    except CompactfaceError as error:
+        return error
+
+
+def _result(answer: Identification | CompactfaceError) -> recognizer_pb2.BatchIdentifyResult:
+    if isinstance(answer, CompactfaceError):
+        return recognizer_pb2.BatchIdentifyResult(error=to_status(answer))
+    return recognizer_pb2.BatchIdentifyResult(response=conversions.identify_response(answer))

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import structlog
 
-from recognizer_service.core.alert_events import Event, NotTaken, event_of, event_of_test
+from recognizer_service.core.alerts.events import Event, NotTaken, event_of, event_of_test
 from recognizer_service.core.pulse import Pulse, either
-from recognizer_service.gallery.alert_outbox import AlertOutbox, Target
-from recognizer_service.gallery.alert_rules import AlertRule, AlertRules
+from recognizer_service.gallery.alerts.outbox import AlertOutbox, Target
+from recognizer_service.gallery.alerts.rules import AlertRule, AlertRules
 from recognizer_service.metrics import RecognizerMetrics
 from shared.errors import FailedPrecondition, Overloaded, Unavailable
 from shared.serving.backoff import Backoff

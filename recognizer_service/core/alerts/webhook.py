@@ -14,9 +14,9 @@ from typing import Self
 
 import httpx
 
-from recognizer_service.core.alert_events import Event, NotTaken, as_json
-from recognizer_service.gallery.alert_outbox import Target
-from recognizer_service.gallery.alert_rules import SECRET_PREFIX
+from recognizer_service.core.alerts.events import Event, NotTaken, as_json
+from recognizer_service.gallery.alerts.outbox import Target
+from recognizer_service.gallery.alerts.rules import SECRET_PREFIX
 from shared.errors import FailedPrecondition
 
 for _chatty in ("httpx", "httpcore"):  # they log addresses and headers, which hold secrets

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from recognizer_service.gallery.alert_outbox import Alert, Target
+from recognizer_service.gallery.alerts.outbox import Alert, Target
 
 ALERT, TEST = "alert", "test"
 """Event types."""
