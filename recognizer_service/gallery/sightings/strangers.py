@@ -10,8 +10,8 @@ from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.enrolment import enrolled_before
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE, check_range
 from recognizer_service.gallery.paging import Page, page_token, parse_token
-from recognizer_service.gallery.sighting_rows import SEEN, parse_place, retention_of, seen_face_of
-from recognizer_service.gallery.sighting_types import SeenFace, Stranger
+from recognizer_service.gallery.sightings.rows import SEEN, parse_place, retention_of, seen_face_of
+from recognizer_service.gallery.sightings.types import SeenFace, Stranger
 from recognizer_service.gallery.storage.rows import collection_key, stranger_not_found
 from recognizer_service.gallery.storage.schema import MAX_KEY, grouped, sightings, strangers
 from recognizer_service.gallery.types import Embedding, Enrolled, Enrolment

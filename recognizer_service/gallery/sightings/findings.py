@@ -6,9 +6,9 @@ from sqlalchemy import delete, insert, select
 
 from recognizer_service.gallery.alerts.ringing import UNKNOWN, Rung, ring
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.grouping import group, leave
-from recognizer_service.gallery.sighting_rows import finding_row, matched_subjects
-from recognizer_service.gallery.sighting_types import SightingFinding, UnknownFace
+from recognizer_service.gallery.sightings.grouping import group, leave
+from recognizer_service.gallery.sightings.rows import finding_row, matched_subjects
+from recognizer_service.gallery.sightings.types import SightingFinding, UnknownFace
 from recognizer_service.gallery.storage.schema import collections, identifications, sightings
 
 

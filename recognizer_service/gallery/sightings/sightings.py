@@ -10,10 +10,10 @@ from recognizer_service.gallery import audit
 from recognizer_service.gallery.alerts.ringing import Rung
 from recognizer_service.gallery.audit import AuditEvent, Operation
 from recognizer_service.gallery.context import Store
-from recognizer_service.gallery.findings import keep
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE, check_range, shown
 from recognizer_service.gallery.paging import Page, parse_token, read_page
-from recognizer_service.gallery.sighting_rows import (
+from recognizer_service.gallery.sightings.findings import keep
+from recognizer_service.gallery.sightings.rows import (
     SEEN,
     filtered,
     find_sighting,
@@ -24,7 +24,7 @@ from recognizer_service.gallery.sighting_rows import (
     seen_page,
     sighting_of,
 )
-from recognizer_service.gallery.sighting_types import (
+from recognizer_service.gallery.sightings.types import (
     Camera,
     SeenFace,
     Sighting,

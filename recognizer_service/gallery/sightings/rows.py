@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, or_, select
 
 from recognizer_service.gallery.paging import Page, page_token, parse_key
-from recognizer_service.gallery.sighting_types import (
+from recognizer_service.gallery.sightings.types import (
     SeenFace,
     Sighting,
     SightingFilter,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from recognizer_service.gallery.sighting_rows import retention_of
-from recognizer_service.gallery.sighting_types import UnknownFace
+from recognizer_service.gallery.sightings.rows import retention_of
+from recognizer_service.gallery.sightings.types import UnknownFace
 from recognizer_service.gallery.storage.schema import collections, grouped, sightings, strangers
 from recognizer_service.gallery.storage.spaces import vectors_of
 
