@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from recognizer_service.core.types import Identification, Verification
-from recognizer_service.gallery.sighting_types import SightingOutcome
+from recognizer_service.gallery.sightings.types import SightingOutcome
 from recognizer_service.gallery.types import Collection
 from shared.model_directory import Manifest
 from shared.serving.buckets import QUALITY_BUCKETS, STAGE_BUCKETS_S

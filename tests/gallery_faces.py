@@ -6,7 +6,7 @@ import numpy as np
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import Sighting, SightingOutcome
+from recognizer_service.gallery.sightings.types import Sighting, SightingOutcome
 from recognizer_service.gallery.types import Embedding, Enrolment, NewFace
 from shared.errors import CompactfaceError
 

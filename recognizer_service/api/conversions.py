@@ -19,7 +19,7 @@ from recognizer_service.core.types import (
 )
 from recognizer_service.gallery.collections import DEFAULT_COLLECTION
 from recognizer_service.gallery.limits import check_share, check_text
-from recognizer_service.gallery.sighting_types import SightingOutcome
+from recognizer_service.gallery.sightings.types import SightingOutcome
 from shared.demand import current_demand
 from shared.errors import InvalidInput
 from shared.model_directory.configs import CodecSpec

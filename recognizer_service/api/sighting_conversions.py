@@ -6,7 +6,7 @@ from compactface.v1 import recognizer_pb2
 from recognizer_service.api.conversions import IDENTIFY_DECISIONS, shown_similarity
 from recognizer_service.core.types import Decision
 from recognizer_service.gallery.paging import page_token, parse_key, parse_token
-from recognizer_service.gallery.sighting_types import (
+from recognizer_service.gallery.sightings.types import (
     Camera,
     SeenFace,
     SightingFilter,

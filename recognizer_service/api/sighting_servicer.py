@@ -17,7 +17,7 @@ from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.types import FaceMap, map_of
 from recognizer_service.gallery.audit import Operation
 from recognizer_service.gallery.limits import MAX_ID_CHARACTERS, MAX_PAGE_SIZE
-from recognizer_service.gallery.sighting_types import SeenFace, SightingOutcome
+from recognizer_service.gallery.sightings.types import SeenFace, SightingOutcome
 from recognizer_service.settings import RecognizerSettings
 from shared.camera_name import camera_id, check_camera
 from shared.errors import (

@@ -10,7 +10,7 @@ from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.types import EnrolAnswer, EnrolRequest, map_of
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_FACES_PER_SUBJECT
-from recognizer_service.gallery.sighting_types import SeenFace
+from recognizer_service.gallery.sightings.types import SeenFace
 from recognizer_service.gallery.types import Collection, Embedding, Enrolled, Enrolment, NewFace
 from shared.errors import InvalidInput, NotFound, Overloaded
 from shared.threads import InThread

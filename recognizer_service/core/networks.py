@@ -11,7 +11,7 @@ from recognizer_service.core.decide import Judge
 from recognizer_service.core.quality import MapJudge, allowance, check_enrollable
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import FaceMap
-from recognizer_service.gallery.sighting_types import UnknownFace
+from recognizer_service.gallery.sightings.types import UnknownFace
 from recognizer_service.gallery.types import Embedding, EmbeddingSpaceChanged, SubjectHit
 from shared.errors import CompactfaceError, InvalidInput
 from shared.inference.map_decoder import CodedMap, MapDecoder, Symbols

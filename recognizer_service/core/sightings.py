@@ -17,7 +17,9 @@ from recognizer_service.core.types import (
     Question,
     map_of,
 )
-from recognizer_service.gallery.sighting_types import (
+from recognizer_service.gallery.sightings.sightings import Sightings
+from recognizer_service.gallery.sightings.strangers import Strangers
+from recognizer_service.gallery.sightings.types import (
     SeenFace,
     Sighting,
     SightingFilter,
@@ -26,8 +28,6 @@ from recognizer_service.gallery.sighting_types import (
     SightingOutcome,
     UnknownFace,
 )
-from recognizer_service.gallery.sightings import Sightings
-from recognizer_service.gallery.strangers import Strangers
 from recognizer_service.gallery.types import Embedding, EmbeddingSpaceChanged
 from recognizer_service.metrics import RecognizerMetrics
 from shared.errors import CompactfaceError, NotFound, Overloaded, Unavailable

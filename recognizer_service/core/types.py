@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from recognizer_service.gallery.sighting_types import SeenFace, UnknownFace
+from recognizer_service.gallery.sightings.types import SeenFace, UnknownFace
 from recognizer_service.gallery.types import Enrolled, Enrolment, SubjectHit
 from shared.inference.quality_head import Judged
 from shared.timings import StageTimings

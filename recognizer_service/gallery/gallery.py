@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from recognizer_service.gallery import consistency, enrolment, merging, purge, search, sightings
+from recognizer_service.gallery import consistency, enrolment, merging, purge, search
 from recognizer_service.gallery.alerts.outbox import AlertOutbox
 from recognizer_service.gallery.alerts.rules import AlertRules
 from recognizer_service.gallery.archive.archives import Archives
@@ -23,9 +23,10 @@ from recognizer_service.gallery.collections import DEFAULT_COLLECTION, Collectio
 from recognizer_service.gallery.context import Store
 from recognizer_service.gallery.index.local_cache import IndexForm, open_cache
 from recognizer_service.gallery.reembed import Spaces
+from recognizer_service.gallery.sightings.sightings import Sightings
+from recognizer_service.gallery.sightings.strangers import Strangers
 from recognizer_service.gallery.storage.locations import Location, open_database
 from recognizer_service.gallery.storage.spaces import keep_space, settled_size
-from recognizer_service.gallery.strangers import Strangers
 from recognizer_service.gallery.subjects import Subjects
 from recognizer_service.gallery.types import Embedding, Enrolled, Enrolment, FaceReview, SubjectHit
 from shared.errors import AlreadyExists, NotFound
@@ -113,7 +114,7 @@ class Gallery:
         self.collections = Collections(self._store)
         self.subjects = Subjects(self._store)
         self.audit = AuditLog(self._store)
-        self.sightings = sightings.Sightings(self._store)
+        self.sightings = Sightings(self._store)
         self.strangers = Strangers(self._store)
         self.alert_rules = AlertRules(self._store)
         self.alerts = AlertOutbox(self._store)

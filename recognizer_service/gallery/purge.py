@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from recognizer_service.gallery import audit, request_log, sightings, strangers
+from recognizer_service.gallery import audit, request_log
 from recognizer_service.gallery.alerts import outbox
 from recognizer_service.gallery.audit import AuditEvent, Operation, Purge
 from recognizer_service.gallery.context import Store
+from recognizer_service.gallery.sightings import sightings, strangers
 from recognizer_service.gallery.storage.rows import HIDDEN_PREFIX
 from recognizer_service.gallery.storage.schema import collections, subjects
 from recognizer_service.gallery.subjects import remove_subject

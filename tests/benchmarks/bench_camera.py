@@ -23,7 +23,7 @@ from camera_gateway.settings import load_settings
 from command_line.output import show_table
 from shared.faces.detect import DetectorName
 from tests.camera_clip import COLLINS, Walk, write_clip
-from tests.services.encoder_peer import Peer, serving
+from tests.services.encoder.encoder_peer import Peer, serving
 
 SIZES = {"640x480": (640, 480), "1080p": (1920, 1080)}
 SECONDS = 3.0  # of somebody who crosses

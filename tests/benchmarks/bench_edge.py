@@ -35,7 +35,7 @@ from tests.benchmarks.edge_report import EdgeReport, WholePhotographs, WireBytes
 from tests.benchmarks.gallery_report import Origin
 from tests.faults import uplink_faults
 from tests.faults.uplink_outage import outage
-from tests.services.encoder_peer import Peer, serving
+from tests.services.encoder.encoder_peer import Peer, serving
 from tests.tiny_model import write_tiny_model
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from rich.table import Table
 from recognizer_service.core.networks import Networks, OpenedMap
 from recognizer_service.core.types import FaceMap
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import Sighting, SightingFinding, UnknownFace
+from recognizer_service.gallery.sightings.types import Sighting, SightingFinding, UnknownFace
 from recognizer_service.metrics import RecognizerMetrics
 from recognizer_service.settings import RecognizerSettings
 from recognizer_service.startup import open_networks_of

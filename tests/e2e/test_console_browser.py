@@ -25,7 +25,7 @@ from compactface.v1.recognizer_pb2 import (
 from shared.model_directory.shipped import shipped_models
 from tests.services.access import AccessFolder, bearer
 from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
-from tests.services.receiver import SECRET, receiving
+from tests.services.recognizer.receiver import SECRET, receiving
 
 playwright = pytest.importorskip("playwright.async_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

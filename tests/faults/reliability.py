@@ -74,7 +74,7 @@ def denials() -> Part:
     """Every method against every kind of caller."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "results.xml"
-        tests = "tests/services/test_authorization.py"
+        tests = "tests/services/serving/test_authorization.py"
         part = run("pytest", "-q", tests, f"--junitxml={file}", file=file)
         (suite,) = ET.parse(file).getroot()  # noqa: S314 - our own
     total = int(suite.attrib["tests"])

@@ -1,4 +1,4 @@
-"""Alert rules and dashboards as files; `tests/services/test_monitoring.py` runs their queries."""
+"""Alert rules and dashboards as files; `serving/test_monitoring.py` runs their queries."""
 
 import json
 import shutil

@@ -15,7 +15,7 @@ from recognizer_service.gallery.alerts import ringing
 from recognizer_service.gallery.alerts.ringing import Rung
 from recognizer_service.gallery.alerts.rules import MAX_RULES, AlertRule
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import Sighting, SightingFinding, SightingMatch
+from recognizer_service.gallery.sightings.types import Sighting, SightingFinding, SightingMatch
 from recognizer_service.gallery.storage.locations import Location
 from shared.errors import CompactfaceError, FailedPrecondition, InvalidInput, NotFound
 from tests.clock import Clock

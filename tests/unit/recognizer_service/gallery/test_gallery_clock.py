@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import Sighting
+from recognizer_service.gallery.sightings.types import Sighting
 from recognizer_service.gallery.storage.locations import Location
 from tests.gallery_faces import SPACE, person, store
 

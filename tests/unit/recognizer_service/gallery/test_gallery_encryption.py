@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import Sighting
+from recognizer_service.gallery.sightings.types import Sighting
 from recognizer_service.gallery.storage.locations import Location, parse_location
 from recognizer_service.gallery.storage.replacement import replace_key
 from recognizer_service.gallery.storage.sqlite import SqliteDatabase

@@ -16,7 +16,7 @@ import pytest
 
 from recognizer_service.gallery.audit import Deletion, Purge
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import Sighting
+from recognizer_service.gallery.sightings.types import Sighting
 from recognizer_service.gallery.types import Enrolment
 from shared.errors import InvalidInput, NotFound
 from tests.benchmarks.gallery_population import SPACE as MADE_UP

@@ -9,7 +9,7 @@ import pytest
 from recognizer_service.gallery.alerts.rules import AlertRule
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_TAGS
-from recognizer_service.gallery.sighting_types import (
+from recognizer_service.gallery.sightings.types import (
     Sighting,
     SightingFilter,
     SightingFinding,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import SightingFilter, SightingFinding
+from recognizer_service.gallery.sightings.types import SightingFilter, SightingFinding
 from recognizer_service.gallery.storage import schema
 from recognizer_service.gallery.storage.locations import Servers
 from shared.errors import AlreadyExists, FailedPrecondition

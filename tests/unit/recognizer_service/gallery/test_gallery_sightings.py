@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import Sighting, SightingFilter, SightingOutcome
+from recognizer_service.gallery.sightings.types import Sighting, SightingFilter, SightingOutcome
 from recognizer_service.gallery.storage.locations import Location
 from shared.errors import AlreadyExists, InvalidInput, NotFound
 from tests.clock import Clock

@@ -8,11 +8,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from recognizer_service.gallery import grouping
 from recognizer_service.gallery.alerts.rules import AlertRule
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.sighting_types import (
+from recognizer_service.gallery.sightings import grouping
+from recognizer_service.gallery.sightings.types import (
     SeenFace,
     Sighting,
     SightingFilter,

@@ -76,7 +76,7 @@ import asyncio, threading
 from contextlib import closing
 from shared.serving.process import run_process
 from shared.serving.workers import Workers
-from tests.services.plumbing_service import PlumbingSettings
+from tests.services.serving.plumbing_service import PlumbingSettings
 
 async def run(settings, registry):
     with closing(Workers(1, name="test")) as workers:
