@@ -265,8 +265,8 @@ def _text(
 
 `{origin.command}`
 at commit {origin.commit}, {origin.time}, {origin.machine}.
-Load average {os.getloadavg()[0]:.1f} at the end, all programs together. Encoder, recognizer, web
-gateway and Chromium on one machine, over loopback, without TLS.
+Load average {os.getloadavg()[0]:.1f} at the end, all programs together.
+Encoder, recognizer, web gateway and Chromium on one machine, over loopback, without TLS.
 
 Each page, loaded {loads} times with {sightings} sightings and {_SUBJECTS} people, in milliseconds:
 
