@@ -14,28 +14,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Copies are renamed when they are whole, and are each thread's own: a kill may come at any moment. */
 static void keep_content(const char *path, const char *kept) {
-    char target[PATH_MAX], partial[PATH_MAX + 8], chunk[65536];
+    char target[PATH_MAX], partial[PATH_MAX + 32], chunk[65536];
     const char *name = strrchr(path, '/') + 1;
     snprintf(target, sizeof target, "%s/content/%s", kept, name);
-    snprintf(partial, sizeof partial, "%s.part", target);
+    snprintf(partial, sizeof partial, "%s.part-%d", target, gettid());
     int from = open(path, O_RDONLY), to = open(partial, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     for (ssize_t n; from >= 0 && to >= 0 && (n = read(from, chunk, sizeof chunk)) > 0;)
         if (write(to, chunk, n) != n) abort();
     if (from >= 0) close(from);
     if (to >= 0) close(to);
-    rename(partial, target);
+    if (from >= 0 && to >= 0) rename(partial, target);
 }
 
 static void keep_names(const char *folder, const char *kept) {
-    char path[PATH_MAX];
+    char path[PATH_MAX], partial[PATH_MAX + 32];
     snprintf(path, sizeof path, "%s/names", kept);
-    FILE *names = fopen(path, "w");
+    snprintf(partial, sizeof partial, "%s.part-%d", path, gettid());
+    FILE *names = fopen(partial, "w");
     DIR *listing = opendir(folder);
     for (struct dirent *entry; names && listing && (entry = readdir(listing));)
         if (entry->d_name[0] != '.') fprintf(names, "%s\n", entry->d_name);
     if (listing) closedir(listing);
-    if (names) fclose(names);
+    if (names && !fclose(names)) rename(partial, path);
 }
 
 static void keep(int fd) {
