@@ -8,18 +8,22 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Copies are renamed when they are whole, and are each thread's own: a kill may come at any moment. */
+/* One thread at a time copies, so that no older copy replaces a newer one. */
+static pthread_mutex_t copying = PTHREAD_MUTEX_INITIALIZER;
+
+/* Copies are renamed when they are whole: a kill may come at any moment. */
 static void keep_content(const char *path, const char *kept) {
-    char target[PATH_MAX], partial[PATH_MAX + 32], chunk[65536];
+    char target[PATH_MAX], partial[PATH_MAX + 8], chunk[65536];
     const char *name = strrchr(path, '/') + 1;
     snprintf(target, sizeof target, "%s/content/%s", kept, name);
-    snprintf(partial, sizeof partial, "%s.part-%d", target, gettid());
+    snprintf(partial, sizeof partial, "%s.part", target);
     int from = open(path, O_RDONLY), to = open(partial, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     for (ssize_t n; from >= 0 && to >= 0 && (n = read(from, chunk, sizeof chunk)) > 0;)
         if (write(to, chunk, n) != n) abort();
@@ -29,9 +33,9 @@ static void keep_content(const char *path, const char *kept) {
 }
 
 static void keep_names(const char *folder, const char *kept) {
-    char path[PATH_MAX], partial[PATH_MAX + 32];
+    char path[PATH_MAX], partial[PATH_MAX + 8];
     snprintf(path, sizeof path, "%s/names", kept);
-    snprintf(partial, sizeof partial, "%s.part-%d", path, gettid());
+    snprintf(partial, sizeof partial, "%s.part", path);
     FILE *names = fopen(partial, "w");
     DIR *listing = opendir(folder);
     for (struct dirent *entry; names && listing && (entry = readdir(listing));)
@@ -50,8 +54,10 @@ static void keep(int fd) {
     path[length] = 0;
     size_t prefix = strlen(folder);
     if (strncmp(path, folder, prefix)) return;
+    pthread_mutex_lock(&copying);
     if (path[prefix] == '/') keep_content(path, kept);
     else if (!path[prefix]) keep_names(path, kept);
+    pthread_mutex_unlock(&copying);
 }
 
 int fsync(int fd) {

@@ -48,7 +48,7 @@ def watch(folder: Path, scratch: Path) -> PowerLoss:
     if compiler is None:
         pytest.skip("no C compiler is installed")
     library = scratch / "power_loss.so"
-    command = (compiler, "-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl")
+    command = (compiler, "-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl", "-pthread")
     subprocess.run(command, check=True)
     kept = scratch / "kept"
     (kept / "content").mkdir(parents=True)
