@@ -1,5 +1,6 @@
-"""`compactface model`: list, verify and choose models."""
+"""`compactface model`: list, verify, sign and choose models."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from command_line.model_import import import_extractor
 from command_line.options import SHIPPED_MODELS, Json, Models
 from command_line.output import show_facts, show_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="List, verify and choose models.")
+app = typer.Typer(no_args_is_help=True, help="List, verify, sign and choose models.")
 
 Family = Annotated[str, typer.Option(help="Model family.")]
 Version = Annotated[str | None, typer.Argument(help="Model version; default: the current one.")]
@@ -69,13 +70,40 @@ def show(
 
 @app.command()
 def verify(
-    version: Version = None, *, models: Models = SHIPPED_MODELS, family: Family = "default"
+    version: Version = None,
+    *,
+    models: Models = SHIPPED_MODELS,
+    family: Family = "default",
+    public_key: Annotated[
+        Path | None, typer.Option(help="PEM file of the Ed25519 key that must have signed it.")
+    ] = None,
 ) -> None:
-    """Check every file of a model against its manifest."""
+    """Check every file of a model against its manifest, and its signature if a key is given."""
     from shared.model_directory import ModelDirectory
+    from shared.model_directory.signature import Signer
+
+    signer = Signer.read(public_key) if public_key else None
+    model = ModelDirectory.load(models, family, version, signer=signer)
+    signed = "" if signer is None else "; the signature is right"
+    typer.echo(f"{model.path}: {len(model.manifest.files)} files match the manifest{signed}")
+
+
+@app.command()
+def sign(
+    version: Version = None,
+    *,
+    key: Annotated[Path, typer.Option(help="PEM file of an Ed25519 private key.")],
+    models: Models = SHIPPED_MODELS,
+    family: Family = "default",
+) -> None:
+    """Verify a model and sign it, for services that set `model_public_key`."""
+    from shared.model_directory import ModelDirectory
+    from shared.model_directory.signature import SIGNATURE_FILE
+    from shared.model_directory.signature import sign as write_signature
 
     model = ModelDirectory.load(models, family, version)
-    typer.echo(f"{model.path}: {len(model.manifest.files)} files match the manifest")
+    write_signature(model, key)
+    typer.echo(f"{model.path / SIGNATURE_FILE} written")
 
 
 @app.command()

@@ -51,7 +51,7 @@ async def listening(
         FailedPrecondition: another process uses the spool, or a later version created it.
         Unavailable, Overloaded: the spool cannot be written.
     """
-    model = ModelDirectory.load(settings.models, settings.family)
+    model = settings.load_model()
     encoder = Encoder(
         detector=open_detector(settings.detector_options),
         crop_encoder=_crop_encoder(settings, model),

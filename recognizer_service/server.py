@@ -39,7 +39,6 @@ from recognizer_service.startup import (
     open_networks_of,
 )
 from shared.errors import CompactfaceError
-from shared.model_directory import ModelDirectory
 from shared.serving.background import Background
 from shared.serving.server import ServiceHost
 
@@ -73,7 +72,7 @@ async def listening(
         SettingsError: an address cannot be bound, or the TLS files cannot be used.
     """
     torch.set_num_threads(settings.torch_threads)
-    current = ModelDirectory.load(settings.models, settings.family)
+    current = settings.load_model()
     metrics = RecognizerMetrics(registry)
     background = Background(registry)
     open_networks = partial(open_networks_of, settings, metrics, background)
@@ -89,7 +88,7 @@ async def listening(
         metrics.alerts_waiting.set_function(gallery.alerts.waiting)
         metrics.alerts_oldest.set_function(gallery.alerts.oldest_s)
         async with (
-            _serving(open_networks(model_of_gallery(gallery, current, settings.models))) as model,
+            _serving(open_networks(model_of_gallery(gallery, current))) as model,
             ServiceHost(
                 settings, service_names=_SERVICES, registry=registry, background=background
             ) as host,

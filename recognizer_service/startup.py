@@ -2,7 +2,6 @@
 
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import timedelta
-from pathlib import Path
 
 from recognizer_service.core.alerts.mqtt import Broker
 from recognizer_service.core.batching import Batcher
@@ -63,17 +62,17 @@ def check_stream_collection(gallery: Gallery, name: str) -> None:
         ) from None
 
 
-def model_of_gallery(gallery: Gallery, current: ModelDirectory, models: Path) -> ModelDirectory:
+def model_of_gallery(gallery: Gallery, current: ModelDirectory) -> ModelDirectory:
     """Return the model that can serve the gallery as it is: the current or an earlier one."""
     served = gallery.spaces.served
     if served == current.manifest.embedding_space:
         return current
-    model = model_of_space(models, served)
+    model = model_of_space(current, served)
     if model is None:
         raise FailedPrecondition(
             "EMBEDDING_SPACE_MISMATCH",
-            f"the gallery is embedded in space {served}, of which {models} has no model; put the "
-            "model back to serve while the gallery is embedded anew, or run "
+            f"the gallery is embedded in space {served}, of which {current.path.parents[1]} has no "
+            "model; put the model back to serve while the gallery is embedded anew, or run "
             "`compactface gallery reembed` first",
         )
     return model

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,35 +17,34 @@ from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.reembed import CodedPng, MapEmbedder, Progress
 from shared.errors import FailedPrecondition, InvalidModel, UnknownCodec
 from shared.inference.map_decoder import MapDecoder
-from shared.model_directory import AlignmentTemplate, ModelDirectory, current_version
+from shared.model_directory import ModelDirectory, current_version
 from shared.model_directory.load import MANIFEST_FILE
 from shared.serving.background import Background
 from shared.threads import in_thread_of
 
 
-def model_of_space(models: Path, space: str) -> ModelDirectory | None:
+def model_of_space(beside: ModelDirectory, space: str) -> ModelDirectory | None:
     """Return a version whose extractor embeds in a space; None if there is none."""
-    found = (model for model in _readable(models) if model.manifest.embedding_space == space)
+    found = (model for model in _readable(beside) if model.manifest.embedding_space == space)
     return next(found, None)
 
 
-def model_of_codec(
-    models: Path, codec_id: str, alignment: AlignmentTemplate
-) -> ModelDirectory | None:
-    """Return a version that decodes a codec to crops of an alignment; None if there is none."""
-    for model in _readable(models):
+def model_of_codec(beside: ModelDirectory, codec_id: str) -> ModelDirectory | None:
+    """Return a version that decodes a codec to a model's crops; None if there is none."""
+    for model in _readable(beside):
         codec_ids = {codec.codec_id for codec in model.manifest.codecs.values()}
-        if codec_id in codec_ids and model.manifest.alignment == alignment:
+        if codec_id in codec_ids and model.manifest.alignment == beside.manifest.alignment:
             return model
     return None
 
 
-def _readable(models: Path) -> Iterator[ModelDirectory]:
-    """Yield all versions of all families, skipping damaged ones."""
+def _readable(beside: ModelDirectory) -> Iterator[ModelDirectory]:
+    """Yield all versions in a model's folder, and signed as it is, skipping damaged ones."""
+    models = beside.path.parents[1]
     for path in sorted(models.glob(f"*/*/{MANIFEST_FILE}")):
         family, version = path.parts[-3:-1]
         try:
-            yield ModelDirectory.load(models, family, version)
+            yield ModelDirectory.load(models, family, version, signer=beside.signer)
         except InvalidModel:
             continue
 
@@ -118,8 +118,7 @@ class CrossCodecEmbedder:
     def _decoder_of(self, codec_id: str) -> MapDecoder:
         if codec_id not in self._by_codec:
             ours = self._decoder
-            models = ours.model.path.parents[1]
-            model = model_of_codec(models, codec_id, ours.model.manifest.alignment)
+            model = model_of_codec(ours.model, codec_id)
             if model is None:
                 raise UnknownCodec(codec_id, sorted(self._by_codec))
             decoder = MapDecoder(model, device=ours.device, precision=ours.precision)
@@ -222,7 +221,9 @@ class Changeover:
         return (manifest.family, manifest.version) == (self._family, version)
 
     async def _change_over(self) -> None:
-        model = await self._in_thread(ModelDirectory.load, self._models, self._family)
+        signer = self._recognizer.decoder.model.signer
+        load = partial(ModelDirectory.load, self._models, self._family, signer=signer)
+        model = await self._in_thread(load)
         networks = await self._in_thread(self._open_networks, model)
         _log.info("changeover_begun", version=model.manifest.version, space=networks.space)
         await self._in_thread(networks.decoder.warm_up)

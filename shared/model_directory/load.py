@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,6 +16,9 @@ from shared.model_directory.manifest import (
     expected_files,
     seal,
 )
+
+if TYPE_CHECKING:  # training loads models without `cryptography`
+    from shared.model_directory.signature import Signer
 
 MANIFEST_FILE = "manifest.json"
 DIGEST_FILE = "manifest.sha256"
@@ -29,23 +33,33 @@ class ModelDirectory:
     Attributes:
         path: the version's folder.
         manifest: its manifest, checked against its files.
+        signer: who signed it; None if nobody had to.
     """
 
     path: Path
     manifest: Manifest
+    signer: "Signer | None" = None
 
     @classmethod
-    def load(cls, models: Path, family: str, version: str | None = None) -> "ModelDirectory":
+    def load(
+        cls,
+        models: Path,
+        family: str,
+        version: str | None = None,
+        *,
+        signer: "Signer | None" = None,
+    ) -> "ModelDirectory":
         """Load and verify `<models>/<family>/<version>`.
 
         Args:
             models: folder of model families.
             family: name of the family.
             version: name of the version; None takes the version that `current` names.
+            signer: who must have signed it; None accepts any model.
 
         Raises:
-            InvalidModel: the directory is missing, incomplete, damaged or inconsistent; the
-                message names the path and the remedy.
+            InvalidModel: the directory is missing, incomplete, damaged, inconsistent or not
+                signed; the message names the path and the remedy.
         """
         version = version or current_version(models, family)
         _check_name("family", family)
@@ -61,7 +75,9 @@ class ModelDirectory:
         _check_files(path, manifest)
         _check_ids(path, manifest)
         _check_manifest(path)
-        return cls(path=path, manifest=manifest)
+        if signer is not None:
+            signer.check(path)
+        return cls(path=path, manifest=manifest, signer=signer)
 
     @property
     def extractor_path(self) -> Path:

@@ -6,7 +6,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from shared.hosts import is_loopback
-from shared.model_directory.shipped import shipped_models
+from shared.model_directory import ModelDirectory, shipped_models
+from shared.model_directory.signature import Signer
 from shared.serving.process_settings import ProcessSettings
 
 
@@ -22,6 +23,9 @@ class ServiceSettings(ProcessSettings):
         description="folder of model families; by default that of the shipped model",
     )
     family: str = Field("default", min_length=1, description="model family to serve")
+    model_public_key: Path | None = Field(
+        None, description="PEM file of the Ed25519 key that models must be signed with"
+    )
     reflection: bool = Field(False, description="answer gRPC server reflection")
     insecure: bool = Field(False, description="allow a non-loopback bind without TLS and access")
     access: Path | None = Field(
@@ -52,6 +56,15 @@ class ServiceSettings(ProcessSettings):
     min_ping_seconds: float = Field(
         20.0, gt=0, le=3600, description="clients that ping more often are cut off"
     )
+
+    def load_model(self) -> ModelDirectory:
+        """Load the current model of the family, signed if `model_public_key` is set.
+
+        Raises:
+            InvalidModel: as `ModelDirectory.load` and `Signer.read`.
+        """
+        signer = Signer.read(self.model_public_key) if self.model_public_key else None
+        return ModelDirectory.load(self.models, self.family, signer=signer)
 
     @property
     def mutual_tls(self) -> bool:

@@ -1,6 +1,7 @@
 """A running service changes over to another model: nobody waits, and nobody is lost."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -24,9 +25,11 @@ from compactface.v1.recognizer_pb2 import (
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.reembed import Progress
 from shared.codec.compact_map import pack
-from shared.errors import FailedPrecondition
+from shared.errors import FailedPrecondition, InvalidModel
 from shared.model_directory import ModelDirectory, set_current
+from shared.model_directory.signature import sign
 from tests.gallery_faces import person
+from tests.keys import signing_keys
 from tests.services.asking import enroll, identify, verify
 from tests.services.hosting import Service, failure, running_recognizer
 from tests.tiny_model import FAMILY, write_tiny_model
@@ -251,3 +254,27 @@ async def test_a_gallery_of_a_model_that_is_gone_is_not_served(serve: Serve, gal
         async with serve():
             pass
     assert refused.value.reason == "EMBEDDING_SPACE_MISMATCH"
+
+
+async def test_a_model_that_is_not_signed_is_not_served(
+    all_models: Path, gallery: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(all_models, models)
+    set_current(models, FAMILY, "1")
+    own, public = signing_keys(tmp_path)
+    with pytest.raises(InvalidModel, match=r"has no manifest\.sig"):
+        async with running_recognizer(models, gallery, model_public_key=public):
+            pass
+    sign(ModelDirectory.load(models, FAMILY, "1"), own)
+    async with running_recognizer(models, gallery, model_public_key=public) as service:
+        faces = [face_of(models, 1)]
+        await enroll_all(service, faces)
+        set_current(models, FAMILY, "2")
+        await ask(service)
+        error = await failure(changed_over(service))
+        assert error.reason == "MODEL_NOT_SIGNED"
+        await assert_known(service, faces, 0)
+        sign(ModelDirectory.load(models, FAMILY, "2"), own)
+        await changed_over(service)
+        assert await version_of(service) == "2"
