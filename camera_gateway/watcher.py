@@ -8,12 +8,13 @@ from camera_gateway.settings import CameraSettings
 from camera_gateway.shots import Rules, Shot, Visit
 from camera_gateway.sources import Pixels
 from camera_gateway.tracking import Look, Track, Tracker
-from shared.faces.align import align
+from shared.faces.align import align, outside_share
 from shared.faces.detect import Detection, Detector
 from shared.faces.quality import quality
 
 _LOOKS_OF_VIDEO = 2  # a face detected in a single frame is a false detection
 _MAX_FACES = 64  # maximum per frame, the most prominent
+_MUCH_OUTSIDE = 0.25  # share of a crop; more, and strangers look alike
 _PAUSES_LOST = 2.5  # intervals; a face may be missed in one picture of a slow series
 
 
@@ -101,5 +102,10 @@ class Watcher:
         return [shot for seen_at, visit in visits if (shot := visit.due(seen_at, over=True))]
 
     def _look(self, picture: Pixels, found: Detection) -> Look:
-        crop = align(picture, found.landmarks, template=self._detector.template)
-        return Look(found, crop, quality(crop, found.landmarks))
+        """Align a face. Edges of the picture look sharp, so what is outside lowers the quality."""
+        template = self._detector.template
+        crop = align(picture, found.landmarks, template=template)
+        height, width = picture.shape[:2]
+        outside = outside_share(height, width, found.landmarks, template=template)
+        inside = max(0.0, 1 - outside / _MUCH_OUTSIDE)
+        return Look(found, crop, quality(crop, found.landmarks) * inside)
