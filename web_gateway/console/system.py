@@ -1,4 +1,4 @@
-"""System: health, models, collections and the audit log."""
+"""System: health, models and their change, collections and the audit log."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from compactface.v1 import gallery_pb2
 from web_gateway.console.frame import PAGE, Frame, collection_of, or_problem
 from web_gateway.console.sessions import Session
 from web_gateway.problems import Problem
+from web_gateway.uploads import Form
 
 _AUDITED: Final = timedelta(days=1)
 _MOST_EVENTS: Final = 1000
@@ -25,7 +26,10 @@ class System:
 
     def routes(self) -> list[Route]:
         """The routes."""
-        return [self._frame.get("/system", self._system)]
+        return [
+            self._frame.get("/system", self._system),
+            self._frame.post("/system/model", self._change_model),
+        ]
 
     async def _system(self, request: Request, session: Session) -> Response:
         caller = self._frame.caller(session)
@@ -55,4 +59,13 @@ class System:
             collections=listed,
             audit=audit,
             events=[] if isinstance(audit, Problem) else list(reversed(audit.events)),
+        )
+
+    async def _change_model(self, request: Request, session: Session, form: Form) -> Response:
+        """Begin a change to the current model, or ask how far it is."""
+        recognizer = self._frame.caller(session).recognizer
+        progress = await recognizer.reembed()
+        serving = await recognizer.info()
+        return self._frame.render(
+            request, "changeover.html", session, form=form, progress=progress, serving=serving
         )

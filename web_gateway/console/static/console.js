@@ -11,6 +11,10 @@ for (const form of document.querySelectorAll("form[data-confirm]")) {
   });
 }
 
+for (const form of document.querySelectorAll("form[data-again]")) {
+  setTimeout(() => form.submit(), 1000);
+}
+
 const ask = document.getElementById("ask");
 if (ask) {
   const input = ask.elements.image;
