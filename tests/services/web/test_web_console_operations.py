@@ -11,7 +11,7 @@ from compactface.v1.alerts_pb2 import AlertRule, ListAlertRulesRequest
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import GetSubjectRequest
 from tests.services.asking import CAMERAS, enroll
-from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
+from tests.services.hosting import Service, running_encoder, running_web
 from tests.services.recognizer.receiver import SECRET, receiving
 from tests.services.recognizer.test_sightings import identified, seen
 from tests.services.web.test_web_console import Browser, sign_in
@@ -19,14 +19,6 @@ from tests.services.web.test_web_console import Browser, sign_in
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HERE = f"?collection={CAMERAS}"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_recognizer(
-        tiny_models, tmp_path / "gallery.sqlite", stream_collection=CAMERAS
-    ) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -27,14 +27,6 @@ HERE = f"/v1/collections/{CAMERAS}"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_recognizer(
-        tiny_models, tmp_path / "gallery.sqlite", stream_collection=CAMERAS
-    ) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="session")
 async def web(tiny_models: Path, service: Service) -> AsyncIterator[httpx.AsyncClient]:
     async with running_encoder(tiny_models) as encoder, running_web(encoder, service) as client:
         yield client

@@ -27,14 +27,6 @@ WATCH = f"{SIGHTINGS}:watch"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
-    """A recognizer that takes streamed maps into the collection `CAMERAS`."""
-    gallery = tmp_path / "gallery.sqlite"
-    async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="session")
 async def web(encoder: Service, service: Service) -> AsyncIterator[httpx.AsyncClient]:
     async with running_web(encoder, service, max_watchers=1) as client:
         yield client

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -11,21 +10,13 @@ import pytest_asyncio
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import GetSubjectRequest
 from tests.services.asking import CAMERAS
-from tests.services.hosting import Service, running_recognizer, running_web
+from tests.services.hosting import Service, running_web
 from tests.services.recognizer.test_strangers import group, seen
 from tests.services.web.test_web_console import Browser, sign_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HERE = f"collection={CAMERAS}"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_recognizer(
-        tiny_models, tmp_path / "gallery.sqlite", stream_collection=CAMERAS
-    ) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
