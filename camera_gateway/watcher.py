@@ -8,13 +8,12 @@ from camera_gateway.settings import CameraSettings
 from camera_gateway.shots import Rules, Shot, Visit
 from camera_gateway.sources import Pixels
 from camera_gateway.tracking import Look, Track, Tracker
-from shared.faces.align import align, outside_share
+from shared.faces.align import CUT_FROM, align, outside_share
 from shared.faces.detect import Detection, Detector
 from shared.faces.quality import quality
 
 _LOOKS_OF_VIDEO = 2  # a face detected in a single frame is a false detection
 _MAX_FACES = 64  # maximum per frame, the most prominent
-_MUCH_OUTSIDE = 0.25  # share of a crop; more, and strangers look alike
 _PAUSES_LOST = 2.5  # intervals; a face may be missed in one picture of a slow series
 
 
@@ -107,5 +106,5 @@ class Watcher:
         crop = align(picture, found.landmarks, template=template)
         height, width = picture.shape[:2]
         outside = outside_share(height, width, found.landmarks, template=template)
-        inside = max(0.0, 1 - outside / _MUCH_OUTSIDE)
+        inside = max(0.0, 1 - outside / CUT_FROM)
         return Look(found, crop, quality(crop, found.landmarks) * inside)

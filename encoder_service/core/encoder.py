@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared.codec.compact_map import quantize
 from shared.errors import DeadlineExceeded, InvalidImage
-from shared.faces.align import align, fit_crop, outside_share
+from shared.faces.align import CUT_FROM, CUT_QUALITY, align, fit_crop, outside_share
 from shared.faces.detect import Box, Detection, Detector, Landmarks
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.faces.quality import quality
@@ -79,15 +79,6 @@ class EncodedPicture:
     faces: tuple[EncodedFace, ...]
     faces_found: int
     timings: EncodeTimings = field(default_factory=EncodeTimings)
-
-
-_CUT_FROM = 0.25
-"""Share of a crop outside the picture above which no match should be made.
-
-Faces cut off at one side cause false matches, and the encoder detects this more reliably than a
-map's receiver can.
-"""
-_CUT_QUALITY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +226,8 @@ class Encoder:
         flaws = [dict(zip(judged.names, parts, strict=True)) for parts in judged.parts.tolist()]
         qualities = judged.quality.tolist()
         for position, face in enumerate(faces):
-            if face.outside >= _CUT_FROM:
-                qualities[position] = min(qualities[position], _CUT_QUALITY)
+            if face.outside >= CUT_FROM:
+                qualities[position] = min(qualities[position], CUT_QUALITY)
                 flaws[position]["outside"] = 1.0
         return qualities, flaws
 

@@ -17,6 +17,7 @@ Face = NDArray[np.uint8]
 Draw = Callable[[Face, np.random.Generator], Face]
 
 SIDE = 112
+OUTSIDE = "outside"
 PARTS = (
     "blur",
     "noise",
@@ -24,7 +25,7 @@ PARTS = (
     "uneven_light",
     "eyes_covered",
     "mouth_covered",
-    "outside",
+    OUTSIDE,
     "rolled",
     "odd_colours",
     "not_a_face",

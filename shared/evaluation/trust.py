@@ -1,12 +1,14 @@
 """Does a threshold hold what it promises, whatever was wrong with the photographs?
 
 Pairs of strangers are spoilt alike: what two faces have in common drives them together. The rates
-are those of pairs in which neither face is called LOW_QUALITY. Intervals (95 %) are bootstrapped
-over people, since pairs of one person are not independent.
+are those of pairs in which neither face is called LOW_QUALITY: by the head, or, where the picture
+ends within the crop, by the encoder. Intervals (95 %) are bootstrapped over people, since pairs of
+one person are not independent.
 """
 
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from shared.evaluation.coded import Coded, Coder
 from shared.evaluation.lfw_files import LfwFiles
 from shared.evaluation.pipeline import BATCH, Faces, Progress, crops_of, no_progress
 from shared.evaluation.runs import software_commit
-from shared.evaluation.spoilings import CONDITIONS, spoil, texture
+from shared.evaluation.spoilings import CONDITIONS, OUTSIDE, spoil, texture
 from shared.evaluation.trust_rates import (
     PHOTOS,
     TEXTURES,
@@ -29,6 +31,7 @@ from shared.evaluation.trust_rates import (
     trust_rows,
 )
 from shared.evaluation.trust_records import Trust
+from shared.faces.align import CUT_FROM, CUT_QUALITY
 from shared.faces.detect import Landmarks
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.pose import yaw_degrees
@@ -80,11 +83,15 @@ def evaluate_trust(
     sources = _textures(data, PHOTOS * spoilt_people)
     total = sum(map(len, shown.values())) + (len(sources) if sources is not None else 0)
     seen: dict[str, Seen] = {}
+    by_map: dict[str, Seen] = {}
     done = 0
     for name, names in shown.items():
         faces = (batch for batch in files.batches(names))
         owners = _owners(name, names)
         seen[name] = looker.look(_spoilt(faces, name), owners)
+        if OUTSIDE in CONDITIONS[name].parts:
+            by_map[f"{name}, by the map alone"] = seen[name]
+            seen[name] = _as_encoded(seen[name])
         done += len(names)
         progress(done, total)
     if sources is not None:
@@ -94,7 +101,7 @@ def evaluate_trust(
     thresholds = {rate: table.threshold(rate).similarity for rate in RATES}
     rows = [
         row
-        for name, faces in seen.items()
+        for name, faces in (seen | by_map).items()
         for row in trust_rows(name, faces, thresholds, min_quality=min_quality)
     ]
     rows += rows_by_yaw(seen[UNSPOILT], thresholds, min_quality=min_quality)
@@ -176,8 +183,9 @@ class _Looker:
         self._refiner = Refiner(threads=1)
 
     def look(self, batches: Iterator[Faces], people: NDArray[np.int64]) -> Seen:
-        coded, points, scores, before = [], [], [], []
+        coded, points, scores, before, black = [], [], [], [], []
         for faces in batches:
+            black.append((crops_of(faces) == 0).all(3).mean((1, 2), dtype=np.float32))
             coded.append(self._coder.code([faces]))
             landmarks, score = self._refiner.scored_within(faces)
             points.append(landmarks)
@@ -200,7 +208,15 @@ class _Looker:
             yaw=yaw_degrees(np.concatenate(points)),
             score=np.concatenate(scores),
             before=measured,
+            black=np.concatenate(black),
         )
+
+
+def _as_encoded(seen: Seen) -> Seen:
+    """Faces whose black parts are outside the picture, with the quality that the encoder states."""
+    quality = seen.judged.quality
+    lowered = np.where(seen.black >= CUT_FROM, np.minimum(quality, CUT_QUALITY), quality)
+    return replace(seen, judged=replace(seen.judged, quality=lowered.astype(np.float32)))
 
 
 def _measured(faces: Faces, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,6 +21,8 @@ _LIMITS = """\
 - Intervals (95 %) are bootstrapped over people. Where no pair of strangers matches, the upper end
   is 3 divided by the number of pairs of people.
 - In the plot no match at all is drawn as half a one, which says little where few pairs are left.
+- Where a condition cuts the picture off, the encoder knows the share of the crop outside it, and a
+  face is LOW_QUALITY from a quarter on. "By the map alone": as if the encoder had not said so.
 - Spoilings are drawn on aligned crops. In a photograph the detector would miss some such faces and
   place the landmarks of others wrongly.
 - LFW shows public figures of the years around 2000, most of them men. Its labels name neither age,

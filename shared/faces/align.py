@@ -94,6 +94,15 @@ def align(
     return mean_of(drawn, times)
 
 
+CUT_FROM = 0.25
+"""Share of a crop outside the picture from which on no match should be made.
+
+Faces cut off at one side cause false matches. Only who has the picture knows the share for sure.
+"""
+CUT_QUALITY = 0.1
+"""The highest quality of such a face."""
+
+
 def outside_share(
     height: int, width: int, landmarks: Landmarks, *, template: NDArray[np.float32]
 ) -> float:

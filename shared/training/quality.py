@@ -22,10 +22,10 @@ from shared.errors import InvalidTraining
 from shared.evaluation.coded import Coded, Coder, joined
 from shared.evaluation.pipeline import BATCH, Progress, crops_of, no_progress
 from shared.evaluation.spoilings import PARTS, RANDOM
+from shared.faces.align import CUT_FROM
 from shared.training.faces import UNLABELLED, Faces
 
 _OUTSIDE = PARTS.index("outside")
-_MUCH_OUTSIDE = 0.25
 _DRAWS = 2
 _ALIKE, _ALIKE_DRAWS = 32, 2
 _HIDDEN = 96
@@ -63,7 +63,7 @@ class Sample:
             [[part in spoiling.parts for part in PARTS] for spoiling in RANDOM.values()], np.float32
         )
         spoilt = table[self.kinds]
-        spoilt[:, _OUTSIDE] *= np.minimum(1, self.hidden / _MUCH_OUTSIDE)
+        spoilt[:, _OUTSIDE] *= np.minimum(1, self.hidden / CUT_FROM)
         return spoilt
 
 

@@ -79,8 +79,12 @@ def test_every_condition_has_a_row_for_each_rate(
 ) -> None:
     trust = measured(tiny_models, data, tmp_path / "report")
     conditions = {row.condition for row in trust.rows if not row.condition.startswith("yaw")}
-    assert conditions == {*CONDITIONS, "textures"}
-    assert len(conditions) >= 20
+    alone = {name for name in conditions if name.endswith(", by the map alone")}
+    assert conditions - alone == {*CONDITIONS, "textures"}
+    assert len(conditions - alone) >= 20
+    shares = {row.condition: row.low_quality_share for row in trust.rows}
+    assert shares["left 40 % outside"] == 1
+    assert shares["left 40 % outside, by the map alone"] == shares["unspoilt"] == 0
     assert {row.fmr_asked for row in trust.rows} == {1e-3, 1e-4}
     assert trust.quality == "measured"
     (unspoilt,) = (
