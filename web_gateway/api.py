@@ -19,6 +19,7 @@ from web_gateway.photo_parameters import (
     ENROLLMENT,
     FACE,
     IDENTIFY,
+    LIVENESS,
     VERIFY,
     Parameters,
 )
@@ -83,7 +84,7 @@ class Api:
         return JSONResponse(to_json(answer))
 
     async def _identify(self, request: Request) -> Response:
-        given = Parameters(request, COLLECTION, IDENTIFY, CROPS)
+        given = Parameters(request, COLLECTION, IDENTIFY, LIVENESS, CROPS)
         caller = self._caller(request)
         image = (await self._photographs(request, caller))["image"]
         found, faces_found = await photos.identify(
@@ -93,11 +94,12 @@ class Api:
             threshold=given.threshold("maxFpir"),
             max_subjects=given.whole("maxSubjects") or 0,
             include_crops=given.flag("includeCrops"),
+            liveness=given.share("liveness"),
         )
         return JSONResponse(photos.identified_json(found, faces_found))
 
     async def _verify(self, request: Request) -> Response:
-        given = Parameters(request, COLLECTION, VERIFY)
+        given = Parameters(request, COLLECTION, VERIFY, LIVENESS)
         caller = self._caller(request)
         files = await self._photographs(request, caller)
         subject = given.text("subjectId")
@@ -124,6 +126,7 @@ class Api:
             reference,
             collection=given.text("collection"),
             threshold=given.threshold("maxFmr"),
+            liveness=given.share("liveness"),
         )
         answer["faces"] = [
             photos.face_json(index, face) | {"verification": to_json(verification)}
@@ -133,7 +136,7 @@ class Api:
         return JSONResponse(answer)
 
     async def _enroll(self, request: Request) -> Response:
-        given = Parameters(request, ENROLLMENT, FACE)
+        given = Parameters(request, ENROLLMENT, FACE, LIVENESS)
         enrollment = parse(
             {
                 **from_query(given.only(ENROLLMENT), ENROLLMENT_FIELDS),
@@ -145,7 +148,11 @@ class Api:
         caller = self._caller(request)
         image = (await self._photographs(request, caller))["image"]
         answer, encoded, index = await photos.enroll(
-            caller, image, enrollment, face=given.whole("face")
+            caller,
+            image,
+            enrollment,
+            face=given.whole("face"),
+            liveness=given.share("liveness"),
         )
         photograph = {
             "faces": photos.faces_json(encoded),

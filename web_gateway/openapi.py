@@ -12,6 +12,7 @@ from web_gateway.photo_parameters import (
     ENROLLMENT,
     FACE,
     IDENTIFY,
+    LIVENESS,
     VERIFY,
     Parameter,
 )
@@ -206,14 +207,14 @@ def _photograph_paths(schemas: _Schemas) -> dict[str, Any]:
             "IdentifyPhotograph",
             "Who does every face of a photograph show?",
             f"{scopes}{_scope('Identify')}.",
-            [*COLLECTION, *IDENTIFY, *CROPS],
+            [*COLLECTION, *IDENTIFY, *LIVENESS, *CROPS],
             _responses("200", _faces(identified)),
         ),
         "/v1/verify": _photograph(
             "VerifyPhotograph",
             "Does a face of a photograph show this subject, or whom another photograph shows?",
             f"{scopes}{_scope('Verify')}.",
-            [*COLLECTION, *VERIFY],
+            [*COLLECTION, *VERIFY, *LIVENESS],
             _responses("200", _faces(verified)),
             pictures=_TWO_PICTURES,
         ),
@@ -222,7 +223,7 @@ def _photograph_paths(schemas: _Schemas) -> dict[str, Any]:
             "Add the face of a photograph to a subject, new or known.",
             f"{scopes}{_scope('Enroll')}. Several faces are refused, with their boxes, unless "
             "`face` says which.",
-            [*ENROLLMENT, *FACE],
+            [*ENROLLMENT, *FACE, *LIVENESS],
             _responses("201", enrolled),
             path=subject,
         ),

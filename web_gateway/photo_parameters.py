@@ -47,6 +47,14 @@ CROPS: Final = (Parameter("includeCrops", _FLAG, "Whether to return each aligned
 FACE: Final = (
     Parameter("face", _INDEX, "Which face of the photograph, from 0. Absent: there must be one."),
 )
+LIVENESS: Final = (
+    Parameter(
+        "liveness",
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "How sure the client is that the photograph shows live people, where the collection has a "
+        "`minLiveness`.",
+    ),
+)
 IDENTIFY: Final = (
     Parameter(
         "maxFpir",
@@ -129,6 +137,13 @@ class Parameters:
                 f"{name} is {value!r:.80}; it must be a whole number from 0 to {_MAX_WHOLE}",
             )
         return int(value)
+
+    def share(self, name: str) -> float | None:
+        """A number in [0, 1]; None if absent."""
+        value = self._number(name)
+        if value is not None and not 0 <= value <= 1:
+            raise _bad(name, "OUT_OF_RANGE", f"{name} is {value:g}; it must be in [0, 1]")
+        return value
 
     def threshold(self, rate: str) -> Threshold:
         """`rate` or minSimilarity, at most one of which may be given."""

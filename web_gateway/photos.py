@@ -50,6 +50,7 @@ async def identify(
     threshold: Threshold,
     max_subjects: int,
     include_crops: bool = False,
+    liveness: float | None = None,
 ) -> tuple[list[Identified], int]:
     """Identify the faces of a photograph; returns the results and the number of faces found.
 
@@ -57,7 +58,9 @@ async def identify(
     least prominent first.
     """
     most = (await caller.known()).max_batch
-    encoded = await caller.encode(image, max_faces=most, include_crops=include_crops)
+    encoded = await caller.encode(
+        image, max_faces=most, include_crops=include_crops, liveness=liveness
+    )
     if not encoded.faces:
         return [], 0
     batch = await caller.recognizer.batch_identify(
@@ -89,9 +92,10 @@ async def verify(
     *,
     collection: str,
     threshold: Threshold,
+    liveness: float | None = None,
 ) -> tuple[list[tuple[encoder_pb2.Face, recognizer_pb2.VerifyResponse]], int]:
     """Verify each face of a photograph against a map or subject."""
-    encoded = await caller.encode(image)
+    encoded = await caller.encode(image, liveness=liveness)
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def one(face: encoder_pb2.Face) -> recognizer_pb2.VerifyResponse:
@@ -114,7 +118,12 @@ async def verify(
 
 
 async def enroll(
-    caller: Caller, image: bytes, request: gallery_pb2.EnrollRequest, *, face: int | None
+    caller: Caller,
+    image: bytes,
+    request: gallery_pb2.EnrollRequest,
+    *,
+    face: int | None,
+    liveness: float | None = None,
 ) -> tuple[gallery_pb2.EnrollResponse, encoder_pb2.EncodeResponse, int]:
     """Enroll one face of a photograph; returns the response, the encoder's result and the index.
 
@@ -123,11 +132,12 @@ async def enroll(
         image: the photograph.
         request: the enrollment, without `maps`.
         face: index of the face; None: the photograph must show exactly one.
+        liveness: what the client claims for the photograph, in [0, 1]; None: nothing.
 
     Raises:
         Problem: NO_FACE, SEVERAL_FACES or FACE_OUT_OF_RANGE; the last two list the faces.
     """
-    encoded = await caller.encode(image)
+    encoded = await caller.encode(image, liveness=liveness)
     index = chosen_face(encoded, face, parameter="face")
     request.maps.append(encoded.faces[index].map)
     answer = await caller.call("Enroll", request)

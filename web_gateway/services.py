@@ -118,9 +118,16 @@ class Caller:
         return self._info
 
     async def encode(
-        self, image: bytes, *, max_faces: int = 0, include_crops: bool = False
+        self,
+        image: bytes,
+        *,
+        max_faces: int = 0,
+        include_crops: bool = False,
+        liveness: float | None = None,
     ) -> encoder_pb2.EncodeResponse:
         """Encode the faces of a photograph for a subsequent call of the recognizer.
+
+        Their maps carry the liveness that the client claims for the photograph, if any.
 
         If the gateway has its own encoder token, only callers that the recognizer accepts may use
         it.
@@ -129,7 +136,11 @@ class Caller:
         if self._gateway_encoder is not None:
             await self.known()
             encoder = Encoder(self._gateway_encoder)
-        return await encoder.encode(image, max_faces=max_faces, include_crops=include_crops)
+        encoded = await encoder.encode(image, max_faces=max_faces, include_crops=include_crops)
+        if liveness is not None:
+            for face in encoded.faces:
+                face.map.liveness = liveness
+        return encoded
 
     async def call(self, name: str, request: Message) -> Message:
         """Call any unary method of the protocol."""

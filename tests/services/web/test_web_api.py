@@ -91,6 +91,33 @@ async def test_names_every_face_of_a_photograph(
     assert {face["identification"]["decision"] for face in by_place} == {"IDENTIFY_DECISION_MATCH"}
 
 
+async def test_a_photograph_carries_the_liveness_that_its_client_claims(
+    web: httpx.AsyncClient, collection: str, photos: dict[str, bytes]
+) -> None:
+    image = photos["joe_biden_blue_room"]
+    changed = await web.patch(f"/v1/collections/{collection}", json={"minLiveness": 0.9})
+    assert changed.status_code == 200, changed.text
+    faces = f"/v1/collections/{collection}/subjects/joe/faces"
+    here = {"collection": collection, "minSimilarity": "0.9"}
+
+    async def post(path: str, liveness: str, **asked: str) -> httpx.Response:
+        claimed = {"liveness": liveness} if liveness else {}
+        return await web.post(path, params=asked | claimed, files={"image": image})
+
+    for liveness in ("", "0.89"):
+        assert problem(await post(faces, liveness)) == (400, "LIVENESS_TOO_LOW")
+        assert problem(await post("/v1/identify", liveness, **here)) == (400, "LIVENESS_TOO_LOW")
+    assert (await post(faces, "0.9")).status_code == 201
+    unclaimed = await post("/v1/verify", "", subjectId="joe", **here)
+    assert problem(unclaimed) == (400, "LIVENESS_TOO_LOW")
+    verified = await post("/v1/verify", "1", subjectId="joe", **here)
+    assert verified.json()["faces"][0]["verification"]["decision"] == "VERIFY_DECISION_MATCH"
+    found = await post("/v1/identify", "0.95", **here)
+    assert found.json()["faces"][0]["identification"]["candidates"][0]["subjectId"] == "joe"
+    for liveness in ("1.1", "-0.1", "nan", "sure"):
+        assert problem(await post(faces, liveness)) == (400, "OUT_OF_RANGE")
+
+
 async def test_raw_body_and_form_say_the_same(
     web: httpx.AsyncClient, collection: str, photos: dict[str, bytes]
 ) -> None:
