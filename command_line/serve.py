@@ -84,11 +84,12 @@ _COMMANDS = {"encoder": _encoder, "recognizer": _recognizer, "web": _web}
 
 
 def _run(module: str, cls: "type[ProcessSettings]", **settings: Any) -> None:
-    from shared.serving.process import run_process
     from shared.serving.settings_loader import load_settings
 
     loaded = load_settings(cls, **settings)
     try:
+        from shared.serving.process import run_process
+
         service = import_module(module)
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith(("shared", module.partition(".")[0])):
