@@ -168,7 +168,8 @@ def test_the_check_finds_an_embedding_of_the_wrong_size(location: Path) -> None:
 # What a gallery in PostgreSQL was like in version 2, the first that there was of it.
 _AS_IN_VERSION_2 = (
     "DROP TABLE grouped, strangers CASCADE",
-    "ALTER TABLE collections DROP COLUMN max_stranger_fpir, DROP COLUMN last_stranger, DROP COLUMN min_liveness",
+    "ALTER TABLE collections DROP COLUMN min_liveness",
+    "ALTER TABLE collections DROP COLUMN max_stranger_fpir, DROP COLUMN last_stranger",
     "DROP TABLE clock, rings, alerts, alert_rules, identifications",
     "ALTER TABLE sightings DROP COLUMN seen_at",
     "ALTER TABLE embeddings DROP CONSTRAINT embeddings_space_fkey",
