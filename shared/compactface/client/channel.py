@@ -7,31 +7,24 @@ from typing import TypedDict
 
 import grpc
 
-_REPEATABLE = {
-    "EncoderService": ["GetEncoderInfo"],
-    "RecognizerService": [
-        *("Identify", "BatchIdentify", "Verify", "Embed", "Reconstruct", "GetRecognizerInfo"),
-        *("ListSightings", "GetSighting", "ListCameras", "ListStrangers"),
-    ],
-    "GalleryService": [
-        *("GetCollection", "ListCollections", "GetSubject", "ListSubjects", "ReviewSubject"),
-        *("GetFace", "ListFaces", "GetErasure", "ListAuditEvents"),
-        *("Enroll", "MergeSubjects"),  # safe, since `subjects` always sends a request id
-    ],
-    "AlertService": ["ListAlertRules"],
-}
-"""Methods that are safe to retry: they change nothing, or are idempotent.
+from compactface.v1 import alerts_pb2, encoder_pb2, gallery_pb2, recognizer_pb2
 
-Encode is not among them: with `forward`, the uplink would get the faces twice.
-"""
+_METHODS = [
+    method
+    for protocol in (alerts_pb2, encoder_pb2, gallery_pb2, recognizer_pb2)
+    for service in protocol.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
 
+# Methods are retried whose option `idempotency_level` says that they change nothing, or are
+# idempotent. Encode is not among them: with `forward`, the uplink would get the faces twice.
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
             "name": [
-                {"service": f"compactface.v1.{service}", "method": method}
-                for service, methods in _REPEATABLE.items()
-                for method in methods
+                {"service": method.containing_service.full_name, "method": method.name}
+                for method in _METHODS
+                if method.GetOptions().idempotency_level
             ],
             "retryPolicy": {
                 "maxAttempts": 4,
