@@ -125,10 +125,10 @@ def _bare(form: IndexForm, vectors: Vectors) -> Search:
     faiss.omp_set_num_threads(1)
     if form == "sketch":
         binary = faiss.IndexBinaryFlat(512)
-        binary.add(sketch(vectors))
+        binary.add(sketch(vectors)[0])
 
         def rank(probes: Vectors) -> list[int]:
-            _, found = binary.search(sketch(probes), 256)
+            _, found = binary.search(sketch(probes)[0], 256)
             cosines = np.einsum("ncd,nd->nc", vectors[found], probes)
             best: list[int] = found[np.arange(len(probes)), cosines.argmax(axis=1)].tolist()
             return best
