@@ -56,7 +56,7 @@ class IndexRow(Record):
         bytes_per_face: of memory, once opened.
         restart_s: to open the gallery.
         enrolments_per_s: one at a time, each on the disk, while another thread searches.
-        deletions_per_s: likewise, each with its bytes off the disk.
+        deletions_per_s: likewise, committed; the bytes are erased in the background.
     """
 
     size: int

@@ -28,8 +28,8 @@ from recognizer_service.gallery.types import Embedding
 
 # Faces ranked by both bits, and faces read from the database: more among more faces, so that
 # recall does not fall as the index grows.
-_LEAST_SCANNED = 4096
-_FACES_PER_SCANNED = 256
+_LEAST_SCANNED = 2048
+_FACES_PER_SCANNED = 512
 _LEAST_READ = 128
 _FACES_PER_READ = 8192
 _READ_PER_ANSWER = 4
@@ -43,7 +43,7 @@ _BITS_OF_BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], ax
 
 # A scan reserves 8 bytes per probe, possible distance and face found, mostly never touched: half a
 # gigabyte for 32 probes.
-_MOST_COUNTED = 32 * _LEAST_SCANNED
+_MOST_COUNTED = 1 << 17
 
 ReadEmbeddings: TypeAlias = Callable[[Sequence[int]], tuple[list[int], NDArray[np.float32]]]
 """Reads embeddings: given N keys, returns the M existing ones and their (M, D) unit vectors."""
