@@ -90,19 +90,19 @@ def test_a_candidate_that_the_database_lacks_is_no_answer() -> None:
 
 @pytest.fixture(scope="module")
 def many() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Many faces of few numbers, and probes at a cosine of 0.6 to the first of them."""
+    """Many faces of few numbers, and probes at a cosine of 0.5 to the first of them."""
     drawn = np.random.default_rng(3).standard_normal((20_200, 64)).astype(np.float32)
     faces, others = np.split(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), [20_000])
     near = faces[: len(others)]
     others -= np.sum(others * near, axis=1, keepdims=True) * near
-    return faces, 0.6 * near + 0.8 * others / np.linalg.norm(others, axis=1, keepdims=True)
+    return faces, 0.5 * near + 0.75**0.5 * others / np.linalg.norm(others, axis=1, keepdims=True)
 
 
 def test_sketches_find_nearly_all_faces_and_read_few_embeddings(
     many: tuple[NDArray[np.float32], NDArray[np.float32]],
 ) -> None:
     faces, probes = many
-    read: list[int] = []
+    read = list[int]()
 
     def reading(keys: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
         read.append(len(keys))
@@ -112,7 +112,7 @@ def test_sketches_find_nearly_all_faces_and_read_few_embeddings(
     index.add(range(len(faces)), faces)
     best = (faces @ probes.T).argmax(axis=0)
     found = [next(iter(index.nearest(probe, 1))) for probe in probes]
-    assert np.mean(found == best) >= 0.98
+    assert np.mean(found == best) >= 0.97
     assert max(read) == 128
     assert len(index.nearest(probes[0], 20_000)) == 16_384  # what a database can be asked for
     assert max(read) == 16_384
