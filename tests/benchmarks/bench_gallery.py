@@ -53,13 +53,17 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for the galleries.")] = Path("build/galleries"),
     report: Annotated[Path | None, typer.Option(help="Folder of gallery.json and .md.")] = None,
     searches: Annotated[int, typer.Option(min=10, help="Single searches per figure.")] = 200,
+    index: Annotated[str | None, typer.Option(help="Only this form of index.")] = None,
 ) -> None:
     """Measure galleries of these sizes with every form of index."""
+    forms = [form for form in get_args(IndexForm) if index in (None, form)]
+    if not forms:
+        raise typer.BadParameter(f"must be one of {', '.join(get_args(IndexForm))}")
     origin = Origin.here()
     rows = []
     for size in faces:
         path = gallery_of(size, work)
-        for form in get_args(IndexForm):
+        for form in forms:
             # each in a process of its own, so that memory can be told apart, and on a copy, which
             # grows while it is measured
             with (
@@ -69,9 +73,9 @@ def main(
                 copied = Path(copy(path, folder))
                 rows.append(process.submit(measure, copied, size, form, searches).result())
             Console().print(rows[-1])
+            if report:
+                record_indexes(report, rows, origin)
     Console().print(_table(rows))
-    if report:
-        record_indexes(report, rows, origin)
 
 
 def gallery_of(size: int, work: Path) -> Path:
