@@ -59,7 +59,6 @@ def main(
     forms = [form for form in get_args(IndexForm) if index in (None, form)]
     if not forms:
         raise typer.BadParameter(f"must be one of {', '.join(get_args(IndexForm))}")
-    origin = Origin.here()
     rows = []
     for size in faces:
         path = gallery_of(size, work)
@@ -74,7 +73,7 @@ def main(
                 rows.append(process.submit(measure, copied, size, form, searches).result())
             Console().print(rows[-1])
             if report:
-                record_indexes(report, rows, origin)
+                record_indexes(report, rows[-1:], Origin.here())
     Console().print(_table(rows))
 
 
