@@ -30,9 +30,9 @@ from recognizer_service.gallery.types import Embedding
 # recall does not fall as the index grows.
 _LEAST_SCANNED = 2048
 _FACES_PER_SCANNED = 512
-_LEAST_READ = 128
-_FACES_PER_READ = 8192
-_READ_PER_ANSWER = 4
+_LEAST_READ = 64
+_FACES_PER_READ = 16_384
+_READ_PER_ANSWER = 2
 _MOST_READ = 16_384  # half of SQLite's limit per statement
 
 # Max's quantizer of standard normal numbers.
