@@ -16,7 +16,7 @@ are rebuilt as fast as the vectors can be read.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import faiss
 import numpy as np
@@ -66,7 +66,7 @@ class SketchIndex:
         self._read = read
         self._threads = threads
         sign_bytes = -(-size // 8)
-        self._signs = faiss.IndexBinaryFlat(8 * sign_bytes)
+        self._signs: Any = faiss.IndexBinaryFlat(8 * sign_bytes)
         self._signs.use_heap = False  # counting distances takes the same time for any number
         self._rows = Rows(self._signs, detail_bytes=sign_bytes)
         self._scans = Combining(self._scan)
@@ -103,7 +103,8 @@ class SketchIndex:
         if len(keys) > count:
             products = _inner_products(sketches, embedding)
             keys = keys[np.argpartition(-products, count)[:count]]
-        return keys.tolist()
+        candidates: list[int] = keys.tolist()
+        return candidates
 
     def _scan(self, questions: Sequence[_Question]) -> list[_Sketched]:
         """Return keys and sketches of the faces with the nearest signs."""
