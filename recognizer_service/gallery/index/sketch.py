@@ -16,7 +16,7 @@ are rebuilt as fast as the vectors can be read.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import faiss
 import numpy as np
@@ -66,9 +66,9 @@ class SketchIndex:
         self._read = read
         self._threads = threads
         sign_bytes = -(-size // 8)
-        self._signs: Any = faiss.IndexBinaryFlat(8 * sign_bytes)
+        self._rows = Rows(faiss.IndexBinaryFlat(8 * sign_bytes), detail_bytes=sign_bytes)
+        self._signs = self._rows.index
         self._signs.use_heap = False  # counting distances takes the same time for any number
-        self._rows = Rows(self._signs, detail_bytes=sign_bytes)
         self._scans = Combining(self._scan)
 
     def __len__(self) -> int:
