@@ -26,11 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from recognizer_service.gallery.gallery import Gallery
-from tests.benchmarks.bench_gallery import gallery_of
+from tests.benchmarks.bench_gallery import ERASURE_S, gallery_of
 from tests.benchmarks.gallery_population import FACES_PER_SUBJECT, SPACE, Population
 
 SECONDS = 20.0
-_ERASURE_S = 600.0
 
 
 def main(
@@ -55,10 +54,6 @@ def measure(path: Path, size: int, callers: int) -> list[str]:
     probes = population.probes(200)
     doomed = random.Random(0).sample(range(1, population.subjects + 1), population.subjects)  # noqa: S311
     with Gallery(path, embedding_space=SPACE) as gallery:
-        first = gallery.subjects.delete("default", f"subject-{doomed.pop()}")
-        gallery.database.erased(
-            first.erasure, wait_s=_ERASURE_S
-        )  # with what making the gallery has left
         with _searching(gallery, probes) as before:
             time.sleep(SECONDS / 2)
         deletions: list[float] = []
@@ -76,7 +71,7 @@ def measure(path: Path, size: int, callers: int) -> list[str]:
             with ThreadPoolExecutor(callers) as threads:
                 list(threads.map(delete, range(callers)))
             passed = time.perf_counter() - begun
-            erased = gallery.database.erased(max(erasures), wait_s=_ERASURE_S)
+            erased = gallery.database.erased(max(erasures), wait_s=ERASURE_S)
             erased_s = time.perf_counter() - begun - passed
         with _searching(gallery, probes) as after:
             time.sleep(SECONDS / 2)

@@ -11,7 +11,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -40,6 +40,7 @@ from tests.gallery_faces import new_face
 RECALL_PROBES = 500
 BATCH = 32
 CHANGING_S = 10.0
+ERASURE_S = 600.0
 
 _BLAS_THRESHOLD = 128_000  # as FAISS 1.15 comes; the gallery sets it lower
 
@@ -52,13 +53,16 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for the galleries.")] = Path("build/galleries"),
     report: Annotated[Path | None, typer.Option(help="Folder of gallery.json and .md.")] = None,
     searches: Annotated[int, typer.Option(min=10, help="Single searches per figure.")] = 200,
+    index: Annotated[str | None, typer.Option(help="Only this form of index.")] = None,
 ) -> None:
     """Measure galleries of these sizes with every form of index."""
-    origin = Origin.here()
+    forms = [form for form in get_args(IndexForm) if index in (None, form)]
+    if not forms:
+        raise typer.BadParameter(f"must be one of {', '.join(get_args(IndexForm))}")
     rows = []
     for size in faces:
         path = gallery_of(size, work)
-        for form in get_args(IndexForm):
+        for form in forms:
             # each in a process of its own, so that memory can be told apart, and on a copy, which
             # grows while it is measured
             with (
@@ -68,9 +72,9 @@ def main(
                 copied = Path(copy(path, folder))
                 rows.append(process.submit(measure, copied, size, form, searches).result())
             Console().print(rows[-1])
+            if report:
+                record_indexes(report, rows[-1:], Origin.here())
     Console().print(_table(rows))
-    if report:
-        record_indexes(report, rows, origin)
 
 
 def gallery_of(size: int, work: Path) -> Path:
@@ -82,6 +86,9 @@ def gallery_of(size: int, work: Path) -> Path:
         partial.unlink(missing_ok=True)
         with Gallery(partial, embedding_space=SPACE, index="sketch") as gallery:
             fill(gallery, Population(size // FACES_PER_SUBJECT))
+            gallery.enroll("default", Enrolment((new_face(0),), "guest"))
+            deletion = gallery.subjects.delete("default", "guest")
+            gallery.database.erased(deletion.erasure, wait_s=ERASURE_S)  # not during measurements
         partial.rename(path)
         rate = size / (time.perf_counter() - begun)
         Console().print(f"restored an archive of {size} faces: {rate:.0f} faces a second")
@@ -125,10 +132,10 @@ def _bare(form: IndexForm, vectors: Vectors) -> Search:
     faiss.omp_set_num_threads(1)
     if form == "sketch":
         binary = faiss.IndexBinaryFlat(512)
-        binary.add(sketch(vectors))
+        binary.add(sketch(vectors)[0])
 
         def rank(probes: Vectors) -> list[int]:
-            _, found = binary.search(sketch(probes), 256)
+            _, found = binary.search(sketch(probes)[0], 256)
             cosines = np.einsum("ncd,nd->nc", vectors[found], probes)
             best: list[int] = found[np.arange(len(probes)), cosines.argmax(axis=1)].tolist()
             return best
@@ -200,14 +207,17 @@ def _recall(gallery: Gallery, vectors: Vectors, probes: Vectors) -> float:
 
 def _changes(gallery: Gallery, probes: Vectors) -> tuple[float, float]:
     """Enrolments, then deletions, a second, while one thread searches without a pause."""
-    names = [f"new-{os.getpid()}-{number}" for number in range(100_000)]
+    names = (f"new-{os.getpid()}-{number}" for number in count())
+    enrolled: list[str] = []
+
+    def enroll(name: str) -> None:
+        gallery.enroll("default", Enrolment((new_face(len(enrolled)),), name))
+        enrolled.append(name)
+
     with _searching(gallery, probes):
-        enrolled = _rate(
-            lambda turn: gallery.enroll("default", Enrolment((new_face(turn),), names[turn]))
-        )
-        known = iter(names)
-        deleted = _rate(lambda _: gallery.subjects.delete("default", next(known)))
-    return enrolled, deleted
+        enrolments_per_s = _rate(enroll, names)
+        deletions_per_s = _rate(partial(gallery.subjects.delete, "default"), enrolled)
+    return enrolments_per_s, deletions_per_s
 
 
 @contextmanager
@@ -229,13 +239,15 @@ def _searching(gallery: Gallery, probes: Vectors) -> Iterator[None]:
         thread.join()
 
 
-def _rate(change: Callable[[int], object]) -> float:
-    begun = time.perf_counter()
-    for turn in count(1):
-        change(turn - 1)
-        if (passed := time.perf_counter() - begun) > CHANGING_S:
-            return turn / passed
-    raise AssertionError
+def _rate(change: Callable[[str], object], names: Iterable[str]) -> float:
+    """Changes a second, for ten seconds or until the names run out."""
+    begun, done = time.perf_counter(), 0
+    for name in names:
+        change(name)
+        done += 1
+        if time.perf_counter() - begun > CHANGING_S:
+            break
+    return done / (time.perf_counter() - begun)
 
 
 def _seconds(call: Callable[[Vectors], object], probes: Vectors) -> float:

@@ -21,12 +21,21 @@ from shared.record import Record
 
 
 class Origin(Record):
-    """Where figures come from; results.json does not name the machine."""
+    """Where figures come from; results.json does not name the machine.
+
+    Attributes:
+        command: command line.
+        commit: of the program.
+        time: in ISO 8601.
+        machine: cores and architecture.
+        load: processes that ran or waited, averaged over the last five minutes.
+    """
 
     command: str
     commit: str
     time: str
     machine: str | None = None
+    load: float | None = None
 
     @classmethod
     def here(cls) -> "Origin":
@@ -38,6 +47,7 @@ class Origin(Record):
             commit=software_commit(),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=f"{os.cpu_count()} cores, {platform.machine()}",
+            load=round(os.getloadavg()[1], 1),
         )
 
 
@@ -56,7 +66,7 @@ class IndexRow(Record):
         bytes_per_face: of memory, once opened.
         restart_s: to open the gallery.
         enrolments_per_s: one at a time, each on the disk, while another thread searches.
-        deletions_per_s: likewise, each with its bytes off the disk.
+        deletions_per_s: likewise, committed; the bytes are erased in the background.
     """
 
     size: int
@@ -217,6 +227,17 @@ def _index_lines(rows: tuple[IndexRow, ...]) -> Iterator[str]:
             f"| {row.batched_ratio:.2f} | {row.bytes_per_face:.0f} | {row.restart_s:.2f} "
             f"| {row.enrolments_per_s:.0f} | {row.deletions_per_s:.2f} |"
         )
+    yield "\nMeasured, newest first:\n"
+    for row in sorted(rows, key=_time, reverse=True):
+        if origin := row.origin:
+            yield (
+                f"- {row.size:,}, {row.index}: {origin.time[:10]}, commit {origin.commit[:7]}, "
+                f"{origin.machine}" + (f", load {origin.load}" if origin.load else "")
+            )
+
+
+def _time(row: IndexRow) -> str:
+    return row.origin.time if row.origin else ""
 
 
 def _fault_lines(faults: Faults) -> Iterator[str]:

@@ -25,7 +25,7 @@ from shared.errors import FailedPrecondition
 IndexForm = Literal["auto", "float32", "float16", "sketch"]
 """How faces are kept in memory; "auto" chooses by their number.
 
-A face of 512 numbers takes 2048, 1024 or 72 bytes.
+A face of 512 numbers takes 2048, 1024 or 128 bytes, and 8 for its key.
 """
 
 MOST_FLOAT32 = 200_000

@@ -1,14 +1,12 @@
 """Searching while others enrol and delete: no error, no wrong answer."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.index.concurrency import ReadersWriterLock
 from recognizer_service.gallery.storage.locations import Location
 from shared.errors import AlreadyExists
 from tests.gallery_faces import SPACE, embedding, from_similarity, person
@@ -97,56 +95,3 @@ def test_of_many_duplicates_enrolled_at_once_one_gets_in(gallery: Gallery) -> No
     )
     assert answers.count("DUPLICATE_FACE") == 7
     assert gallery.check().subjects == 1
-
-
-def test_waiting_writer_goes_before_new_readers() -> None:
-    """So that searches without pause cannot keep an enrolment out."""
-    lock = ReadersWriterLock()
-    order: list[str] = []
-    writer_waits = threading.Event()
-
-    def write() -> None:
-        writer_waits.set()
-        with lock.writing():
-            order.append("writer")
-
-    def read() -> None:
-        with lock.reading():
-            order.append("reader")
-
-    writer, reader = threading.Thread(target=write), threading.Thread(target=read)
-    with lock.reading():
-        writer.start()
-        writer_waits.wait()
-        writer.join(0.1)
-        reader.start()
-        reader.join(0.1)
-        assert order == []
-    writer.join()
-    reader.join()
-    assert order == ["writer", "reader"]
-
-
-def test_readers_share_and_a_writer_is_alone() -> None:
-    lock = ReadersWriterLock()
-    both_in = threading.Barrier(2, timeout=5)
-    inside = 0
-    most = 0
-
-    def read() -> None:
-        with lock.reading():
-            both_in.wait()
-
-    def write() -> None:
-        nonlocal inside, most
-        for _ in range(200):
-            with lock.writing():
-                inside += 1
-                most = max(most, inside)
-                time.sleep(0)  # let the other in, if it can
-                inside -= 1
-
-    with ThreadPoolExecutor() as pool:
-        for call in [pool.submit(read), pool.submit(read), pool.submit(write), pool.submit(write)]:
-            call.result()
-    assert most == 1

@@ -88,6 +88,36 @@ def test_a_candidate_that_the_database_lacks_is_no_answer() -> None:
     assert 17 not in index.nearest(probe, 10)
 
 
+@pytest.fixture(scope="module")
+def many() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Many faces of few numbers, and probes at a cosine of 0.5 to the first of them."""
+    drawn = np.random.default_rng(3).standard_normal((20_200, 64)).astype(np.float32)
+    faces, others = np.split(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), [20_000])
+    near = faces[: len(others)]
+    others -= np.sum(others * near, axis=1, keepdims=True) * near
+    return faces, 0.5 * near + 0.75**0.5 * others / np.linalg.norm(others, axis=1, keepdims=True)
+
+
+def test_sketches_find_nearly_all_faces_and_read_few_embeddings(
+    many: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> None:
+    faces, probes = many
+    read = list[int]()
+
+    def reading(keys: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
+        read.append(len(keys))
+        return list(keys), faces[keys]
+
+    index = SketchIndex(reading, size=64, threads=1)
+    index.add(range(len(faces)), faces)
+    best = (faces @ probes.T).argmax(axis=0)
+    found = [next(iter(index.nearest(probe, 1))) for probe in probes]
+    assert np.mean(found == best) >= 0.97
+    assert max(read) == 64
+    assert len(index.nearest(probes[0], 20_000)) == 16_384  # what a database can be asked for
+    assert max(read) == 16_384
+
+
 def test_an_index_that_grows_keeps_what_it_holds() -> None:
     stored = Stored(500)
     index = GrowingIndex(
@@ -105,10 +135,9 @@ def test_an_index_that_grows_keeps_what_it_holds() -> None:
     assert index.keys() == stored.keys[1::2]
 
 
-def test_searches_at_once_get_their_own_answers() -> None:
+def test_searches_at_once_get_their_own_answers(make: Callable[[Stored], FaceIndex]) -> None:
     stored = Stored(400)
-    index = FlatIndex(size=512, threads=1)
-    index.add(stored.keys, stored.vectors)
+    index = make(stored)
     with ThreadPoolExecutor(24) as executor:
         answers = executor.map(lambda row: index.nearest(stored.vectors[row], 1), range(400))
     assert [list(answer) for answer in answers] == [[key] for key in stored.keys]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recognizer_service.gallery.index.flat import Rows
+from recognizer_service.gallery.index.rows import Rows
 
 KINDS: dict[str, Callable[[], Any]] = {
     "float32": lambda: faiss.IndexFlatIP(8),
@@ -52,13 +52,56 @@ def test_every_key_keeps_its_row_whatever_comes_and_goes(kind: str) -> None:
 def test_who_removes_does_not_wait_for_a_search_which_leaves_the_face_out() -> None:
     rows = Rows(faiss.IndexFlatIP(8))
     rows.add([5, 6, 7], np.eye(3, 8, dtype=np.float32))
-    with rows.searching() as rows_for:
+    with rows.searching() as count:
+        assert count == 3
         rows.remove([6])  # would wait for ever
         assert len(rows) == 2
-        assert rows_for(2) == 3  # so that two are left
-        found = dict(rows.names(np.array([0, 1, 2]), np.array([0.5, 0.4, 0.3])))
-    assert found == {5: 0.5, 7: 0.3}
+        keys, cosines = rows.present(np.array([0, 1, 2]), np.array([0.5, 0.4, 0.3]))
+    assert (keys.tolist(), cosines.tolist()) == ([5, 7], [0.5, 0.3])
     assert rows.keys().tolist() == [5, 7]
+
+
+@pytest.mark.timeout(20)
+def test_who_adds_does_not_wait_for_a_search_and_the_next_one_finds_the_face() -> None:
+    rows = Rows(faiss.IndexFlatIP(8))
+    rows.add([5], np.eye(1, 8, dtype=np.float32))
+    with rows.searching():
+        rows.add([6, 7], np.eye(2, 8, k=1, dtype=np.float32))  # would wait for ever
+        rows.add([8], np.eye(1, 8, k=3, dtype=np.float32))
+        assert len(rows) == 4
+        assert rows.index.ntotal == 1
+    with rows.searching() as count:
+        assert count == 4
+        _, nearest = rows.index.search(np.eye(1, 8, k=2, dtype=np.float32), 1)
+        keys, _ = rows.present(nearest[0], nearest[0])
+    assert keys.tolist() == [7]
+
+
+@pytest.mark.timeout(20)
+def test_a_face_that_comes_and_goes_during_a_search_is_never_found() -> None:
+    rows = Rows(faiss.IndexFlatIP(8))
+    rows.add([5], np.eye(1, 8, dtype=np.float32))
+    with rows.searching():
+        rows.add([6, 7], np.eye(2, 8, k=1, dtype=np.float32))
+        rows.remove([6])
+        assert len(rows) == 2
+    with rows.searching() as count:
+        assert count == 2
+        assert rows.present(np.arange(2), np.arange(2))[0].tolist() == [5, 7]
+    assert rows.index.reconstruct(1).tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
+
+
+def test_details_stay_with_their_rows() -> None:
+    rows = Rows(faiss.IndexBinaryFlat(64), detail_bytes=2)
+    for key in range(5):
+        rows.add([key], row_of(key, "bits"), np.array([[key, 10 * key]], np.uint8))
+    rows.remove([1])
+    with rows.searching() as count:
+        every = np.arange(count)
+        assert rows.present(every, every)[0].tolist() == [0, 4, 2, 3]
+        contents = rows.contents(every)
+    assert (contents[:, :8] == np.concatenate([row_of(key, "bits") for key in (0, 4, 2, 3)])).all()
+    assert contents[:, 8:].tolist() == [[0, 0], [4, 40], [2, 20], [3, 30]]
 
 
 def test_nothing_of_a_row_that_went_is_left_in_memory() -> None:
