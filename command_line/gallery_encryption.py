@@ -1,12 +1,15 @@
 """`compactface gallery` encrypt, decrypt and rekey."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from command_line.gallery_archive import GALLERY_FILE, GalleryFile
 from command_line.options import GalleryKey, key_source
+
+if TYPE_CHECKING:
+    from shared.storage_key import KeySource
 
 _SOURCE = "file:PATH, env:NAME or command:COMMAND"
 NewKey = Annotated[
@@ -19,17 +22,13 @@ def encrypt(*, gallery: GalleryFile = GALLERY_FILE, gallery_key: GalleryKey = ""
 
     The gallery must not be served. Its old file is overwritten; earlier copies of it are not.
     """
-    if not gallery_key:
-        raise typer.BadParameter("--gallery-key is missing: where the key is read from")
-    _replace(gallery, old="", new=gallery_key, new_name="--gallery-key")
+    _replace(gallery, None, _given(gallery_key))
     typer.echo(f"encrypted {gallery}")
 
 
 def decrypt(*, gallery: GalleryFile = GALLERY_FILE, gallery_key: GalleryKey = "") -> None:
     """Decrypt a gallery; then serve it without --gallery-key. It must not be served meanwhile."""
-    if not gallery_key:
-        raise typer.BadParameter("--gallery-key is missing: where the key is read from")
-    _replace(gallery, old=gallery_key, new="")
+    _replace(gallery, _given(gallery_key), None)
     typer.echo(f"decrypted {gallery}")
 
 
@@ -40,18 +39,18 @@ def rekey(
 
     The gallery must not be served. If interrupted, it has either key. Snapshots keep the old key.
     """
-    if not gallery_key:
-        raise typer.BadParameter("--gallery-key is missing: where the present key is read from")
-    _replace(gallery, old=gallery_key, new=new_key)
+    _replace(gallery, _given(gallery_key), _given(new_key, "--new-key"))
     typer.echo(f"changed the key of {gallery}")
 
 
-def _replace(gallery: Path, *, old: str, new: str, new_name: str = "--new-key") -> None:
+def _given(text: str, name: str = "--gallery-key") -> "KeySource":
+    source = key_source(text, name)
+    if source is None:
+        raise typer.BadParameter(f"{name} is missing: where the key is read from")
+    return source
+
+
+def _replace(gallery: Path, old: "KeySource | None", new: "KeySource | None") -> None:
     from recognizer_service.gallery.storage.replacement import replace_key
 
-    present, following = key_source(old, "--gallery-key"), key_source(new, new_name)
-    replace_key(
-        gallery,
-        present.read() if present else None,
-        following.read() if following else None,
-    )
+    replace_key(gallery, old.read() if old else None, new.read() if new else None)

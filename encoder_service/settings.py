@@ -10,8 +10,7 @@ from compactface.client.channel import KEEPALIVE_S, Tls
 from shared.faces.detect import DetectorName, DetectorOptions, Region
 from shared.faces.picture import PictureLimits
 from shared.serving.process_settings import Port
-from shared.serving.settings import ServiceSettings
-from shared.storage_key import KeySource
+from shared.serving.settings import KeySetting, ServiceSettings
 
 _LIMITS = PictureLimits()
 
@@ -57,7 +56,7 @@ class EncoderSettings(ServiceSettings):
         Path("spool"),
         description="folder of maps that wait for the recognizer, made if missing",
     )
-    uplink_spool_key: str = Field(
+    uplink_spool_key: KeySetting = Field(
         "",
         repr=False,  # a command may hold a secret, or somebody the key itself
         description="key that encrypts the spool: file:PATH, env:NAME or command:COMMAND",
@@ -99,13 +98,6 @@ class EncoderSettings(ServiceSettings):
         if self.uplink_ca is None:
             return None
         return Tls(self.uplink_ca, self.uplink_certificate, self.uplink_key)
-
-    @field_validator("uplink_spool_key")
-    @classmethod
-    def _check_key(cls, text: str) -> str:
-        if text:
-            KeySource.parse(text)
-        return text
 
     @field_validator("region_of_interest")
     @classmethod

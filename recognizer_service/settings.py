@@ -8,7 +8,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
-    field_validator,
     model_validator,
 )
 from pydantic_settings import SettingsConfigDict
@@ -22,7 +21,7 @@ from recognizer_service.gallery.storage.locations import (
     parse_location,
 )
 from shared.serving.process_settings import Port
-from shared.serving.settings import ServiceSettings
+from shared.serving.settings import KeySetting, ServiceSettings
 from shared.storage_key import KeySource
 
 
@@ -39,7 +38,7 @@ class RecognizerSettings(ServiceSettings):
         repr=False,  # a URL may hold a password
         description="SQLite file, made if missing, or postgresql:// URL",
     )
-    gallery_key: str = Field(
+    gallery_key: KeySetting = Field(
         "",
         repr=False,  # a command may hold a secret, or somebody the key itself
         description="key of an encrypted SQLite file: file:PATH, env:NAME or command:COMMAND",
@@ -95,13 +94,6 @@ class RecognizerSettings(ServiceSettings):
         milvus = Milvus(self.milvus, self.milvus_token, self.milvus_index) if self.milvus else None
         key = KeySource.parse(self.gallery_key) if self.gallery_key else None
         return parse_location(self.gallery, milvus, key)
-
-    @field_validator("gallery_key")
-    @classmethod
-    def _check_key(cls, text: str) -> str:
-        if text:
-            KeySource.parse(text)
-        return text
 
     @model_validator(mode="after")
     def _check_location(self) -> Self:

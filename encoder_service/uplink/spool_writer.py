@@ -101,7 +101,7 @@ class SpoolWriter:
         with suppress(CompactfaceError):
             self._count_dropped(await self._in_thread(self._spool.tidy))
 
-    async def keep_writing(self, *, retry_s: float = _RETRY_S) -> None:
+    async def keep_writing(self, *, retry_s: float) -> None:
         """Write changes; after an error of the spool, wait up to a second before the next."""
         while True:
             await self._changed.wait()

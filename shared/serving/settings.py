@@ -1,14 +1,25 @@
 """Settings of the two services; `process_settings` has those of every process."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.hosts import is_loopback
 from shared.model_directory import ModelDirectory, shipped_models
 from shared.model_directory.signature import Signer
 from shared.serving.process_settings import ProcessSettings
+from shared.storage_key import KeySource
+
+
+def _checked_source(text: str) -> str:
+    if text:
+        KeySource.parse(text)
+    return text
+
+
+KeySetting = Annotated[str, AfterValidator(_checked_source)]
+"""Where a key is read from, as `KeySource.parse` takes it; "": there is none."""
 
 
 class ServiceSettings(ProcessSettings):

@@ -217,10 +217,8 @@ class Sightings(Group[T]):
             subject_id=subject_id,
             display_name=display_name,
             sighting_ids=sighting_ids,
-            on_duplicate=ON_DUPLICATE[on_duplicate],
-            request_id=request_id or str(uuid.uuid4()),
         )
-        return Call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
+        return self._enroll(request, on_duplicate, request_id)
 
     @unary
     def enroll_stranger(
@@ -248,9 +246,14 @@ class Sightings(Group[T]):
             subject_id=subject_id,
             display_name=display_name,
             stranger_number=stranger,
-            on_duplicate=ON_DUPLICATE[on_duplicate],
-            request_id=request_id or str(uuid.uuid4()),
         )
+        return self._enroll(request, on_duplicate, request_id)
+
+    def _enroll(
+        self, request: gallery_pb2.EnrollRequest, on_duplicate: OnDuplicate, request_id: str
+    ) -> Call[gallery_pb2.EnrollResponse]:
+        request.on_duplicate = ON_DUPLICATE[on_duplicate]
+        request.request_id = request_id or str(uuid.uuid4())
         return Call(self._gallery.Enroll, request, gallery_pb2.EnrollResponse)
 
     @unary
