@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import structlog
 
+from compactface.client.stream_status import StreamStatus
 from compactface.v1 import recognizer_pb2
 from encoder_service.metrics import UplinkMetrics
 from encoder_service.uplink.messages import (
@@ -211,6 +212,7 @@ class Exchange:
         return batch
 
     async def _receive(self, call: Any) -> _Broken:
+        status = StreamStatus(call)
         try:
             async for answer in each_answer(call):
                 if answer.error.code not in RETRYABLE:
@@ -220,7 +222,7 @@ class Exchange:
                 else:
                     return _Broken("RETRY_LATER")
         except grpc.aio.AioRpcError as error:
-            code = error.code()
+            code = status.of(error).code()
             return _Broken(code.name, None if code in NO_MAPS_FAULT else self._oldest_in_flight())
         return _Broken("ENDED_BY_PEER")
 

@@ -20,6 +20,7 @@ from compactface.client.call import (
 from compactface.client.channel import KEEPALIVE_S, Tls, open_async_channel
 from compactface.client.errors import Peer, RequestFailed
 from compactface.client.request_ids import call_metadata
+from compactface.client.stream_status import StreamStatus
 
 
 class Asyncio:
@@ -58,10 +59,12 @@ class Asyncio:
     ) -> Response:
         """Stream the requests of all items and return the single response. No deadline."""
         sending = _Sending(request async for item in _async(items) for request in requests(item))
+        uploading = method(sending, metadata=call_metadata(self.token))
+        status = StreamStatus(uploading)
         try:
-            response = await method(sending, metadata=call_metadata(self.token))
+            response = await uploading
         except (grpc.RpcError, asyncio.CancelledError) as error:
-            raise sending.error or self._failure(error) from None
+            raise sending.error or self._failure(error, status) from None
         assert isinstance(response, answer)
         return response
 
@@ -106,6 +109,7 @@ class Asyncio:
 
         sending = _Sending(requests())
         responses = call.method(sending, metadata=call_metadata(self.token))
+        status = StreamStatus(responses)
         position = 0
         try:
             async for response in responses:
@@ -115,7 +119,7 @@ class Asyncio:
                 yield response
                 position += 1
         except (grpc.RpcError, asyncio.CancelledError) as error:
-            raise sending.error or self._failure(error) from None
+            raise sending.error or self._failure(error, status) from None
         finally:
             responses.cancel()
 
@@ -142,9 +146,9 @@ class Asyncio:
                 return None  # the call itself will fail
         return self._service.refusal(request, size, self._limits[0])
 
-    def _failure(self, error: BaseException) -> BaseException:
-        if isinstance(error, grpc.RpcError):
-            return RequestFailed.from_call(error, self._peer)
+    def _failure(self, error: BaseException, status: StreamStatus | None = None) -> BaseException:
+        if isinstance(error, grpc.aio.AioRpcError):
+            return RequestFailed.from_call(status.of(error) if status else error, self._peer)
         return error  # the task was cancelled
 
 

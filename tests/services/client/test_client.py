@@ -300,6 +300,24 @@ async def test_what_is_too_large_fails_alone_under_asyncio(
     assert [each.sighting_id for each in acknowledged] == [id_ for id_, _ in sightings]
 
 
+async def test_why_a_service_refuses_a_stream_is_told_while_requests_are_still_sent(
+    tiny_models: Path, tmp_path: Path, people: list[CompactMap]
+) -> None:
+    token = AccessFolder(tmp_path / "access.toml").token("identify")
+    async with (
+        running_recognizer(
+            tiny_models, tmp_path / "gallery.sqlite", access=tmp_path / "access.toml"
+        ) as service,
+        aio.RecognizerClient(service.address, token=token) as client,
+    ):
+        for _ in range(20):  # gRPC loses the status of some streams only
+            sightings = [(str(uuid.uuid4()), people[0])] * 99
+            with pytest.raises(PermissionDenied, match="SCOPE_MISSING"):
+                [each async for each in client.stream_maps(sightings)]
+            with pytest.raises(PermissionDenied, match="SCOPE_MISSING"):
+                await client.collections.restore([bytes(65536)] * 99)
+
+
 async def test_a_token_goes_along_with_every_call(tiny_models: Path, tmp_path: Path) -> None:
     access = AccessFolder(tmp_path / "access.toml")
     token = access.token("enroll")

@@ -180,10 +180,10 @@ async def test_a_map_refused_for_good_is_counted_and_holds_nobody_up() -> None:
 
 async def test_an_uplink_lives_through_more_failures_than_a_float_has_powers_of_two() -> None:
     peer = Recognizer()
-    peer.hang_up = True
+    peer.hang_up = grpc.StatusCode.UNKNOWN  # gRPC itself does not retry it
     async with listening(peer) as port, camera(port, longest_s=0) as cam:
         await until(lambda: peer.streams > 1100, seconds=120)
-        peer.hang_up = False
+        peer.hang_up = None
         ids = await cam.send(3)
         await until(lambda: cam.uplink.depth == 0)
         assert peer.received == ids
@@ -241,6 +241,17 @@ async def test_a_peer_that_is_away_or_busy_is_no_maps_fault() -> None:
         await until(lambda: cam.uplink.depth == 0)
         assert set(peer.acknowledged) == set(ids)
         assert cam.count("set_aside_total") == 0
+
+
+async def test_a_peer_that_ends_streams_while_maps_are_sent_is_no_maps_fault() -> None:
+    peer = Recognizer()
+    peer.hang_up = grpc.StatusCode.PERMISSION_DENIED
+    async with listening(peer) as port, camera(port, first_s=0.001, longest_s=0.001) as cam:
+        await cam.send(60)
+        with capture_logs() as logs:
+            await until(lambda: peer.streams > 40)  # gRPC loses the status of some
+        reasons = {each["reason"] for each in logs if each["event"] == "uplink_broken"}
+        assert reasons == {"PERMISSION_DENIED"}
 
 
 async def test_closing_waits_for_the_acknowledgements(tmp_path: Path) -> None:

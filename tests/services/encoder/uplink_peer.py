@@ -28,7 +28,7 @@ class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
             "break" (end the stream with UNAVAILABLE), "fail" (end it with INTERNAL, as a bug
             does), or a code to refuse the map with.
         poison: what to do with these maps, by id, whenever they come.
-        hang_up: whether to end every stream at once, with a code that gRPC itself does not retry.
+        hang_up: code to end every stream with at once; None: read on.
         streams: how many there were.
         answers_together: whether it does so where it is asked to; if not, it is older.
         maps_per_message: what it says of itself; 0: it is older.
@@ -40,7 +40,7 @@ class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
         self.acknowledged: list[str] = []
         self.script = deque(script)
         self.poison: dict[str, str | grpc.StatusCode] = {}
-        self.hang_up = False
+        self.hang_up: grpc.StatusCode | None = None
         self.streams = 0
         self.answers_together = True
         self.maps_per_message = 0
@@ -52,7 +52,7 @@ class Recognizer(recognizer_pb2_grpc.RecognizerServiceServicer):
         """Take maps by the script."""
         self.streams += 1
         if self.hang_up:
-            await context.abort(grpc.StatusCode.UNKNOWN, "gone")
+            await context.abort(self.hang_up, "gone")
         async for request in request_iterator:
             self.messages.append(max(1, len(request.maps)))
             answers = []

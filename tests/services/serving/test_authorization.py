@@ -15,6 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
+from compactface.client.stream_status import StreamStatus
 from compactface.v1 import alerts_pb2, encoder_pb2, gallery_pb2, recognizer_pb2
 from shared.serving import authorization
 from shared.serving.access_file import ScopeName
@@ -101,6 +102,7 @@ async def outcome(
 ) -> tuple[str, str]:
     sent: Any = iter([request]) if method.client_streaming else request
     running = call(sent, metadata=metadata, timeout=20)
+    ended = StreamStatus(running)
     try:
         if method.server_streaming:
             async for _ in running:
@@ -109,9 +111,10 @@ async def outcome(
         else:
             await running
     except grpc.aio.AioRpcError as error:
-        status = rpc_status.from_call(error)
+        sent_by_server = ended.of(error)
+        status = rpc_status.from_call(sent_by_server)  # type: ignore[arg-type]
         reason = next(iter(status.details), None) if status else None
-        return error.code().name, _reason(reason)
+        return sent_by_server.code().name, _reason(reason)
     return "OK", ""
 
 

@@ -48,8 +48,11 @@ class Prometheus:
         return [value for value in values if value == value]  # noqa: PLR0124 - not NaN
 
     async def until(self, query: str, *, seconds: float = 60) -> None:
-        """Wait for data."""
-        await finally_true(partial(self.ask, query), seconds=seconds)
+        """Wait for data, which may need two scrapes and an evaluation more."""
+        try:
+            await finally_true(partial(self.ask, query), seconds=seconds)
+        except TimeoutError:
+            pytest.fail(f"no data after {seconds:.0f} s: {query}")
 
 
 @asynccontextmanager
@@ -214,13 +217,14 @@ async def traffic(
 async def test_every_query_of_every_panel_finds_data(
     prometheus: Prometheus, name: str, query: str
 ) -> None:
-    assert await prometheus.ask(query), f"{name}: {query}"
+    del name  # it names the test
+    await prometheus.until(query)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in rules("record")])
 @without_prometheus
 async def test_every_recording_rule_has_recorded(prometheus: Prometheus, name: str) -> None:
-    assert await prometheus.ask(name)
+    await prometheus.until(name)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +241,7 @@ async def test_every_alert_reads_metrics_that_exist(
     for metric, matchers in found:
         labels = re.findall(r"(\w+)\s*[=!]", matchers)
         wanted = ",".join(f'{label}!=""' for label in labels)
-        assert await prometheus.ask(f"{metric}{{{wanted}}}"), f"{metric}{{{wanted}}}"
+        await prometheus.until(f"{metric}{{{wanted}}}")
 
 
 @without_prometheus
