@@ -8,8 +8,9 @@ from camera_gateway.settings import CameraSettings
 from camera_gateway.shots import Rules, Shot, Visit
 from camera_gateway.sources import Pixels
 from camera_gateway.tracking import Look, Track, Tracker
-from shared.faces.align import CUT_FROM, align, outside_share
+from shared.faces.align import align
 from shared.faces.detect import Detection, Detector
+from shared.faces.fitness import outside_share, sure_flaws
 from shared.faces.quality import quality
 
 _LOOKS_OF_VIDEO = 2  # a face detected in a single frame is a false detection
@@ -101,10 +102,10 @@ class Watcher:
         return [shot for seen_at, visit in visits if (shot := visit.due(seen_at, over=True))]
 
     def _look(self, picture: Pixels, found: Detection) -> Look:
-        """Align a face. Edges of the picture look sharp, so what is outside lowers the quality."""
+        """Align a face. Edges of the picture and grain look sharp, so flaws lower the quality."""
         template = self._detector.template
         crop = align(picture, found.landmarks, template=template)
         height, width = picture.shape[:2]
         outside = outside_share(height, width, found.landmarks, template=template)
-        inside = max(0.0, 1 - outside / CUT_FROM)
-        return Look(found, crop, quality(crop, found.landmarks) * inside)
+        fit = 1 - max(sure_flaws(crop, outside=outside).values())
+        return Look(found, crop, quality(crop, found.landmarks) * fit)

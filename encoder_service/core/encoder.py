@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from shared.codec.compact_map import quantize
 from shared.errors import DeadlineExceeded, InvalidImage
-from shared.faces.align import CUT_FROM, CUT_QUALITY, align, fit_crop, outside_share
+from shared.faces.align import align, fit_crop
 from shared.faces.detect import Box, Detection, Detector, Landmarks
+from shared.faces.fitness import UNFIT_QUALITY, outside_share, sure_flaws
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.faces.quality import quality
 from shared.inference.crop_encoder import CropEncoder
@@ -86,7 +87,7 @@ class _AlignedFace:
     crop: Picture
     quality: float
     detection: Detection | None
-    outside: float = 0.0
+    flaws: Mapping[str, float]
 
 
 class Encoder:
@@ -169,7 +170,7 @@ class Encoder:
     def _take_crop(self, picture: Picture, timings: EncodeTimings) -> _AlignedFace:
         with timings.measure("align_ms"):
             crop = fit_crop(picture)
-            return _AlignedFace(crop, quality(crop, None), None)
+            return _AlignedFace(crop, quality(crop, None), None, sure_flaws(crop))
 
     def _align(
         self, photo: Photo, detections: Sequence[Detection], timings: EncodeTimings
@@ -185,7 +186,8 @@ class Encoder:
                     height, width, detection.landmarks, template=self._detector.template
                 )
                 placed = detection.magnified(photo.reduction)
-                faces.append(_AlignedFace(crop, fitness, placed, outside))
+                flaws = sure_flaws(crop, outside=outside)
+                faces.append(_AlignedFace(crop, fitness, placed, flaws))
         return faces
 
     def _to_maps(
@@ -217,18 +219,21 @@ class Encoder:
     ) -> tuple[list[float], list[dict[str, float]]]:
         """Compute quality and flaws of each face, as a receiver of its map would.
 
-        The share outside the picture is an exception: only the encoder knows it.
+        What the picture tells for sure is added: a map tells less of it.
         """
-        if self._head is None:
-            return [face.quality for face in faces], [{} for _ in faces]
-        fmt = self.crop_encoder.map_format
-        judged = self._head.judge(np.stack([quantize(each, fmt.levels) for each in latents]), fmt)
-        flaws = [dict(zip(judged.names, parts, strict=True)) for parts in judged.parts.tolist()]
-        qualities = judged.quality.tolist()
+        qualities = [face.quality for face in faces]
+        flaws: list[dict[str, float]] = [{} for _ in faces]
+        if self._head is not None:
+            levels = self.crop_encoder.map_format.levels
+            symbols = np.stack([quantize(each, levels) for each in latents])
+            judged = self._head.judge(symbols, self.crop_encoder.map_format)
+            qualities = judged.quality.tolist()
+            for face, found, parts in zip(faces, flaws, judged.parts.tolist(), strict=True):
+                found |= dict(zip(judged.names, parts, strict=True))
+                found |= {part: max(found.get(part, 0.0), how) for part, how in face.flaws.items()}
         for position, face in enumerate(faces):
-            if face.outside >= CUT_FROM:
-                qualities[position] = min(qualities[position], CUT_QUALITY)
-                flaws[position]["outside"] = 1.0
+            if max(face.flaws.values()) >= 1:
+                qualities[position] = min(qualities[position], UNFIT_QUALITY)
         return qualities, flaws
 
 

@@ -1,9 +1,9 @@
 """Does a threshold hold what it promises, whatever was wrong with the photographs?
 
 Pairs of strangers are spoilt alike: what two faces have in common drives them together. The rates
-are those of pairs in which neither face is called LOW_QUALITY: by the head, or, where the picture
-ends within the crop, by the encoder. Intervals (95 %) are bootstrapped over people, since pairs of
-one person are not independent.
+are those of pairs in which neither face is called LOW_QUALITY: by the head, or by the encoder,
+which knows where the picture ends and how dark it is. Intervals (95 %) are bootstrapped over
+people, since pairs of one person are not independent.
 """
 
 import zipfile
@@ -31,8 +31,8 @@ from shared.evaluation.trust_rates import (
     trust_rows,
 )
 from shared.evaluation.trust_records import Trust
-from shared.faces.align import CUT_FROM, CUT_QUALITY
 from shared.faces.detect import Landmarks
+from shared.faces.fitness import UNFIT_QUALITY, sure_flaws
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.pose import yaw_degrees
 from shared.faces.quality import quality as measured_quality
@@ -43,6 +43,7 @@ from shared.model_directory import ModelDirectory
 RATES = (1e-3, 1e-4)
 _SEED = 21
 _TEXTURES = "textures/bsds.zip"
+_SOME = 0.01  # unfit faces, in a condition that is measured by the map alone, too
 
 
 def evaluate_trust(
@@ -88,10 +89,10 @@ def evaluate_trust(
     for name, names in shown.items():
         faces = (batch for batch in files.batches(names))
         owners = _owners(name, names)
-        seen[name] = looker.look(_spoilt(faces, name), owners)
-        if OUTSIDE in CONDITIONS[name].parts:
-            by_map[f"{name}, by the map alone"] = seen[name]
-            seen[name] = _as_encoded(seen[name])
+        found = looker.look(_spoilt(faces, name), owners, cut=OUTSIDE in CONDITIONS[name].parts)
+        if found.unfit.mean() > _SOME:
+            by_map[f"{name}, by the map alone"] = found
+        seen[name] = _as_encoded(found)
         done += len(names)
         progress(done, total)
     if sources is not None:
@@ -182,10 +183,13 @@ class _Looker:
         self._format = model.codec(coder.point).map_format
         self._refiner = Refiner(threads=1)
 
-    def look(self, batches: Iterator[Faces], people: NDArray[np.int64]) -> Seen:
-        coded, points, scores, before, black = [], [], [], [], []
+    def look(
+        self, batches: Iterator[Faces], people: NDArray[np.int64], *, cut: bool = False
+    ) -> Seen:
+        """Look at faces; `cut`: what is black lies outside the picture."""
+        coded, points, scores, before, unfit = [], [], [], [], []
         for faces in batches:
-            black.append((crops_of(faces) == 0).all(3).mean((1, 2), dtype=np.float32))
+            unfit += [_is_unfit(crop, cut=cut) for crop in crops_of(faces)]
             coded.append(self._coder.code([faces]))
             landmarks, score = self._refiner.scored_within(faces)
             points.append(landmarks)
@@ -208,14 +212,19 @@ class _Looker:
             yaw=yaw_degrees(np.concatenate(points)),
             score=np.concatenate(scores),
             before=measured,
-            black=np.concatenate(black),
+            unfit=np.array(unfit),
         )
 
 
+def _is_unfit(crop: Faces, *, cut: bool) -> bool:
+    outside = float((crop == 0).all(2).mean()) if cut else 0.0
+    return max(sure_flaws(crop, outside=outside).values()) >= 1
+
+
 def _as_encoded(seen: Seen) -> Seen:
-    """Faces whose black parts are outside the picture, with the quality that the encoder states."""
+    """Faces with the quality that the encoder states."""
     quality = seen.judged.quality
-    lowered = np.where(seen.black >= CUT_FROM, np.minimum(quality, CUT_QUALITY), quality)
+    lowered = np.where(seen.unfit, np.minimum(quality, UNFIT_QUALITY), quality)
     return replace(seen, judged=replace(seen.judged, quality=lowered.astype(np.float32)))
 
 

@@ -42,7 +42,7 @@ class Seen:
         yaw: (N,) degrees.
         score: (N,) the detector's, in [0, 1].
         before: (N,) the quality that models without a head go by.
-        black: (N,) share of the crop that is black.
+        unfit: (N,) whether the encoder knows from the picture that the face should not be matched.
     """
 
     people: NDArray[np.int64]
@@ -51,7 +51,7 @@ class Seen:
     yaw: NDArray[np.float32]
     score: NDArray[np.float32]
     before: NDArray[np.float32]
-    black: NDArray[np.float32]
+    unfit: NDArray[np.bool_]
 
     def excess(self, rows: _Rows, others: "Seen", columns: _Rows) -> NDArray[np.float32]:
         """(N, M) similarity of some faces to some others, less their allowance."""

@@ -94,35 +94,6 @@ def align(
     return mean_of(drawn, times)
 
 
-CUT_FROM = 0.25
-"""Share of a crop outside the picture from which on no match should be made.
-
-Faces cut off at one side cause false matches. Only who has the picture knows the share for sure.
-"""
-CUT_QUALITY = 0.1
-"""The highest quality of such a face."""
-
-
-def outside_share(
-    height: int, width: int, landmarks: Landmarks, *, template: NDArray[np.float32]
-) -> float:
-    """The share of a crop, in [0, 1], that lies beyond the edges of its picture.
-
-    Args:
-        height: rows of the picture.
-        width: columns of it.
-        landmarks: as of `align`.
-        template: as of `align`.
-    """
-    matrix = similarity_transform(landmarks.as_array(), template)
-    inverse = np.linalg.inv(matrix[:, :2])
-    rows, columns = np.mgrid[:CROP_HEIGHT, :CROP_WIDTH]
-    # Whole numbers are centres of pixels.
-    x, y = inverse @ (np.stack([columns.ravel(), rows.ravel()]) - matrix[:, 2:]) + 0.5
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return float(1 - inside.mean())
-
-
 def fit_crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Resize a picture that is already an aligned face.
 

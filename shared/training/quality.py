@@ -22,7 +22,7 @@ from shared.errors import InvalidTraining
 from shared.evaluation.coded import Coded, Coder, joined
 from shared.evaluation.pipeline import BATCH, Progress, crops_of, no_progress
 from shared.evaluation.spoilings import PARTS, RANDOM
-from shared.faces.align import CUT_FROM
+from shared.faces.fitness import CUT_FROM
 from shared.training.faces import UNLABELLED, Faces
 
 _OUTSIDE = PARTS.index("outside")

@@ -18,6 +18,7 @@ from compactface.v1.encoder_pb2 import (
     GetEncoderInfoRequest,
 )
 from shared.codec.compact_map import unpack
+from shared.faces.fitness import UNFIT_QUALITY
 from shared.model_directory import ModelDirectory
 from tests.services.conftest import clouds
 from tests.services.hosting import Service, close_to, failure, running_encoder, until
@@ -241,6 +242,15 @@ async def test_the_quality_of_a_blurred_face_is_lower(
     (blurred,) = (await encode(encoder, as_file(small))).faces
     assert blurred.quality < clear.quality - 0.1
     assert clear.quality == close_to(clear.map.quality)
+
+
+async def test_a_face_too_dark_to_be_matched_says_so(
+    encoder: Service, photos: dict[str, bytes]
+) -> None:
+    (bright,) = (await encode(encoder, photos[PORTRAIT], include_crops=True)).faces
+    crop = picture(bright.crop_png).point(lambda level: level * 0.08)
+    (dark,) = (await encode(encoder, as_file(crop, "PNG"), kind=PICTURE_KIND_CROP)).faces
+    assert dark.map.quality <= UNFIT_QUALITY < bright.map.quality
 
 
 @pytest.mark.parametrize("enabled", [True, False])

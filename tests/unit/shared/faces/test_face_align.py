@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidImage
-from shared.faces.align import TEMPLATE, align, fit_crop, outside_share, similarity_transform
+from shared.faces.align import TEMPLATE, align, fit_crop, similarity_transform
 from shared.faces.detect import Detection, DetectorName, DetectorOptions, Landmarks
 from shared.faces.detectors import open_detector
 from shared.faces.mtcnn import MtcnnDetector
@@ -227,15 +227,3 @@ def test_crops_agree_with_those_the_networks_are_judged_on(name: DetectorName) -
             shifts.append(shift)
     assert np.abs(np.median(shifts, axis=0)).max() < 0.5
     assert np.median(np.hypot(*np.transpose(shifts))) < 1.5
-
-
-def test_the_share_outside_is_what_is_black_of_a_white_picture() -> None:
-    white = np.full((100, 80, 3), 255, np.uint8)
-    points = TEMPLATE @ np.array([[0.9, 0.1], [-0.1, 0.9]], np.float32) + np.float32((-14, 21))
-    landmarks = Landmarks(*((x, y) for x, y in points.tolist()))
-    crop = align(white, landmarks, template=TEMPLATE)
-    share = outside_share(100, 80, landmarks, template=TEMPLATE)
-    assert 0.1 < share < 0.6
-    assert share == pytest.approx(np.mean(crop[..., 0] < 128), abs=0.01)
-    inside = Landmarks(*((x + 200, y + 200) for x, y in TEMPLATE.tolist()))
-    assert outside_share(500, 500, inside, template=TEMPLATE) == 0

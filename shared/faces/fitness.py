@@ -1,0 +1,57 @@
+"""What is wrong with a face for sure, from its picture; a map tells less of it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.faces.align import CROP_HEIGHT, CROP_WIDTH, similarity_transform
+from shared.faces.detect import Landmarks
+
+CUT_FROM = 0.25
+"""Share of a crop outside the picture from which on no match should be made.
+
+Faces cut off at one side cause false matches.
+"""
+DARK_BELOW = 24.0
+"""Mean luma of a face, of 255, below which no match should be made.
+
+So few levels are left of it that strangers look alike.
+"""
+UNFIT_QUALITY = 0.1
+"""The highest quality of a face that should not be matched."""
+
+_FACE = slice(28, 100), slice(16, 80)  # rows and columns from the brow to the chin
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def sure_flaws(crop: NDArray[np.uint8], *, outside: float = 0) -> dict[str, float]:
+    """How far a face is spoilt, by part as in the protocol's `Flaws`; from 1 on it is unfit.
+
+    Args:
+        crop: (112, 96, 3) RGB, aligned.
+        outside: share of the crop outside the picture, in [0, 1].
+    """
+    luma = float((crop[_FACE] @ _LUMA).mean())
+    return {
+        "outside": min(1.0, outside / CUT_FROM),
+        "dark": float(np.clip(2 - luma / DARK_BELOW, 0, 1)),
+    }
+
+
+def outside_share(
+    height: int, width: int, landmarks: Landmarks, *, template: NDArray[np.float32]
+) -> float:
+    """The share of a crop, in [0, 1], that lies beyond the edges of its picture.
+
+    Args:
+        height: rows of the picture.
+        width: columns of it.
+        landmarks: as of `shared.faces.align.align`.
+        template: likewise.
+    """
+    matrix = similarity_transform(landmarks.as_array(), template)
+    inverse = np.linalg.inv(matrix[:, :2])
+    rows, columns = np.mgrid[:CROP_HEIGHT, :CROP_WIDTH]
+    # Whole numbers are centres of pixels.
+    x, y = inverse @ (np.stack([columns.ravel(), rows.ravel()]) - matrix[:, 2:]) + 0.5
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return float(1 - inside.mean())
