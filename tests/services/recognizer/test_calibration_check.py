@@ -28,13 +28,16 @@ from tests.tiny_model import write_tiny_model
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+def write_shifted_models(folder: Path) -> Path:
+    """Write the same networks with thresholds that are 0.5 too low, as for other people."""
+    shifted = dict.fromkeys([("standard", "standard")], 0.5)
+    write_tiny_model(folder / "models", folder / "scratch", lowered_by=shifted)
+    return folder / "models"
+
+
 @pytest.fixture(scope="module")
 def shifted_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same networks with a calibration of other people: thresholds are 0.5 too low."""
-    models = tmp_path_factory.mktemp("shifted")
-    shifted = dict.fromkeys([("standard", "standard")], 0.5)
-    write_tiny_model(models, tmp_path_factory.mktemp("scratch"), lowered_by=shifted)
-    return models
+    return write_shifted_models(tmp_path_factory.mktemp("shifted"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
