@@ -24,7 +24,7 @@ LEAST_PROBES = 300
 """With fewer, nothing is concluded: the 95 % interval of `RATE` would be wider than 7 points."""
 MOST_PROBES = 1000
 """The latest that count: 10 % is known to 2 points, and a spoilt camera shows within hundreds."""
-_OTHERS = 4  # of the nearest may be less near than it seems; every search finds so many
+_OTHERS = 4  # subjects looked at; every search returns so many besides the match
 _LONGEST_S = 7 * 24 * 3600.0  # a week has every kind of day
 _RARE = 1 / 30  # share of matches up to which probes without a match count
 _COLLECTIONS = 100  # as many as metrics name

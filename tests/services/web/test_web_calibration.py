@@ -18,17 +18,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @asynccontextmanager
 async def browsing(
-    encoder: Service, models: Path, folder: Path
+    encoder: Service, models: Path, folder: Path, *, token: str = "", **settings: object
 ) -> AsyncIterator[tuple[Service, Browser]]:
     """A recognizer with a gallery of its own, and a browser that is signed in."""
     async with (
-        running_recognizer(models, folder / "gallery.sqlite") as recognizer,
+        running_recognizer(models, folder / "gallery.sqlite", **settings) as recognizer,
         running_web(encoder, recognizer) as web,
     ):
         browser = Browser(web.base_url)
-        await sign_in(browser, "")
-        yield recognizer, browser
-        await browser.client.aclose()
+        async with browser.client:
+            await sign_in(browser, token)
+            yield recognizer, browser
 
 
 async def test_a_calibration_that_holds(
@@ -76,14 +76,8 @@ async def test_without_admin_it_is_not_shown(
 ) -> None:
     access = AccessFolder(tmp_path / "access.toml")
     token = access.token("enroll", collections=["default"])
-    gallery = tmp_path / "gallery.sqlite"
-    async with (
-        running_recognizer(tiny_models, gallery, access=access.path) as recognizer,
-        running_web(encoder, recognizer) as web,
-    ):
-        browser = Browser(web.base_url)
-        await sign_in(browser, token)
+    given = browsing(encoder, tiny_models, tmp_path, token=token, access=access.path)
+    async with given as (_, browser):
         page = await browser.open("/system")
         assert "not shown without the scope admin" in page
         assert "too few probes" not in page
-        await browser.client.aclose()
