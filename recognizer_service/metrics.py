@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from recognizer_service.core.drift import CalibrationCheck, Totals, Verdict
 from recognizer_service.core.types import Identification, Verification
 from recognizer_service.gallery.sightings.types import SightingOutcome
 from recognizer_service.gallery.types import Collection
@@ -231,3 +232,42 @@ class GalleryCollector(Collector):
                 count = each.face_count if what == "faces" else each.subject_count
                 family.add_metric((each.collection_id,), count)
             yield family
+
+
+class CalibrationCollector(Collector):
+    """How far the calibration holds, read at every scrape.
+
+    Args:
+        read: returns the collections whose probes were counted, at most 100.
+    """
+
+    def __init__(self, read: Callable[[], Sequence[tuple[str, CalibrationCheck, Totals]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        labels = ("collection",)
+        probes = CounterMetricFamily(
+            "compactface_calibration_probes",
+            "Probes that check the calibration.",
+            labels=labels,
+        )
+        expected = CounterMetricFamily(
+            "compactface_calibration_expected",
+            "Of them, those expected to reach the checked threshold, by the calibration.",
+            labels=labels,
+        )
+        exceeded = CounterMetricFamily(
+            "compactface_calibration_exceeded", "Those that did.", labels=labels
+        )
+        drifts = GaugeMetricFamily(
+            "compactface_calibration_drifts",
+            "1 while significantly more probes resemble strangers than calibrated.",
+            labels=labels,
+        )
+        for collection, check, totals in self._read():
+            probes.add_metric((collection,), totals.probes)
+            expected.add_metric((collection,), totals.expected)
+            exceeded.add_metric((collection,), totals.exceeded)
+            drifts.add_metric((collection,), check.verdict is Verdict.HIGHER)
+        yield from (probes, expected, exceeded, drifts)

@@ -24,12 +24,13 @@ from recognizer_service.core.alerts.delivery import AlertDesk
 from recognizer_service.core.alerts.webhook import Webhooks
 from recognizer_service.core.attempts import Allowance, Attempts
 from recognizer_service.core.changeover import Changeover
+from recognizer_service.core.drift import CalibrationChecks
 from recognizer_service.core.networks import ModelInUse, Networks
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.limits import MAX_PAGE_SIZE
 from recognizer_service.gallery.types import Collection
-from recognizer_service.metrics import GalleryCollector, RecognizerMetrics
+from recognizer_service.metrics import CalibrationCollector, GalleryCollector, RecognizerMetrics
 from recognizer_service.settings import RecognizerSettings
 from recognizer_service.startup import (
     check_stream_collection,
@@ -82,7 +83,9 @@ async def listening(
         ThreadPoolExecutor(_WRITERS, thread_name_prefix="writers") as writers,
     ):
         check_stream_collection(gallery, settings.stream_collection)
+        checks = CalibrationChecks()
         registry.register(GalleryCollector(partial(_collections, gallery)))
+        registry.register(CalibrationCollector(checks.all))
         metrics.erasures.set_function(gallery.database.erasures_pending)
         metrics.clock_doubted.set_function(lambda: gallery.clock.is_doubted)
         metrics.alerts_waiting.set_function(gallery.alerts.waiting)
@@ -110,6 +113,7 @@ async def listening(
                     near_misses=Allowance(settings.near_misses, settings.near_miss_seconds),
                     observer=metrics,
                 ),
+                checks=checks,
             )
             changeover = Changeover(
                 recognizer,

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from compactface.v1 import compact_map_pb2, recognizer_pb2
+from compactface.v1 import compact_map_pb2, gallery_pb2, recognizer_pb2
+from recognizer_service.core.drift import LEAST_PROBES, CalibrationCheck, Verdict
 from recognizer_service.core.quality import flaws
 from recognizer_service.core.types import (
     AppliedThreshold,
@@ -23,7 +24,7 @@ from recognizer_service.gallery.sightings.types import SightingOutcome
 from shared.demand import current_demand
 from shared.errors import InvalidInput
 from shared.model_directory.configs import CodecSpec
-from shared.serving.timestamps import moment
+from shared.serving.timestamps import moment, timestamp
 
 IDENTIFY_DECISIONS = {
     Decision.MATCH: recognizer_pb2.IDENTIFY_DECISION_MATCH,
@@ -41,6 +42,11 @@ _OUTCOMES = {
     SightingOutcome.STORED: recognizer_pb2.StreamMapsResponse.OUTCOME_STORED,
     SightingOutcome.DUPLICATE: recognizer_pb2.StreamMapsResponse.OUTCOME_DUPLICATE,
     SightingOutcome.DISCARDED: recognizer_pb2.StreamMapsResponse.OUTCOME_DISCARDED,
+}
+_VERDICTS = {
+    Verdict.TOO_FEW: gallery_pb2.CalibrationCheck.VERDICT_TOO_FEW,
+    Verdict.HOLDS: gallery_pb2.CalibrationCheck.VERDICT_HOLDS,
+    Verdict.HIGHER: gallery_pb2.CalibrationCheck.VERDICT_HIGHER,
 }
 
 
@@ -177,6 +183,20 @@ def codec_messages(codecs: Mapping[str, CodecSpec]) -> list[recognizer_pb2.Codec
         )
         for point, codec in codecs.items()
     ]
+
+
+def calibration_check(check: CalibrationCheck) -> gallery_pb2.CalibrationCheck:
+    """Build the message of a calibration check."""
+    return gallery_pb2.CalibrationCheck(
+        verdict=_VERDICTS[check.verdict],
+        probes=check.probes,
+        min_probes=LEAST_PROBES,
+        expected_rate=check.expected,
+        observed_rate=check.observed,
+        low=check.low,
+        high=check.high,
+        since_time=timestamp(check.since) if check.since else None,
+    )
 
 
 def shown_similarity(similarity: float) -> float:

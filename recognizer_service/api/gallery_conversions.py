@@ -6,7 +6,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from compactface.v1 import gallery_pb2, recognizer_pb2
-from recognizer_service.api.conversions import face_map, shown_similarity
+from recognizer_service.api.conversions import calibration_check, face_map, shown_similarity
+from recognizer_service.core.drift import CalibrationCheck
 from recognizer_service.core.types import Doubt, EnrolAnswer, EnrolRequest
 from recognizer_service.gallery.audit import AuditEvent
 from recognizer_service.gallery.limits import shown
@@ -20,6 +21,7 @@ from recognizer_service.gallery.types import (
     SubjectFilter,
     SubjectScore,
 )
+from shared.demand import current_demand
 from shared.errors import InvalidInput
 from shared.serving.timestamps import moment, timestamp
 
@@ -197,8 +199,8 @@ def erasure_wait_s(
     return seconds
 
 
-def collection_message(collection: Collection) -> gallery_pb2.Collection:
-    """Build a collection message."""
+def collection_message(collection: Collection, check: CalibrationCheck) -> gallery_pb2.Collection:
+    """Build a collection message; only callers with the scope admin get the check."""
     message = gallery_pb2.Collection(
         collection_id=collection.collection_id,
         max_fpir=collection.max_fpir,
@@ -214,6 +216,8 @@ def collection_message(collection: Collection) -> gallery_pb2.Collection:
     )
     message.sighting_retention.FromSeconds(collection.sighting_retention_s)
     message.subject_retention.FromSeconds(collection.subject_retention_s)
+    if current_demand().trusted:
+        message.calibration_check.CopyFrom(calibration_check(check))
     return message
 
 

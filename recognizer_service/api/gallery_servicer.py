@@ -15,6 +15,7 @@ from recognizer_service.core.changeover import Changeover
 from recognizer_service.core.recognizer import Recognizer
 from recognizer_service.core.types import FaceMap
 from recognizer_service.gallery.audit import Operation
+from recognizer_service.gallery.types import Collection
 from shared.errors import InvalidInput
 from shared.faces.display import encode_png
 from shared.serving.interceptor import Context
@@ -39,6 +40,10 @@ class GalleryServicer(ArchiveServicer):
         super().__init__(recognizer, changeover, stopping)
         self._gallery = recognizer.gallery
 
+    def _message(self, collection: Collection) -> gallery_pb2.Collection:
+        check = self._recognizer.checks.of(collection)
+        return gallery_conversions.collection_message(collection, check)
+
     async def CreateCollection(
         self, request: gallery_pb2.CreateCollectionRequest, context: Context
     ) -> gallery_pb2.CreateCollectionResponse:
@@ -50,9 +55,7 @@ class GalleryServicer(ArchiveServicer):
                 caller=caller_name(),
                 **gallery_conversions.new_settings(request.collection),
             )
-        return gallery_pb2.CreateCollectionResponse(
-            collection=gallery_conversions.collection_message(created)
-        )
+        return gallery_pb2.CreateCollectionResponse(collection=self._message(created))
 
     async def GetCollection(
         self, request: gallery_pb2.GetCollectionRequest, context: Context
@@ -61,9 +64,7 @@ class GalleryServicer(ArchiveServicer):
         found = await self._recognizer.in_thread(
             self._gallery.collections.get, conversions.collection_id(request.collection)
         )
-        return gallery_pb2.GetCollectionResponse(
-            collection=gallery_conversions.collection_message(found)
-        )
+        return gallery_pb2.GetCollectionResponse(collection=self._message(found))
 
     async def ListCollections(
         self, request: gallery_pb2.ListCollectionsRequest, context: Context
@@ -75,7 +76,7 @@ class GalleryServicer(ArchiveServicer):
             page_token=request.page_token,
         )
         return gallery_pb2.ListCollectionsResponse(
-            collections=map(gallery_conversions.collection_message, page.items),
+            collections=map(self._message, page.items),
             next_page_token=page.next_page_token,
         )
 
@@ -90,9 +91,7 @@ class GalleryServicer(ArchiveServicer):
                 caller=caller_name(),
                 **gallery_conversions.changed_settings(request),
             )
-        return gallery_pb2.UpdateCollectionResponse(
-            collection=gallery_conversions.collection_message(changed)
-        )
+        return gallery_pb2.UpdateCollectionResponse(collection=self._message(changed))
 
     async def DeleteCollection(
         self, request: gallery_pb2.DeleteCollectionRequest, context: Context

@@ -1,7 +1,10 @@
 """Turns similarities into decisions: match, no match or inconclusive."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 
+from recognizer_service.core import drift
 from recognizer_service.core.doubts import Required, doubts, nearest_miss
 from recognizer_service.core.quality import NO_ALLOWANCE, Allowance, allowance
 from recognizer_service.core.thresholds import Thresholds
@@ -85,7 +88,14 @@ class Judge:
                 Decision.EMPTY_GALLERY, quality_checked=checked, timings=timings, probe=face
             )
 
-        def candidate(hit: SubjectHit, allowed: Allowance = NO_ALLOWANCE) -> Candidate:
+        @cache
+        def allowance_to(hit: SubjectHit) -> Allowance:
+            other = enrolled(hit)
+            return allowance(face, other) if other else NO_ALLOWANCE
+
+        def candidate(
+            hit: SubjectHit, allowed: Allowance = NO_ALLOWANCE, criterion: Criterion = criterion
+        ) -> Candidate:
             threshold = self._thresholds.applied(
                 criterion,
                 default_rate=collection.max_fpir,
@@ -99,16 +109,25 @@ class Judge:
         for bare in _best_first(map(candidate, hits)):
             if len(candidates) == count and bare.margin <= candidates[-1].margin:
                 break
-            other = enrolled(bare.hit)
-            found = candidate(bare.hit, allowance(face, other)) if other else bare
+            found = candidate(bare.hit, allowance_to(bare.hit))
             candidates = _best_first([*candidates, found])[:count]
-        return Identification(
+        answer = Identification(
             self._decide([face], matched=candidates[0].matched),
             tuple(candidates),
             quality_checked=checked,
             timings=timings,
             probe=face,
         )
+
+        def reaches(hit: SubjectHit) -> bool:
+            rate = Criterion(max_rate=drift.RATE)
+            # An allowance only raises the threshold.
+            return (
+                candidate(hit, criterion=rate).matched
+                and candidate(hit, allowance_to(hit), criterion=rate).matched
+            )
+
+        return replace(answer, impostor=drift.impostor_of(answer, hits, reaches))
 
     def stranger_thresholds(self, face: FaceMap, rate: float, faces: int) -> CodecThresholds:
         """Return the thresholds at which an unknown face joins one of `faces` of strangers."""

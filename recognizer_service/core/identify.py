@@ -138,6 +138,7 @@ class Identifier:
 
         answer = await self._parts.model.ask(identified)
         self._parts.attempts.end_identification(collection_id, answer)
+        self._parts.checks.count(collection, answer.impostor)
         return answer
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recognizer_service.core.attempts import Attempts
+from recognizer_service.core.drift import CalibrationChecks
 from recognizer_service.core.networks import ModelInUse, Networks, OpenedMap
 from recognizer_service.core.types import FaceMap, Probe, SightingId, Timings
 from recognizer_service.gallery.gallery import Gallery
@@ -22,6 +23,7 @@ class Parts:
         in_thread: runs reads.
         metrics: counts answers.
         attempts: limits callers' attempts.
+        checks: compares the calibration with the probes served.
     """
 
     gallery: Gallery
@@ -29,6 +31,7 @@ class Parts:
     in_thread: InThread
     metrics: RecognizerMetrics
     attempts: Attempts
+    checks: CalibrationChecks
 
     async def collection(self, collection_id: str) -> Collection:
         """Return a collection, or raise NotFound (COLLECTION_NOT_FOUND)."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognizer_service.core.attempts import Attempts
+from recognizer_service.core.drift import CalibrationChecks
 from recognizer_service.core.enroll import Enroller
 from recognizer_service.core.identify import Identifier
 from recognizer_service.core.networks import ModelInUse, Networks
@@ -27,6 +28,7 @@ class Recognizer:
     Attributes:
         model: the networks that serve.
         gallery: the enrolled subjects.
+        checks: compares the calibration with the probes served.
         identifier: searches the gallery.
         verifier: compares faces with faces or subjects.
         enroller: enrolls subjects.
@@ -44,6 +46,7 @@ class Recognizer:
         writers: ThreadPoolExecutor,
         metrics: RecognizerMetrics,
         attempts: Attempts,
+        checks: CalibrationChecks,
     ) -> None:
         """Create a recognizer.
 
@@ -55,12 +58,14 @@ class Recognizer:
                 database locks, and searches need not.
             metrics: records answers and sightings.
             attempts: limits callers' attempts.
+            checks: compares the calibration with the probes served.
         """
         self.model = model
         self.gallery = gallery
         self.in_thread = in_thread_of(readers)
         self.in_writer = in_thread_of(writers)
-        self._parts = Parts(gallery, model, self.in_thread, metrics, attempts)
+        self.checks = checks
+        self._parts = Parts(gallery, model, self.in_thread, metrics, attempts, checks)
         self._metrics = metrics
         self.identifier = Identifier(self._parts)
         self.verifier = Verifier(self._parts)
@@ -99,6 +104,7 @@ class Recognizer:
             await self.in_writer(self.gallery.spaces.serve, space)
 
         old = await self.model.change_to(networks, serve)
+        self.checks.clear()
         self._metrics.serves(networks.decoder.model.manifest)
         await old.retire()
 

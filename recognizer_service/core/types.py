@@ -218,10 +218,26 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Impostor:
+    """How close a probe came to the stranger it resembles most; see `drift`.
+
+    Attributes:
+        exceeded: whether it reached the threshold of the rate that is checked.
+        expected: the probability of that by the calibration.
+        runner_up: whether the probe matches another subject.
+    """
+
+    exceeded: bool
+    expected: float
+    runner_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Identification:
     """The answer to an identification; candidates are sorted, best first.
 
     `unknown` is the probe if it matches nobody and is fit to be grouped with its like.
+    `impostor` tells how close a stranger came, where that is known.
     """
 
     decision: Decision
@@ -230,6 +246,7 @@ class Identification:
     timings: Timings = dataclasses.field(default_factory=Timings)
     probe: FaceMap | None = dataclasses.field(default=None, repr=False)
     unknown: UnknownFace | None = dataclasses.field(default=None, repr=False, compare=False)
+    impostor: Impostor | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def threshold(self) -> AppliedThreshold | None:

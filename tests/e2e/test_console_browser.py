@@ -206,6 +206,7 @@ async def test_an_unknown_who_passes_is_named_found_by_photograph_and_deleted(
 
     await page.click("text=System")
     assert await page.locator("text=SERVING").count() == 2
+    assert re.search(r"too few probes yet: \d+ of 300", await page.inner_text("main"))
     await picture(page, "system")
 
     await page.click("text=People")

@@ -57,6 +57,7 @@ class System:
             encoder=encoder,
             recognizer=recognizer,
             collections=listed,
+            HIGHER=gallery_pb2.CalibrationCheck.VERDICT_HIGHER,
             audit=audit,
             events=[] if isinstance(audit, Problem) else list(reversed(audit.events)),
         )

@@ -81,6 +81,17 @@ def lasting(value: timedelta) -> str:
     return counted(seconds, "second") if seconds else "a moment"
 
 
+def calibration(check: gallery_pb2.CalibrationCheck) -> str:
+    """Describe whether the calibration holds, and if not, what to do."""
+    if check.verdict == gallery_pb2.CalibrationCheck.VERDICT_TOO_FEW:
+        return f"too few probes yet: {check.probes} of {check.min_probes}"
+    found = f"{check.observed_rate:.0%} ({100 * check.low:.0f} to {100 * check.high:.0f})"
+    told = f"{found} of {check.probes} probes where {check.expected_rate:.0%} were promised"
+    if check.verdict == gallery_pb2.CalibrationCheck.VERDICT_HOLDS:
+        return f"holds: {told}"
+    return f"higher than calibrated: {told}"
+
+
 def box(face: encoder_pb2.Face) -> str:
     """Format a face's box for the drawing script: x y width height."""
     found = face.box
@@ -120,7 +131,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     each.__name__: each
     for each in (
         *(decision, promise, quality, moment, ago, lasting, counted, box, picture),
-        *(packed, operation, is_problem, doubt),
+        *(packed, operation, is_problem, doubt, calibration),
     )
 }
 """Template filters by name."""

@@ -80,7 +80,7 @@ AUDIT_OPERATION_DELETE_ALERT_RULE: AuditOperation
 AUDIT_OPERATION_MERGE_SUBJECTS: AuditOperation
 
 class Collection(_message.Message):
-    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score", "max_stranger_fpir", "min_liveness")
+    __slots__ = ("collection_id", "max_fpir", "max_fmr", "sighting_retention", "create_time", "subject_count", "face_count", "max_subjects", "max_faces", "subject_retention", "subject_score", "max_stranger_fpir", "min_liveness", "calibration_check")
     COLLECTION_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_FPIR_FIELD_NUMBER: _ClassVar[int]
     MAX_FMR_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class Collection(_message.Message):
     SUBJECT_SCORE_FIELD_NUMBER: _ClassVar[int]
     MAX_STRANGER_FPIR_FIELD_NUMBER: _ClassVar[int]
     MIN_LIVENESS_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_CHECK_FIELD_NUMBER: _ClassVar[int]
     collection_id: str
     max_fpir: float
     max_fmr: float
@@ -107,7 +108,38 @@ class Collection(_message.Message):
     subject_score: SubjectScore
     max_stranger_fpir: float
     min_liveness: float
-    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_faces: _Optional[int] = ..., subject_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., subject_score: _Optional[_Union[SubjectScore, str]] = ..., max_stranger_fpir: _Optional[float] = ..., min_liveness: _Optional[float] = ...) -> None: ...
+    calibration_check: CalibrationCheck
+    def __init__(self, collection_id: _Optional[str] = ..., max_fpir: _Optional[float] = ..., max_fmr: _Optional[float] = ..., sighting_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject_count: _Optional[int] = ..., face_count: _Optional[int] = ..., max_subjects: _Optional[int] = ..., max_faces: _Optional[int] = ..., subject_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., subject_score: _Optional[_Union[SubjectScore, str]] = ..., max_stranger_fpir: _Optional[float] = ..., min_liveness: _Optional[float] = ..., calibration_check: _Optional[_Union[CalibrationCheck, _Mapping]] = ...) -> None: ...
+
+class CalibrationCheck(_message.Message):
+    __slots__ = ("verdict", "probes", "min_probes", "expected_rate", "observed_rate", "low", "high", "since_time")
+    class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        VERDICT_UNSPECIFIED: _ClassVar[CalibrationCheck.Verdict]
+        VERDICT_TOO_FEW: _ClassVar[CalibrationCheck.Verdict]
+        VERDICT_HOLDS: _ClassVar[CalibrationCheck.Verdict]
+        VERDICT_HIGHER: _ClassVar[CalibrationCheck.Verdict]
+    VERDICT_UNSPECIFIED: CalibrationCheck.Verdict
+    VERDICT_TOO_FEW: CalibrationCheck.Verdict
+    VERDICT_HOLDS: CalibrationCheck.Verdict
+    VERDICT_HIGHER: CalibrationCheck.Verdict
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
+    MIN_PROBES_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_RATE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_RATE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    verdict: CalibrationCheck.Verdict
+    probes: int
+    min_probes: int
+    expected_rate: float
+    observed_rate: float
+    low: float
+    high: float
+    since_time: _timestamp_pb2.Timestamp
+    def __init__(self, verdict: _Optional[_Union[CalibrationCheck.Verdict, str]] = ..., probes: _Optional[int] = ..., min_probes: _Optional[int] = ..., expected_rate: _Optional[float] = ..., observed_rate: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("collection",)

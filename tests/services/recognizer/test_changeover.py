@@ -113,6 +113,23 @@ async def test_a_service_that_serves_the_current_model_has_nothing_to_do(
         assert (answer.faces_done, answer.faces_total, answer.done) == (1, 1, True)
 
 
+async def test_another_calibration_is_checked_by_new_probes(serve: Serve, models: Path) -> None:
+    async def probes(service: Service) -> int:
+        answer = await service.gallery.GetCollection(GetCollectionRequest())
+        return int(answer.collection.calibration_check.probes)
+
+    faces = [face_of(models, seed) for seed in range(2)]
+    async with serve() as service:
+        await enroll_all(service, faces)
+        await identify(service, "", faces[0])
+        assert await probes(service) == 1
+        set_current(models, FAMILY, "2")
+        await changed_over(service)
+        assert await probes(service) == 0
+        await identify(service, "", faces[0])
+        assert await probes(service) == 1
+
+
 async def test_questions_are_answered_throughout_the_change(serve: Serve, models: Path) -> None:
     """Each finds its subject, whichever model embeds the probe; so do those enrolled meanwhile."""
     faces = [face_of(models, seed) for seed in range(200)]

@@ -189,7 +189,8 @@ async def traffic(
     photos: dict[str, bytes],
 ) -> None:
     """Calls of every kind, right and wrong, until it is cancelled."""
-    await recognizer.gallery.Enroll(EnrollRequest(subject_id="ada", maps=[people[0]]))
+    for subject, face in (("ada", people[0]), ("bob", people[1])):
+        await recognizer.gallery.Enroll(EnrollRequest(subject_id=subject, maps=[face]))
     async with httpx.AsyncClient(base_url=web, verify=False, trust_env=False) as client:  # noqa: S501 - a test's own authority
         number = 0
         while True:

@@ -14,6 +14,7 @@ from recognizer_service.core.types import (
     Doubt,
     FaceMap,
     Identification,
+    Impostor,
     Timings,
 )
 from recognizer_service.gallery.types import (
@@ -301,6 +302,32 @@ def test_faces_are_judged_only_while_that_can_change_the_best(
     )
     assert [found.hit.subject_id for found in answer.candidates] == expected
     assert judged == looked_at
+
+
+@pytest.mark.parametrize(
+    ("others", "exceeded"),
+    [
+        ({"light": 0.29}, False),
+        ({"light": 0.31}, True),
+        ({"dark": 0.59}, False),  # both photographs are dark
+        ({"dark": 0.61}, True),
+        ({"dark": 0.59, "light": 0.31}, True),
+    ],
+)
+def test_a_stranger_is_close_by_the_threshold_of_fpir_10_percent(
+    judge: Judge, coarse: str, others: dict[str, float], *, exceeded: bool
+) -> None:
+    hits = [hit(name, coarse, cosine) for name, cosine in {"best": 0.9, **others}.items()]
+    answer = judge.identification(
+        dark(coarse, 1.0),
+        hits,
+        Criterion(),
+        ONE_FACE,
+        Timings(),
+        count=1,
+        enrolled=lambda found: dark(coarse, float(found.subject_id == "dark")),
+    )
+    assert answer.impostor == Impostor(exceeded, expected=0.1, runner_up=True)
 
 
 @pytest.mark.parametrize("hits", [0, 1])
