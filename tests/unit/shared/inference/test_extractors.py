@@ -289,13 +289,14 @@ def test_a_sphere20_may_have_another_size(tmp_path: Path) -> None:
 
 def test_manifests_from_before_architectures_keep_their_embedding_space(tmp_path: Path) -> None:
     """The published model, with a manifest as versions before 3.1 had it in the field."""
-    shipped = Path(__file__).parents[4] / "deploy" / "models" / FAMILY / "3.1"
-    folder = tmp_path / FAMILY / "3.1"
-    shutil.copytree(shipped, folder, ignore=shutil.ignore_patterns("manifest.sha256"))
+    shipped = ModelDirectory.load(Path(__file__).parents[4] / "deploy" / "models", FAMILY)
+    version = shipped.manifest.version
+    folder = tmp_path / FAMILY / version
+    shutil.copytree(shipped.path, folder, ignore=shutil.ignore_patterns("manifest.sha256"))
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["extractor"]["architecture"], manifest["extractor"]["embedding_size"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    model = ModelDirectory.load(tmp_path, FAMILY, "3.1")
+    model = ModelDirectory.load(tmp_path, FAMILY, version)
     assert model.manifest.extractor.architecture == "sphere20"
     assert model.manifest.embedding_space == "e87ce23e08653abf"
 
