@@ -260,15 +260,6 @@ def write_report(
             help="Operating point at whose size to measure conventional codecs; default: all."
         ),
     ] = None,
-    earlier: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="results.json of a model with the same codecs, to show beside. Other judges and "
-            "conventional codecs are then measured only where asked for.",
-        ),
-    ] = None,
     photos: Annotated[
         Path, typer.Option(help="Publishable photographs for the contact sheet.")
     ] = Path("tests/data"),
@@ -277,23 +268,15 @@ def write_report(
 ) -> None:
     """Measure everything and write the report. Takes hours at first; resumable."""
     from shared.evaluation.cache import Cache
-    from shared.evaluation.panel import open_panel
     from shared.evaluation.report import ReportSettings, measure
-    from shared.evaluation.rows import read_results
     from shared.model_directory import ModelDirectory
 
     _use_threads(threads)
-    before = read_results(earlier) if earlier else None
-    panel = (
-        open_panel(reference=reference, unseen=unseen, threads=threads)
-        if before
-        else _panel(data, unseen, reference, threads)
-    )
     settings = ReportSettings(
         data=data,
         photos=photos,
         report=report,
-        panel=panel,
+        panel=_panel(data, unseen, reference, threads),
         cache=Cache(cache),
         threads=threads,
         command=_command(),
@@ -301,7 +284,7 @@ def write_report(
     )
     model = ModelDirectory.load(models, family, version)
     others = [ModelDirectory.load(models, name) for name in beside or []]
-    measure(settings, model, beside=others, rivals_at=rivals_at, earlier=before)
+    measure(settings, model, beside=others, rivals_at=rivals_at)
     render(report=report)
 
 

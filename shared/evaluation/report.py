@@ -13,7 +13,6 @@ from shared.evaluation.baselines import BLOCK, Baseline, measure_baseline
 from shared.evaluation.cache import Cache
 from shared.evaluation.calibration_check import check_calibration
 from shared.evaluation.conventional import CODECS, Measure
-from shared.evaluation.earlier import with_earlier
 from shared.evaluation.judges import ExtractorJudge
 from shared.evaluation.kodak import evaluate_kodak
 from shared.evaluation.lfw import Lfw, evaluate_lfw
@@ -74,7 +73,6 @@ def measure(
     *,
     beside: Sequence[ModelDirectory] = (),
     rivals_at: Sequence[str] | None = None,
-    earlier: Results | None = None,
 ) -> Results:
     """Measure a model and write results.json, faces.png and kodak.png.
 
@@ -82,16 +80,12 @@ def measure(
         settings: the settings.
         model: model to measure; continuous integration checks the slices of its weights.
         beside: other models, of which only the rows are needed.
-        rivals_at: operating points at whose sizes to measure conventional codecs; None: all, or
-            none if there is an earlier report.
-        earlier: a report on a model with the same codecs, to show beside.
+        rivals_at: operating points at whose sizes to measure conventional codecs; None: all.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING.
-        InvalidInput: a file is malformed, or the earlier report is of other codecs.
+        InvalidInput: a file is malformed.
     """
-    if rivals_at is None:
-        rivals_at = () if earlier else tuple(model.manifest.codecs)
     samples = render_faces(model, find_faces(settings.photos))
     with settings.progress("Kodak") as progress:
         kodak, shown = evaluate_kodak(model, settings.data / "kodak", progress=progress)
@@ -100,7 +94,7 @@ def measure(
     for other in beside:
         _, _, more = _measure_model(replace(settings, panel=NO_JUDGES), other, origin)
         measurements += more
-    for point in rivals_at:
+    for point in rivals_at or model.manifest.codecs:
         target = round(result.points[point].bytes_mean)
         measurements += _measure_baselines(
             settings, model, lfw, origin, point=point, target_bytes=target
@@ -124,8 +118,6 @@ def measure(
         kodak=tuple(kodak),
         slices=tuple(first_slices(model, lfw)),
     )
-    if earlier:
-        results = with_earlier(results, earlier)
     write_results(settings.report / "results.json", results)
     faces_sheet(samples).save(settings.report / "faces.png")
     kodak_sheet(shown).save(settings.report / "kodak.png")

@@ -129,40 +129,6 @@ def test_the_run_is_recorded_and_the_sheets_are_drawn(report: Path) -> None:
             assert len(np.unique(np.asarray(picture.convert("RGB")))) > 50
 
 
-def test_an_earlier_report_stands_beside_a_model_with_the_same_codecs(
-    report: Path, results: Results, data: Path, tiny_models: Path, tmp_path: Path
-) -> None:
-    before = json.loads((report / "results.json").read_text().replace(results.model, "tiny/0"))
-    earlier = tmp_path / "before.json"
-    earlier.write_text(json.dumps(before))
-    arguments = [
-        *("report", f"--data={data}", f"--models={tiny_models}", f"--earlier={earlier}"),
-        *(f"--photos={PHOTOS}", f"--cache={report / 'kept'}", f"--report={tmp_path}"),
-        "--threads=1",
-    ]
-    ran = CliRunner().invoke(app, arguments)
-    assert ran.exit_code == 0, ran.output
-    found = read_results(tmp_path / "results.json")
-    assert found.model == results.model
-    assert {row.codec for row in found.rows if row.model == results.model} == {
-        *("compactface", "none", "template")
-    }
-    assert len([row for row in found.rows if row.model == "tiny/0"]) == len(results.rows)
-    assert [c for c in found.matrix if c.judge == "reference"] == [
-        c for c in results.matrix if c.judge == "reference"
-    ]
-    assert len(found.open_set) == len(results.open_set)
-    assert "| tiny/0, standard | reference |" in (tmp_path / "report.md").read_text()
-
-    for row in before["rows"]:
-        row["bytes_mean"] = 300
-    earlier.write_text(json.dumps(before))
-    refused = CliRunner().invoke(app, arguments)
-    assert refused.exit_code != 0
-    assert isinstance(refused.exception, InvalidInput)
-    assert refused.exception.reason == "OTHER_CODECS"
-
-
 def test_text_and_plot_need_nothing_but_the_results(results: Results, tmp_path: Path) -> None:
     write_results(tmp_path / "results.json", results)
     assert CliRunner().invoke(app, ["render", "--report", str(tmp_path)]).exit_code == 0
