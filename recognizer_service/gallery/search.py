@@ -185,8 +185,8 @@ def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[Su
 
 
 def _hit(row: Row[Any], similarity: float) -> SubjectHit:
-    face = (row.subject_id, row.display_name, row.face_id, row.codec_id)
-    return SubjectHit(*face, similarity, face_codec_id=row.codec_id, png=row.png)
+    _, subject_id, display_name, face_id, codec_id, png, *_ = row  # by name it takes twice as long
+    return SubjectHit(subject_id, display_name, face_id, codec_id, similarity, codec_id, png)
 
 
 def _best_of_each_subject(
