@@ -185,7 +185,7 @@ def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[Su
 
 
 def _hit(row: Row[Any], similarity: float) -> SubjectHit:
-    _, subject_id, display_name, face_id, codec_id, png, *_ = row  # by name it takes twice as long
+    subject_id, display_name, face_id, codec_id, png = row[1:6]  # by name it takes twice as long
     return SubjectHit(subject_id, display_name, face_id, codec_id, similarity, codec_id, png)
 
 
