@@ -10,6 +10,7 @@ mean excess of the top 1 % of impostor similarities as scale, and the result is 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,11 +110,11 @@ class CalibrationTable(Record):
         return Threshold(similarity, fmr, extrapolated=fmr < last.fmr)
 
     # Interpolation starts at -1, where every impostor matches.
-    @property
+    @cached_property
     def _similarities(self) -> NDArray[np.float64]:
         return np.array([-1.0, *(row.similarity for row in self.rows)])
 
-    @property
+    @cached_property
     def _log_fmrs(self) -> NDArray[np.float64]:
         return np.log([1.0, *(row.fmr for row in self.rows)])
 

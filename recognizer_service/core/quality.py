@@ -69,7 +69,7 @@ def allowance(one: FaceMap, other: FaceMap) -> Allowance:
     added = ours.in_common(theirs)
     names = (*ours.names, POOR_QUALITY)
     alike = [names[at] for at in np.argsort(-added) if added[at] >= _TOLD]
-    return Allowance(float(ours.allowance(theirs)[0, 0]), tuple(alike))
+    return Allowance(float(added.sum()) + max(ours.resembling, theirs.resembling), tuple(alike))
 
 
 def flaws(face: FaceMap) -> Mapping[str, float]:

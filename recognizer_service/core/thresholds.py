@@ -1,11 +1,16 @@
 """Converts a required error rate into a similarity threshold."""
 
+from functools import lru_cache
+
 from recognizer_service.core.quality import NO_ALLOWANCE, Allowance
 from recognizer_service.core.types import AppliedThreshold, Criterion
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
-from shared.calibration import CalibrationTable, identification_fmr
+from shared.calibration import CalibrationTable, Threshold, identification_fmr
 from shared.errors import FailedPrecondition, InvalidInput
 from shared.model_directory import Manifest
+
+_KEPT = 256
+"""Thresholds to keep; callers may ask for any rate."""
 
 
 def check_criterion(criterion: Criterion, *, rate_name: str) -> None:
@@ -38,6 +43,8 @@ class Thresholds:
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
+        # A search asks many times for few of them.
+        self._measured = lru_cache(maxsize=_KEPT)(self._measure)
         heads = manifest.quality.values()
         self.least_allowance = Allowance(max((head.resembling for head in heads), default=0.0))
 
@@ -70,7 +77,7 @@ class Thresholds:
             return self._of_similarity(criterion.min_similarity, faces, codecs)
         rate = default_rate if criterion.max_rate is None else criterion.max_rate
         fmr = identification_fmr(rate, faces)
-        found = self._manifest.calibration_for(*codecs).threshold(fmr)
+        found = self._measured(codecs, fmr)
         return AppliedThreshold(
             similarity=min(1.0, found.similarity + allowance.similarity),
             fmr=fmr,
@@ -123,6 +130,9 @@ class Thresholds:
             return None, False
         estimate = table.fmr_at(similarity)
         return estimate.fmr, estimate.extrapolated
+
+    def _measure(self, codecs: tuple[str, str], fmr: float) -> Threshold:
+        return self._manifest.calibration_for(*codecs).threshold(fmr)
 
     def _of_similarity(
         self, similarity: float, faces: int, codecs: tuple[str, str]

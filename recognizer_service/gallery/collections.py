@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from recognizer_service.gallery import audit
@@ -32,7 +32,9 @@ from recognizer_service.gallery.storage.rows import (
     CONDEMNED_PREFIX,
     HIDDEN_PREFIX,
     collection_key,
+    collection_not_found,
     is_condemned,
+    visible,
 )
 from recognizer_service.gallery.storage.schema import (
     collections,
@@ -72,6 +74,7 @@ _COLLECTION = select(
     collections.c.max_stranger_fpir,
     collections.c.min_liveness,
 )
+_BY_ID = _COLLECTION.where(collections.c.id == bindparam("id"))
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ROWS_PER_STEP = 256
 
@@ -227,8 +230,10 @@ def _not_empty(collection: Collection) -> FailedPrecondition:
 
 
 def _read(connection: Connection, collection_id: str) -> Collection:
-    key = collection_key(connection, collection_id)
-    return _record(connection.execute(_COLLECTION.where(collections.c.key == key)).one())
+    row = connection.execute(_BY_ID, {"id": visible(collection_id)}).one_or_none()
+    if row is None:
+        raise collection_not_found(collection_id)
+    return _record(row)
 
 
 def _record(row: Any) -> Collection:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from recognizer_service.gallery.codec_thresholds import CodecThresholds
 from recognizer_service.gallery.context import Store
@@ -184,9 +184,10 @@ def _confirmed(store: Store, key: int, nearest: dict[int, float]) -> Iterator[Su
             yield _hit(row, similarity)
 
 
-def _hit(row: Row[Any], similarity: float) -> SubjectHit:
-    face = (row.subject_id, row.display_name, row.face_id, row.codec_id)
-    return SubjectHit(*face, similarity, face_codec_id=row.codec_id, png=row.png)
+def _hit(row: Sequence[Any], similarity: float) -> SubjectHit:
+    # Names would take twice as long.
+    subject_id, display_name, face_id, codec_id, png = row[1:6]
+    return SubjectHit(subject_id, display_name, face_id, codec_id, similarity, codec_id, png)
 
 
 def _best_of_each_subject(

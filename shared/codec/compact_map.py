@@ -19,6 +19,7 @@ multiplies four-bit symbols by 17. `unpack` returns the symbols.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -173,6 +174,12 @@ def _join_bits(samples: NDArray[np.uint8], bit_depth: int) -> NDArray[np.uint8]:
 
 def _split_bits(rows: NDArray[np.uint8], bit_depth: int) -> NDArray[np.uint8]:
     """Split (H, bytes) into (H, samples), including padding."""
-    bits = np.unpackbits(rows, axis=-1).reshape(len(rows), -1, bit_depth)
+    return _samples_of_bytes(bit_depth)[rows].reshape(len(rows), -1)
+
+
+@cache
+def _samples_of_bytes(bit_depth: int) -> NDArray[np.uint8]:
+    """Return the samples of every byte, (256, 8 // bit_depth)."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, -1, bit_depth)
     weights = 1 << np.arange(bit_depth - 1, -1, -1)
     return (bits @ weights).astype(np.uint8)

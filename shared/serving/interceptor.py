@@ -99,6 +99,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         self._receiving = receiving
         self._requests = requests
         self._receive_s = receive_s
+        self._wrappers: dict[str, Handler] = {}
+        """By path; only of known methods."""
         every = (*calls, *requests)
         self._readers = [
             each for each in every if type(each).received is not AroundInterceptor.received
@@ -110,10 +112,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         """Wrap the handler; unknown methods stay unknown."""
+        path = handler_call_details.method
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
-        return self._wrapped(handler, _method(handler_call_details.method, handler))
+        if path not in self._wrappers:
+            self._wrappers[path] = self._wrapped(handler, _method(path, handler))
+        return self._wrappers[path]
 
     def _wrapped(self, handler: Handler, method: Method) -> Handler:
         """Return an equivalent handler whose requests always stream.

@@ -14,11 +14,12 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
@@ -27,7 +28,6 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -37,6 +37,7 @@ from shared.codec.compact_map import MapFormat, pack, unpack
 from shared.errors import CompactfaceError
 from shared.faces.picture import PictureLimits, decode_photo
 from tests.faults.damage import damaged, damaged_archive, damaged_png, messages
+from tests.faults.fuzzing import Make, Outcome, Target, fuzz, fuzz_made
 from tests.gallery_embedder import CODEC, SeededEmbedder
 from tests.gallery_faces import SPACE, person
 from tests.services.asking import crop_map
@@ -57,51 +58,8 @@ _DATA = Path(__file__).parents[1] / "data"
 _STOPPED_BY_US = (grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
 _OUR_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 
-Target = Callable[[Any], None]
-"""Reads one input; raises whatever is not a legal answer."""
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one target.
-
-    Attributes:
-        target: its name.
-        inputs: given to it.
-        crash: the smallest input that crashed it, and how; "" if none did.
-    """
-
-    target: str
-    inputs: int
-    crash: str
-
-
-def fuzz(name: str, inputs: st.SearchStrategy[Any], target: Target, count: int) -> Outcome:
-    """Give a target so many inputs, or as many as it takes to crash it."""
-    given_so_far = 0
-
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(inputs)
-    def take(one: Any) -> None:
-        nonlocal given_so_far
-        given_so_far += 1
-        target(one)
-
-    try:
-        take()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
-        notes = " ".join(getattr(error, "__notes__", ()))
-        return Outcome(name, given_so_far, f"{type(error).__name__}: {error} {notes}"[:2000])
-    return Outcome(name, given_so_far, "")
-
-
-def maps() -> tuple[st.SearchStrategy[Any], Target]:
+def maps() -> tuple[Make, Target]:
     """Compact maps of several formats."""
     formats = [MapFormat(9, 14, 12, 4, "row"), MapFormat(3, 14, 12, 16, "rgb8")]
     chance = np.random.default_rng(0)
@@ -114,10 +72,19 @@ def maps() -> tuple[st.SearchStrategy[Any], Target]:
                 assert symbols.shape == fmt.shape
                 assert symbols.max() < fmt.levels
 
-    return damaged(files) | damaged_png(files), read
+    return _in_either_way(files, files), read
 
 
-def pictures() -> tuple[st.SearchStrategy[Any], Target]:
+def _in_either_way(files: Sequence[bytes], png_files: Sequence[bytes]) -> Make:
+    def make(chance: Random) -> bytes:
+        if chance.randint(0, 1):
+            return damaged_png(chance, png_files)
+        return damaged(chance, files)
+
+    return make
+
+
+def pictures() -> tuple[Make, Target]:
     """Pictures of all formats that are decoded within the process."""
     picture = Image.open(io.BytesIO(clouds(1)))
     files = []
@@ -138,11 +105,11 @@ def pictures() -> tuple[st.SearchStrategy[Any], Target]:
             photo = decode_photo(data, limits)
             assert photo.pixels.ndim == 3
 
-    return damaged(files) | damaged_png(files[:1]), read
+    return _in_either_way(files, files[:1]), read
 
 
 @contextmanager
-def archives(folder: Path) -> Iterator[tuple[st.SearchStrategy[Any], Target]]:
+def archives(folder: Path) -> Iterator[tuple[Make, Target]]:
     """Archives of a collection, fed in chunks of any size."""
     with Gallery(folder / "fuzzed.sqlite", embedding_space=SPACE) as gallery:
         gallery.collections.create("source")
@@ -163,12 +130,12 @@ def archives(folder: Path) -> Iterator[tuple[st.SearchStrategy[Any], Target]]:
             with suppress(CompactfaceError):
                 gallery.collections.delete("target", force=True)
 
-        yield (
-            st.tuples(
-                damaged([whole]) | damaged_archive(whole), st.sampled_from([1 << 20, 1000, 7])
-            ),
-            read,
-        )
+        def make(chance: Random) -> tuple[bytes, int]:
+            some = damaged_archive(chance, whole)
+            data = some if chance.randint(0, 1) else damaged(chance, [whole])
+            return data, chance.choice([1 << 20, 1000, 7])
+
+        yield make, read
         assert gallery.check().ok
 
 
@@ -255,7 +222,7 @@ def fuzz_files(count: int, folder: Path, only: str = "") -> list[Outcome]:
             "archives": (of_archives, count // 10),
         }
         return [
-            fuzz(name, *target, max(1, share))
+            fuzz_made(name, *target, max(1, share))
             for name, (target, share) in targets.items()
             if only in name
         ]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, func, literal, select, text
+from sqlalchemy import Boolean, ColumnElement, Connection, bindparam, func, literal, select, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -19,6 +19,7 @@ CONDEMNED_PREFIX = 2 * HIDDEN_PREFIX
 """Prefix of the ids of deleted collections whose rows are being removed."""
 
 _METADATA_CHARACTERS = 80
+_KEY_OF_COLLECTION = select(collections.c.key).where(collections.c.id == bindparam("id"))
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
@@ -30,14 +31,15 @@ def asked_for(text: str) -> str:
     return "" if "\0" in text else canonical(text)
 
 
+def visible(collection_id: str) -> str:
+    """Return the normalized id of a collection; "" if callers cannot see it."""
+    collection_id = asked_for(collection_id)
+    return "" if collection_id.startswith(HIDDEN_PREFIX) else collection_id
+
+
 def find_collection(connection: Connection, collection_id: str) -> int | None:
     """Return the key of a collection; None if it does not exist."""
-    collection_id = asked_for(collection_id)
-    if collection_id.startswith(HIDDEN_PREFIX):
-        return None
-    key: int | None = connection.scalar(
-        select(collections.c.key).where(collections.c.id == collection_id)
-    )
+    key: int | None = connection.scalar(_KEY_OF_COLLECTION, {"id": visible(collection_id)})
     return key
 
 

@@ -241,14 +241,17 @@ def _engine(path: Path, key: StorageKey | None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
-        _set_up(connection)
+        _set_up(connection, f"busy_timeout = {LOCK_TIMEOUT_MS}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options: Any = connection.get_execution_options()
-        timeout_ms = options.get("lock_timeout_ms", LOCK_TIMEOUT_MS)
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout_ms}")
-        connection.exec_driver_sql(options.get("begin", "BEGIN"))
+        if "begin" not in options:
+            # It touches no file, so it cannot fail; SQLAlchemy would take ten times as long.
+            connection.connection.cursor().execute("BEGIN").close()
+            return
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {options['lock_timeout_ms']}")
+        connection.exec_driver_sql(options["begin"])
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:

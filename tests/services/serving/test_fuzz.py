@@ -1,10 +1,13 @@
 """Invented and damaged input gets typed errors; `tests.faults.fuzz` sends a million of it."""
 
+import re
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.faults.fuzz import METHODS, Outcome, fuzz, fuzz_files, fuzz_methods, maps
+from tests.faults.fuzz import METHODS, fuzz_files, fuzz_methods, maps
+from tests.faults.fuzzing import Outcome, by_hypothesis, fuzz, fuzz_made
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,14 +29,24 @@ async def test_calls(tmp_path: Path) -> None:
     assert not crashes(found)
 
 
+def fails(data: bytes) -> None:
+    if len(data) > 3:
+        raise KeyError(len(data))
+
+
 async def test_a_crash_is_found_and_told() -> None:
-    inputs, read = maps()
-
-    def fails(data: bytes) -> None:
-        read(data)
-        if len(data) > 3:
-            raise KeyError(len(data))
-
-    found = fuzz("maps", inputs, fails, 100)
+    make, _ = maps()
+    found = fuzz("maps", by_hypothesis(make), fails, 100)
     assert "KeyError" in found.crash
     assert found.inputs < 100 + 1000
+
+
+async def test_a_crash_of_a_made_file_can_be_repeated_and_its_input_is_made_smaller() -> None:
+    make, _ = maps()
+    found = fuzz_made("maps", make, fails, 100)
+    (number,) = re.findall(r"from Random\((\d+)\)", found.crash)
+    with pytest.raises(KeyError) as first:
+        fails(make(Random(int(number))))  # noqa: S311 - not secret
+    lengths = [int(each) for each in re.findall(r"KeyError: (\d+)", found.crash)]
+    assert lengths[0] == first.value.args[0]
+    assert lengths[1] < lengths[0]

@@ -1,0 +1,88 @@
+"""Gives a target many inputs, and tells how it crashed.
+
+Files are made by functions of a `Random`, many times as fast as Hypothesis draws them. Messages
+have fields of many types, which Hypothesis fills. It also looks for a smaller input after a crash.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random, SystemRandom
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+_SMALLER = 2000  # inputs among which a smaller one is looked for
+_TOLD = 2000  # characters
+
+Target = Callable[[Any], None]
+"""Reads one input; raises whatever is not a legal answer."""
+
+Make = Callable[[Random], Any]
+"""Makes an input; equal random numbers make equal inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one target.
+
+    Attributes:
+        target: its name.
+        inputs: given to it.
+        crash: an input that crashed it, and how; "" if none did.
+    """
+
+    target: str
+    inputs: int
+    crash: str
+
+
+def fuzz_made(name: str, make: Make, target: Target, count: int) -> Outcome:
+    """Give a target so many inputs made from random numbers, or as many as it takes to crash it.
+
+    The crash tells the random numbers and the input that led to it, and the smallest one found
+    then.
+    """
+    first = SystemRandom().getrandbits(60)
+    for number in range(count):
+        one = make(Random(first + number))  # noqa: S311 - repeatable, not secret
+        try:
+            target(one)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
+            smaller = fuzz(name, by_hypothesis(make), target, _SMALLER).crash
+            told = f"{type(error).__name__}: {error} from Random({first + number}): {one!r}"
+            return Outcome(name, number + 1, f"{told:.{_TOLD}} {smaller}".strip())
+    return Outcome(name, count, "")
+
+
+def by_hypothesis(make: Make) -> st.SearchStrategy[Any]:
+    """The same inputs, for Hypothesis."""
+    return st.randoms(use_true_random=False, note_method_calls=False).map(make)
+
+
+def fuzz(name: str, inputs: st.SearchStrategy[Any], target: Target, count: int) -> Outcome:
+    """Give a target so many inputs, or as many as it takes to crash it.
+
+    The crash is that of the smallest input found.
+    """
+    given_so_far = 0
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(inputs)
+    def take(one: Any) -> None:
+        nonlocal given_so_far
+        given_so_far += 1
+        target(one)
+
+    try:
+        take()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
+        notes = " ".join(getattr(error, "__notes__", ()))
+        return Outcome(name, given_so_far, f"{type(error).__name__}: {error} {notes}"[:_TOLD])
+    return Outcome(name, given_so_far, "")
