@@ -1,3 +1,5 @@
+"""An uplink towards a peer that acknowledges, refuses and breaks off as the test says."""
+
 import asyncio
 import sqlite3
 import uuid

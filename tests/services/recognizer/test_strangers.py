@@ -160,7 +160,7 @@ async def test_a_stranger_is_deleted_with_its_sightings(
     assert [one.stranger_number for one in await strangers(service)] == [2]
 
 
-async def test_faces_too_poor_to_enroll_are_in_no_group_strangers(
+async def test_faces_too_poor_to_enroll_are_in_no_group(
     service: Service, people: list[CompactMap]
 ) -> None:
     (poor,) = await seen_and_identified(service, with_quality(people[0], 0.01))
