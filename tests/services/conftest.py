@@ -13,8 +13,9 @@ from PIL import Image, ImageEnhance
 
 from compactface.v1 import encoder_pb2, gallery_pb2
 from compactface.v1.compact_map_pb2 import CompactMap
-from tests.services.asking import crop_map
+from tests.services.asking import CAMERAS, crop_map
 from tests.services.hosting import Service, running_encoder, running_recognizer
+from tests.tiny_model import write_tiny_model
 
 PHOTOS = Path(__file__).parents[1] / "data"
 
@@ -31,6 +32,33 @@ async def recognizer(tiny_models: Path, gallery_of_all: Path) -> AsyncIterator[S
     """A recognizer with limits that tests can reach; tests bring collections of their own."""
     async with running_recognizer(tiny_models, gallery_of_all, max_batch_items=4) as service:
         yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
+    """A recognizer that takes streamed maps into the collection `CAMERAS`."""
+    gallery = tmp_path / "gallery.sqlite"
+    async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shifted_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The networks of `tiny_models` with thresholds 0.5 too low, as for other people."""
+    models = tmp_path_factory.mktemp("shifted")
+    shifted = dict.fromkeys([("standard", "standard")], 0.5)
+    write_tiny_model(models, tmp_path_factory.mktemp("scratch"), lowered_by=shifted)
+    return models
+
+
+@pytest.fixture
+def two_models(tmp_path: Path) -> Path:
+    """Versions 1, which is current, and 2: the same codecs, and different extractors."""
+    models = tmp_path / "models"
+    for version, extractor_seed in (("2", 1), ("1", 0)):
+        scratch = tmp_path / f"scratch-{version}"
+        write_tiny_model(models, scratch, version=version, extractor_seed=extractor_seed)
+    return models
 
 
 @pytest.fixture(scope="session")

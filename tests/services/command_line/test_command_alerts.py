@@ -6,26 +6,17 @@ import shlex
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from tests.services.asking import CAMERAS
 from tests.services.conftest import unused_port
-from tests.services.hosting import Service, running_recognizer, until
+from tests.services.hosting import Service, until
 from tests.services.processes import ROOT
 from tests.services.recognizer.receiver import SECRET, receiving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
-    gallery = tmp_path / "gallery.sqlite"
-    async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as running:
-        yield running
 
 
 async def compactface(service: Service, command: str, *, exit_code: int = 0) -> str:

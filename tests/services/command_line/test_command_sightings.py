@@ -5,29 +5,21 @@ import json
 import shlex
 import stat
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from PIL import Image
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.asking import CAMERAS
 from tests.services.hosting import Service, running_recognizer, until
-from tests.services.recognizer.test_sightings import identified, seen
+from tests.services.sightings import identified, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 Run = Callable[..., Awaitable[str]]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
-    gallery = tmp_path / "gallery.sqlite"
-    async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as running:
-        yield running
 
 
 @pytest.fixture

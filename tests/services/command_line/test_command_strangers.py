@@ -11,7 +11,7 @@ import pytest
 from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.asking import CAMERAS
 from tests.services.hosting import running_recognizer
-from tests.services.recognizer.test_strangers import seen
+from tests.services.sightings import seen_and_identified
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,8 +36,8 @@ async def test_strangers_are_grouped_listed_named_and_deleted(
 
         here = f"--collection {CAMERAS}"
         await compactface(f"gallery update {CAMERAS} --strangers 0.05")
-        await seen(service, people[0], people[1])
-        await seen(service, again[0], camera="yard")
+        await seen_and_identified(service, people[0], people[1])
+        await seen_and_identified(service, again[0], camera="yard")
         table = await compactface(f"sightings strangers {here}")
         assert "yard, door" in table
         (twice,) = json.loads(await compactface(f"sightings strangers --seen 2 --json {here}"))

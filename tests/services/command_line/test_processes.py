@@ -10,17 +10,13 @@ import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from compactface.v1.compact_map_pb2 import CompactMap
-from compactface.v1.encoder_pb2 import (
-    PICTURE_KIND_CROP,
-    EncodeRequest,
-    EncodeStreamRequest,
-)
+from compactface.v1.encoder_pb2 import EncodeRequest, EncodeStreamRequest
 from compactface.v1.gallery_pb2 import EnrollResponse
 from compactface.v1.recognizer_pb2 import IDENTIFY_DECISION_MATCH, StreamMapsRequest
 from recognizer_service.gallery.storage.locations import Milvus
 from tests.postgres import PostgresServer
 from tests.services.asking import CAMERAS, enroll, identify
-from tests.services.conftest import clouds
+from tests.services.forwarding import forwarded
 from tests.services.hosting import Service, running_encoder, until
 from tests.services.processes import Process, ending, process
 
@@ -163,22 +159,16 @@ async def test_no_forwarded_map_is_lost_when_the_recognizer_is_killed(
     target = f"127.0.0.1:{free_port}"
     async with running_encoder(tiny_models, uplink_target=target) as encoder:
         async with process("recognizer", log, **settings) as recognizer:
-            ids = [await forwarded(encoder, 0)]
+            ids = await forwarded(encoder, 0)
             await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
-            ids += [await forwarded(encoder, seed) for seed in range(1, 5)]
+            ids += await forwarded(encoder, *range(1, 5))
             await recognizer.kill()
-        ids += [await forwarded(encoder, seed) for seed in range(5, 8)]
+        ids += await forwarded(encoder, *range(5, 8))
         async with process("recognizer", log, **settings) as recognizer:
             await until(lambda: encoder.sample("compactface_uplink_depth") == 0)
             for sighting_id in ids:  # one that is not there would be NOT_FOUND
                 await identify(recognizer, CAMERAS, sighting_id)
     assert encoder.sample("compactface_uplink_acknowledged_total") == 8
-
-
-async def forwarded(encoder: Service, seed: int) -> str:
-    """Forward a crop; the id of the sighting."""
-    request = EncodeRequest(image=clouds(seed), kind=PICTURE_KIND_CROP, forward=True)
-    return (await encoder.encoder.Encode(request)).faces[0].sighting_id
 
 
 async def test_a_second_recognizer_cannot_open_the_gallery(

@@ -8,31 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest, EncodeStreamRequest
 from compactface.v1.recognizer_pb2 import ListSightingsRequest
 from encoder_service.uplink.spool import Spool
 from tests.faults.uplink_faults import Trial
 from tests.faults.uplink_outage import outage
 from tests.power_loss import watch
 from tests.services.asking import CAMERAS
-from tests.services.conftest import clouds
+from tests.services.forwarding import forwarded
 from tests.services.hosting import Service, running_encoder, running_recognizer, until
-from tests.services.processes import Process, process
+from tests.services.processes import process
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def crop(seed: int) -> EncodeRequest:
-    return EncodeRequest(image=clouds(seed), kind=PICTURE_KIND_CROP, forward=True)
-
-
-async def forwarded(encoder: Service | Process, *seeds: int) -> list[str]:
-    """Forward crops, the first alone and the others as a stream; the ids of their sightings."""
-    first, *others = seeds
-    answers = [await encoder.encoder.Encode(crop(first))]
-    requests = [EncodeStreamRequest(request=crop(seed)) for seed in others]
-    answers += [answer.response async for answer in encoder.encoder.EncodeStream(iter(requests))]
-    return [face.sighting_id for answer in answers for face in answer.faces]
 
 
 async def stored(recognizer: Service) -> list[str]:

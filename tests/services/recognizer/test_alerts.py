@@ -27,8 +27,9 @@ from tests.services.authority import Authority
 from tests.services.conftest import unused_port
 from tests.services.hosting import Service, failure, fields_of, running_recognizer, until
 from tests.services.processes import Process, process
+from tests.services.recognizer.alerting import delivered, tried
 from tests.services.recognizer.receiver import DRIP, SECRET, Receiver, receiving
-from tests.services.recognizer.test_sightings import identified, seen
+from tests.services.sightings import identified, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -61,13 +62,6 @@ async def add_rule(service: Service | Process, url: str, **rule: Any) -> str:
 async def rules(service: Service | Process) -> list[AlertRule]:
     request = ListAlertRulesRequest(collection=CAMERAS)
     return list((await service.alerts.ListAlertRules(request)).rules)
-
-
-async def delivered(service: Service, *, events: int = 1) -> None:
-    """Until so many were delivered, and none waits."""
-    total = "compactface_alerts_delivered_total"
-    await until(lambda: service.sample(total) >= events)
-    assert service.sample("compactface_alerts_waiting") == 0
 
 
 async def test_a_webhook_is_told_who_passed(
@@ -231,10 +225,10 @@ async def test_kill_9_between_sighting_and_delivery_loses_no_alert(
     sent: list[str] = []
     async with process("recognizer", tmp_path / "log", **settings) as recognizer:
         await add_rule(recognizer, f"http://127.0.0.1:{port}/alerts?token=t0ken")
-        sent += await seen(recognizer, *people[:4])  # type: ignore[arg-type] # has the same stubs
+        sent += await seen(recognizer, *people[:4])
         await recognizer.kill()  # wherever it is: before they are identified, or after
     async with process("recognizer", tmp_path / "log2", **settings) as recognizer:
-        await identified(recognizer, sent[-1])  # type: ignore[arg-type]
+        await identified(recognizer, sent[-1])
         await until(lambda: bool(recognizer.events("alert_not_taken")))
         await recognizer.kill()
     with receiving(port) as back:
@@ -268,12 +262,6 @@ async def test_https_with_an_authority_of_ones_own(
             assert not answer.delivered
             assert "CERTIFICATE_VERIFY_FAILED" in answer.outcome
     assert len(receiver.got) == 1
-
-
-async def tried(service: Service, rule_id: str) -> alerts_pb2.TestAlertRuleResponse:
-    request = alerts_pb2.TestAlertRuleRequest(collection=CAMERAS, rule_id=rule_id)
-    answer: alerts_pb2.TestAlertRuleResponse = await service.alerts.TestAlertRule(request)
-    return answer
 
 
 async def test_a_rule_can_be_tried(service: Service, receiver: Receiver) -> None:

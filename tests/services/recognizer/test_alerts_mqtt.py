@@ -18,9 +18,9 @@ from tests.services.authority import Authority
 from tests.services.conftest import unused_port
 from tests.services.hosting import Service, running_recognizer, until
 from tests.services.processes import ending
+from tests.services.recognizer.alerting import delivered, tried
 from tests.services.recognizer.mosquitto import PASSWORD, USER, broker, listening, needs_mosquitto
-from tests.services.recognizer.test_alerts import delivered, tried
-from tests.services.recognizer.test_sightings import seen
+from tests.services.sightings import seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,7 +1,7 @@
 """A recognizer tells whether its calibration holds on the probes that it serves."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,35 +9,16 @@ import pytest_asyncio
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import (
-    ON_DUPLICATE_ALLOW,
     CalibrationCheck,
     GetCollectionRequest,
     ListCollectionsRequest,
 )
-from compactface.v1.recognizer_pb2 import (
-    BatchIdentifyRequest,
-    IdentifyDecision,
-    IdentifyRequest,
-    StreamMapsRequest,
-)
+from compactface.v1.recognizer_pb2 import IdentifyDecision, StreamMapsRequest
 from tests.services.access import AccessFolder
-from tests.services.asking import CAMERAS, asked, enroll, keep_for, with_quality
+from tests.services.asking import CAMERAS, enroll_all, keep_for, probe, with_quality
 from tests.services.hosting import Service, running_recognizer, until
-from tests.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def write_shifted_models(folder: Path) -> Path:
-    """Write the same networks with thresholds that are 0.5 too low, as for other people."""
-    shifted = dict.fromkeys([("standard", "standard")], 0.5)
-    write_tiny_model(folder / "models", folder / "scratch", lowered_by=shifted)
-    return folder / "models"
-
-
-@pytest.fixture(scope="module")
-def shifted_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shifted_models(tmp_path_factory.mktemp("shifted"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -54,30 +35,6 @@ async def shifted(shifted_models: Path, tmp_path: Path) -> AsyncIterator[Service
         yield service
 
 
-async def enroll_all(service: Service, people: Sequence[CompactMap], collection: str = "") -> None:
-    for number, face in enumerate(people):
-        await enroll(service, collection, f"p{number}", face, on_duplicate=ON_DUPLICATE_ALLOW)
-
-
-async def ask(service: Service, requests: Sequence[IdentifyRequest]) -> list[IdentifyDecision]:
-    decisions = []
-    for start in range(0, len(requests), 60):
-        batch = BatchIdentifyRequest(requests=requests[start : start + 60])
-        results = (await service.recognizer.BatchIdentify(batch)).results
-        assert all(result.HasField("response") for result in results)
-        decisions += [result.response.decision for result in results]
-    return decisions
-
-
-async def probe(
-    service: Service, faces: Sequence[CompactMap], count: int, **threshold: float
-) -> list[IdentifyDecision]:
-    """Identify so many probes, each of these faces in turn."""
-    return await ask(
-        service, [asked("", faces[at % len(faces)], **threshold) for at in range(count)]
-    )
-
-
 async def check_of(service: Service, collection: str = "") -> CalibrationCheck:
     answer = await service.gallery.GetCollection(GetCollectionRequest(collection=collection))
     return answer.collection.calibration_check
@@ -86,7 +43,7 @@ async def check_of(service: Service, collection: str = "") -> CalibrationCheck:
 async def test_probes_that_follow_the_calibration(
     sound: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    await enroll_all(sound, people)
+    await enroll_all(sound, "", people)
     decisions = await probe(sound, again, 320)
     assert set(decisions) == {IdentifyDecision.IDENTIFY_DECISION_MATCH}
     found = await check_of(sound)
@@ -105,7 +62,7 @@ async def test_probes_that_follow_the_calibration(
 async def test_matches_in_a_calibration_that_is_too_low(
     shifted: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    await enroll_all(shifted, people)
+    await enroll_all(shifted, "", people)
     await probe(shifted, again, 320)
     found = await check_of(shifted)
     assert found.verdict == CalibrationCheck.VERDICT_HIGHER
@@ -121,7 +78,7 @@ async def test_strangers_who_resemble_each_other(
     sound: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
     """Nobody matches, at the strictest of rates, and all come too close to somebody."""
-    await enroll_all(sound, people)
+    await enroll_all(sound, "", people)
     decisions = await probe(sound, again, 320, max_fpir=1e-300)
     assert set(decisions) == {IdentifyDecision.IDENTIFY_DECISION_NO_MATCH}
     found = await check_of(sound)
@@ -132,7 +89,7 @@ async def test_strangers_who_resemble_each_other(
 async def test_too_few_probes(
     shifted: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    await enroll_all(shifted, people)
+    await enroll_all(shifted, "", people)
     assert await check_of(shifted) == CalibrationCheck(
         verdict=CalibrationCheck.VERDICT_TOO_FEW, min_probes=300, expected_rate=0.1, high=1
     )
@@ -145,7 +102,7 @@ async def test_too_few_probes(
 async def test_poor_probes_and_thresholds_of_similarity_do_not_count(
     sound: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    await enroll_all(sound, people)
+    await enroll_all(sound, "", people)
     await probe(sound, [with_quality(face, 0.1) for face in again], 16)
     await probe(sound, again, 16, min_similarity=0.5)
     assert (await check_of(sound)).probes == 0
@@ -159,7 +116,7 @@ async def test_sightings_count(
     gallery = tmp_path / "gallery.sqlite"
     async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as service:
         await keep_for(service, 3600)
-        await enroll_all(service, people, CAMERAS)
+        await enroll_all(service, CAMERAS, people)
         stream = service.recognizer.StreamMaps()
         for face in again:
             await stream.write(StreamMapsRequest(sighting_id=str(uuid.uuid4()), map=face))

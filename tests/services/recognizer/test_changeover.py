@@ -17,20 +17,15 @@ from compactface.v1.gallery_pb2 import (
     ReembedRequest,
     ReembedResponse,
 )
-from compactface.v1.recognizer_pb2 import (
-    EmbedRequest,
-    EmbedResponse,
-    GetRecognizerInfoRequest,
-)
+from compactface.v1.recognizer_pb2 import EmbedRequest, EmbedResponse, GetRecognizerInfoRequest
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.reembed import Progress
-from shared.codec.compact_map import pack
 from shared.errors import FailedPrecondition, InvalidModel
 from shared.model_directory import ModelDirectory, set_current
 from shared.model_directory.signature import sign
 from tests.gallery_faces import person
 from tests.keys import signing_keys
-from tests.services.asking import enroll, identify, verify
+from tests.services.asking import enroll, enroll_all, face_of, identify, verify
 from tests.services.hosting import Service, failure, running_recognizer
 from tests.tiny_model import FAMILY, write_tiny_model
 
@@ -67,19 +62,6 @@ def serve(models: Path, gallery: Path) -> Serve:
     return lambda: running_recognizer(models, gallery)
 
 
-def face_of(models: Path, seed: int) -> CompactMap:
-    """A map that version 1 could have written."""
-    codec = ModelDirectory.load(models, FAMILY, "1").codec("standard")
-    fmt = codec.map_format
-    symbols = np.random.default_rng(seed).integers(0, fmt.levels, fmt.shape, np.uint8)
-    return CompactMap(codec_id=codec.codec_id, png=pack(symbols, fmt))
-
-
-async def enroll_all(service: Service, faces: list[CompactMap]) -> None:
-    for number, face in enumerate(faces):
-        await enroll(service, "", f"person-{number}", face, on_duplicate=ON_DUPLICATE_ALLOW)
-
-
 async def ask(service: Service) -> ReembedResponse:
     answer: ReembedResponse = await service.gallery.Reembed(ReembedRequest())
     return answer
@@ -108,7 +90,7 @@ async def test_a_service_that_serves_the_current_model_has_nothing_to_do(
     serve: Serve, models: Path
 ) -> None:
     async with serve() as service:
-        await enroll_all(service, [face_of(models, 1)])
+        await enroll_all(service, "", [face_of(models, 1)])
         answer = await ask(service)
         assert (answer.faces_done, answer.faces_total, answer.done) == (1, 1, True)
 
@@ -120,7 +102,7 @@ async def test_another_calibration_is_checked_by_new_probes(serve: Serve, models
 
     faces = [face_of(models, seed) for seed in range(2)]
     async with serve() as service:
-        await enroll_all(service, faces)
+        await enroll_all(service, "", faces)
         await identify(service, "", faces[0])
         assert await probes(service) == 1
         set_current(models, FAMILY, "2")
@@ -135,7 +117,7 @@ async def test_questions_are_answered_throughout_the_change(serve: Serve, models
     faces = [face_of(models, seed) for seed in range(200)]
     asked = {"1": 0, "2": 0}
     async with serve() as service:
-        await enroll_all(service, faces[:150])
+        await enroll_all(service, "", faces[:150])
         set_current(models, FAMILY, "2")
         assert not (await ask(service)).done
         newest = 149
@@ -164,7 +146,7 @@ async def test_a_burst_of_questions_meets_the_swap(serve: Serve, models: Path) -
     """Many in flight at every moment of it; none fails and none compares two spaces."""
     faces = [face_of(models, seed) for seed in range(40)]
     async with serve() as service:
-        await enroll_all(service, faces)
+        await enroll_all(service, "", faces)
         set_current(models, FAMILY, "2")
         await ask(service)
         while await version_of(service) == "1":
@@ -186,7 +168,7 @@ async def test_embeddings_are_of_the_new_model_after_the_change(serve: Serve, mo
 async def test_who_is_deleted_during_the_change_stays_deleted(serve: Serve, models: Path) -> None:
     faces = [face_of(models, seed) for seed in range(100)]
     async with serve() as service:
-        await enroll_all(service, faces)
+        await enroll_all(service, "", faces)
         set_current(models, FAMILY, "2")
         await ask(service)
         request = DeleteSubjectRequest(subject_id="person-99")
@@ -205,7 +187,7 @@ async def test_a_service_that_starts_with_a_new_model_serves_the_old_one_meanwhi
     """It goes on with what was embedded before it was stopped."""
     faces = [face_of(models, seed) for seed in range(150)]
     async with serve() as service:
-        await enroll_all(service, faces)
+        await enroll_all(service, "", faces)
         set_current(models, FAMILY, "2")
         await ask(service)
         while not (await ask(service)).faces_done:  # noqa: ASYNC110
@@ -233,7 +215,7 @@ async def test_maps_of_a_codec_that_the_new_model_lacks_are_decoded_by_the_old_o
     serve: Serve, models: Path
 ) -> None:
     async with serve() as service:
-        await enroll_all(service, [face_of(models, seed) for seed in range(5)])
+        await enroll_all(service, "", [face_of(models, seed) for seed in range(5)])
         set_current(models, FAMILY, "3")
         answer = await changed_over(service)
         assert (answer.faces_done, answer.faces_total) == (5, 5)
@@ -247,7 +229,7 @@ async def test_a_change_that_fails_says_why_and_the_old_model_serves_on(
     """One stored map of a codec that no version has."""
     faces = [face_of(models, 0)]
     async with serve() as service:
-        await enroll_all(service, faces)
+        await enroll_all(service, "", faces)
     enroll_stranger(gallery, models)
     async with serve() as service:
         set_current(models, FAMILY, "2")
@@ -286,7 +268,7 @@ async def test_a_model_that_is_not_signed_is_not_served(
     sign(ModelDirectory.load(models, FAMILY, "1"), own)
     async with running_recognizer(models, gallery, model_public_key=public) as service:
         faces = [face_of(models, 1)]
-        await enroll_all(service, faces)
+        await enroll_all(service, "", faces)
         set_current(models, FAMILY, "2")
         await ask(service)
         error = await failure(changed_over(service))

@@ -11,7 +11,7 @@ from encoder_service.uplink.spool import Spool
 from encoder_service.uplink.spool_file import FILE
 from tests.ciphered import KEY, OTHER_KEY, decrypted, key_file
 from tests.services.asking import enroll, identify
-from tests.services.encoder.test_uplink_crashes import forwarded
+from tests.services.forwarding import forwarded
 from tests.services.processes import ending, process
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -23,7 +23,7 @@ from compactface.v1.recognizer_pb2 import (
 )
 from tests.services.asking import CAMERAS, asked, enroll, identify, verify
 from tests.services.hosting import Service, failure, fields_of, running_recognizer
-from tests.services.recognizer.test_sightings import identified, seen
+from tests.services.sightings import identified, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -21,34 +21,22 @@ from shared.model_directory import set_current
 from tests.postgres import PostgresServer
 from tests.services.asking import CAMERAS, asked, enroll, identify, verify
 from tests.services.hosting import Service, failure, running_recognizer
-from tests.tiny_model import FAMILY, write_tiny_model
+from tests.tiny_model import FAMILY
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 Replicas = tuple[Service, Service]
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """Two versions of one codec and different extractors; the first is current."""
-    for version, extractor_seed in (("2", 1), ("1", 0)):
-        scratch = tmp_path / f"scratch-{version}"
-        scratch.mkdir()
-        write_tiny_model(
-            tmp_path / "models", scratch, version=version, extractor_seed=extractor_seed
-        )
-    return tmp_path / "models"
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def replicas(
-    models: Path, postgres: PostgresServer, milvus: Milvus
+    two_models: Path, postgres: PostgresServer, milvus: Milvus
 ) -> AsyncIterator[Replicas]:
     location = postgres.create_database(f"replicas_{uuid4().hex}", milvus)
     url, shared = location.url.get_secret_value(), {"milvus": milvus.uri}
     async with (
-        running_recognizer(models, url, stream_collection=CAMERAS, **shared) as one,
-        running_recognizer(models, url, stream_collection=CAMERAS, **shared) as other,
+        running_recognizer(two_models, url, stream_collection=CAMERAS, **shared) as one,
+        running_recognizer(two_models, url, stream_collection=CAMERAS, **shared) as other,
     ):
         yield one, other
 
@@ -60,12 +48,12 @@ async def changed_over(service: Service) -> None:
 
 
 async def test_who_was_left_behind_says_so_until_it_changes_over_too(
-    replicas: Replicas, models: Path, people: list[CompactMap]
+    replicas: Replicas, two_models: Path, people: list[CompactMap]
 ) -> None:
     one, behind = replicas
     await enroll(one, "", "ada", people[0])
     assert (await identify(behind, "", people[0])).decision == IDENTIFY_DECISION_MATCH
-    set_current(models, FAMILY, "2")
+    set_current(two_models, FAMILY, "2")
     await changed_over(one)
     assert (await identify(one, "", people[0])).decision == IDENTIFY_DECISION_MATCH
 
@@ -94,11 +82,11 @@ async def test_who_was_left_behind_says_so_until_it_changes_over_too(
 
 
 async def test_cameras_of_who_was_left_behind_lose_no_map(
-    replicas: Replicas, models: Path, people: list[CompactMap]
+    replicas: Replicas, two_models: Path, people: list[CompactMap]
 ) -> None:
     """What is only kept is in no space; and a map that is refused is never sent again."""
     one, behind = replicas
-    set_current(models, FAMILY, "2")
+    set_current(two_models, FAMILY, "2")
     await changed_over(one)
     sent = [StreamMapsRequest(sighting_id=str(uuid4()), map=people[0])]
     (answer,) = [answer async for answer in behind.recognizer.StreamMaps(iter(sent))]

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -10,17 +9,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import (
     BulkEnrollRequest,
-    Collection,
     EnrollRequest,
     EnrollResponse,
     GetCollectionRequest,
     ReembedRequest,
-    UpdateCollectionRequest,
 )
 from compactface.v1.recognizer_pb2 import (
     IDENTIFY_DECISION_MATCH,
@@ -30,30 +26,18 @@ from compactface.v1.recognizer_pb2 import (
     Sighting,
     SightingFilter,
     Stranger,
-    StreamedMap,
-    StreamMapsRequest,
     WatchSightingsRequest,
 )
 from recognizer_service.core.enroll import MAX_FACES_OF_STRANGER
 from recognizer_service.gallery.storage.locations import Location, Servers
 from shared.model_directory import ModelDirectory, set_current
 from tests.locations import only_in_sqlite
-from tests.services.asking import CAMERAS, enroll, with_quality
+from tests.services.asking import CAMERAS, enroll, group_strangers, with_quality
 from tests.services.hosting import Service, failure, fields_of, running_recognizer
-from tests.tiny_model import FAMILY, write_tiny_model
+from tests.services.sightings import seen_and_identified
+from tests.tiny_model import FAMILY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-RATE = 0.05
-
-
-async def group(service: Service, rate: float = RATE) -> None:
-    """Let the collection of the cameras group unknown sightings."""
-    request = UpdateCollectionRequest(
-        collection=Collection(collection_id=CAMERAS, max_stranger_fpir=rate),
-        update_mask=FieldMask(paths=["max_stranger_fpir"]),
-    )
-    await service.gallery.UpdateCollection(request)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -65,23 +49,8 @@ async def service(tiny_models: Path, location: Location) -> AsyncIterator[Servic
         where = location.url.get_secret_value()
         more = {"milvus": location.milvus.uri} if location.milvus else {}
     async with running_recognizer(tiny_models, where, stream_collection=CAMERAS, **more) as running:
-        await group(running)
+        await group_strangers(running)
         yield running
-
-
-async def seen(service: Service, *faces: CompactMap, camera: str = "door") -> list[str]:
-    """Stream maps in one message and wait until they are identified; their ids."""
-    ids = [str(uuid.uuid4()) for _ in faces]
-    maps = [
-        StreamedMap(sighting_id=id_, map=face, camera=camera)
-        for id_, face in zip(ids, faces, strict=True)
-    ]
-    call = service.recognizer.StreamMaps(iter([StreamMapsRequest(maps=maps, answer_together=True)]))
-    assert len((await call.read()).answers) == len(maps)
-    async with asyncio.timeout(20):
-        while not all(one.HasField("identification") for one in await listed(service, ids)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return ids
 
 
 def shot(face: CompactMap, quality: float) -> CompactMap:
@@ -116,8 +85,8 @@ async def name(service: Service, stranger: int, subject: str, **options: Any) ->
 async def test_a_stranger_that_returns_is_named_at_once(
     service: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    first = await seen(service, people[0], people[1])
-    back = await seen(service, again[0], people[0], camera="yard")
+    first = await seen_and_identified(service, people[0], people[1])
+    back = await seen_and_identified(service, again[0], people[0], camera="yard")
     one, other = sorted(await strangers(service), key=lambda each: each.stranger_number)
     assert (one.stranger_number, one.sightings, one.cameras) == (1, 3, 2)
     assert list(one.camera_ids) == ["yard", "door"]
@@ -146,7 +115,7 @@ async def test_of_many_sightings_the_best_are_enrolled_and_all_are_matched(
     service: Service, people: list[CompactMap]
 ) -> None:
     qualities = [0.3 + 0.02 * n for n in range(MAX_FACES_OF_STRANGER + 12)]
-    ids = await seen(service, *(shot(people[0], quality) for quality in qualities))
+    ids = await seen_and_identified(service, *(shot(people[0], quality) for quality in qualities))
     (one,) = await strangers(service)
     assert (one.sightings, one.best_sighting_id) == (len(ids), ids[-1])
     request = EnrollRequest(collection=CAMERAS, subject_id="ada", stranger_number=1)
@@ -167,13 +136,13 @@ async def test_of_many_sightings_the_best_are_enrolled_and_all_are_matched(
 async def test_watchers_learn_the_stranger_with_the_sighting(
     service: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    await seen(service, people[0])
+    await seen_and_identified(service, people[0])
     page = await service.recognizer.ListStrangers(ListStrangersRequest(collection=CAMERAS))
     only = SightingFilter(stranger_number=page.strangers[0].stranger_number)
     watch = service.recognizer.WatchSightings(
         WatchSightingsRequest(collection=CAMERAS, resume_token=page.resume_token, filter=only)
     )
-    _, back = await seen(service, people[1], again[0])
+    _, back = await seen_and_identified(service, people[1], again[0])
     async with asyncio.timeout(20):
         answer = await watch.read()
     watch.cancel()
@@ -183,7 +152,7 @@ async def test_watchers_learn_the_stranger_with_the_sighting(
 async def test_a_stranger_is_deleted_with_its_sightings(
     service: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    await seen(service, people[0], again[0], people[1])
+    await seen_and_identified(service, people[0], again[0], people[1])
     answer = await service.recognizer.DeleteSightings(
         DeleteSightingsRequest(collection=CAMERAS, filter=SightingFilter(stranger_number=1))
     )
@@ -194,7 +163,7 @@ async def test_a_stranger_is_deleted_with_its_sightings(
 async def test_faces_too_poor_to_enroll_are_in_no_group(
     service: Service, people: list[CompactMap]
 ) -> None:
-    (poor,) = await seen(service, with_quality(people[0], 0.01))
+    (poor,) = await seen_and_identified(service, with_quality(people[0], 0.01))
     assert (await listed(service, [poor]))[0].stranger_number == 0
     assert await strangers(service) == []
 
@@ -207,7 +176,7 @@ async def test_strangers_are_off_unless_asked_for(
     ) as service:
         got = await service.gallery.GetCollection(GetCollectionRequest(collection=CAMERAS))
         assert got.collection.max_stranger_fpir == 0
-        await seen(service, people[0], people[0])
+        await seen_and_identified(service, people[0], people[0])
         assert await strangers(service) == []
 
 
@@ -222,7 +191,7 @@ async def test_bad_questions_are_refused_by_name(
         (strangers(service, page_token="x"), "INVALID_PAGE_TOKEN", "page_token"),
         (strangers(service, page_size=1001), "OUT_OF_RANGE", "page_size"),
         (listed(service, [], stranger_number=2**63), "OUT_OF_RANGE", "filter.stranger_number"),
-        (group(service, 1.5), "INVALID_RATE", "collection.max_stranger_fpir"),
+        (group_strangers(service, 1.5), "INVALID_RATE", "collection.max_stranger_fpir"),
     ):
         error = await failure(ask)
         assert error.reason == reason
@@ -233,10 +202,12 @@ async def test_a_subject_with_little_room_gets_what_fits(
     service: Service, people: list[CompactMap]
 ) -> None:
     await enroll(service, CAMERAS, "ada", *[people[5]] * 30)
-    await seen(service, *(shot(people[0], quality) for quality in (0.4, 0.5, 0.6, 0.7)))
+    await seen_and_identified(
+        service, *(shot(people[0], quality) for quality in (0.4, 0.5, 0.6, 0.7))
+    )
     answer = await name(service, 1, "ada")
     assert (len(answer.faces), answer.subject.face_count) == (2, 32)
-    await seen(service, people[1])
+    await seen_and_identified(service, people[1])
     assert (await failure(name(service, 2, "ada"))).reason == "TOO_MANY_FACES"
 
 
@@ -248,26 +219,21 @@ def spaces_of(gallery: Path) -> list[str]:
 
 
 async def test_strangers_outlive_a_change_of_model(
-    tmp_path: Path, people: list[CompactMap], again: list[CompactMap]
+    two_models: Path, tmp_path: Path, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    models = tmp_path / "models"
-    for version, extractor_seed in (("2", 1), ("1", 0)):
-        scratch = tmp_path / f"scratch-{version}"
-        scratch.mkdir()
-        write_tiny_model(models, scratch, version=version, extractor_seed=extractor_seed)
     async with running_recognizer(
-        models, tmp_path / "gallery.sqlite", stream_collection=CAMERAS
+        two_models, tmp_path / "gallery.sqlite", stream_collection=CAMERAS
     ) as service:
-        await group(service)
+        await group_strangers(service)
         await enroll(service, CAMERAS, "ada", people[5])
-        await seen(service, people[0], people[1])
-        set_current(models, FAMILY, "2")
-        served = ModelDirectory.load(models, FAMILY).manifest.embedding_space
+        await seen_and_identified(service, people[0], people[1])
+        set_current(two_models, FAMILY, "2")
+        served = ModelDirectory.load(two_models, FAMILY).manifest.embedding_space
         async with asyncio.timeout(60):
             while not (await service.gallery.Reembed(ReembedRequest())).done:  # noqa: ASYNC110 - it is asked
                 await asyncio.sleep(0.05)
             while await asyncio.to_thread(spaces_of, tmp_path / "gallery.sqlite") != [served]:  # noqa: ASYNC110 - the file is looked at
                 await asyncio.sleep(0.05)
-        await seen(service, again[0])
+        await seen_and_identified(service, again[0])
         found = {one.stranger_number: one.sightings for one in await strangers(service)}
         assert found == {1: 2, 2: 1}

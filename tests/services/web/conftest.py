@@ -1,17 +1,15 @@
-"""A recognizer behind the gateway."""
+"""The gateway before the services that all tests share."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
+import httpx
 import pytest_asyncio
 
-from tests.services.asking import CAMERAS
-from tests.services.hosting import Service, running_recognizer
+from tests.services.hosting import Service, running_web
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def service(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Service]:
-    """A recognizer that takes streamed maps into the collection `CAMERAS`."""
-    gallery = tmp_path / "gallery.sqlite"
-    async with running_recognizer(tiny_models, gallery, stream_collection=CAMERAS) as running:
-        yield running
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def web(encoder: Service, recognizer: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the gateway, which takes at most 1 MiB."""
+    async with running_web(encoder, recognizer, max_upload_bytes=1 << 20) as client:
+        yield client

@@ -9,9 +9,9 @@ import pytest
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.access import AccessFolder
+from tests.services.asking import enroll_all, probe
 from tests.services.hosting import Service, running_recognizer, running_web
-from tests.services.recognizer.test_calibration_check import enroll_all, probe, write_shifted_models
-from tests.services.web.test_web_console import Browser, sign_in
+from tests.services.web.browser import Browser, sign_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,7 +40,7 @@ async def test_a_calibration_that_holds(
 ) -> None:
     async with browsing(encoder, tiny_models, tmp_path) as (recognizer, browser):
         assert "too few probes yet: 0 of 300" in await browser.open("/system")
-        await enroll_all(recognizer, people)
+        await enroll_all(recognizer, "", people)
         await probe(recognizer, again, 140)
         page = await browser.open("/system")
         assert "too few probes yet: 140 of 300, since 20" in page
@@ -51,11 +51,14 @@ async def test_a_calibration_that_holds(
 
 
 async def test_a_calibration_that_does_not(
-    encoder: Service, tmp_path: Path, people: list[CompactMap], again: list[CompactMap]
+    encoder: Service,
+    shifted_models: Path,
+    tmp_path: Path,
+    people: list[CompactMap],
+    again: list[CompactMap],
 ) -> None:
-    models = write_shifted_models(tmp_path)
-    async with browsing(encoder, models, tmp_path) as (recognizer, browser):
-        await enroll_all(recognizer, people)
+    async with browsing(encoder, shifted_models, tmp_path) as (recognizer, browser):
+        await enroll_all(recognizer, "", people)
         await probe(recognizer, again, 320)
         page = unescape(await browser.open("/system"))
         answer = (await browser.client.get("/v1/collections/default")).json()

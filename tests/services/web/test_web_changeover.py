@@ -6,55 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW
 from shared.model_directory import set_current
 from tests.services.access import AccessFolder
-from tests.services.asking import enroll
+from tests.services.asking import enroll_all, face_of
 from tests.services.hosting import running_encoder, running_recognizer, running_web
-from tests.services.recognizer.test_changeover import face_of
-from tests.services.web.test_web_console import Browser, sign_in
-from tests.tiny_model import FAMILY, write_tiny_model
+from tests.services.web.browser import Browser, sign_in
+from tests.tiny_model import FAMILY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FACES = 40
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """Versions 1 and 2 with different extractors; 1 is current."""
-    for version in ("2", "1"):
-        write_tiny_model(
-            tmp_path / "models",
-            tmp_path / f"scratch-{version}",
-            version=version,
-            extractor_seed=int(version),
-        )
-    set_current(tmp_path / "models", FAMILY, "1")
-    return tmp_path / "models"
-
-
-async def test_the_model_is_changed_and_the_progress_shown(models: Path, tmp_path: Path) -> None:
+async def test_the_model_is_changed_and_the_progress_shown(
+    two_models: Path, tmp_path: Path
+) -> None:
     async with (
-        running_encoder(models) as encoder,
-        running_recognizer(models, tmp_path / "gallery.sqlite") as recognizer,
+        running_encoder(two_models) as encoder,
+        running_recognizer(two_models, tmp_path / "gallery.sqlite") as recognizer,
         running_web(encoder, recognizer) as client,
     ):
-        for number in range(FACES):
-            await enroll(
-                recognizer,
-                "",
-                f"person-{number}",
-                face_of(models, number),
-                on_duplicate=ON_DUPLICATE_ALLOW,
-            )
+        faces = [face_of(two_models, seed) for seed in range(FACES)]
+        await enroll_all(recognizer, "", faces)
         browser = Browser(client.base_url)
         await sign_in(browser, "")
         await browser.open("/system")
         unchanged = await browser.send("/system/model")
         assert f"The current model serves: {FAMILY} 1, with {FACES} faces." in unchanged
 
-        set_current(models, FAMILY, "2")
+        set_current(two_models, FAMILY, "2")
         await browser.open("/system")
         page = await browser.send("/system/model")
         assert f"{FAMILY} 1 serves." in page
@@ -67,12 +47,14 @@ async def test_the_model_is_changed_and_the_progress_shown(models: Path, tmp_pat
         await browser.client.aclose()
 
 
-async def test_only_an_administrator_changes_the_model(models: Path, tmp_path: Path) -> None:
+async def test_only_an_administrator_changes_the_model(two_models: Path, tmp_path: Path) -> None:
     access = AccessFolder(tmp_path / "access.toml")
     access.token("admin")
     async with (
-        running_encoder(models, access=access.path) as encoder,
-        running_recognizer(models, tmp_path / "gallery.sqlite", access=access.path) as recognizer,
+        running_encoder(two_models, access=access.path) as encoder,
+        running_recognizer(
+            two_models, tmp_path / "gallery.sqlite", access=access.path
+        ) as recognizer,
         running_web(encoder, recognizer) as client,
     ):
         browser = Browser(client.base_url)

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from html import unescape
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +10,8 @@ import pytest_asyncio
 
 from tests.services.access import AccessFolder
 from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
-from tests.services.web.test_web_api import side_by_side
+from tests.services.web.browser import Browser, sign_in
+from tests.services.web.photographs import side_by_side
 from web_gateway.console import pages
 from web_gateway.console.sessions import Sessions
 
@@ -40,48 +39,11 @@ async def gateway(
         yield client
 
 
-class Browser:
-    """Follows redirects, keeps cookies, and sends the forms that pages hold."""
-
-    def __init__(self, base_url: httpx.URL) -> None:
-        self.client = httpx.AsyncClient(
-            base_url=base_url, follow_redirects=True, timeout=30, trust_env=False
-        )
-        self.page: httpx.Response
-
-    async def open(self, path: str) -> str:
-        self.page = await self.client.get(path)
-        return self.page.text
-
-    async def send(self, action: str, image: bytes | None = None, **fields: str) -> str:
-        """Submit the form of the present page with that action."""
-        form = self.form(action)
-        files: Any = {"image": image} if image else {"unused": b""}
-        self.page = await self.client.post(unescape(action), data=form | fields, files=files)
-        return self.page.text
-
-    def form(self, action: str) -> dict[str, str]:
-        """The hidden fields of a form of the present page."""
-        (form, *_) = re.findall(
-            rf'<form method="post" action="{re.escape(action)}".*?</form>',
-            self.page.text,
-            re.DOTALL,
-        )
-        hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form)
-        return {name: unescape(value) for name, value in hidden}
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def browser(gateway: httpx.AsyncClient) -> AsyncIterator[Browser]:
     made = Browser(gateway.base_url)
     yield made
     await made.client.aclose()
-
-
-async def sign_in(browser: Browser, token: str) -> str:
-    await browser.open("/sign-in")
-    browser.page = await browser.client.post("/sign-in", data={"token": token})
-    return browser.page.text
 
 
 async def test_enrolls_asks_and_deletes(

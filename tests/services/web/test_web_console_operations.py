@@ -13,8 +13,8 @@ from compactface.v1.gallery_pb2 import GetSubjectRequest
 from tests.services.asking import CAMERAS, enroll
 from tests.services.hosting import Service, running_encoder, running_web
 from tests.services.recognizer.receiver import SECRET, receiving
-from tests.services.recognizer.test_sightings import identified, seen
-from tests.services.web.test_web_console import Browser, sign_in
+from tests.services.sightings import identified, seen
+from tests.services.web.browser import Browser, sign_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,14 +12,9 @@ import pytest_asyncio
 from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.access import AccessFolder
 from tests.services.asking import CAMERAS, enroll
-from tests.services.hosting import (
-    Service,
-    running_encoder,
-    running_recognizer,
-    running_web,
-)
+from tests.services.hosting import Service, running_encoder, running_recognizer, running_web
 from tests.services.recognizer.receiver import SECRET, Receiver, receiving
-from tests.services.recognizer.test_sightings import identified, seen
+from tests.services.sightings import identified, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -16,9 +16,9 @@ from compactface.v1.compact_map_pb2 import CompactMap
 from tests.services.access import AccessFolder
 from tests.services.asking import CAMERAS
 from tests.services.hosting import Service, running_recognizer, running_web, until
-from tests.services.recognizer.test_sightings import identified, seen
-from tests.services.web.test_web_api import bearer, problem
-from tests.services.web.test_web_console import Browser, sign_in
+from tests.services.sightings import identified, seen
+from tests.services.web.browser import Browser, sign_in
+from tests.services.web.rest import bearer, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -9,10 +9,10 @@ import pytest_asyncio
 
 from compactface.v1.compact_map_pb2 import CompactMap
 from compactface.v1.gallery_pb2 import GetSubjectRequest
-from tests.services.asking import CAMERAS
+from tests.services.asking import CAMERAS, group_strangers
 from tests.services.hosting import Service, running_web
-from tests.services.recognizer.test_strangers import group, seen
-from tests.services.web.test_web_console import Browser, sign_in
+from tests.services.sightings import seen_and_identified
+from tests.services.web.browser import Browser, sign_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -44,8 +44,8 @@ async def test_strangers_are_listed_and_named_by_rest(
     here = f"/v1/collections/{CAMERAS}"
     changed = await web.patch(here, json={"maxStrangerFpir": 0.05})
     assert changed.json()["collection"]["maxStrangerFpir"] == 0.05
-    await seen(service, people[0], people[1])
-    await seen(service, again[0], camera="yard")
+    await seen_and_identified(service, people[0], people[1])
+    await seen_and_identified(service, again[0], camera="yard")
     listed = (await web.get(f"{here}/strangers?minSightings=2")).json()
     (stranger,) = listed["strangers"]
     assert (stranger["strangerNumber"], stranger["sightings"]) == ("1", "2")
@@ -63,10 +63,10 @@ async def test_a_stranger_is_named_on_the_page(
     browser: Browser, service: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
     assert "does not group unknown people" in await browser.open(f"/strangers?{HERE}")
-    await group(service)
+    await group_strangers(service)
     assert "Nobody unknown has been seen." in await browser.open(f"/strangers?{HERE}")
-    await seen(service, people[0], people[1])
-    await seen(service, again[0], camera="yard")
+    await seen_and_identified(service, people[0], people[1])
+    await seen_and_identified(service, again[0], camera="yard")
     page = await browser.open(f"/strangers?{HERE}&seen=2")
     assert "Seen 2 times on 2 cameras: yard, door." in page
     assert "Stranger 2" not in page
@@ -90,8 +90,8 @@ async def test_a_stranger_is_named_on_the_page(
 async def test_several_sightings_are_enrolled_together(
     browser: Browser, service: Service, people: list[CompactMap], again: list[CompactMap]
 ) -> None:
-    ids = await seen(service, people[0], people[1])
-    ids += await seen(service, again[0])
+    ids = await seen_and_identified(service, people[0], people[1])
+    ids += await seen_and_identified(service, again[0])
     page = await browser.open(f"/live?{HERE}")
     chosen = re.findall(
         r'type="checkbox" id="\S+" form="chosen" name="sighting_id" value="([^"]+)', page

@@ -22,7 +22,7 @@ from recognizer_service.core.types import (
     Impostor,
 )
 from recognizer_service.gallery.types import SubjectHit
-from tests.unit.recognizer_service.core.test_judge import ONE_FACE
+from tests.unit.recognizer_service.core.one_face import ONE_FACE
 
 DAY_S = 24 * 3600
 OFFICE = replace(ONE_FACE, subject_count=1000, face_count=1000)

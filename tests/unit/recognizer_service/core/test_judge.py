@@ -1,7 +1,5 @@
 """What is decided where thresholds differ from codec to codec."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 
@@ -23,29 +21,14 @@ from recognizer_service.gallery.types import (
     FaceReview,
     Resemblance,
     SubjectHit,
-    SubjectScore,
 )
 from shared.errors import FailedPrecondition
 from shared.inference.quality_head import Judged
 from shared.model_directory import Manifest, ModelDirectory
 from tests.tiny_model import synthetic_table
 from tests.tiny_quality import HEAD
+from tests.unit.recognizer_service.core.one_face import ONE_FACE
 
-ONE_FACE = Collection(
-    collection_id="default",
-    max_fpir=1e-2,
-    max_fmr=1e-2,
-    sighting_retention_s=0,
-    created_at=datetime(2026, 1, 1, tzinfo=UTC),
-    subject_count=1,
-    face_count=1,
-    max_subjects=0,
-    max_faces=0,
-    subject_retention_s=0,
-    subject_score=SubjectScore.BEST_FACE,
-    max_stranger_fpir=0.0,
-    min_liveness=0.0,
-)
 UNKNOWN = "f" * 16
 
 
