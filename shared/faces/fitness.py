@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH, similarity_transform
 from shared.faces.detect import Landmarks
+from shared.faces.quality import laplacian_variance
 
 CUT_FROM = 0.25
 """Share of a crop outside the picture from which on no match should be made.
@@ -15,6 +16,11 @@ DARK_BELOW = 24.0
 """Mean luma of a face, of 255, below which no match should be made.
 
 So few levels are left of it that strangers look alike.
+"""
+BLURRED_BELOW = 5.0
+"""Variance of a face's Laplacian, in squared grey levels, below which no match should be made.
+
+About a dozen pixels across are left of it; rounding alone gives 2, and 24 pixels give 7 and more.
 """
 UNFIT_QUALITY = 0.1
 """The highest quality of a face that should not be matched."""
@@ -30,11 +36,17 @@ def sure_flaws(crop: NDArray[np.uint8], *, outside: float = 0) -> dict[str, floa
         crop: (112, 96, 3) RGB, aligned.
         outside: share of the crop outside the picture, in [0, 1].
     """
-    luma = float((crop[_FACE] @ _LUMA).mean())
+    face = crop[_FACE]
     return {
         "outside": min(1.0, outside / CUT_FROM),
-        "dark": float(np.clip(2 - luma / DARK_BELOW, 0, 1)),
+        "dark": _short_of(DARK_BELOW, float((face @ _LUMA).mean())),
+        "blur": _short_of(BLURRED_BELOW, laplacian_variance(face)),
     }
+
+
+def _short_of(limit: float, value: float) -> float:
+    """1 up to the limit, 0 from twice the limit on."""
+    return min(1.0, max(0.0, 2 - value / limit))
 
 
 def outside_share(

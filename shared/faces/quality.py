@@ -33,10 +33,19 @@ def quality(crop: NDArray[np.uint8], landmarks: Landmarks | None) -> float:
     return float(np.prod(factors) ** (1 / len(factors)))
 
 
-def _sharpness(crop: NDArray[np.uint8]) -> float:
-    luma = np.pad(np.asarray(Image.fromarray(crop).convert("L"), np.float32), 1, mode="reflect")
+def laplacian_variance(picture: NDArray[np.uint8]) -> float:
+    """The variance of the Laplacian of the luma, in squared grey levels; small where blurred.
+
+    Args:
+        picture: (H, W, 3) RGB.
+    """
+    luma = np.pad(np.asarray(Image.fromarray(picture).convert("L"), np.float32), 1, mode="reflect")
     around = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
-    variance = float((around - 4 * luma[1:-1, 1:-1]).var())
+    return float((around - 4 * luma[1:-1, 1:-1]).var())
+
+
+def _sharpness(crop: NDArray[np.uint8]) -> float:
+    variance = laplacian_variance(crop)
     return variance / (variance + _HALF_SHARP)
 
 

@@ -1,11 +1,23 @@
 """What is wrong with a face for sure, by its picture."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from shared.faces.align import TEMPLATE, align
 from shared.faces.detect import Landmarks
-from shared.faces.fitness import CUT_FROM, DARK_BELOW, outside_share, sure_flaws
+from shared.faces.fitness import (
+    BLURRED_BELOW,
+    CUT_FROM,
+    DARK_BELOW,
+    outside_share,
+    sure_flaws,
+)
+from shared.faces.quality import laplacian_variance
+
+PORTRAIT = Path(__file__).parents[3] / "data/barack_obama_portrait_2012.jpg"
 
 
 def test_the_share_outside_is_what_is_black_of_a_white_picture() -> None:
@@ -40,3 +52,21 @@ def test_a_bright_background_does_not_lighten_a_dark_face() -> None:
     crop[:20] = 255
     crop[:, :14] = crop[:, -14:] = 255
     assert sure_flaws(crop)["dark"] == 1
+
+
+def test_a_blurred_face_is_unfit_and_a_small_one_is_not() -> None:
+    with Image.open(PORTRAIT) as opened:
+        face = opened.convert("RGB").crop((165, 70, 355, 292)).resize((96, 112))
+    small = face.resize((24, 28)).resize((96, 112), Image.Resampling.BILINEAR)
+    blurred = face.filter(ImageFilter.GaussianBlur(4))
+    flaws = [sure_flaws(np.asarray(each))["blur"] for each in (face, small, blurred)]
+    assert flaws == [0, 0, 1]
+
+
+def test_the_limit_of_blur_is_a_variance_of_the_laplacian() -> None:
+    level = np.arange(112)[:, None, None] % 2  # rows of 0 and 1: a Laplacian of -2 and 2
+    assert laplacian_variance(np.broadcast_to(120 + level, (112, 96, 3)).astype(np.uint8)) == 4
+    stripes = np.broadcast_to(120 + level, (112, 96, 3)).astype(np.uint8)
+    assert BLURRED_BELOW > 4
+    assert sure_flaws(stripes)["blur"] == 1
+    assert sure_flaws(stripes + level.astype(np.uint8))["blur"] == 0  # 16
