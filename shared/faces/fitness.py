@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from shared.faces.align import CROP_HEIGHT, CROP_WIDTH, similarity_transform
 from shared.faces.detect import Landmarks
-from shared.faces.quality import laplacian_variance
+from shared.faces.quality import laplacian
 
 CUT_FROM = 0.25
 """Share of a crop outside the picture from which on no match should be made.
@@ -17,10 +17,10 @@ DARK_BELOW = 24.0
 
 So few levels are left of it that strangers look alike.
 """
-BLURRED_BELOW = 5.0
-"""Variance of a face's Laplacian, in squared grey levels, below which no match should be made.
+BLURRED_BELOW = 2.0
+"""Mean absolute Laplacian of a face, in grey levels, below which no match should be made.
 
-About a dozen pixels across are left of it; rounding alone gives 2, and 24 pixels give 7 and more.
+About a dozen pixels across are left of it. Rounding alone gives 1, sharp faces give 4 and more.
 """
 UNFIT_QUALITY = 0.1
 """The highest quality of a face that should not be matched."""
@@ -40,7 +40,7 @@ def sure_flaws(crop: NDArray[np.uint8], *, outside: float = 0) -> dict[str, floa
     return {
         "outside": min(1.0, outside / CUT_FROM),
         "dark": _short_of(DARK_BELOW, float((face @ _LUMA).mean())),
-        "blur": _short_of(BLURRED_BELOW, laplacian_variance(face)),
+        "blur": _short_of(BLURRED_BELOW, float(np.abs(laplacian(face)).mean())),
     }
 
 

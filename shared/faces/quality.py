@@ -33,19 +33,15 @@ def quality(crop: NDArray[np.uint8], landmarks: Landmarks | None) -> float:
     return float(np.prod(factors) ** (1 / len(factors)))
 
 
-def laplacian_variance(picture: NDArray[np.uint8]) -> float:
-    """The variance of the Laplacian of the luma, in squared grey levels; small where blurred.
-
-    Args:
-        picture: (H, W, 3) RGB.
-    """
+def laplacian(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) RGB -> (H, W) Laplacian of the luma, in grey levels; near 0 where blurred."""
     luma = np.pad(np.asarray(Image.fromarray(picture).convert("L"), np.float32), 1, mode="reflect")
     around = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
-    return float((around - 4 * luma[1:-1, 1:-1]).var())
+    return around - 4 * luma[1:-1, 1:-1]
 
 
 def _sharpness(crop: NDArray[np.uint8]) -> float:
-    variance = laplacian_variance(crop)
+    variance = float(laplacian(crop).var())
     return variance / (variance + _HALF_SHARP)
 
 

@@ -117,7 +117,7 @@ def test_the_rate_is_the_share_of_strangers_at_the_manifests_threshold(
     tiny_models: Path, data: Path, tmp_path: Path
 ) -> None:
     trust = measured(tiny_models, data, tmp_path / "report", "--people", "3")
-    (row,) = (r for r in trust.rows if r.condition == "blur 5" and r.fmr_asked == 1e-3)
+    (row,) = (r for r in trust.rows if r.condition == "infrared" and r.fmr_asked == 1e-3)
     assert row.pairs == 3 * 4
     assert row.fmr_measured is not None
     assert row.fmr_measured * row.pairs == pytest.approx(round(row.fmr_measured * row.pairs))
