@@ -13,7 +13,7 @@ from shared.codec.compact_map import quantize
 from shared.errors import DeadlineExceeded, InvalidImage
 from shared.faces.align import align, fit_crop
 from shared.faces.detect import Box, Detection, Detector, Landmarks
-from shared.faces.fitness import UNFIT_QUALITY, outside_share, sure_flaws
+from shared.faces.fitness import UNFIT_QUALITY, is_unfit, outside_share, sure_flaws
 from shared.faces.picture import Photo, PictureLimits, decode_photo, require_photo_size
 from shared.faces.quality import quality
 from shared.inference.crop_encoder import CropEncoder
@@ -232,7 +232,7 @@ class Encoder:
                 found |= dict(zip(judged.names, parts, strict=True))
                 found |= {part: max(found.get(part, 0.0), how) for part, how in face.flaws.items()}
         for position, face in enumerate(faces):
-            if max(face.flaws.values()) >= 1:
+            if is_unfit(face.flaws):
                 qualities[position] = min(qualities[position], UNFIT_QUALITY)
         return qualities, flaws
 

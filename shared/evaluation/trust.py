@@ -32,7 +32,7 @@ from shared.evaluation.trust_rates import (
 )
 from shared.evaluation.trust_records import Trust
 from shared.faces.detect import Landmarks
-from shared.faces.fitness import UNFIT_QUALITY, sure_flaws
+from shared.faces.fitness import UNFIT_QUALITY, is_unfit, sure_flaws
 from shared.faces.picture import PictureLimits, decode_picture
 from shared.faces.pose import yaw_degrees
 from shared.faces.quality import quality as measured_quality
@@ -189,7 +189,7 @@ class _Looker:
         """Look at faces; `cut`: what is black lies outside the picture."""
         coded, points, scores, before, unfit = [], [], [], [], []
         for faces in batches:
-            unfit += [_is_unfit(crop, cut=cut) for crop in crops_of(faces)]
+            unfit += [is_unfit(_flaws(crop, cut=cut)) for crop in crops_of(faces)]
             coded.append(self._coder.code([faces]))
             landmarks, score = self._refiner.scored_within(faces)
             points.append(landmarks)
@@ -216,9 +216,9 @@ class _Looker:
         )
 
 
-def _is_unfit(crop: Faces, *, cut: bool) -> bool:
+def _flaws(crop: Faces, *, cut: bool) -> dict[str, float]:
     outside = float((crop == 0).all(2).mean()) if cut else 0.0
-    return max(sure_flaws(crop, outside=outside).values()) >= 1
+    return sure_flaws(crop, outside=outside)
 
 
 def _as_encoded(seen: Seen) -> Seen:

@@ -1,5 +1,7 @@
 """What is wrong with a face for sure, from its picture; a map tells less of it."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def sure_flaws(crop: NDArray[np.uint8], *, outside: float = 0) -> dict[str, float]:
-    """How far a face is spoilt, by part as in the protocol's `Flaws`; from 1 on it is unfit.
+    """How far a face is spoilt, in [0, 1], by part as in the protocol's `Flaws`.
 
     Args:
         crop: (112, 96, 3) RGB, aligned.
@@ -42,6 +44,11 @@ def sure_flaws(crop: NDArray[np.uint8], *, outside: float = 0) -> dict[str, floa
         "dark": _short_of(DARK_BELOW, float((face @ _LUMA).mean())),
         "blur": _short_of(BLURRED_BELOW, float(np.abs(laplacian(face)).mean())),
     }
+
+
+def is_unfit(flaws: Mapping[str, float]) -> bool:
+    """Whether a face with these sure flaws should not be matched."""
+    return max(flaws.values()) >= 1
 
 
 def _short_of(limit: float, value: float) -> float:
