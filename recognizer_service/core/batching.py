@@ -171,9 +171,8 @@ class Batcher(Generic[Item, Result]):
                 queued=len(self._queue),
             )
             results = await loop.run_in_executor(self._executor, self._run, items)
-            for waiting, result in zip(batch.items, results, strict=True):
-                if not waiting.result.done():
-                    waiting.result.set_result(result)
+            # Later, as the callers then ask for time of the processor: the next batch starts first.
+            loop.call_soon(_give, list(zip(batch.items, results, strict=True)))
         except Exception as error:  # noqa: BLE001 - passed to the callers
             _fail(batch.items, error)
         except asyncio.CancelledError:
@@ -181,6 +180,12 @@ class Batcher(Generic[Item, Result]):
             raise
         finally:
             self._queue.finish(batch)
+
+
+def _give(answers: list[tuple[_Waiting[Item, Result], Result]]) -> None:
+    for waiting, result in answers:
+        if not waiting.result.done():
+            waiting.result.set_result(result)
 
 
 def _fail(batch: list[_Waiting[Item, Result]], error: Exception) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.errors import FailedPrecondition
-from shared.inference.networks import load_extractor
+from shared.inference.networks import load_extractor, without_python
 from shared.model_directory import ModelDirectory
 
 
@@ -21,22 +21,21 @@ class Extractor(Protocol):
 
 
 class Sphere20Extractor:
-    """The project's own extractor, on torch. It is trained on RecNet's output without clipping.
-
-    Attributes:
-        network: the network with normalisation, and mirroring where configured.
-    """
+    """The project's own extractor, on torch. It is trained on RecNet's output without clipping."""
 
     def __init__(
         self, model: ModelDirectory, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
-        self.network = load_extractor(model, device).to(dtype)
+        template = model.manifest.alignment
+        self._network = without_python(
+            load_extractor(model, device).to(dtype).eval(), (3, template.height, template.width)
+        )
         self._dtype = dtype
 
     @torch.inference_mode()
     def embed(self, crops: Tensor) -> NDArray[np.float32]:
         """See `Extractor`."""
-        unit: NDArray[np.float32] = self.network(crops.to(self._dtype)).cpu().numpy()
+        unit: NDArray[np.float32] = self._network(crops.to(self._dtype)).cpu().numpy()
         return unit
 
 

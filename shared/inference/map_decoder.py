@@ -1,7 +1,7 @@
 """Decode compact maps to crops and embeddings, as the recognizer does."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,15 @@ from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import Precision, arithmetic, open_device
 from shared.inference.extractor import open_extractor
-from shared.inference.networks import load_recnet
+from shared.inference.networks import load_recnet, without_python
 from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import RECNET_FILE, ModelDirectory
-from shared.models.face_codec import AnyRecNet
 
 Symbols = NDArray[np.uint8]
 """(C, 14, 12) in [0, L-1]."""
+
+Reconstruct = Callable[[Tensor], Tensor]
+"""A RecNet."""
 
 CodedMap = tuple[str, Symbols]
 """A codec id and the symbols of one map."""
@@ -131,33 +133,43 @@ class MapDecoder:
             for size in batch_sizes:
                 self.embed([(codec_id, blank)] * size)
 
-    def _load_recnets(self) -> dict[str, AnyRecNet]:
+    def _load_recnets(self) -> dict[str, Reconstruct]:
         """RecNets by codec id; codecs that share a file share the network and its batches."""
-        by_file: dict[Path, AnyRecNet] = {}
+        by_file: dict[Path, Reconstruct] = {}
         recnets = {}
         for point, codec in self.model.manifest.codecs.items():
             file = self.model.codec_path(point, RECNET_FILE)
             if file not in by_file:
-                by_file[file] = load_recnet(self.model, point, self._device).to(self._dtype)
+                network = load_recnet(self.model, point, self._device).to(self._dtype).eval()
+                by_file[file] = without_python(network, codec.map_format.shape)
             recnets[codec.codec_id] = by_file[file]
         return recnets
 
     @torch.inference_mode()
     def _decode(self, maps: Sequence[CodedMap]) -> Tensor:
         """N maps -> (N, 3, 112, 96), nominally in [-1, 1] and not clipped."""
-        rows_of: defaultdict[AnyRecNet, list[int]] = defaultdict(list)
-        latents = []
-        for row, (codec_id, symbols) in enumerate(maps):
-            latents.append(dequantize(symbols, self._format(codec_id)))
-            rows_of[self._recnets[codec_id]].append(row)
+        rows_of: defaultdict[str, list[int]] = defaultdict(list)
+        for row, (codec_id, _) in enumerate(maps):
+            self._format(codec_id)
+            rows_of[codec_id].append(row)
+        codecs_of: defaultdict[Reconstruct, list[str]] = defaultdict(list)
+        for codec_id in rows_of:
+            codecs_of[self._recnets[codec_id]].append(codec_id)
         template = self.model.manifest.alignment
         crops = torch.empty(
             (len(maps), 3, template.height, template.width),
             device=self._device,
             memory_format=torch.channels_last,
         )
-        for recnet, rows in rows_of.items():
-            batch = self._tensor(np.stack([latents[row] for row in rows]))
+        for recnet, codecs in codecs_of.items():
+            rows = [row for codec_id in codecs for row in rows_of[codec_id]]
+            latents = [
+                dequantize(
+                    np.stack([maps[row][1] for row in rows_of[codec_id]]), self.formats[codec_id]
+                )
+                for codec_id in codecs
+            ]
+            batch = self._tensor(np.concatenate(latents))
             crops[rows] = recnet(batch.to(self._dtype)).float()
         return crops
 

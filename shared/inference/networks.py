@@ -1,9 +1,11 @@
 """Load the networks of a model directory: float32, eval mode, channels last."""
 
-from typing import TypeVar
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shared.errors import InvalidModel
 from shared.model_directory import (
@@ -61,6 +63,29 @@ def load_extractor(model: ModelDirectory, device: torch.device) -> Embedder:
     network = Sphere20(width=config.width, embedding_size=config.embedding_size)
     weights = load_weights(network, model.extractor_path.read_bytes())
     return Embedder(_placed(weights, device), mirrored=config.mirrored)
+
+
+def without_python(network: nn.Module, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """The network as a graph that torch runs without Python, on a CPU; the network itself on a GPU.
+
+    Layer by layer, Python's lock is let go and asked for again, and a thread that asks has to wait
+    for the others of a busy service. A graph asks once.
+
+    Args:
+        network: in eval mode, placed and of its final type.
+        shape: (C, H, W) of its input.
+    """
+    first = next(network.parameters())
+    if first.device.type != "cpu":
+        return network
+    example = torch.zeros((2, *shape), dtype=first.dtype).contiguous(
+        memory_format=torch.channels_last
+    )
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Deprecated; what torch names instead asks for the lock as well, or needs a compiler.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        return cast("Callable[[Tensor], Tensor]", torch.jit.freeze(traced))
 
 
 def _placed(network: Network, device: torch.device) -> Network:

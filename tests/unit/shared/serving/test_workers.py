@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ async def test_whoever_gives_up_while_waiting_costs_nothing(go: threading.Event)
     assert ran == ["stays"]
 
 
+async def test_a_busy_event_loop_holds_no_call_up() -> None:
+    ran: list[int] = []
+    with closing(Workers(1, name="test")) as workers:
+        calls = [
+            asyncio.create_task(workers.run(partial(ran.append, number), kind=""))
+            for number in range(3)
+        ]
+        await asyncio.sleep(0)
+        end = time.monotonic() + 10
+        while len(ran) < len(calls) and time.monotonic() < end:
+            time.sleep(0.001)  # noqa: ASYNC251 - the event loop is busy
+        assert ran == [0, 1, 2]
+        await asyncio.gather(*calls)
+
+
 async def test_who_would_be_late_is_refused_and_callers_take_turns(go: threading.Event) -> None:
     order = []
     with closing(Workers(1, name="test")) as workers:
@@ -74,6 +90,7 @@ async def test_who_would_be_late_is_refused_and_callers_take_turns(go: threading
 PROGRAM = """
 import asyncio, threading
 from contextlib import closing
+from functools import partial
 from shared.serving.process import run_process
 from shared.serving.workers import Workers
 from tests.services.serving.plumbing_service import PlumbingSettings
