@@ -149,11 +149,11 @@ class Networks:
         )
 
     def _stored(self, codec_id: str, png: bytes) -> FaceMap | None:
+        face = FaceMap(codec_id, png)
         try:
-            (one,) = self.opened([FaceMap(codec_id, png)])
+            return self._maps.judged_again(face, lambda: self._unpack(face))
         except CompactfaceError:
             return None
-        return self.judged(one)
 
     def enrollable(self, faces: Sequence[FaceMap], *, allow_low_quality: bool) -> list[OpenedMap]:
         """Parse maps to enroll and refuse unsuitable faces. Call it in a thread.
