@@ -7,11 +7,12 @@ photograph.
 import asyncio
 import ctypes
 
-_PAUSE_S = 1.0  # giving back and taking again costs about 15 ms
+_AFTER_S = 1.0
+_PAUSE_S = 4.0  # giving back and taking again costs about 15 ms
 
 
 class FreedMemory:
-    """Gives memory back soon after work, at most once a second."""
+    """Gives memory back soon after work, at most every five seconds."""
 
     def __init__(self) -> None:
         self._used = asyncio.Event()
@@ -25,6 +26,7 @@ class FreedMemory:
         """Run until cancelled; returns at once if the C library has no such function."""
         while self._trim is not None:
             await self._used.wait()
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(_AFTER_S)
             self._used.clear()
             await asyncio.to_thread(self._trim, 0)
+            await asyncio.sleep(_PAUSE_S)
