@@ -11,7 +11,7 @@ STUBS := shared/compactface/v1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-console test mutants lint format protos protos-check lock bench edge \
-	console overload climb fuzz kills soak reliability manual clean
+	console overload climb fuzz kills line soak reliability manual clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -105,6 +105,9 @@ fuzz: setup  ## a million invented and damaged maps, pictures, archives and call
 kills: setup  ## kill -9 and losses of power, of the gallery and of both services under mixed load
 	$(BIN)/python -m tests.faults.gallery_faults --kills 250
 	$(BIN)/python -m tests.faults.uplink_faults --kills 250
+
+line: setup  ## both services over a line that is far, lossy, thin and cut; needs root
+	$(BIN)/python -m tests.faults.line_faults --seconds 300
 
 soak: setup  ## half an hour of mixed load: memory, handles, threads, write-ahead log
 	$(BIN)/python -m tests.faults.soak --minutes 30

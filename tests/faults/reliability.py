@@ -102,7 +102,7 @@ def overload(seconds: float) -> Part:
 
 def figures(parts: Mapping[str, Part]) -> dict[str, Any]:
     """The figures of the report, by name."""
-    gallery, both = parts["gallery"].found, parts["both"].found
+    gallery, both, line = (parts[name].found for name in ("gallery", "both", "line"))
     soak = parts["soak"].found
     return {
         "kills": gallery["kills"] + both["encoder_kills"] + both["recognizer_kills"],
@@ -110,12 +110,18 @@ def figures(parts: Mapping[str, Part]) -> dict[str, Any]:
         "facts_acknowledged": gallery["facts"]
         + both["accepted"]
         + both["enrolled"]
-        + both["deleted"],
+        + both["deleted"]
+        + line["accepted"]
+        + line["enrolled"],
         "facts_lost": len(gallery["facts_lost"])
         + len(gallery["deleted_returned"])
         + both["lost"]
         + both["doubled"]
-        + both["returned"],
+        + both["returned"]
+        + line["lost"]
+        + line["doubled"],
+        "packets_lost": line["packets_lost"],
+        "calls_late": line["late"],
         "fuzz_inputs": parts["fuzz"].found["fuzz_inputs"],
         "crashes": parts["fuzz"].found["crashes"],
         "goodput_at_2x": parts["overload"].found["goodput_at_2x"],
@@ -178,6 +184,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=Path("report"))
     parser.add_argument("--part", action="append", help="repeatable; default: all")
     parser.add_argument("--kills", type=int, default=20, help="of the gallery, and again of both")
+    parser.add_argument("--line-seconds", type=int, default=30)
     parser.add_argument("--inputs", type=int, default=15_000)
     parser.add_argument("--climb", type=int, default=1_000)
     parser.add_argument("--soak-minutes", type=float, default=1.5)
@@ -187,6 +194,7 @@ def main() -> int:
     commands: dict[str, Callable[[], Part]] = {
         "gallery": lambda: run("tests.faults.gallery_faults", "--kills", kills),
         "both": lambda: run("tests.faults.uplink_faults", "--kills", kills),
+        "line": lambda: run("tests.faults.line_faults", "--seconds", str(options.line_seconds)),
         "fuzz": lambda: run("tests.faults.fuzz", "--inputs", str(options.inputs)),
         "denials": denials,
         "climb": lambda: run("tests.faults.climb", "--calls", str(options.climb)),
