@@ -24,7 +24,7 @@ async def test_over_a_bad_line_nothing_is_lost_doubled_or_late(
     assert found.clean, found
     assert found.packets_lost > 0
     assert found.accepted > 0
-    assert found.enrolled > 0
+    assert found.calls > 0
 
 
 async def test_the_line_is_as_bad_as_it_says() -> None:
