@@ -79,6 +79,15 @@ _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ROWS_PER_STEP = 256
 
 
+_QUOTAS = select(
+    collections.c.id,
+    collections.c.subject_count,
+    collections.c.face_count,
+    collections.c.max_subjects,
+    collections.c.max_faces,
+).where(collections.c.key == bindparam("owner"))
+
+
 def check_collection_id(collection_id: str) -> None:
     """Check the id of a new collection."""
     if not _COLLECTION_ID.fullmatch(collection_id):
@@ -256,7 +265,7 @@ def check_quotas(
     connection: Connection, owner: int, *, new_subjects: int = 0, new_faces: int = 0
 ) -> None:
     """Raise QUOTA_EXCEEDED if a collection would exceed its quotas."""
-    row = connection.execute(select(collections).where(collections.c.key == owner)).one()
+    row = connection.execute(_QUOTAS, {"owner": owner}).one()
     for what, present, more, most in (
         ("subjects", row.subject_count, new_subjects, row.max_subjects),
         ("faces", row.face_count, new_faces, row.max_faces),

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from recognizer_service.gallery import audit
 from recognizer_service.gallery.audit import AuditEvent, Operation
@@ -32,6 +32,21 @@ from recognizer_service.gallery.types import (
 )
 from shared.errors import AlreadyExists, FailedPrecondition
 
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to execute it.
+_EMBEDDED = (
+    select(faces.c.key, faces.c.id, faces.c.codec_id, embeddings.c.vector)
+    .join_from(faces, embeddings)
+    .where(faces.c.subject_key == bindparam("subject"), embeddings.c.space == bindparam("space"))
+    .where(faces.c.key <= bindparam("last"))
+    .order_by(faces.c.key)
+)
+_ADDED = FACE.add_columns(faces.c.subject_key).where(
+    faces.c.key.in_(bindparam("faces", expanding=True))
+)
+_INSERT_SUBJECT = insert(subjects).returning(subjects.c.key)
+_INSERT_FACE = insert(faces).returning(faces.c.key)
+_INSERT_EMBEDDINGS = insert(embeddings)
+
 
 def agreements(
     connection: Connection, subject: int, new: Sequence[int], space: str
@@ -44,13 +59,8 @@ def agreements(
         new: keys of the new faces; earlier faces have lower keys.
         space: space of the comparison; faces without an embedding in it are left out.
     """
-    rows = connection.execute(
-        select(faces.c.key, faces.c.id, faces.c.codec_id, embeddings.c.vector)
-        .join_from(faces, embeddings)
-        .where(faces.c.subject_key == subject, embeddings.c.space == space)
-        .where(faces.c.key <= max(new))
-        .order_by(faces.c.key)
-    ).all()
+    asked = {"subject": subject, "space": space, "last": max(new)}
+    rows = connection.execute(_EMBEDDED, asked).all()
     added = [row for row in rows if row.key in new]
     compared = [row for row in rows if row.key < min(new)] or added
     if not added or len(rows) == 1:
@@ -196,11 +206,13 @@ def _add(
     vectors = np.stack([as_embedding(face.embedding, size) for face in enrolment.faces])
     with store.database.writing() as connection:
         owner = collection_key(connection, collection_id)
-        subject = _take_subject(connection, collection_id, enrolment, now)
+        present, subject_id = _present_subject(connection, collection_id, enrolment)
+        added = {"new_subjects": int(present is None), "new_faces": len(enrolment.faces)}
+        check_quotas(connection, owner, **added)
+        count(connection, owner, **added)
+        subject = present or _create_subject(connection, owner, subject_id, enrolment, now)
         face_keys = [_insert_face(connection, subject, face, now) for face in enrolment.faces]
         _insert_embeddings(connection, store.embedding_space, face_keys, vectors)
-        check_quotas(connection, owner, new_faces=len(face_keys))
-        count(connection, owner, new_faces=len(face_keys))
         if request:
             remember(connection, request, face_keys, now)
         answer = _answer(connection, face_keys, store.embedding_space, repeated=False)
@@ -211,14 +223,14 @@ def _add(
     return answer
 
 
-def _take_subject(
-    connection: Connection, collection_id: str, enrolment: Enrolment, now: datetime
-) -> int:
-    """Return the key of the subject, which is created, or updated and checked for room."""
+def _present_subject(
+    connection: Connection, collection_id: str, enrolment: Enrolment
+) -> tuple[int | None, str]:
+    """Return the key of the subject, which is updated and has room, and its id; no key if new."""
     subject_id = enrolment.subject_id or str(uuid4())
     key = find_subject(connection, collection_id, subject_id)
     if key is None:
-        return _create_subject(connection, collection_id, subject_id, enrolment, now)
+        return None, subject_id
     if enrolment.create_only:
         raise AlreadyExists(
             "SUBJECT_EXISTS", f"subject {shown(subject_id)} exists", field="subject_id"
@@ -226,48 +238,38 @@ def _take_subject(
     check_room(connection, key, subject_id, len(enrolment.faces))
     if changes := enrolment.about():
         change_subject(connection, key, changes)
-    return key
+    return key, subject_id
 
 
 def _create_subject(
-    connection: Connection,
-    collection_id: str,
-    subject_id: str,
-    enrolment: Enrolment,
-    now: datetime,
+    connection: Connection, owner: int, subject_id: str, enrolment: Enrolment, now: datetime
 ) -> int:
-    owner = collection_key(connection, collection_id)
-    check_quotas(connection, owner, new_subjects=1)
-    count(connection, owner, new_subjects=1)
     columns: dict[str, Any] = {"display_name": "", **enrolment.about()}
     names = columns.pop("labels", ())
-    key = _insert(
-        connection, subjects, collection_key=owner, id=subject_id, created_at=now, **columns
-    )
+    columns |= {"collection_key": owner, "id": subject_id, "created_at": now}
+    key: int = connection.execute(_INSERT_SUBJECT, columns).scalar_one()
     insert_labels(connection, key, names)
     return key
 
 
 def _insert_face(connection: Connection, subject: int, face: NewFace, now: datetime) -> int:
-    return _insert(
-        connection,
-        faces,
-        subject_key=subject,
-        id=uuid4().hex,
-        codec_id=face.codec_id,
-        png=face.png,
-        quality=face.quality,
-        captured_at=face.captured_at,
-        created_at=now,
-    )
+    columns = {
+        "subject_key": subject,
+        "id": uuid4().hex,
+        "codec_id": face.codec_id,
+        "png": face.png,
+        "quality": face.quality,
+        "captured_at": face.captured_at,
+        "created_at": now,
+    }
+    key: int = connection.execute(_INSERT_FACE, columns).scalar_one()
+    return key
 
 
 def _answer(
     connection: Connection, face_keys: Sequence[int], space: str, *, repeated: bool
 ) -> Enrolled:
-    found = connection.execute(
-        FACE.add_columns(faces.c.subject_key).where(faces.c.key.in_(face_keys))
-    ).all()
+    found = connection.execute(_ADDED, {"faces": face_keys}).all()
     if not found:
         raise FailedPrecondition(
             "ENROLMENT_DELETED",
@@ -284,11 +286,6 @@ def _answer(
     )
 
 
-def _insert(connection: Connection, table: Table, **values: object) -> int:
-    key: int = connection.execute(insert(table).values(values).returning(table.c.key)).scalar_one()
-    return key
-
-
 def _insert_embeddings(
     connection: Connection, space: str, face_keys: Sequence[int], vectors: NDArray[np.float32]
 ) -> None:
@@ -296,4 +293,4 @@ def _insert_embeddings(
         {"face_key": key, "space": space, "vector": vector.tobytes()}
         for key, vector in zip(face_keys, vectors, strict=True)
     ]
-    connection.execute(insert(embeddings), rows)
+    connection.execute(_INSERT_EMBEDDINGS, rows)

@@ -20,6 +20,11 @@ CONDEMNED_PREFIX = 2 * HIDDEN_PREFIX
 
 _METADATA_CHARACTERS = 80
 _KEY_OF_COLLECTION = select(collections.c.key).where(collections.c.id == bindparam("id"))
+_KEY_OF_SUBJECT = (
+    select(subjects.c.key)
+    .where(subjects.c.collection_key == bindparam("owner"))
+    .where(subjects.c.id == bindparam("id"))
+)
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
@@ -53,11 +58,11 @@ def collection_key(connection: Connection, collection_id: str) -> int:
 
 def find_subject(connection: Connection, collection_id: str, subject_id: str) -> int | None:
     """Return the key of a subject, None if it does not exist; NotFound for the collection."""
-    return connection.scalar(
-        select(subjects.c.key)
-        .where(subjects.c.collection_key == collection_key(connection, collection_id))
-        .where(subjects.c.id == asked_for(subject_id))
+    owner = collection_key(connection, collection_id)
+    key: int | None = connection.scalar(
+        _KEY_OF_SUBJECT, {"owner": owner, "id": asked_for(subject_id)}
     )
+    return key
 
 
 def subject_key(
