@@ -42,6 +42,8 @@ BATCH = 32
 CHANGING_S = 10.0
 ERASURE_S = 600.0
 
+_TURN = 20
+
 _BLAS_THRESHOLD = 128_000  # as FAISS 1.15 comes; the gallery sets it lower
 
 Vectors = NDArray[np.float32]
@@ -165,12 +167,14 @@ def _bare(form: IndexForm, vectors: Vectors) -> Search:
 def _side_by_side(
     gallery: Gallery, bare: Search, probes: Vectors, repeats: int
 ) -> tuple[list[float], list[float]]:
-    ours, theirs = [], []
-    for turn in range(repeats + 3):
-        probe = probes[turn % len(probes)]
-        ours.append(_seconds(partial(gallery.search, "default", count=1), probe))
-        theirs.append(_seconds(bare, probe[np.newaxis]))
-    return ours[3:], theirs[3:]
+    """In turns of some searches; the first of a turn finds the caches full of the other's data."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    for start in range(0, repeats, _TURN):
+        turn = [probes[number % len(probes)] for number in range(start, start + _TURN + 1)]
+        ours += [_seconds(partial(gallery.search, "default", count=1), each) for each in turn][1:]
+        theirs += [_seconds(bare, each[np.newaxis]) for each in turn][1:]
+    return ours, theirs
 
 
 def _batches(

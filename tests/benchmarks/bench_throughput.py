@@ -111,7 +111,7 @@ class Contest:
 def main(
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
-    batches: Annotated[int, typer.Option(min=1, help="Batches of 32 in one turn.")] = 6,
+    batches: Annotated[int, typer.Option(min=1, help="Batches of 32 in one turn.")] = 16,
 ) -> None:
     """Print the ratios as JSON."""
     print(json.dumps(asyncio.run(measured(models.absolute(), rounds, batches))))  # noqa: T201
