@@ -13,6 +13,7 @@ from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import Precision, arithmetic, open_device
 from shared.inference.extractor import open_extractor
+from shared.inference.fixed_sizes import SIZES
 from shared.inference.networks import load_recnet, without_python
 from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import RECNET_FILE, ModelDirectory
@@ -125,8 +126,13 @@ class MapDecoder:
         none = np.empty((0, template.height, template.width, 3), np.uint8)
         return np.concatenate(batches or [none])
 
-    def warm_up(self, batch_sizes: Sequence[int] = (1, 8)) -> None:
-        """Run every network once per batch size, so that no request pays for first use."""
+    def warm_up(self, batch_sizes: Sequence[int] = ()) -> None:
+        """Run every network once per batch size, so that no request pays for first use.
+
+        Args:
+            batch_sizes: none: 1 and 8, or all that a GPU prepares for.
+        """
+        batch_sizes = batch_sizes or (SIZES if self._device.type == "cuda" else (1, 8))
         one_each = {recnet: codec_id for codec_id, recnet in self._recnets.items()}
         for codec_id in one_each.values():
             blank = np.zeros(self.formats[codec_id].shape, np.uint8)
@@ -179,7 +185,10 @@ class MapDecoder:
         return self.formats[codec_id]
 
     def _tensor(self, array: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(array).to(self._device, memory_format=torch.channels_last)
+        tensor = torch.from_numpy(array)
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()  # copied while the host goes on
+        return tensor.to(self._device, non_blocking=True, memory_format=torch.channels_last)
 
     @property
     def _no_embeddings(self) -> NDArray[np.float32]:

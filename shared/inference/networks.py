@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import InvalidModel
+from shared.inference.fixed_sizes import as_cuda_graphs
 from shared.model_directory import (
     COMPNET_FILE,
     RECNET_FILE,
@@ -66,7 +67,7 @@ def load_extractor(model: ModelDirectory, device: torch.device) -> Embedder:
 
 
 def without_python(network: nn.Module, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    """The network as a graph that torch runs without Python, on a CPU; the network itself on a GPU.
+    """The network as a graph that torch runs without Python; on a GPU, as CUDA graphs.
 
     Layer by layer, Python's lock is let go and asked for again, and a thread that asks has to wait
     for the others of a busy service. A graph asks once.
@@ -76,8 +77,8 @@ def without_python(network: nn.Module, shape: Sequence[int]) -> Callable[[Tensor
         shape: (C, H, W) of its input.
     """
     first = next(network.parameters())
-    if first.device.type != "cpu":
-        return network
+    if first.device.type == "cuda":
+        return as_cuda_graphs(network, shape)
     example = torch.zeros((2, *shape), dtype=first.dtype).contiguous(
         memory_format=torch.channels_last
     )

@@ -112,12 +112,14 @@ def main(
     models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
     batches: Annotated[int, typer.Option(min=1, help="Batches of 32 in one turn.")] = 16,
+    device: Annotated[str, typer.Option(help="Of the recognizer: cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Print the ratios as JSON."""
-    print(json.dumps(asyncio.run(measured(models.absolute(), rounds, batches))))  # noqa: T201
+    found = asyncio.run(measured(models.absolute(), rounds, batches, device))
+    print(json.dumps(found))  # noqa: T201
 
 
-async def measured(models: Path, rounds: int, batches: int) -> dict[str, float]:
+async def measured(models: Path, rounds: int, batches: int, device: str) -> dict[str, float]:
     """The ratios by name."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -131,13 +133,13 @@ async def measured(models: Path, rounds: int, batches: int) -> dict[str, float]:
             return await stack.enter_async_context(process(service, log, models=models, **settings))
 
         maps = _maps(model, np.concatenate(BATCH // len(faces) * [faces]))
-        recognizer = await started("recognizer", gallery=folder / "gallery.sqlite")
+        recognizer = await started("recognizer", gallery=folder / "gallery.sqlite", device=device)
         for number, face in enumerate(maps):
             await recognizer.gallery.Enroll(
                 EnrollRequest(subject_id=str(number), maps=[face], on_duplicate=ON_DUPLICATE_ALLOW)
             )
         found: dict[str, float] = {}
-        for contest in _identifications(model, maps, recognizer, batches):
+        for contest in _identifications(model, maps, recognizer, batches, device):
             found |= await contest.ratios(rounds)
         encoder = await started("encoder", threads=1, uplink_spool=folder / "spool")
         for contest in _encodings(model, encode_png(faces[0]), encoder):
@@ -151,9 +153,9 @@ def _maps(model: ModelDirectory, crops: Any) -> list[CompactMap]:
 
 
 def _identifications(
-    model: ModelDirectory, maps: Sequence[CompactMap], service: Process, batches: int
+    model: ModelDirectory, maps: Sequence[CompactMap], service: Process, batches: int, device: str
 ) -> list[Contest]:
-    decoder = MapDecoder(model, precision="auto")  # as the service does
+    decoder = MapDecoder(model, device=device, precision="auto")  # as the service does
     symbols = [(face.codec_id, decoder.unpack(face.codec_id, face.png)) for face in maps]
     probes = itertools.cycle(maps)
 
