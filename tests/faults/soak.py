@@ -36,6 +36,7 @@ SETTLED = 0.4
 _PEOPLE = 24
 _ALLOWED_GROWTH = 8  # handles, threads; gRPC opens and closes some as it likes
 _PAUSE_S = 0.02
+_MOST_AT_ONCE = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +138,17 @@ class Load:
         self._numbers = itertools.count()
 
     async def prepare(self) -> None:
-        """Let sightings be kept, and enroll some people."""
+        """Let sightings be kept, enroll some people, and make the services as busy as they get.
+
+        Threads and connections come when they are needed, and stay: later they would look like a
+        leak.
+        """
         await keep_for(self._recognizer, 60)  # type: ignore[arg-type] # it has the same stubs
         for seed in range(_PEOPLE):
             self._maps.append(await crop_map(self._encoder, clouds(seed)))  # type: ignore[arg-type]
             await self._enroll(f"person-{seed}", self._maps[-1])
+        for call in (self._identify, self._forward):
+            await asyncio.gather(*(call() for _ in range(_MOST_AT_ONCE)))
 
     def tasks(self) -> list[Callable[[], Awaitable[object]]]:
         """One call of each kind."""
