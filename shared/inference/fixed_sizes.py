@@ -4,11 +4,11 @@ On a GPU the launches of a small network's layers take longer than the layers. A
 once, for one batch size and at fixed addresses.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import TypeAlias
 
-import structlog
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ _WARM_UP = 3  # as torch asks for, before a capture
 
 Run: TypeAlias = Callable[[Tensor], Tensor]
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class FixedSizes:
@@ -57,7 +57,7 @@ def as_cuda_graphs(network: nn.Module, shape: Sequence[int]) -> FixedSizes:
         try:
             return _captured(network, (size, *shape))
         except RuntimeError as error:
-            _log.warning("not captured", size=size, error=str(error))
+            _log.warning("no CUDA graph for batches of %d: %s", size, error)
             return network
 
     return FixedSizes(prepare)

@@ -162,6 +162,10 @@ async def test_strangers_are_named_at_once_and_so_are_chosen_sightings(
     await delete_person(page)
     await page.click("text=Live")
     assert await page.get_by_text("No longer enrolled").count() == 2
+    # A picture that is forgotten while it loads is a complaint of the console.
+    await page.locator("#sightings img").evaluate_all(
+        "images => Promise.all(images.map(image => image.decode()))"
+    )
     await place.forget_sightings()
 
 

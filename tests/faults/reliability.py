@@ -5,7 +5,8 @@ with 1 if a fact was lost, something crashed, or a call got through that should 
 
     python -m tests.faults.reliability --report report
 
-Some parts take hours at full length. A part that is not named keeps what the report has of it::
+Some parts take hours at full length. A part that is not named keeps what the report has of it, if
+it has anything::
 
     python -m tests.faults.reliability --report report --part soak --soak-minutes 30
 """
@@ -208,7 +209,7 @@ def main() -> int:
     path = options.report / "reliability.json"
     kept = json.loads(path.read_text(encoding="utf-8"))["parts"] if options.part else {}
     parts = {
-        name: command() if name in wanted else _kept_part(kept[name])
+        name: command() if name in wanted or name not in kept else _kept_part(kept[name])
         for name, command in commands.items()
     }
     report = {

@@ -28,10 +28,14 @@ async def test_over_a_bad_line_nothing_is_lost_doubled_or_late(
 
 
 async def test_the_line_is_as_bad_as_it_says() -> None:
+    ended = asyncio.Event()
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(4096):
             writer.write(data)
         writer.close()
+        await writer.wait_closed()
+        ended.set()
 
     with Line(random.Random(1)) as line:  # noqa: S311
         async with await asyncio.start_server(echo, NEAR) as server:
@@ -57,3 +61,4 @@ async def test_the_line_is_as_bad_as_it_says() -> None:
             line.weather = GOOD
             await asyncio.wait_for(cut, 30)
             writer.close()
+            await asyncio.wait_for(ended.wait(), 30)
