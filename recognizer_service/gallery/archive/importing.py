@@ -178,6 +178,8 @@ class Importer:
     def _embedded_anew(self, batch: Sequence[ArchivedSubject]) -> list[ArchivedSubject]:
         assert self._embedder is not None  # checked with the header
         maps = [(f.values["codec_id"], f.values["png"]) for s in batch for f in s.faces]
+        if not maps:
+            return list(batch)
         try:
             vectors = iter(self._embedder.embed(maps))
         except InvalidInput as error:

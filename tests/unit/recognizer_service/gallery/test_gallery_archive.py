@@ -168,6 +168,18 @@ def test_an_archive_of_another_space_is_embedded_anew_from_its_maps(
         assert newer.check().ok
 
 
+def test_subjects_without_faces_are_restored_into_another_space(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    for subject in gallery.subjects.list("guests").items:
+        for face in gallery.subjects.list_faces("guests", subject.subject_id):
+            gallery.subjects.delete_face("guests", face.face_id)
+    with Gallery(tmp_path / "b" / "gallery.sqlite", embedding_space="space-b") as newer:
+        done = restore(newer, archive_of(gallery), embedder=SeededEmbedder("space-b"))
+        assert (done.subjects > 0, done.faces) == (True, 0)
+        assert newer.check().ok
+
+
 def test_an_archive_of_another_space_needs_a_model_that_decodes_it(
     gallery: Gallery, tmp_path: Path
 ) -> None:
