@@ -14,7 +14,7 @@ from shared.inference.quality_head import FLAWED, NOT_A_FACE, Judged, QualityHea
 from shared.model_directory import ModelDirectory
 
 POOR_QUALITY = "poor_quality"
-_KNOWN = 16_384  # judgments of enrolled maps in memory, 400 bytes each
+_KNOWN = 16_384  # judgments of enrolled maps in memory, 450 bytes each
 _TOLD = 0.02  # cosine; a smaller contribution is not reported
 
 
@@ -60,10 +60,7 @@ class MapJudge:
         head = self._heads.get(face.codec_id)
         if head is None:
             return face
-        found = head.judge(symbols[np.newaxis], self._formats[face.codec_id])
-        own = float(found.quality[0])
-        quality = own if face.quality is None else min(own, face.quality)
-        return replace(face, quality=quality, judged=found)
+        return _told(face, head.judge(symbols[np.newaxis], self._formats[face.codec_id]))
 
     def judged_again(self, face: FaceMap, unpacked: Callable[[], Symbols]) -> FaceMap:
         """Return `judged` of a face that comes often, as enrolled ones do.
@@ -71,12 +68,12 @@ class MapJudge:
         Judgments are kept by a digest of the map, from which it cannot be told.
 
         Args:
-            face: without a claimed quality.
+            face: the face.
             unpacked: returns the symbols of its map.
         """
         key = blake2b(face.png + face.codec_id.encode(), digest_size=16).digest()
         if found := self._known.get(key):
-            return replace(face, quality=float(found.quality[0]), judged=found)
+            return _told(face, found)
         face = self.judged(face, unpacked())
         if face.judged is not None:
             with self._knowing:
@@ -84,6 +81,12 @@ class MapJudge:
                     del self._known[next(iter(self._known))]
                 self._known[key] = face.judged
         return face
+
+
+def _told(face: FaceMap, found: Judged) -> FaceMap:
+    own = float(found.quality[0])
+    quality = own if face.quality is None else min(own, face.quality)
+    return replace(face, quality=quality, judged=found)
 
 
 def allowance(one: FaceMap, other: FaceMap) -> Allowance:

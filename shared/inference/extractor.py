@@ -28,7 +28,7 @@ class Sphere20Extractor:
     ) -> None:
         template = model.manifest.alignment
         self._network = without_python(
-            load_extractor(model, device).to(dtype).eval(), (3, template.height, template.width)
+            load_extractor(model, device).to(dtype), (3, template.height, template.width)
         )
         self._dtype = dtype
 

@@ -17,6 +17,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 _WARM_UP = 3  # as torch asks for, before a capture
 
 Run: TypeAlias = Callable[[Tensor], Tensor]
+"""Runs a network on a batch."""
 
 _log = logging.getLogger(__name__)
 

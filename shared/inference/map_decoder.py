@@ -1,7 +1,7 @@
 """Decode compact maps to crops and embeddings, as the recognizer does."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,13 @@ from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import Precision, arithmetic, open_device
 from shared.inference.extractor import open_extractor
-from shared.inference.fixed_sizes import SIZES
+from shared.inference.fixed_sizes import SIZES, Run
 from shared.inference.networks import load_recnet, without_python
 from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import RECNET_FILE, ModelDirectory
 
 Symbols = NDArray[np.uint8]
 """(C, 14, 12) in [0, L-1]."""
-
-Reconstruct = Callable[[Tensor], Tensor]
-"""A RecNet."""
 
 CodedMap = tuple[str, Symbols]
 """A codec id and the symbols of one map."""
@@ -139,14 +136,14 @@ class MapDecoder:
             for size in batch_sizes:
                 self.embed([(codec_id, blank)] * size)
 
-    def _load_recnets(self) -> dict[str, Reconstruct]:
+    def _load_recnets(self) -> dict[str, Run]:
         """RecNets by codec id; codecs that share a file share the network and its batches."""
-        by_file: dict[Path, Reconstruct] = {}
+        by_file: dict[Path, Run] = {}
         recnets = {}
         for point, codec in self.model.manifest.codecs.items():
             file = self.model.codec_path(point, RECNET_FILE)
             if file not in by_file:
-                network = load_recnet(self.model, point, self._device).to(self._dtype).eval()
+                network = load_recnet(self.model, point, self._device).to(self._dtype)
                 by_file[file] = without_python(network, codec.map_format.shape)
             recnets[codec.codec_id] = by_file[file]
         return recnets
@@ -158,7 +155,7 @@ class MapDecoder:
         for row, (codec_id, _) in enumerate(maps):
             self._format(codec_id)
             rows_of[codec_id].append(row)
-        codecs_of: defaultdict[Reconstruct, list[str]] = defaultdict(list)
+        codecs_of: defaultdict[Run, list[str]] = defaultdict(list)
         for codec_id in rows_of:
             codecs_of[self._recnets[codec_id]].append(codec_id)
         template = self.model.manifest.alignment

@@ -1,14 +1,14 @@
 """Load the networks of a model directory: float32, eval mode, channels last."""
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from shared.errors import InvalidModel
-from shared.inference.fixed_sizes import as_cuda_graphs
+from shared.inference.fixed_sizes import Run, as_cuda_graphs
 from shared.model_directory import (
     COMPNET_FILE,
     RECNET_FILE,
@@ -63,10 +63,10 @@ def load_extractor(model: ModelDirectory, device: torch.device) -> Embedder:
         )
     network = Sphere20(width=config.width, embedding_size=config.embedding_size)
     weights = load_weights(network, model.extractor_path.read_bytes())
-    return Embedder(_placed(weights, device), mirrored=config.mirrored)
+    return Embedder(_placed(weights, device), mirrored=config.mirrored).eval()
 
 
-def without_python(network: nn.Module, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
+def without_python(network: nn.Module, shape: Sequence[int]) -> Run:
     """The network as a graph that torch runs without Python; on a GPU, as CUDA graphs.
 
     Layer by layer, Python's lock is let go and asked for again, and a thread that asks has to wait
@@ -86,7 +86,8 @@ def without_python(network: nn.Module, shape: Sequence[int]) -> Callable[[Tensor
         # Deprecated; what torch names instead asks for the lock as well, or needs a compiler.
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        return cast("Callable[[Tensor], Tensor]", torch.jit.freeze(traced))
+        graph: Run = torch.jit.freeze(traced)
+        return graph
 
 
 def _placed(network: Network, device: torch.device) -> Network:

@@ -7,7 +7,6 @@ stay valid, as they are sums. Whatever goes between the two addresses is real TC
 """
 
 import fcntl
-import heapq
 import os
 import random
 import select
@@ -16,6 +15,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -66,7 +66,7 @@ class Line:
         self._chance = chance
         self._free_at = 0.0
         self._last = 0.0
-        self._under_way: list[tuple[float, int, bytes]] = []
+        self._under_way: deque[tuple[float, bytes]] = deque()
         self._closing = threading.Event()
 
     @staticmethod
@@ -104,7 +104,7 @@ class Line:
             if select.select([self._file], [], [], max(0.0, min(wait, 0.2)))[0]:
                 self._take(os.read(self._file, _MTU))
             while self._under_way and self._under_way[0][0] <= time.monotonic():
-                os.write(self._file, heapq.heappop(self._under_way)[2])
+                os.write(self._file, self._under_way.popleft()[1])
 
     def _take(self, packet: bytes) -> None:
         if packet[0] >> 4 != _IPV4:
@@ -121,7 +121,7 @@ class Line:
         delay = weather.delay_s + weather.jitter_s * self._chance.random()
         self._last = max(self._last, self._free_at + delay)
         mirrored = packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
-        heapq.heappush(self._under_way, (self._last, self.carried, mirrored))
+        self._under_way.append((self._last, mirrored))
 
 
 def _opened(name: str) -> int:

@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,9 @@ from typing import Any
 from compactface.client import RequestFailed
 from compactface.client.aio import RecognizerClient
 from compactface.v1.compact_map_pb2 import CompactMap
-from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest, GetEncoderInfoRequest
-from compactface.v1.gallery_pb2 import Subject
+from compactface.v1.encoder_pb2 import PICTURE_KIND_CROP, EncodeRequest
 from tests.faults.line import CUT, FAR, GOOD, NEAR, Line, Weather
-from tests.faults.uplink_faults import stored_ids
+from tests.faults.uplink_faults import drained, stored_ids, subjects_of
 from tests.services.asking import CAMERAS, crop_map
 from tests.services.conftest import clouds
 from tests.services.processes import Process, process
@@ -46,7 +44,6 @@ _LONGEST_S = 8.0  # of one weather
 _CALLERS = 3
 _TIMEOUT_S = 3.0
 _LATE_S = 1.0  # on a busy machine
-_DRAINED_WITHIN_S = 300.0
 
 
 @dataclass
@@ -116,9 +113,10 @@ class Trial:
         seconds = time.monotonic() - began
         await asyncio.gather(*callers)
         self._line.weather = GOOD
-        await self._wait_until_drained()
+        await drained(self._encoder.encoder)
         stored = Counter([id_ async for id_ in stored_ids(self._recognizer.recognizer)])
-        people = {each.subject_id: each.face_count async for each in _people(client)}
+        there = subjects_of(self._recognizer.gallery)
+        people = {each.subject_id: each.face_count async for each in there}
         return Findings(
             seconds=round(seconds, 1),
             weathers=dict(weathers),
@@ -167,24 +165,6 @@ class Trial:
         finally:
             self._late += time.monotonic() - began > _TIMEOUT_S + _LATE_S
         return True
-
-    async def _wait_until_drained(self) -> None:
-        async with asyncio.timeout(_DRAINED_WITHIN_S):
-            while True:
-                info = await self._encoder.encoder.GetEncoderInfo(GetEncoderInfoRequest())
-                if not info.uplink_depth:
-                    return
-                await asyncio.sleep(0.1)
-
-
-async def _people(client: RecognizerClient) -> AsyncIterator[Subject]:
-    token = ""
-    while True:
-        page = await client.subjects.list(page_size=1000, page_token=token)
-        for subject in page.subjects:
-            yield subject
-        if not (token := page.next_page_token):
-            return
 
 
 async def run(folder: Path, models: Path, *, seconds: float, seed: int) -> Findings:

@@ -34,6 +34,7 @@ from compactface.v1.gallery_pb2 import (
     DeleteSubjectRequest,
     EnrollRequest,
     ListSubjectsRequest,
+    Subject,
 )
 from compactface.v1.recognizer_pb2 import IdentifyRequest, ListSightingsRequest, Probe
 from tests.power_loss import PowerLoss, watch
@@ -131,7 +132,7 @@ class Trial:
                 await self._kill(self._chance.choice(["encoder", "recognizer"]))
             self._stopped = True
             await asyncio.gather(*callers)
-            await self._wait_until_drained()
+            await drained(self._running["encoder"][1].encoder)
             await self._count()
         finally:
             self._stopped = True
@@ -227,15 +228,6 @@ class Trial:
                 self._sizes += face.size_bytes
             await asyncio.sleep(0.02)
 
-    async def _wait_until_drained(self) -> None:
-        _, encoder = self._running["encoder"]
-        waiting = 1
-        async with asyncio.timeout(_DRAINED_WITHIN_S):
-            while waiting:
-                await asyncio.sleep(0.1)
-                info = await encoder.encoder.GetEncoderInfo(GetEncoderInfoRequest())
-                waiting = info.uplink_depth
-
     async def _count(self) -> None:
         _, recognizer = self._running["recognizer"]
         stored = Counter([id_ async for id_ in stored_ids(recognizer.recognizer)])
@@ -244,22 +236,32 @@ class Trial:
         found.stored = len(stored)
         found.lost = len(self._accepted.keys() - stored.keys())
         found.doubled = sum(count > 1 for count in stored.values())
-        people = {name async for name in self._people()}
+        people = {each.subject_id async for each in subjects_of(recognizer.gallery)}
         found.enrolled, found.deleted = len(self._enrolled), len(self._deleted)
         found.lost += len(self._enrolled - people)
         found.returned = len(self._deleted & people)
         found.bytes_a_face = round(self._sizes / max(1, found.accepted), 1)
 
-    async def _people(self) -> AsyncIterator[str]:
-        _, recognizer = self._running["recognizer"]
-        token = ""
-        while True:
-            request = ListSubjectsRequest(page_size=1000, page_token=token)
-            page = await recognizer.gallery.ListSubjects(request)
-            for subject in page.subjects:
-                yield subject.subject_id
-            if not (token := page.next_page_token):
-                return
+
+async def drained(encoder: Any) -> None:
+    """Wait until an encoder, by its stub, has forwarded all faces."""
+    waiting = 1
+    async with asyncio.timeout(_DRAINED_WITHIN_S):
+        while waiting:
+            await asyncio.sleep(0.1)
+            info = await encoder.GetEncoderInfo(GetEncoderInfoRequest())
+            waiting = info.uplink_depth
+
+
+async def subjects_of(gallery: Any) -> AsyncIterator[Subject]:
+    """The people of a gallery, by its stub."""
+    token = ""
+    while True:
+        page = await gallery.ListSubjects(ListSubjectsRequest(page_size=1000, page_token=token))
+        for subject in page.subjects:
+            yield subject
+        if not (token := page.next_page_token):
+            return
 
 
 async def stored_ids(recognizer: Any) -> AsyncIterator[str]:

@@ -175,7 +175,7 @@ def test_reconstructions_are_clipped_but_what_the_extractor_sees_is_not(
 
 
 def test_a_graph_without_python_computes_what_the_network_does(tiny_model: ModelDirectory) -> None:
-    network = load_extractor(tiny_model, open_device("cpu")).eval()
+    network = load_extractor(tiny_model, open_device("cpu"))
     graph = without_python(network, (3, 112, 96))
     for count in (1, 5):
         faces = torch.rand(count, 3, 112, 96)
