@@ -292,7 +292,7 @@ def train_codec(
         student.copy_into(out)
     data: Data
     if recipe.views == "live":
-        data = LiveData(faces, split, modules, mixed=recipe.mixed)
+        data = LiveData(faces, split, modules, mixed=recipe.mixed, uses=recipe.uses)
     else:
         data = TrainingData(faces, views, split, mixed=recipe.mixed, kind=recipe.faces)
     train(CodecStage(data, network, recipe), recipe.schedule, out)

@@ -133,7 +133,7 @@ def train_extractor(
         shape["start"] = _load_initial_weights(student, start, None if goes_on else fit)
     start_run(out, recipe, shape)
     data: Data = (
-        LiveData(faces, split, modules, mixed=recipe.mixed)
+        LiveData(faces, split, modules, mixed=recipe.mixed, uses=recipe.uses)
         if modules
         else TrainingData(faces, views, split, mixed=recipe.mixed)
     )

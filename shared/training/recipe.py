@@ -80,10 +80,13 @@ class StageRecipe(Recipe):
 
     Attributes:
         views: origin of views and targets.
+        uses: how often a live view is used, on average, each time degraded anew. The teachers see
+            it once.
         schedule: see `Schedule`.
     """
 
     views: ViewSource = "cached"
+    uses: PositiveInt = 1
     schedule: Schedule
 
     @property
