@@ -92,6 +92,38 @@ def test_no_two_batches_of_the_same_faces_are_alike(faces: Faces, teacher: Teach
     assert not torch.equal(one["target"], other["target"])
 
 
+def test_a_view_that_is_used_again_keeps_its_target_and_label(
+    faces: Faces, teacher: TeacherModule
+) -> None:
+    data = LiveData(faces, split_faces(faces), [teacher], mixed=0.5, uses=4)
+    rows = data.batches(64, seed=1, start=0)
+
+    first, second = (data.load(next(rows), CPU) for _ in range(2))
+
+    assert first["crops"].shape == (64, 3, 112, 96)
+    views = _views(first) | _views(second)
+    assert 16 < len(views) <= 32  # a quarter of each batch was shown to the teacher
+    assert len(_views(first)) <= 16
+    assert _views(first).keys() & _views(second).keys()
+    assert all(len(labels) == 1 for labels in views.values())
+
+
+def test_a_view_that_is_used_again_is_degraded_anew(faces: Faces, teacher: TeacherModule) -> None:
+    data = LiveData(faces, split_faces(faces), [teacher], mixed=0.0, uses=8)
+    batch = data.load(next(data.batches(8, seed=1, start=0)), CPU)
+
+    assert len(_views(batch)) == 1
+    assert len({crop.numpy().tobytes() for crop in batch["crops"]}) == 8
+
+
+def _views(batch: dict[str, torch.Tensor]) -> dict[bytes, set[int]]:
+    """The labels that come with every target of a batch."""
+    found: dict[bytes, set[int]] = {}
+    for target, label in zip(batch["target"], batch["label"], strict=True):
+        found.setdefault(target.numpy().tobytes(), set()).add(int(label))
+    return found
+
+
 def test_the_extractor_trains_on_live_views(cache: Path, tmp_path: Path, live_recipe: Path) -> None:
     teacher = cache.parent / "teacher.onnx"
     run_train(
