@@ -31,12 +31,10 @@ _LIMITS = """\
 
 _GROUPS = """\
 - A group is what people's names begin with: here the collection of photographs. Strangers are
-  compared within their group; one threshold holds for everyone.
-- The thresholds were calibrated on everyone, so that row holds by construction.
-- `fiw`: members of families, so that some strangers are kin. `fgnet`: photographs of one person
-  decades apart, also as a child. `nba`, `rap`, `ukmp`: players, musicians, members of
-  parliament.
-- Nobody in them was asked for sex, age or origin; the groups stand in for that, and no better."""
+  compared within their group, at one threshold for everyone: people of one collection often are of
+  one sex, age and origin, and photographed alike.
+- The thresholds were calibrated on the same people, and raised for strangers who resemble each
+  other: that is why the rate of everyone is below the one asked."""
 
 
 def write_trust(trust: Trust, folder: Path, *, before: Trust | None = None) -> None:
