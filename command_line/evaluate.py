@@ -287,6 +287,7 @@ def write_report(
     models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
+    points: Points = None,
     beside: Annotated[
         list[str] | None, typer.Option(help="Another family to include; repeatable.")
     ] = None,
@@ -296,7 +297,8 @@ def write_report(
     rivals_at: Annotated[
         list[str] | None,
         typer.Option(
-            help="Operating point at whose size to measure conventional codecs; default: all."
+            help="Operating point at whose size to measure conventional codecs; default: all "
+            "that are measured."
         ),
     ] = None,
     photos: Annotated[
@@ -315,6 +317,7 @@ def write_report(
         data=data,
         photos=photos,
         report=report,
+        points=points,
         panel=_panel(data, unseen, reference, threads),
         cache=Cache(cache),
         threads=threads,
