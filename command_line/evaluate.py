@@ -28,6 +28,10 @@ Version = Annotated[
 Points = Annotated[
     list[str] | None, typer.Option("--point", help="Operating point; repeatable; default: all.")
 ]
+Point = Annotated[str | None, typer.Option(help="Operating point; default: the model's.")]
+MinQuality = Annotated[
+    float, typer.Option(min=0, max=1, help="Below: LOW_QUALITY, as the recognizer is set.")
+]
 Threads = Annotated[int, typer.Option(min=1, help="Number of cores.")]
 Report = Annotated[Path, typer.Option(help="Folder of the report.")]
 Unseen = Annotated[
@@ -193,12 +197,8 @@ def trust(
     models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
-    point: Annotated[
-        str | None, typer.Option(help="Operating point; default: the model's.")
-    ] = None,
-    min_quality: Annotated[
-        float, typer.Option(min=0, max=1, help="Below: LOW_QUALITY, as the recognizer is set.")
-    ] = 0.15,
+    point: Point = None,
+    min_quality: MinQuality = 0.15,
     people: Annotated[
         int, typer.Option(min=2, help="People of LFW compared in unspoilt photographs, at most.")
     ] = 1680,
@@ -241,6 +241,45 @@ def trust(
     typer.echo(f"{report / 'trust.md'} written")
 
 
+@app.command()
+def groups(
+    *,
+    cache: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Cache of training faces.")
+    ],
+    models: Models = SHIPPED_MODELS,
+    family: Family = "default",
+    version: Version = None,
+    point: Point = None,
+    min_quality: MinQuality = 0.15,
+    threads: Threads = _CORES,
+    kept: Annotated[Path, typer.Option(help="Cache of slow results.")] = _KEPT,
+    report: Report = _REPORT,
+) -> None:
+    """Error rates by group of held-out people: what names begin with, up to the first "_"."""
+    from shared.evaluation.cache import Cache
+    from shared.evaluation.coded import Coder
+    from shared.evaluation.groups import evaluate_groups
+    from shared.evaluation.trust_report import write_groups
+    from shared.model_directory import ModelDirectory
+    from shared.training.faces import load_faces
+
+    model = ModelDirectory.load(models, family, version)
+    _use_threads(threads)
+    coder = Coder(model, point, threads=threads, cache=Cache(kept))
+    with open_progress("groups") as progress:
+        found = evaluate_groups(
+            model,
+            coder,
+            load_faces(cache),
+            min_quality=min_quality,
+            command=_command(),
+            progress=progress,
+        )
+    write_groups(found, report)
+    typer.echo(f"{report / 'groups.md'} written")
+
+
 @app.command("report")
 def write_report(
     *,
@@ -248,6 +287,7 @@ def write_report(
     models: Models = SHIPPED_MODELS,
     family: Family = "default",
     version: Version = None,
+    points: Points = None,
     beside: Annotated[
         list[str] | None, typer.Option(help="Another family to include; repeatable.")
     ] = None,
@@ -257,7 +297,8 @@ def write_report(
     rivals_at: Annotated[
         list[str] | None,
         typer.Option(
-            help="Operating point at whose size to measure conventional codecs; default: all."
+            help="Operating point at whose size to measure conventional codecs; default: all "
+            "that are measured."
         ),
     ] = None,
     photos: Annotated[
@@ -276,6 +317,7 @@ def write_report(
         data=data,
         photos=photos,
         report=report,
+        points=points,
         panel=_panel(data, unseen, reference, threads),
         cache=Cache(cache),
         threads=threads,

@@ -21,44 +21,44 @@ class EncoderMetrics:
             buckets=(64, 100, 150, 200, 250, 300, 350, 400, 500, 700, 1000, 2000, 4096),
             registry=registry,
         )
-        self._picture_bytes = Counter(
+        picture_bytes = Counter(
             "compactface_picture_bytes",
             "Bytes of the pictures received: what would travel without compact maps.",
             ("kind",),
             registry=registry,
         )
-        for kind in PictureKind:
-            self._picture_bytes.labels(kind.value)  # start at 0
+        # Looked up once: it is done for every picture.
+        self._picture_bytes = {kind: picture_bytes.labels(kind.value) for kind in PictureKind}
         self._quality = Histogram(
             "compactface_face_quality",
             "Quality of the faces encoded.",
             buckets=QUALITY_BUCKETS,
             registry=registry,
         )
-        self._stages = Histogram(
+        stages = Histogram(
             "compactface_stage_seconds",
             "Seconds a picture spends in each stage.",
             ("stage",),
             buckets=STAGE_BUCKETS_S,
             registry=registry,
         )
+        self._decode, self._detect, self._align, self._compnet, self._pack = map(
+            stages.labels, ("decode", "detect", "align", "compnet", "pack")
+        )
 
     def observe(self, picture: EncodedPicture, *, kind: PictureKind, size: int) -> None:
         """Record one encoded picture of a kind, and its size in bytes."""
-        self._picture_bytes.labels(kind.value).inc(size)
+        self._picture_bytes[kind].inc(size)
         self._faces.inc(len(picture.faces))
         for face in picture.faces:
             self._bytes.observe(len(face.png))
             self._quality.observe(face.quality)
         timings = picture.timings
-        for stage, milliseconds in (
-            ("decode", timings.decode_ms),
-            ("detect", timings.detect_ms),
-            ("align", timings.align_ms),
-            ("compnet", timings.compnet_ms),
-            ("pack", timings.pack_ms),
-        ):
-            self._stages.labels(stage).observe(milliseconds / 1000)
+        self._decode.observe(timings.decode_ms / 1000)
+        self._detect.observe(timings.detect_ms / 1000)
+        self._align.observe(timings.align_ms / 1000)
+        self._compnet.observe(timings.compnet_ms / 1000)
+        self._pack.observe(timings.pack_ms / 1000)
 
 
 class Waiting(Protocol):

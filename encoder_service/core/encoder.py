@@ -85,7 +85,7 @@ class EncodedPicture:
 @dataclass(frozen=True, slots=True)
 class _AlignedFace:
     crop: Picture
-    quality: float
+    quality: float  # 1 where a head judges the map instead
     detection: Detection | None
     flaws: Mapping[str, float]
 
@@ -170,7 +170,10 @@ class Encoder:
     def _take_crop(self, picture: Picture, timings: EncodeTimings) -> _AlignedFace:
         with timings.measure("align_ms"):
             crop = fit_crop(picture)
-            return _AlignedFace(crop, quality(crop, None), None, sure_flaws(crop))
+            return _AlignedFace(crop, self._measured(crop, None), None, sure_flaws(crop))
+
+    def _measured(self, crop: Picture, landmarks: Landmarks | None) -> float:
+        return 1.0 if self._head else quality(crop, landmarks)
 
     def _align(
         self, photo: Photo, detections: Sequence[Detection], timings: EncodeTimings
@@ -180,7 +183,7 @@ class Encoder:
         with timings.measure("align_ms"):
             for detection in detections:
                 crop = align(photo.pixels, detection.landmarks, template=self._detector.template)
-                fitness = quality(crop, detection.landmarks)
+                fitness = self._measured(crop, detection.landmarks)
                 height, width = photo.pixels.shape[:2]
                 outside = outside_share(
                     height, width, detection.landmarks, template=self._detector.template

@@ -5,6 +5,7 @@ the sum of all files (the paper's figure 9).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,15 +64,20 @@ class Shown:
 
 
 def evaluate_kodak(
-    model: ModelDirectory, folder: Path, *, progress: Progress = no_progress
+    model: ModelDirectory,
+    folder: Path,
+    *,
+    points: Sequence[str] | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[list[KodakRow], list[Shown]]:
-    """Compress every image at every operating point, and with conventional codecs at equal size.
+    """Compress every image at operating points, and with conventional codecs at equal size.
 
     Conventional codecs get the size of the default point.
 
     Args:
         model: a verified model directory.
         folder: folder of PNG or WebP files.
+        points: operating points, the default among them; None: all.
         progress: called after every image.
 
     Returns:
@@ -84,7 +90,7 @@ def evaluate_kodak(
     if not files:
         raise FailedPrecondition("EVALUATION_DATA_MISSING", f"{folder} holds no PNG or WebP files")
     show = {file for file in files if file.stem in SHOWN} or {files[0]}
-    codecs = [_PictureCodec(model, point) for point in model.manifest.codecs]
+    codecs = [_PictureCodec(model, point) for point in points or model.manifest.codecs]
     rendered, shown = [], []
     for done, file in enumerate(files, 1):
         picture = decode_picture(file.read_bytes(), PictureLimits())

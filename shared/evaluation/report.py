@@ -50,6 +50,7 @@ class ReportSettings:
         data: folder of `lfw112/` and `kodak/`.
         photos: folder of publishable photographs.
         report: folder to write to.
+        points: operating points of the model; None: all.
         panel: judges besides the own extractor.
         cache: cache of slow results.
         threads: number of cores to use.
@@ -60,6 +61,7 @@ class ReportSettings:
     data: Path
     photos: Path
     report: Path
+    points: Sequence[str] | None
     panel: Panel
     cache: Cache
     threads: int
@@ -80,21 +82,24 @@ def measure(
         settings: the settings.
         model: model to measure; continuous integration checks the slices of its weights.
         beside: other models, of which only the rows are needed.
-        rivals_at: operating points at whose sizes to measure conventional codecs; None: all.
+        rivals_at: operating points at whose sizes to measure conventional codecs; None: those of
+            the settings.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING.
         InvalidInput: a file is malformed.
     """
-    samples = render_faces(model, find_faces(settings.photos))
+    samples = render_faces(model, find_faces(settings.photos), settings.points)
     with settings.progress("Kodak") as progress:
-        kodak, shown = evaluate_kodak(model, settings.data / "kodak", progress=progress)
+        kodak, shown = evaluate_kodak(
+            model, settings.data / "kodak", points=settings.points, progress=progress
+        )
     origin = Origin(settings.command, software_commit())
     result, lfw, measurements = _measure_model(settings, model, origin)
     for other in beside:
-        _, _, more = _measure_model(replace(settings, panel=NO_JUDGES), other, origin)
+        _, _, more = _measure_model(replace(settings, points=None, panel=NO_JUDGES), other, origin)
         measurements += more
-    for point in rivals_at or model.manifest.codecs:
+    for point in rivals_at or result.points:
         target = round(result.points[point].bytes_mean)
         measurements += _measure_baselines(
             settings, model, lfw, origin, point=point, target_bytes=target
@@ -128,7 +133,7 @@ def _measure_model(
     settings: ReportSettings, model: ModelDirectory, origin: Origin
 ) -> tuple[Result, Lfw, list[Measurement]]:
     name, threads, cache = model_name(model), settings.threads, settings.cache
-    pipeline = Pipeline(model, panel=settings.panel, threads=threads, cache=cache)
+    pipeline = Pipeline(model, settings.points, panel=settings.panel, threads=threads, cache=cache)
     with settings.progress(f"LFW, {name}") as progress:
         result, lfw = evaluate_lfw(model, pipeline, settings.data, progress=progress)
     append_run(settings.report / "lfw_runs.jsonl", result, command=settings.command)

@@ -1,5 +1,6 @@
 """Publishable faces in every form (the paper's figure 10)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +54,16 @@ def find_faces(photos: Path) -> NDArray[np.uint8]:
     return np.stack(crops)
 
 
-def render_faces(model: ModelDirectory, crops: NDArray[np.uint8]) -> list[SampleFaces]:
-    """Render crops (N, 112, 96, 3) uncompressed, at every operating point and in other codecs.
+def render_faces(
+    model: ModelDirectory, crops: NDArray[np.uint8], points: Sequence[str] | None = None
+) -> list[SampleFaces]:
+    """Render crops (N, 112, 96, 3) uncompressed, at operating points and in other codecs.
 
-    Conventional codecs get the size of the default point.
+    Conventional codecs get the size of the default point. `points` must have it; None takes all.
     """
     decoder = MapDecoder(model)
     rows = [SampleFaces(UNCOMPRESSED, crops, np.array([crop.nbytes for crop in crops]))]
-    for point in model.manifest.codecs:
+    for point in points or model.manifest.codecs:
         encoder = OnnxCropEncoder(model, point)
         files = encoder.encode(crops)
         maps = [(encoder.codec_id, decoder.unpack(encoder.codec_id, png)) for png in files]

@@ -22,6 +22,7 @@ from shared.evaluation.runs import software_commit
 from shared.evaluation.spoilings import CONDITIONS, OUTSIDE, spoil, texture
 from shared.evaluation.trust_rates import (
     PHOTOS,
+    RATES,
     TEXTURES,
     UNSPOILT,
     Seen,
@@ -40,7 +41,6 @@ from shared.faces.refine import Refiner
 from shared.inference.quality_head import NOT_A_FACE, Judged, QualityHead
 from shared.model_directory import ModelDirectory
 
-RATES = (1e-3, 1e-4)
 _SEED = 21
 _TEXTURES = "textures/bsds.zip"
 _SOME = 0.01  # unfit faces, in a condition that is measured by the map alone, too

@@ -20,6 +20,7 @@ from shared.evaluation.trust_records import (
 )
 from shared.inference.quality_head import NOT_A_FACE, Judged
 
+RATES = (1e-3, 1e-4)
 UNSPOILT, TEXTURES = "unspoilt", "textures"
 YAW_BINS = (0, 15, 30, 45, 60, 90)
 DISCARDED = tuple(i / 20 for i in range(11))
@@ -32,36 +33,49 @@ _Rows: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """N faces as the product sees them.
+class Compared:
+    """N faces that are compared with one another.
 
     Attributes:
         people: (N,) who each shows; those of no face are all different.
         coded: through codec and extractor.
         judged: what the map says of the face.
+    """
+
+    people: NDArray[np.int64]
+    coded: Coded
+    judged: Judged
+
+    def __getitem__(self, rows: _Rows | NDArray[np.bool_]) -> "Compared":
+        """Some of the faces."""
+        return Compared(self.people[rows], self.coded[rows], self.judged[rows])
+
+    def excess(self, rows: _Rows, others: "Compared", columns: _Rows) -> NDArray[np.float32]:
+        """(N, M) similarity of some faces to some others, less their allowance."""
+        similarity = self.coded.vectors[rows] @ others.coded.vectors[columns].T
+        return similarity - self.judged[rows].allowance(others.judged[columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Compared):
+    """N faces as the product sees them.
+
+    Attributes:
         yaw: (N,) degrees.
         score: (N,) the detector's, in [0, 1].
         before: (N,) the quality that models without a head go by.
         unfit: (N,) whether the encoder knows from the picture that the face should not be matched.
     """
 
-    people: NDArray[np.int64]
-    coded: Coded
-    judged: Judged
     yaw: NDArray[np.float32]
     score: NDArray[np.float32]
     before: NDArray[np.float32]
     unfit: NDArray[np.bool_]
 
-    def excess(self, rows: _Rows, others: "Seen", columns: _Rows) -> NDArray[np.float32]:
-        """(N, M) similarity of some faces to some others, less their allowance."""
-        similarity = self.coded.vectors[rows] @ others.coded.vectors[columns].T
-        return similarity - self.judged[rows].allowance(others.judged[columns])
-
 
 def trust_rows(
     condition: str,
-    seen: Seen,
+    seen: Compared,
     thresholds: dict[float, float],
     *,
     min_quality: float,

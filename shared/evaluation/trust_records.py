@@ -11,7 +11,7 @@ class TrustRow(Record):
     """What one condition makes of one promise.
 
     Attributes:
-        condition: of `CONDITIONS`, or a range of yaw.
+        condition: of `CONDITIONS`, a range of yaw, or a group of people.
         fmr_asked: the false match rate that the threshold was to hold.
         fmr_measured: what it is among pairs of strangers; None: no pair is left to measure on.
         low: lower end of its 95 % interval.
@@ -97,3 +97,25 @@ class Trust(Record):
     rows: tuple[TrustRow, ...]
     search: SearchRow | None
     curves: tuple[DiscardCurve, ...]
+
+
+class Groups(Record):
+    """groups.json: every figure of groups.md.
+
+    Attributes:
+        model: `<family>/<version>`.
+        point: operating point of both sides.
+        min_quality: below it a face is called LOW_QUALITY.
+        command: what was typed.
+        commit: of the software.
+        people: people of each group.
+        rows: all people, then each group; pairs of strangers are of one group.
+    """
+
+    model: str
+    point: str
+    min_quality: float
+    command: str
+    commit: str
+    people: dict[str, int]
+    rows: tuple[TrustRow, ...]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shared.evaluation.trust_rates import UNSPOILT
-from shared.evaluation.trust_records import SearchRow, Trust, TrustRow
+from shared.evaluation.trust_records import Groups, SearchRow, Trust, TrustRow
 
 _INK, _OURS, _FAINT = "#1f2328", "#b3261e", "#64748b"
 _COLOURS = (_OURS, "#1f4e8c", "#64748b", _INK)
@@ -29,6 +29,14 @@ _LIMITS = """\
   sex nor origin, and its crops are all of one size: nothing is said by these here."""
 
 
+_GROUPS = """\
+- A group is what people's names begin with: here the collection of photographs. Strangers are
+  compared within their group, at one threshold for everyone: people of one collection often are of
+  one sex, age and origin, and photographed alike.
+- The thresholds were calibrated on the same people, and raised for strangers who resemble each
+  other: that is why the rate of everyone is below the one asked."""
+
+
 def write_trust(trust: Trust, folder: Path, *, before: Trust | None = None) -> None:
     """Write trust.json, trust.md, trust_reliability.png and trust_discard.png.
 
@@ -44,6 +52,25 @@ def write_trust(trust: Trust, folder: Path, *, before: Trust | None = None) -> N
     _draw_discard(trust, folder / "trust_discard.png")
 
 
+def write_groups(groups: Groups, folder: Path) -> None:
+    """Write groups.json and groups.md; `folder` is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "groups.json").write_text(groups.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    parts = [
+        f"# Error rates by group of people: {groups.model}",
+        (
+            f"People held out of training, operating point `{groups.point}` on both sides, "
+            f"thresholds of the manifest, LOW_QUALITY below {groups.min_quality:g}. Made by "
+            f"`{groups.command}` at commit {groups.commit}."
+        ),
+        "People: " + ", ".join(f"{name} {count:,}" for name, count in groups.people.items()) + ".",
+        *(part for rate in _rates(groups.rows) for part in _section(groups.rows, rate)),
+        "## How to read this",
+        _GROUPS,
+    ]
+    (folder / "groups.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
 def read_trust(path: Path) -> Trust:
     """An earlier trust.json."""
     return Trust.model_validate_json(path.read_bytes())
@@ -56,7 +83,7 @@ def _markdown(trust: Trust, before: Trust | None) -> str:
         f"thresholds of the manifest, LOW_QUALITY below {trust.min_quality:g}. Made by "
         f"`{trust.command}` at commit {trust.commit}."
         + (f" Before: {before.model}, commit {before.commit}." if before else ""),
-        *(part for rate in _rates(trust) for part in _section(trust, before, rate)),
+        *(part for rate in _rates(trust.rows) for part in _section(trust.rows, rate, before)),
         "![FMR asked against FMR measured](trust_reliability.png)",
         *(_searched(trust.search, before) if trust.search else ()),
         "## Errors that quality foresees",
@@ -69,11 +96,11 @@ def _markdown(trust: Trust, before: Trust | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _rates(trust: Trust) -> list[float]:
-    return sorted({row.fmr_asked for row in trust.rows}, reverse=True)
+def _rates(rows: Sequence[TrustRow]) -> list[float]:
+    return sorted({row.fmr_asked for row in rows}, reverse=True)
 
 
-def _section(trust: Trust, before: Trust | None, rate: float) -> Iterator[str]:
+def _section(rows: Sequence[TrustRow], rate: float, before: Trust | None = None) -> Iterator[str]:
     yield f"## FMR {rate:g} asked"
     earlier = {
         row.condition: row for row in (before.rows if before else ()) if row.fmr_asked == rate
@@ -82,7 +109,7 @@ def _section(trust: Trust, before: Trust | None, rate: float) -> Iterator[str]:
     columns += ["LOW_QUALITY, %", "pairs of strangers"]
     columns += ["before: measured ÷ asked", "before: LOW_QUALITY, %"] if before else []
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
-    for row in trust.rows:
+    for row in rows:
         if row.fmr_asked == rate:
             cells = _cells(row)
             if before:
@@ -141,7 +168,7 @@ def _curves(trust: Trust) -> Iterator[str]:
 
 def _draw_reliability(trust: Trust, before: Trust | None, path: Path) -> None:
     """Measured over asked, a line for each condition, with intervals; log scale."""
-    rates = _rates(trust)
+    rates = _rates(trust.rows)
     names = list(dict.fromkeys(row.condition for row in trust.rows))
     figure = Figure(figsize=(5 * len(rates), 1.5 + 0.27 * len(names)), layout="constrained")
     panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]

@@ -1,7 +1,7 @@
 """Verification on people held out of training; all choices are made on this."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def evaluate_validation(
     first, second = places.reshape(2, -1)
     pipeline = Pipeline(model, points, panel=panel, threads=threads)
     embedded = pipeline.embed(
-        _batches(faces, split.validation[used]), total=len(used), progress=progress
+        faces.batches(split.validation[used], BATCH), total=len(used), progress=progress
     )
     pairs = Pairs(first=first, second=second, same=drawn.same, folds=drawn.folds)
     seconds = time.perf_counter() - began
@@ -71,7 +71,7 @@ def embed_validation(
     """
     rows = split.validation
     pipeline = Pipeline(model, threads=threads)
-    embedded = pipeline.embed(_batches(faces, rows), total=len(rows), progress=no_progress)
+    embedded = pipeline.embed(faces.batches(rows, BATCH), total=len(rows), progress=no_progress)
     return embedded, _owners(faces, split)
 
 
@@ -160,8 +160,3 @@ def _impostors(
     other = (one + random.integers(1, people, size=count)) % people
     who = np.stack([one, other], axis=1)
     return starts[who] + random.integers(counts[who])
-
-
-def _batches(faces: Faces, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(rows), BATCH):
-        yield faces.pixels[rows[start : start + BATCH]]

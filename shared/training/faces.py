@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,11 @@ class Faces:
     def identities(self) -> list[str]:
         """The identity of every face, in order."""
         return [name.split("/")[0] for name in self.names]
+
+    def batches(self, rows: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.uint8]]:
+        """The pixels of some faces, in order, `size` at a time."""
+        for start in range(0, len(rows), size):
+            yield self.pixels[rows[start : start + size]]
 
 
 def image_files(source: Path) -> list[tuple[str, Callable[[], bytes]]]:

@@ -2,7 +2,8 @@
 
 Two photographs of each person go through the codec as they are and spoilt at random. What a head
 learns to foresee is how much nearer a face stays to the other photograph of its person than to
-the nearest strangers who are spoilt alike (after SDD-FIQA), and what was spoilt.
+the nearest strangers who are spoilt alike (after SDD-FIQA), how long its embedding is, and what was
+spoilt.
 
 People of training teach the head; people held out set its scale (`shared.training.trust`).
 """
@@ -198,9 +199,25 @@ def _drawn(count: int, kinds: int, seed: int) -> Iterator[tuple[int, NDArray[np.
             yield start, random.integers(1, kinds, size)
 
 
-def foreseen(sample: Sample) -> NDArray[np.float32]:
-    """(N,) what a head is to foresee: cosine to the person's other photograph, as it is, less that
-    to the nearest 1 % of strangers who are spoilt alike.
+def foreseen(sample: Sample, lengths: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) what a head is to foresee: a face's margin and the logarithm of its embedding's length.
+
+    Each counts half, as a distance to its mean in standard deviations. The margin of one pair says
+    much of what is spoilt, and little of an unspoilt face; there the length says more.
+    """
+    both = _standard(margins(sample)) + _standard(np.log(lengths))
+    return np.asarray(both / 2, np.float32)
+
+
+def _standard(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """0 if all are the same, as lengths of an imported extractor."""
+    spread = values.std()
+    return np.asarray((values - values.mean()) / (spread or 1), np.float32)
+
+
+def margins(sample: Sample) -> NDArray[np.float32]:
+    """(N,) cosine to the person's other photograph, as it is, less that to the nearest 1 % of
+    strangers who are spoilt alike.
     """
     unspoilt = np.nonzero(sample.kinds == UNSPOILT)[0]
     of_photo = np.empty(len(unspoilt), np.int64)
@@ -215,15 +232,16 @@ def foreseen(sample: Sample) -> NDArray[np.float32]:
         close[sample.people[rows][:, None] == sample.people[rows][None]] = -1
         count = max(2, round(_NEAREST * len(rows)))
         nearest[rows] = np.sort(close, axis=1)[:, -count:].mean(1)
-    margins: NDArray[np.float32] = (own - nearest).astype(np.float32)
-    return margins
+    found: NDArray[np.float32] = (own - nearest).astype(np.float32)
+    return found
 
 
-def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
+def train_head(sample: Sample, lengths: NDArray[np.float32], formats: Sequence[MapFormat]) -> bytes:
     """Weights of a head, as its file holds them.
 
     Args:
         sample: of people of training.
+        lengths: (N,) of its embeddings before they are normalised.
         formats: of the codec's operating points; a head reads maps of each.
     """
     torch.manual_seed(0)
@@ -231,7 +249,7 @@ def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
         torch.from_numpy(dequantize(sample.coded.symbols, fmt)).flatten(1).to(torch.float16)
         for fmt in formats
     ]
-    wanted = torch.from_numpy(foreseen(sample))
+    wanted = torch.from_numpy(foreseen(sample, lengths))
     spoilt = torch.from_numpy(sample.spoilt)
     hidden = nn.Linear(seen[0].shape[1], _HIDDEN)
     out = nn.Linear(_HIDDEN, 1 + len(PARTS))
@@ -259,5 +277,5 @@ def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
 
 
 def _loss(said: Tensor, wanted: Tensor, spoilt: Tensor) -> Tensor:
-    quality = functional.smooth_l1_loss(said[:, 0], wanted, beta=0.1) * 10
+    quality = functional.smooth_l1_loss(said[:, 0], wanted, beta=0.5)
     return quality + functional.binary_cross_entropy_with_logits(said[:, 1:], spoilt)

@@ -5,7 +5,6 @@ in common, and who is of one sex, age and origin, is more similar than that: by 
 here, so that a threshold holds for them, too.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from shared.model_directory import (
     write_model_directory,
 )
 from shared.training.faces import Faces
+from shared.training.lengths import embedding_lengths
 from shared.training.quality import (
     UNSPOILT,
     Sample,
@@ -106,9 +106,12 @@ def add_quality(
         alike = draw_alike(coder, faces, others, seed=_HELD_OUT_SEED, progress=progress)
         formats = [manifest.codecs[name].map_format for name in points]
         fmt = manifest.codecs[coder.point].map_format
-        configs[owner], files[codec_file(owner, QUALITY_FILE)] = fit_quality(
-            samples[0], together([samples[1], alike]), formats=formats, fmt=fmt
+        lengths = embedding_lengths(
+            model, coder.point, samples[0].coded.symbols, cache=cache, progress=progress
         )
+        weights = train_head(samples[0], lengths, formats)
+        configs[owner] = fit_quality(weights, together([samples[1], alike]), fmt)
+        files[codec_file(owner, QUALITY_FILE)] = weights
     description = manifest.model_copy(
         update={
             "version": version,
@@ -126,20 +129,16 @@ def add_quality(
     return write_model_directory(models, description=description, files=files)
 
 
-def fit_quality(
-    teaching: Sample, held_out: Sample, *, formats: Sequence[MapFormat], fmt: MapFormat
-) -> tuple[QualityConfig, bytes]:
-    """A head for a codec's networks: what the manifest says of it, and its file.
+def fit_quality(weights: bytes, held_out: Sample, fmt: MapFormat) -> QualityConfig:
+    """What the manifest says of a head.
 
     Args:
-        teaching: of people of training.
-        held_out: of others.
-        formats: of all operating points of the networks.
-        fmt: of the point that both samples were coded at.
+        weights: of the head.
+        held_out: of people who did not teach it.
+        fmt: of the point that they were coded at.
     """
-    weights = train_head(teaching, formats)
     config = fit_scale(weights, held_out, fmt)
-    return fit_spread(QualityHead(config, weights), held_out, fmt), weights
+    return fit_spread(QualityHead(config, weights), held_out, fmt)
 
 
 def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:

@@ -16,6 +16,7 @@ from shared.evaluation.rows import Results, read_results, write_results
 from shared.model_directory import ModelDirectory
 from tests.lfw_strangers import add_strangers
 from tests.tiny_lfw import clouds, write_lfw
+from tests.tiny_model import FAMILY
 
 PHOTOS = Path(__file__).parents[3] / "data"
 
@@ -198,3 +199,18 @@ def test_results_that_were_edited_are_refused(results: Results, tmp_path: Path) 
 
 def test_sizes_of_the_paper_are_those_of_the_issue() -> None:
     assert [round(row.bytes_mean) for row in paper.TABLE_1] == [2425, 347, 349, 221, 856, 220]
+
+
+def test_a_report_of_one_point_leaves_the_others_out(
+    data: Path, tiny_models: Path, tmp_path: Path
+) -> None:
+    asked = ["report", "--data", str(data), "--models", str(tiny_models), "--point", "standard"]
+    options = ["--photos", str(PHOTOS), "--cache", str(tmp_path / "kept"), "--threads", "1"]
+    ran = CliRunner().invoke(app, [*asked, *options, "--report", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    found = read_results(tmp_path / "results.json")
+    points = {row.operating_point for row in found.rows if row.codec == "compactface"}
+    assert points == {"standard"} != {*ModelDirectory.load(tiny_models, FAMILY).manifest.codecs}
+    assert {row.operating_point for row in found.rows if row.codec == "AVIF"} == {"standard"}
+    ours = {row.operating_point for row in found.kodak if row.codec == "compactface"}
+    assert ours == {"standard"}

@@ -14,16 +14,19 @@ from typer.testing import CliRunner
 
 from command_line.evaluate import app as evaluate
 from command_line.train import app as train
-from shared.codec.compact_map import quantize
+from shared.codec.compact_map import dequantize, quantize
 from shared.errors import InvalidModel, InvalidTraining
 from shared.evaluation.coded import Coded
 from shared.evaluation.spoilings import CONDITIONS, PARTS, RANDOM, spoil
 from shared.evaluation.trust_records import Trust
 from shared.inference.crop_encoder import OnnxCropEncoder
+from shared.inference.map_decoder import MapDecoder
+from shared.inference.networks import load_extractor, load_recnet
 from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import ModelDirectory, QualityConfig
 from shared.training.faces import load_faces
-from shared.training.quality import Sample, foreseen, train_head, two_each
+from shared.training.lengths import embedding_lengths
+from shared.training.quality import Sample, foreseen, margins, train_head, two_each
 from shared.training.trust import fit_quality, fit_spread
 from tests.tiny_lfw import PHOTOS, clouds, photo, write_lfw
 from tests.tiny_model import FAMILY
@@ -209,7 +212,11 @@ def test_what_is_foreseen_is_the_distance_to_strangers_spoilt_alike() -> None:
     people, photos = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 2, 3, 0, 2])
     kinds = np.array([0, 0, 0, 0, 1, 1])
     sample = Sample(people, photos, kinds, kinds, _nothing(6), Coded(symbols, vectors))
-    assert foreseen(sample) == pytest.approx([1, 1, 1, 1, 0, 0])
+    assert margins(sample) == pytest.approx([1, 1, 1, 1, 0, 0])
+    alone = foreseen(sample, np.ones(6, np.float32))
+    assert alone == pytest.approx(np.array([1, 1, 1, 1, -2, -2]) / np.sqrt(8))
+    longer = foreseen(sample, np.array([9, 1, 1, 1, 1, 1], np.float32))
+    assert longer[0] > longer[1] == longer[2] > longer[4]
 
 
 def test_strangers_spoilt_alike_are_allowed_for_and_unspoilt_ones_are_not(
@@ -284,9 +291,25 @@ def test_a_head_is_fitted_for_all_points_of_its_networks(tiny_model: ModelDirect
     kinds = np.zeros(80, np.int64)
     sample = Sample(people, np.arange(80), kinds, kinds, _nothing(80), coded)
     short = replace(fmt, spared=500)
-    config, weights = fit_quality(sample, sample, formats=[fmt, short], fmt=fmt)
-    head = QualityHead(config, weights)
+    lengths = random.uniform(1, 2, 80).astype(np.float32)
+    weights = train_head(sample, lengths, [fmt, short])
+    head = QualityHead(fit_quality(weights, sample, fmt), weights)
     for each in (fmt, short):
         assert np.isfinite(head.judge(symbols, each).quality).all()
-    assert train_head(sample, [fmt, short]) == weights
+    assert train_head(sample, lengths, [fmt, short]) == weights
     assert PHOTOS == 4
+
+
+def test_the_length_is_what_normalising_takes_away(tiny_model: ModelDirectory) -> None:
+    shape = tiny_model.codec("standard").map_format.shape
+    symbols = np.random.default_rng(0).integers(0, 4, (5, *shape)).astype(np.uint8)
+    lengths = embedding_lengths(tiny_model, "standard", symbols)
+    decoder = MapDecoder(tiny_model)
+    codec_id = tiny_model.codec("standard").codec_id
+    vectors = decoder.embed([(codec_id, each) for each in symbols])
+    recnet = load_recnet(tiny_model, "standard", torch.device("cpu"))
+    network = load_extractor(tiny_model, torch.device("cpu")).network
+    with torch.inference_mode():
+        whole = network(recnet(torch.from_numpy(dequantize(symbols, decoder.formats[codec_id]))))
+    assert lengths == pytest.approx(whole.norm(dim=1).numpy(), rel=0.02)
+    assert vectors * lengths[:, None] == pytest.approx(whole.numpy(), abs=0.05)
