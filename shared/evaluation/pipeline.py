@@ -121,23 +121,24 @@ class Pipeline:
             sizes[point] = np.array([len(png) for png in files], np.int64)
             codec_id = encoder.codec_id
             maps[point] = [(codec_id, self._decoder.unpack(codec_id, png)) for png in files]
-        return Embedded({OWN: self._embed(crops, maps), **self._judge(crops, maps)}, sizes)
+        own, pictures = self._decoded(maps)
+        vectors = {OWN: {UNCOMPRESSED: self._decoder.embed_crops(crops), **own}}
+        for role, judge in self._panel.judges.items():
+            seen = {UNCOMPRESSED: crops, **pictures}
+            vectors[role] = {form: judge.embed(each) for form, each in seen.items()}
+        return Embedded(vectors, sizes)
 
-    def _embed(self, crops: Faces, maps: Mapping[str, list[CodedMap]]) -> dict[str, Vectors]:
-        compressed = {point: self._decoder.embed(coded) for point, coded in maps.items()}
-        return {UNCOMPRESSED: self._decoder.embed_crops(crops), **compressed}
-
-    def _judge(
-        self, crops: Faces, maps: Mapping[str, list[CodedMap]]
-    ) -> dict[str, dict[str, Vectors]]:
+    def _decoded(
+        self, maps: Mapping[str, list[CodedMap]]
+    ) -> tuple[dict[str, Vectors], dict[str, NDArray[np.uint8]]]:
+        """Own embeddings and, if there are other judges, pictures, by operating point."""
         if not self._panel.judges:
-            return {}
-        pictures = {UNCOMPRESSED: crops}
-        pictures |= {point: self._decoder.reconstruct(coded) for point, coded in maps.items()}
-        return {
-            role: {form: judge.embed(seen) for form, seen in pictures.items()}
-            for role, judge in self._panel.judges.items()
-        }
+            return {point: self._decoder.embed(coded) for point, coded in maps.items()}, {}
+        both = {point: self._decoder.embed_and_reconstruct(coded) for point, coded in maps.items()}
+        return (
+            {point: vectors for point, (vectors, _) in both.items()},
+            {point: pictures for point, (_, pictures) in both.items()},
+        )
 
 
 def crops_of(faces: Faces) -> NDArray[np.uint8]:

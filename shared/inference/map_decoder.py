@@ -123,6 +123,17 @@ class MapDecoder:
         none = np.empty((0, template.height, template.width, 3), np.uint8)
         return np.concatenate(batches or [none])
 
+    def embed_and_reconstruct(
+        self, maps: Sequence[CodedMap]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """What `embed` and `reconstruct` return for N maps, at least one; decoded only once."""
+        vectors, crops = [], []
+        for batch in _batches(maps):
+            decoded = self._decode(batch)
+            vectors.append(self._extractor.embed(decoded))
+            crops.append(to_pixels(decoded.cpu().numpy(), self.model.manifest.normalisation))
+        return np.concatenate(vectors), np.concatenate(crops)
+
     def warm_up(self, batch_sizes: Sequence[int] = ()) -> None:
         """Run every network once per batch size, so that no request pays for first use.
 
