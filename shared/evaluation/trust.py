@@ -60,6 +60,8 @@ def evaluate_trust(
 ) -> Trust:
     """Measure every condition on LFW, two photographs of each person.
 
+    People with one photograph are the strangers of the search.
+
     Args:
         model: a verified model directory.
         coder: of this model.
@@ -82,7 +84,9 @@ def evaluate_trust(
         for name in CONDITIONS
     }
     sources = _textures(data, PHOTOS * spoilt_people)
-    total = sum(map(len, shown.values())) + (len(sources) if sources is not None else 0)
+    strange = _names_of_strangers(files)
+    total = sum(map(len, shown.values())) + len(strange)
+    total += len(sources) if sources is not None else 0
     seen: dict[str, Seen] = {}
     by_map: dict[str, Seen] = {}
     done = 0
@@ -97,6 +101,12 @@ def evaluate_trust(
         progress(done, total)
     if sources is not None:
         seen[TEXTURES] = looker.look(_batches(sources), np.arange(len(sources)))
+        done += len(sources)
+        progress(done, total)
+    search = None
+    if strange:
+        found = looker.look(files.batches(strange), np.arange(len(strange)))
+        search = (seen[UNSPOILT], _as_encoded(found))
         progress(total, total)
     table = model.manifest.calibration_for(coder.codec_id, coder.codec_id)
     thresholds = {rate: table.threshold(rate).similarity for rate in RATES}
@@ -114,17 +124,14 @@ def evaluate_trust(
         command=command,
         commit=software_commit(),
         rows=tuple(rows),
-        search=search_row(seen[UNSPOILT], table, min_quality=min_quality),
+        search=search_row(*search, table, min_quality=min_quality) if search else None,
         curves=tuple(discard_curves(seen, thresholds[RATES[0]], learned=head is not None)),
     )
 
 
 def _names(files: LfwFiles, people: int) -> list[str]:
     """Two photographs each of people who have them, in a fixed random order of people."""
-    of_person: dict[str, list[str]] = {}
-    for name in files.names:
-        of_person.setdefault(_person(name), []).append(name)
-    several = [names[:PHOTOS] for names in of_person.values() if len(names) >= PHOTOS]
+    several = [names[:PHOTOS] for names in _by_person(files) if len(names) >= PHOTOS]
     if len(several) < 2:  # noqa: PLR2004 - a stranger takes two
         raise FailedPrecondition(
             "EVALUATION_DATA_MISSING",
@@ -132,6 +139,18 @@ def _names(files: LfwFiles, people: int) -> list[str]:
         )
     order = np.random.default_rng(_SEED).permutation(len(several))[:people]
     return [name for person in order for name in several[person]]
+
+
+def _names_of_strangers(files: LfwFiles) -> list[str]:
+    """The photographs of people who have no other."""
+    return [name for name, *others in _by_person(files) if not others]
+
+
+def _by_person(files: LfwFiles) -> list[list[str]]:
+    of_person: dict[str, list[str]] = {}
+    for name in files.names:
+        of_person.setdefault(_person(name), []).append(name)
+    return list(of_person.values())
 
 
 def _person(name: str) -> str:

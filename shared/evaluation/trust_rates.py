@@ -110,29 +110,29 @@ def trust_rows(
         )
 
 
-def search_row(seen: Seen, table: CalibrationTable, *, min_quality: float) -> SearchRow | None:
-    """Everyone's second photograph is a probe; the first of every other person is enrolled."""
+def search_row(
+    seen: Compared, strangers: Compared, table: CalibrationTable, *, min_quality: float
+) -> SearchRow | None:
+    """Everyone's first photograph is enrolled; the second is a probe, as are those of strangers."""
     fit = seen.judged.quality >= min_quality
-    first = np.nonzero(fit & (np.arange(len(fit)) % PHOTOS == 0))[0]
-    probes = np.nonzero(fit & (np.arange(len(fit)) % PHOTOS == 1))[0]
-    gallery = first[first // PHOTOS % 2 == 0]
-    strange = probes // PHOTOS % 2 == 1
-    if not len(gallery) or not strange.any() or strange.all():
+    first = np.arange(len(fit)) % PHOTOS == 0
+    gallery, mated = np.nonzero(fit & first)[0], np.nonzero(fit & ~first)[0]
+    probes = np.nonzero(strangers.judged.quality >= min_quality)[0]
+    if not len(gallery) or not len(mated) or not len(probes):
         return None
-    excess = seen.excess(probes, seen, gallery)
     threshold = table.threshold(identification_fmr(_FPIR, len(gallery))).similarity
-    best = excess.argmax(1)
-    matched = excess.max(1) >= threshold
-    alarms = matched[strange]
+    alarms = strangers.excess(probes, seen, gallery).max(1) >= threshold
     draws = np.random.default_rng(_SEED).binomial(len(alarms), alarms.mean(), _DRAWS)
     low, high = np.percentile(draws / len(alarms), [2.5, 97.5])
-    right = matched & (seen.people[gallery][best] == seen.people[probes])
+    excess = seen.excess(mated, seen, gallery)
+    own = seen.people[gallery[excess.argmax(1)]] == seen.people[mated]
+    right = own & (excess.max(1) >= threshold)
     return SearchRow(
         fpir_asked=_FPIR,
         fpir_measured=float(alarms.mean()),
         low=float(low),
         high=float(high),
-        fnir=float(1 - right[~strange].mean()),
+        fnir=float(1 - right.mean()),
         enrolled=len(gallery),
         strangers=len(alarms),
     )

@@ -44,8 +44,8 @@ class SearchRow(Record):
         low: lower end of its 95 % interval, bootstrapped over probes.
         high: upper end of it.
         fnir: share of enrolled people's probes that do not match their subject first.
-        enrolled: faces searched, one a person.
-        strangers: probes of people who are not enrolled.
+        enrolled: faces searched, one a person: those whose quality suffices.
+        strangers: probes of people who are not enrolled, likewise.
     """
 
     fpir_asked: float
@@ -84,7 +84,7 @@ class Trust(Record):
         command: what was typed.
         commit: of the software.
         rows: conditions, then ranges of yaw.
-        search: one person enrolled, the next a stranger, and so on; None: too few faces are left.
+        search: everyone enrolled by one photograph; None: there is nobody with one only.
         curves: error versus discard.
     """
 

@@ -123,7 +123,8 @@ def _searched(search: SearchRow, before: Trust | None) -> Iterator[str]:
     yield "## Searches"
     then = f" Before: {before.search.fpir_measured:.4f}." if before and before.search else ""
     yield (
-        f"Unspoilt, {search.enrolled:,} faces enrolled, {search.strangers:,} probes of strangers: "
+        f"Unspoilt, {search.enrolled:,} people enrolled by one photograph, {search.strangers:,} "
+        f"probes of strangers: "
         f"FPIR {search.fpir_asked:g} asked, {search.fpir_measured:.4f} measured "
         f"(95 %: {search.low:.4f} to {search.high:.4f}, over probes), "
         f"FNIR {100 * search.fnir:.1f} %.{then}"

@@ -18,6 +18,7 @@ from shared.codec.compact_map import dequantize, quantize
 from shared.errors import InvalidModel, InvalidTraining
 from shared.evaluation.coded import Coded
 from shared.evaluation.spoilings import CONDITIONS, PARTS, RANDOM, spoil
+from shared.evaluation.trust_rates import Compared, search_row
 from shared.evaluation.trust_records import Trust
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
@@ -28,8 +29,9 @@ from shared.training.faces import load_faces
 from shared.training.lengths import embedding_lengths
 from shared.training.quality import Sample, foreseen, margins, train_head, two_each
 from shared.training.trust import fit_quality, fit_spread
+from tests.lfw_strangers import add_strangers
 from tests.tiny_lfw import PHOTOS, clouds, photo, write_lfw
-from tests.tiny_model import FAMILY
+from tests.tiny_model import FAMILY, synthetic_table
 from tests.tiny_quality import HEAD, quality_weights, write_judging_model
 
 PEOPLE = 60
@@ -42,7 +44,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = write_lfw(tmp_path / "data")
+    folder = add_strangers(write_lfw(tmp_path / "data"), count=3)
     (folder / "textures").mkdir()
     with zipfile.ZipFile(folder / "textures" / "bsds.zip", "w") as archive:
         for number in range(3):
@@ -95,7 +97,7 @@ def test_every_condition_has_a_row_for_each_rate(
     )
     assert (unspoilt.faces, unspoilt.genuine_pairs, unspoilt.pairs) == (12, 6, 60)
     assert trust.search is not None
-    assert (trust.search.enrolled, trust.search.strangers) == (3, 3)
+    assert (trust.search.enrolled, trust.search.strangers) == (6, 3)
     text = (tmp_path / "report" / "trust.md").read_text()
     assert "| dark glasses |" in text
     assert "| unspoilt: a perfect measure |" in text
@@ -246,6 +248,31 @@ def test_strangers_spoilt_alike_are_allowed_for_and_unspoilt_ones_are_not(
     allowed = judged.allowance()
     assert allowed[:count, :count].mean() < 0.1
     assert allowed[count:, count:].mean() > 0.5
+
+
+def test_a_search_counts_strangers_who_match_and_people_who_do_not() -> None:
+    """Three people on axes; the third turns away in the second photograph."""
+    axes = np.eye(4, dtype=np.float32)
+    people = np.repeat(np.arange(3), 2)
+    vectors = axes[[0, 0, 1, 1, 2, 3]]
+    strangers = np.stack([axes[0], axes[3], axes[3], axes[1]])
+    enrolled, strange = (
+        Compared(
+            np.arange(len(each)) if each is strangers else people,
+            Coded(np.zeros((len(each), 1, 1, 1), np.uint8), each),
+            Judged.without_head(np.ones(len(each), np.float32)),
+        )
+        for each in (vectors, strangers)
+    )
+    table = synthetic_table("a", "a")
+    row = search_row(enrolled, strange, table, min_quality=0.15)
+    assert row is not None
+    assert (row.enrolled, row.strangers) == (3, 4)
+    assert (row.fpir_measured, row.fnir) == (0.5, pytest.approx(1 / 3))
+    poor = replace(strange, judged=Judged.without_head(np.array([0.1, 1, 1, 1], np.float32)))
+    row = search_row(enrolled, poor, table, min_quality=0.15)
+    assert row is not None
+    assert (row.strangers, row.fpir_measured) == (3, pytest.approx(1 / 3))
 
 
 def test_an_allowance_is_for_what_both_have() -> None:
