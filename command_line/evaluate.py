@@ -301,6 +301,14 @@ def write_report(
             "that are measured."
         ),
     ] = None,
+    rivals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rival",
+            help="Conventional codec to measure, by its name in the report; repeatable; default: "
+            "all. AVIF and JPEG XL take most of the time.",
+        ),
+    ] = None,
     photos: Annotated[
         Path, typer.Option(help="Publishable photographs for the contact sheet.")
     ] = Path("tests/data"),
@@ -309,15 +317,20 @@ def write_report(
 ) -> None:
     """Measure everything and write the report. Takes hours at first; resumable."""
     from shared.evaluation.cache import Cache
+    from shared.evaluation.conventional import CODECS
     from shared.evaluation.report import ReportSettings, measure
     from shared.model_directory import ModelDirectory
 
+    names = [codec.name for codec in CODECS]
+    if not {*(rivals or [])} <= {*names}:
+        raise typer.BadParameter(f"must be of {', '.join(names)}", param_hint="--rival")
     _use_threads(threads)
     settings = ReportSettings(
         data=data,
         photos=photos,
         report=report,
         points=points,
+        rivals=rivals,
         panel=_panel(data, unseen, reference, threads),
         cache=Cache(cache),
         threads=threads,

@@ -51,6 +51,7 @@ class ReportSettings:
         photos: folder of publishable photographs.
         report: folder to write to.
         points: operating points of the model; None: all.
+        rivals: names of conventional codecs; None: all.
         panel: judges besides the own extractor.
         cache: cache of slow results.
         threads: number of cores to use.
@@ -62,6 +63,7 @@ class ReportSettings:
     photos: Path
     report: Path
     points: Sequence[str] | None
+    rivals: Sequence[str] | None
     panel: Panel
     cache: Cache
     threads: int
@@ -174,6 +176,8 @@ def _measure_baselines(
     own = ExtractorJudge(MapDecoder(model))
     panel = settings.panel.joined_by(OWN, own, model.manifest.embedding_space)
     for codec in CODECS:
+        if settings.rivals is not None and codec.name not in settings.rivals:
+            continue
         for measured in get_args(Measure):
             baseline = Baseline(codec, target_bytes, measured)
             title = f"{codec.name}, {target_bytes} bytes of {measured}"

@@ -201,16 +201,27 @@ def test_sizes_of_the_paper_are_those_of_the_issue() -> None:
     assert [round(row.bytes_mean) for row in paper.TABLE_1] == [2425, 347, 349, 221, 856, 220]
 
 
-def test_a_report_of_one_point_leaves_the_others_out(
+def test_a_report_of_one_point_and_one_rival_leaves_the_others_out(
     data: Path, tiny_models: Path, tmp_path: Path
 ) -> None:
     asked = ["report", "--data", str(data), "--models", str(tiny_models), "--point", "standard"]
     options = ["--photos", str(PHOTOS), "--cache", str(tmp_path / "kept"), "--threads", "1"]
+    options += ["--rival", "WebP"]
     ran = CliRunner().invoke(app, [*asked, *options, "--report", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
     found = read_results(tmp_path / "results.json")
     points = {row.operating_point for row in found.rows if row.codec == "compactface"}
     assert points == {"standard"} != {*ModelDirectory.load(tiny_models, FAMILY).manifest.codecs}
-    assert {row.operating_point for row in found.rows if row.codec == "AVIF"} == {"standard"}
-    ours = {row.operating_point for row in found.kodak if row.codec == "compactface"}
-    assert ours == {"standard"}
+    ours = {"compactface", "none", "template"}
+    rivals = {(row.codec, row.operating_point) for row in found.rows if row.codec not in ours}
+    assert rivals == {("WebP", "standard")}
+    shown = {row.operating_point for row in found.kodak if row.codec == "compactface"}
+    assert shown == {"standard"}
+
+
+def test_a_rival_that_does_not_exist_is_told(data: Path, tiny_models: Path, tmp_path: Path) -> None:
+    asked = ["report", "--data", str(data), "--models", str(tiny_models), "--rival", "WEBP"]
+    ran = CliRunner().invoke(app, [*asked, "--report", str(tmp_path)])
+    assert ran.exit_code == 2
+    assert "JPEG XL" in ran.output
+    assert not [*tmp_path.iterdir()]
