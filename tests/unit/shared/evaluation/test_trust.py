@@ -250,11 +250,12 @@ def test_strangers_spoilt_alike_are_allowed_for_and_unspoilt_ones_are_not(
     assert allowed[count:, count:].mean() > 0.5
 
 
-def test_a_search_counts_strangers_who_match_and_people_who_do_not() -> None:
-    """Three people on axes; the third turns away in the second photograph."""
+@pytest.mark.parametrize("last", [3, 0], ids=["like nobody", "like somebody else"])
+def test_a_search_counts_strangers_who_match_and_people_who_do_not(last: int) -> None:
+    """Three people on axes; the second photograph of the third is not like the first."""
     axes = np.eye(4, dtype=np.float32)
     people = np.repeat(np.arange(3), 2)
-    vectors = axes[[0, 0, 1, 1, 2, 3]]
+    vectors = axes[[0, 0, 1, 1, 2, last]]
     strangers = np.stack([axes[0], axes[3], axes[3], axes[1]])
     enrolled, strange = (
         Compared(
