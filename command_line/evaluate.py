@@ -297,17 +297,12 @@ def write_report(
     rivals_at: Annotated[
         list[str] | None,
         typer.Option(
-            help="Operating point at whose size to measure conventional codecs; default: all "
-            "that are measured."
+            help="Operating point at whose size to measure conventional codecs; default: all."
         ),
     ] = None,
     rivals: Annotated[
         list[str] | None,
-        typer.Option(
-            "--rival",
-            help="Conventional codec to measure, by its name in the report; repeatable; default: "
-            "all. AVIF and JPEG XL take most of the time.",
-        ),
+        typer.Option("--rival", help="Conventional codec, as the report names it; default: all."),
     ] = None,
     photos: Annotated[
         Path, typer.Option(help="Publishable photographs for the contact sheet.")
