@@ -172,7 +172,8 @@ def as_embedding(values: NDArray[np.floating] | Sequence[float], size: int) -> E
             f"embedding has shape {embedding.shape}; it must be ({size},)",
             field="embedding",
         )
-    length = float(np.linalg.norm(embedding))
+    with np.errstate(over="ignore", invalid="ignore"):  # the check refuses what comes of it
+        length = float(np.linalg.norm(embedding))
     if not math.isclose(length, 1, abs_tol=LENGTH_TOLERANCE):
         raise InvalidInput(
             "INVALID_EMBEDDING",
