@@ -86,8 +86,8 @@ def open_networks_of(
 ) -> Networks:
     """Load a model and its batching thread, not started yet."""
     decoder = MapDecoder(model, device=settings.device, precision=settings.precision)
-    batcher: Batcher[CodedMap, Embedding] = Batcher(
-        lambda maps: list(decoder.embed(maps)),
+    batcher: Batcher[CodedMap, tuple[Embedding, float]] = Batcher(
+        lambda maps: list(zip(*decoder.embed_with_lengths(maps), strict=True)),
         max_batch=settings.max_batch,
         max_wait_s=settings.max_batch_wait_ms / 1000,
         max_queue=settings.max_queue,

@@ -7,6 +7,7 @@ from safetensors.numpy import save
 
 from shared.model_directory import (
     QUALITY_FILE,
+    LengthConfig,
     ModelDirectory,
     QualityConfig,
     codec_file,
@@ -42,14 +43,19 @@ def quality_weights(size: int, *, white_from: float = 1.7) -> bytes:
 
 
 def write_judging_model(
-    tiny: ModelDirectory, models: Path, *, white_from: float = 1.7
+    tiny: ModelDirectory,
+    models: Path,
+    *,
+    white_from: float = 1.7,
+    length: LengthConfig | None = None,
 ) -> ModelDirectory:
     """Write the tiny model with heads for both codecs as version "2", which becomes current."""
+    head = HEAD.model_copy(update={"length": length})
     files = {name: (tiny.path / name).read_bytes() for name in tiny.manifest.files}
     for point, codec in tiny.manifest.codecs.items():
         size = int(np.prod(codec.map_format.shape))
         files[codec_file(point, QUALITY_FILE)] = quality_weights(size, white_from=white_from)
-    changes = {"version": "2", "quality": dict.fromkeys(tiny.manifest.codecs, HEAD)}
+    changes = {"version": "2", "quality": dict.fromkeys(tiny.manifest.codecs, head)}
     description = tiny.manifest.model_copy(update=changes)
     model = write_model_directory(models, description=description, files=files)
     set_current(models, FAMILY, "2")

@@ -174,8 +174,11 @@ class Enroller:
         maps = await self._in_thread(
             networks.enrollable, request.maps, allow_low_quality=request.allow_low_quality
         )
-        embeddings = await networks.embed(maps)
-        return PreparedEnrolment(collection, request, networks, embeddings)
+        found = await networks.embed(maps)
+        await self._in_thread(
+            networks.check_enrollable, found, allow_low_quality=request.allow_low_quality
+        )
+        return PreparedEnrolment(collection, request, networks, [each.embedding for each in found])
 
     async def _store(self, prepared: PreparedEnrolment) -> EnrolAnswer:
         request, collection = prepared.request, prepared.collection

@@ -108,12 +108,12 @@ class Identifier:
         face = await self._parts.face(collection_id, question.probe)
 
         async def identified(networks: Networks) -> Identification:
-            (opened,), (embedding,) = await embedded(networks, [face], timings)
+            (probe,) = await embedded(networks, [face], timings)
 
             def matched() -> Identification:
                 hits = self._parts.gallery.search(
                     collection_id,
-                    embedding,
+                    probe.embedding,
                     count=min(max(count, _LEAST_HITS), MAX_SUBJECTS_PER_SEARCH),
                     thresholds=networks.judge.identification_thresholds(
                         face, criterion, collection
@@ -121,7 +121,7 @@ class Identifier:
                     space=networks.space,
                 )
                 return networks.judge.identification(
-                    networks.judged(opened),
+                    networks.judged(probe),
                     hits,
                     criterion,
                     collection,
@@ -134,7 +134,7 @@ class Identifier:
                 found = await self._parts.in_thread(matched)
             if found.decision.value not in UNKNOWN or found.probe is None:
                 return found
-            return replace(found, unknown=networks.unknown(found.probe, embedding))
+            return replace(found, unknown=networks.unknown(found.probe, probe.embedding))
 
         answer = await self._parts.model.ask(identified)
         self._parts.attempts.end_identification(collection_id, answer)

@@ -25,6 +25,19 @@ class OpenedMap:
     symbols: Symbols = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedMap(OpenedMap):
+    """A face with its embedding.
+
+    Attributes:
+        embedding: (D,) float32 of unit length.
+        length: of the embedding before; the longer, the surer.
+    """
+
+    embedding: Embedding = field(repr=False)
+    length: float
+
+
 def _check_quality(face: FaceMap) -> None:
     if face.quality is not None and not 0 <= face.quality <= 1:
         raise InvalidInput(
@@ -48,7 +61,7 @@ class Networks:
     def __init__(
         self,
         decoder: MapDecoder,
-        batcher: Batcher[CodedMap, Embedding],
+        batcher: Batcher[CodedMap, tuple[Embedding, float]],
         *,
         min_quality: float,
     ) -> None:
@@ -56,7 +69,7 @@ class Networks:
 
         Args:
             decoder: RecNets and extractor.
-            batcher: passes batches of maps to `decoder.embed`.
+            batcher: passes batches of maps to `decoder.embed_with_lengths`.
             min_quality: in [0, 1]; faces below it are inconclusive.
         """
         self.decoder = decoder
@@ -99,8 +112,8 @@ class Networks:
         except CompactfaceError as error:
             raise error.in_field(f"{face.field}.codec_id") from None
 
-    async def embed(self, maps: Sequence[OpenedMap]) -> list[Embedding]:
-        """Return the embeddings of some maps, each (D,) float32 of unit length.
+    async def embed(self, maps: Sequence[OpenedMap]) -> list[EmbeddedMap]:
+        """Embed some maps.
 
         Maps of different requests are embedded together.
 
@@ -110,15 +123,23 @@ class Networks:
         self._callers += 1
         self._idle.clear()
         try:
-            return await self._batcher.submit([(one.face.codec_id, one.symbols) for one in maps])
+            found = await self._batcher.submit([(one.face.codec_id, one.symbols) for one in maps])
         finally:
             self._callers -= 1
             if not self._callers:
                 self._idle.set()
+        return [
+            EmbeddedMap(one.face, one.symbols, embedding, float(length))
+            for one, (embedding, length) in zip(maps, found, strict=True)
+        ]
 
     def judged(self, one: OpenedMap) -> FaceMap:
-        """Return the face with the judgment of its map. Runs a network: call it in a thread."""
-        return self._maps.judged(one.face, one.symbols)
+        """Return the face with the judgment of its map, and of its embedding if it has one.
+
+        Runs a network: call it in a thread.
+        """
+        length = one.length if isinstance(one, EmbeddedMap) else None
+        return self._maps.judged(one.face, one.symbols, length)
 
     def enrolled(self, hit: SubjectHit) -> FaceMap | None:
         """Return the face of a hit with the judgment of its map; None if it cannot be decoded.
@@ -159,17 +180,25 @@ class Networks:
         """Parse maps to enroll and refuse unsuitable faces. Call it in a thread.
 
         Raises:
-            InvalidInput: as `opened` and `quality.check_enrollable`.
+            InvalidInput: as `opened` and `check_enrollable`.
             UnknownCodec: as `opened`.
         """
         maps = self.opened(faces)
+        self.check_enrollable(maps, allow_low_quality=allow_low_quality)
+        return maps
+
+    def check_enrollable(self, maps: Sequence[OpenedMap], *, allow_low_quality: bool) -> None:
+        """Refuse unsuitable faces by what is known of them. Call it in a thread.
+
+        Raises:
+            InvalidInput: as `quality.check_enrollable`.
+        """
         for one in maps:
             check_enrollable(
                 self.judged(one),
                 min_quality=self._min_quality,
                 allow_low_quality=allow_low_quality,
             )
-        return maps
 
     async def retire(self) -> None:
         """Finish the work in progress once no new work arrives, then close."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from recognizer_service.core.attempts import Attempts
 from recognizer_service.core.drift import CalibrationChecks
-from recognizer_service.core.networks import ModelInUse, Networks, OpenedMap
+from recognizer_service.core.networks import EmbeddedMap, ModelInUse, Networks
 from recognizer_service.core.types import FaceMap, Probe, SightingId, Timings
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.types import Collection, Embedding
+from recognizer_service.gallery.types import Collection
 from recognizer_service.metrics import RecognizerMetrics
 from shared.threads import InThread
 
@@ -50,9 +50,9 @@ class Parts:
 
 async def embedded(
     networks: Networks, faces: Sequence[FaceMap], timings: Timings
-) -> tuple[list[OpenedMap], list[Embedding]]:
+) -> list[EmbeddedMap]:
     """Parse and embed maps. All are parsed first, so that an invalid one costs nothing."""
     with timings.measure("unpack_ms"):
         maps = networks.opened(faces)
     with timings.measure("embed_ms"):
-        return maps, await networks.embed(maps)
+        return await networks.embed(maps)

@@ -1,4 +1,4 @@
-"""Judges faces by their maps; a camera's quality is only a claim."""
+"""Judges faces by their maps and embeddings; a camera's quality is only a claim."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -55,12 +55,16 @@ class MapJudge:
         self._known: dict[bytes, Judged] = {}
         self._knowing = Lock()
 
-    def judged(self, face: FaceMap, symbols: Symbols) -> FaceMap:
-        """Return the face with the judgment of its map and the lower of both qualities."""
-        head = self._heads.get(face.codec_id)
-        if head is None:
-            return face
-        return _told(face, head.judge(symbols[np.newaxis], self._formats[face.codec_id]))
+    def judged(self, face: FaceMap, symbols: Symbols, length: float | None = None) -> FaceMap:
+        """Return the face with the judgment of its map and the lower of both qualities.
+
+        Args:
+            face: the face.
+            symbols: of its map.
+            length: of its embedding, if it is known.
+        """
+        found = self._found(face.codec_id, symbols, length)
+        return face if found is None else _told(face, found)
 
     def judged_again(self, face: FaceMap, unpacked: Callable[[], Symbols]) -> FaceMap:
         """Return `judged` of a face that comes often, as enrolled ones do.
@@ -74,19 +78,27 @@ class MapJudge:
         key = blake2b(face.png + face.codec_id.encode(), digest_size=16).digest()
         if found := self._known.get(key):
             return _told(face, found)
-        face = self.judged(face, unpacked())
-        if face.judged is not None:
-            with self._knowing:
-                while len(self._known) >= _KNOWN:
-                    del self._known[next(iter(self._known))]
-                self._known[key] = face.judged
-        return face
+        found = self._found(face.codec_id, unpacked())
+        if found is None:
+            return face
+        with self._knowing:
+            while len(self._known) >= _KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[key] = found
+        return _told(face, found)
+
+    def _found(self, codec_id: str, symbols: Symbols, length: float | None = None) -> Judged | None:
+        head = self._heads.get(codec_id)
+        if head is None:
+            return None
+        lengths = None if length is None else np.array([length], np.float32)
+        return head.judge(symbols[np.newaxis], self._formats[codec_id], lengths)
 
 
 def _told(face: FaceMap, found: Judged) -> FaceMap:
-    own = float(found.quality[0])
-    quality = own if face.quality is None else min(own, face.quality)
-    return replace(face, quality=quality, judged=found)
+    if face.quality is not None:
+        found = found.given(np.array([face.quality], np.float32))
+    return replace(face, quality=float(found.quality[0]), judged=found)
 
 
 def allowance(one: FaceMap, other: FaceMap) -> Allowance:

@@ -127,8 +127,8 @@ class Recognizer:
     async def embed(self, face: FaceMap) -> tuple[Embedding, str]:
         """Embed a map: (D,) float32 of unit length, and its space; see `Identifier.identify`."""
         networks = self.model.networks
-        _, (embedding,) = await embedded(networks, [face], Timings())
-        return embedding, networks.space
+        (found,) = await embedded(networks, [face], Timings())
+        return found.embedding, networks.space
 
     async def reconstruct(self, collection_id: str, probe: Probe) -> NDArray[np.uint8]:
         """Reconstruct the picture of a probe: (112, 96, 3) uint8 RGB.

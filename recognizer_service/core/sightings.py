@@ -171,7 +171,8 @@ class SightingDesk:
         vectors: dict[int, Embedding | None] = {}
         for seen in stale:
             try:
-                vectors[seen.key] = (await networks.embed(networks.opened([map_of(seen)])))[0]
+                (found,) = await networks.embed(networks.opened([map_of(seen)]))
+                vectors[seen.key] = found.embedding
             except (Overloaded, Unavailable):
                 raise
             except CompactfaceError as error:  # e.g. no decoder for its codec any more

@@ -43,10 +43,11 @@ class Verifier:
         face = await self._parts.face(collection_id, probe)
 
         async def verified(networks: Networks) -> Verification:
-            opened, (ours, theirs) = await embedded(networks, [face, reference], timings)
+            both = await embedded(networks, [face, reference], timings)
 
             def matched() -> Verification:
-                probe_face, other = map(networks.judged, opened)
+                probe_face, other = map(networks.judged, both)
+                ours, theirs = (each.embedding for each in both)
                 return networks.judge.verification(
                     (probe_face, other),
                     float(np.clip(ours @ theirs, -1, 1)),
@@ -87,13 +88,13 @@ class Verifier:
         face = await self._parts.face(collection_id, probe)
 
         async def verified(networks: Networks) -> Verification:
-            (opened,), (embedding,) = await embedded(networks, [face], timings)
+            (opened,) = await embedded(networks, [face], timings)
 
             def matched() -> Verification:
                 hit = self._parts.gallery.similarity_to_subject(
                     collection_id,
                     subject_id,
-                    embedding,
+                    opened.embedding,
                     thresholds=networks.judge.verification_thresholds(
                         face, criterion, collection, faces=faces
                     ),

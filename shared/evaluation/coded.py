@@ -24,14 +24,16 @@ class Coded:
     Attributes:
         symbols: (N, C, 14, 12) of CompNet's whole output; a map of the point holds the first.
         vectors: (N, D) unit vectors, of the symbols that the point sends.
+        lengths: (N,) of the embeddings before; see `MapDecoder.embed_with_lengths`.
     """
 
     symbols: NDArray[np.uint8]
     vectors: Vectors
+    lengths: NDArray[np.float32]
 
     def __getitem__(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Coded":
         """Some of the faces."""
-        return Coded(self.symbols[rows], self.vectors[rows])
+        return Coded(self.symbols[rows], self.vectors[rows], self.lengths[rows])
 
 
 class Coder:
@@ -77,15 +79,16 @@ class Coder:
 
     def _code(self, faces: Faces) -> Coded:
         crops = crops_of(faces)
-        key = {**self._key, "crops": pixels_digest(crops)}
+        key = {**self._key, "lengths": True, "crops": pixels_digest(crops)}
         kept = self._cache.arrays(key, lambda: self._computed(crops))
-        return Coded(kept["symbols"], kept["vectors"])
+        return Coded(kept["symbols"], kept["vectors"], kept["lengths"])
 
-    def _computed(self, crops: Faces) -> dict[str, NDArray[np.uint8] | Vectors]:
+    def _computed(self, crops: Faces) -> dict[str, NDArray[np.uint8] | NDArray[np.float32]]:
         levels = self._encoder.map_format.levels
         symbols = np.stack([quantize(each, levels) for each in self._encoder.latents(crops)])
         maps = [(self.codec_id, each) for each in symbols]
-        return {"symbols": symbols, "vectors": self._decoder.embed(maps)}
+        vectors, lengths = self._decoder.embed_with_lengths(maps)
+        return {"symbols": symbols, "vectors": vectors, "lengths": lengths}
 
 
 def joined(parts: list[Coded]) -> Coded:
@@ -93,4 +96,5 @@ def joined(parts: list[Coded]) -> Coded:
     return Coded(
         np.concatenate([part.symbols for part in parts]),
         np.concatenate([part.vectors for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
     )

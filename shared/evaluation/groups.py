@@ -50,10 +50,11 @@ def evaluate_groups(
     coded = coder.code(faces.batches(rows, BATCH), progress=progress)
     head = QualityHead.of_model(model, coder.point)
     judged = (
-        head.judge(coded.symbols, model.codec(coder.point).map_format)
+        head.judge(coded.symbols, model.codec(coder.point).map_format, coded.lengths)
         if head
         else Judged.without_head(np.ones(len(rows), np.float32))
     )
+    judged = judged.given(judged.usual_claims)
     everyone = Compared(np.unique(people, return_inverse=True)[1], coded, judged)
     groups = np.array(grouped([str(name) for name in people]))
     table = model.manifest.calibration_for(coder.codec_id, coder.codec_id)

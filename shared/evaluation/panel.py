@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from torch.nn import functional
 
 from shared.errors import InvalidModel
 from shared.evaluation.judges import Judge, OnnxJudge
@@ -81,7 +82,8 @@ class StandaloneExtractor:
         """(N, 112, 96, 3) RGB in [0, 255] -> (N, 512) unit vectors."""
         batches = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
         pictures = (torch.from_numpy(to_network(batch, InputNormalisation())) for batch in batches)
-        return torch.cat([self._embedder(picture) for picture in pictures]).numpy()
+        embeddings = torch.cat([self._embedder(picture) for picture in pictures])
+        return functional.normalize(embeddings).numpy()
 
 
 def _width(path: Path) -> float:

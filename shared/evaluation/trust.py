@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import FailedPrecondition
-from shared.evaluation.coded import Coded, Coder
+from shared.evaluation.coded import Coder, joined
 from shared.evaluation.lfw_files import LfwFiles
 from shared.evaluation.pipeline import BATCH, Faces, Progress, crops_of, no_progress
 from shared.evaluation.runs import software_commit
@@ -214,13 +214,10 @@ class _Looker:
             points.append(landmarks)
             scores.append(score)
             before.append(_measured(faces, landmarks))
-        together = Coded(
-            np.concatenate([part.symbols for part in coded]),
-            np.concatenate([part.vectors for part in coded]),
-        )
+        together = joined(coded)
         measured = np.concatenate(before)
         judged = (
-            self._head.judge(together.symbols, self._format)
+            self._head.judge(together.symbols, self._format, together.lengths)
             if self._head
             else Judged.without_head(measured)
         )
@@ -241,10 +238,10 @@ def _flaws(crop: Faces, *, cut: bool) -> dict[str, float]:
 
 
 def _as_encoded(seen: Seen) -> Seen:
-    """Faces with the quality that the encoder states."""
-    quality = seen.judged.quality
-    lowered = np.where(seen.unfit, np.minimum(quality, UNFIT_QUALITY), quality)
-    return replace(seen, judged=replace(seen.judged, quality=lowered.astype(np.float32)))
+    """Faces with the quality that counts, given what the encoder claims."""
+    usual = seen.judged.usual_claims
+    claims = np.where(seen.unfit, np.minimum(usual, UNFIT_QUALITY), usual)
+    return replace(seen, judged=seen.judged.given(claims))
 
 
 def _measured(faces: Faces, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:

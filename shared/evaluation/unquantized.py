@@ -12,7 +12,7 @@ from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
-from shared.inference.extractor import open_extractor
+from shared.inference.extractor import normalised, open_extractor
 from shared.inference.networks import load_recnet
 from shared.model_directory import ModelDirectory
 
@@ -55,4 +55,4 @@ class UnquantizedPipeline:
         if spared := self._encoder.map_format.spared:
             latents.flatten(1)[:, -spared:] = 0
         pictures = self._recnet(latents.to(memory_format=torch.channels_last))
-        return self._extractor.embed(pictures)
+        return normalised(self._extractor.embed(pictures))[0]

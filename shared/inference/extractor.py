@@ -17,7 +17,10 @@ class Extractor(Protocol):
     """Embeds crops; thread-safe."""
 
     def embed(self, crops: Tensor) -> NDArray[np.float32]:
-        """(N, 3, 112, 96), nominally in [-1, 1] and not clipped -> (N, D) unit vectors."""
+        """(N, 3, 112, 96), nominally in [-1, 1] and not clipped -> (N, D) embeddings.
+
+        Their lengths say how sure the network is of each face; all are 1 where it does not tell.
+        """
 
 
 class Sphere20Extractor:
@@ -35,8 +38,8 @@ class Sphere20Extractor:
     @torch.inference_mode()
     def embed(self, crops: Tensor) -> NDArray[np.float32]:
         """See `Extractor`."""
-        unit: NDArray[np.float32] = self._network(crops.to(self._dtype)).cpu().numpy()
-        return unit
+        embeddings: NDArray[np.float32] = self._network(crops.to(self._dtype)).cpu().numpy()
+        return embeddings
 
 
 def _onnx_extractor(
@@ -52,6 +55,14 @@ def _onnx_extractor(
             f"the extractor of {model.path} needs onnxruntime; install compactface[recognizer]",
         ) from error
     return OnnxExtractor.of_model(model, device)
+
+
+def normalised(
+    embeddings: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N, D) embeddings -> unit vectors of their directions, and their lengths (N,)."""
+    lengths = np.maximum(np.linalg.norm(embeddings, axis=1), np.float32(1e-12))
+    return embeddings / lengths[:, np.newaxis], lengths
 
 
 EXTRACTORS: Mapping[str, Callable[[ModelDirectory, torch.device, torch.dtype], Extractor]] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import Precision, arithmetic, open_device
-from shared.inference.extractor import open_extractor
+from shared.inference.extractor import normalised, open_extractor
 from shared.inference.fixed_sizes import SIZES, Run
 from shared.inference.networks import load_recnet, without_python
 from shared.inference.pixels import to_network, to_pixels
@@ -91,8 +91,17 @@ class MapDecoder:
         Raises:
             UnknownCodec: the model lacks one of the codecs.
         """
+        return self.embed_with_lengths(maps)[0]
+
+    def embed_with_lengths(
+        self, maps: Sequence[CodedMap]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `embed` returns for N maps, and how long each embedding was (N,).
+
+        The less the extractor is sure of a face, the shorter; 1 where it does not tell.
+        """
         batches = [self._extractor.embed(self._decode(batch)) for batch in _batches(maps)]
-        return np.concatenate(batches or [self._no_embeddings])
+        return normalised(np.concatenate(batches or [self._no_embeddings]))
 
     def embed_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed N uncompressed crops as unit vectors (N, D).
@@ -107,7 +116,7 @@ class MapDecoder:
             )
             for start in range(0, len(crops), MAX_BATCH)
         ]
-        return np.concatenate(batches or [self._no_embeddings])
+        return normalised(np.concatenate(batches or [self._no_embeddings]))[0]
 
     def reconstruct(self, maps: Sequence[CodedMap]) -> NDArray[np.uint8]:
         """Reconstruct the crops (N, 112, 96, 3), RGB in [0, 255], clipped for display.
@@ -132,7 +141,7 @@ class MapDecoder:
             decoded = self._decode(batch)
             vectors.append(self._extractor.embed(decoded))
             crops.append(to_pixels(decoded.cpu().numpy(), self.model.manifest.normalisation))
-        return np.concatenate(vectors), np.concatenate(crops)
+        return normalised(np.concatenate(vectors))[0], np.concatenate(crops)
 
     def warm_up(self, batch_sizes: Sequence[int] = ()) -> None:
         """Run every network once per batch size, so that no request pays for first use.

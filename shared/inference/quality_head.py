@@ -1,7 +1,8 @@
 """What a map says of its face: how far to trust it, and what is wrong with it.
 
-A quality head reads the map alone, so that the camera and the recognizer find the same, and a
-camera's claim can be checked. It is a small dense network without torch: well below 1 ms.
+A quality head reads the map alone, on the camera as in the recognizer, so that a camera's claim
+can be checked. It is a small dense network without torch: well below 1 ms. The recognizer also
+knows how long the embedding is, which foresees errors better than the head alone.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from safetensors.numpy import load
 
 from shared.codec.compact_map import MapFormat, dequantize
 from shared.errors import InvalidModel
-from shared.model_directory import QUALITY_FILE, ModelDirectory, QualityConfig
+from shared.faces.fitness import UNFIT_QUALITY
+from shared.model_directory import QUALITY_FILE, ModelDirectory, QualityConfig, Scale
 
 Floats = NDArray[np.float32]
 
@@ -21,6 +23,7 @@ NOT_A_FACE = "not_a_face"
 """The part that tells that a map shows no face."""
 FLAWED = 0.5
 """From here on a part counts as spoilt."""
+_CLAIMED_ALIKE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Judged:
             have, and where both are of poor quality; in cosine.
         names: K names of parts.
         resembling: how much more similar strangers of one sex, age and origin are, in cosine.
+        by_map: (N,) `quality` if the map alone is known, as to a camera; None: that is all it is.
     """
 
     quality: Floats
@@ -41,6 +45,7 @@ class Judged:
     spread: Floats
     names: tuple[str, ...] = ()
     resembling: float = 0.0
+    by_map: Floats | None = None
 
     @classmethod
     def without_head(cls, quality: Floats) -> "Judged":
@@ -49,7 +54,22 @@ class Judged:
 
     def __getitem__(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Judged":
         """Some of the faces."""
-        return replace(self, quality=self.quality[rows], parts=self.parts[rows])
+        by_map = None if self.by_map is None else self.by_map[rows]
+        return replace(self, quality=self.quality[rows], parts=self.parts[rows], by_map=by_map)
+
+    @property
+    def usual_claims(self) -> Floats:
+        """(N,) what cameras claim, unless a picture tells them of something worse."""
+        return self.quality if self.by_map is None else self.by_map
+
+    def given(self, claims: Floats) -> "Judged":
+        """The same faces, given what cameras claim their qualities to be (N,).
+
+        Only a claim of something worse than the map tells counts, and then the lower of both.
+        """
+        worse = (claims < self.usual_claims - _CLAIMED_ALIKE) | (claims <= UNFIT_QUALITY)
+        counted = np.where(worse, np.minimum(claims, self.quality), self.quality)
+        return replace(self, quality=counted.astype(np.float32))
 
     @property
     def traits(self) -> Floats:
@@ -107,7 +127,6 @@ class QualityHead:
                 f"{len(self._hidden)} are expected",
             )
         self._spread = np.array([*config.spread, config.poor_spread], np.float32)
-        self._from, self._to = np.array(config.scale, np.float32).T
 
     @classmethod
     def of_model(cls, model: ModelDirectory, point: str | None) -> "QualityHead | None":
@@ -118,11 +137,24 @@ class QualityHead:
             return None
         return cls(config, model.codec_path(point, QUALITY_FILE).read_bytes())
 
-    def judge(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> Judged:
-        """Judge N maps, (N, C, H, W) symbols of a format of the head's codec."""
+    def judge(
+        self, symbols: NDArray[np.uint8], fmt: MapFormat, lengths: Floats | None = None
+    ) -> Judged:
+        """Judge N maps, (N, C, H, W) symbols of a format of the head's codec.
+
+        Args:
+            symbols: of the maps.
+            fmt: the format.
+            lengths: (N,) of their embeddings, which only a recognizer knows.
+        """
         raw, parts = self.raw(symbols, fmt)
-        quality = np.interp(raw, self._from, self._to).astype(np.float32)
-        return Judged(quality, parts, self._spread, self.config.parts, self.config.resembling)
+        by_map = quality = _scaled(raw, self.config.scale)
+        if (length := self.config.length) and lengths is not None:
+            raw += np.float32(length.weight) * (np.log(lengths) - np.float32(length.usual))
+            quality = _scaled(raw, length.scale)
+        return Judged(
+            quality, parts, self._spread, self.config.parts, self.config.resembling, by_map
+        )
 
     def raw(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> tuple[Floats, Floats]:
         """(N,) quality before it is brought to scale, and (N, K) parts in [0, 1]."""
@@ -130,3 +162,8 @@ class QualityHead:
         hidden = np.maximum(seen @ self._hidden.T + self._hidden_bias, 0)
         out = hidden @ self._out.T + self._out_bias
         return out[:, 0], 1 / (1 + np.exp(-np.clip(out[:, 1:], -30, 30)))
+
+
+def _scaled(measured: Floats, scale: Scale) -> Floats:
+    quality: Floats = np.interp(measured, *np.array(scale).T).astype(np.float32)
+    return quality

@@ -208,29 +208,59 @@ class CodecSpec(CodecConfig):
     codec_id: ShortId
 
 
+Scale = Annotated[tuple[tuple[float, float], ...], Field(min_length=2)]
+"""(what is measured, quality), both rising: qualities mean the same in all models."""
+
+
+class LengthConfig(Record):
+    """How a recognizer corrects what a quality head says by the length of the embedding.
+
+    Attributes:
+        usual: the mean logarithm of the length.
+        weight: times the logarithm's distance to `usual`, this is added to what the head says.
+        scale: of the sum.
+    """
+
+    usual: float
+    weight: float = Field(ge=0)
+    scale: Scale
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        _check_rising(self.scale)
+        return self
+
+
 class QualityConfig(Record):
     """A quality head, which reads the maps of a codec's networks (`shared.inference.quality_head`).
 
     Attributes:
         parts: what can be wrong with a face; the head says of each how far it is spoilt.
-        scale: (what the head says, quality), both rising: qualities mean the same in all models.
+        scale: of what the head says.
         spread: by part, how much more similar strangers are who both have it, in cosine.
         poor_spread: how much more similar strangers of quality 0 are.
         resembling: how much more similar strangers are who are of one sex, age and origin than
             strangers at large.
+        length: the part of the embedding's length; None in older models, and for extractors whose
+            embeddings are all of one length.
     """
 
     parts: tuple[Name, ...]
-    scale: tuple[tuple[float, float], ...] = Field(min_length=2)
+    scale: Scale
     spread: tuple[NotNegative, ...]
     poor_spread: NotNegative
     resembling: NotNegative
+    length: LengthConfig | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if len(self.parts) != len(self.spread):
             raise ValueError(f"{len(self.parts)} parts have {len(self.spread)} values of spread")
-        for column in zip(*self.scale, strict=True):
-            if list(column) != sorted(set(column)):
-                raise ValueError("scale does not rise")
+        _check_rising(self.scale)
         return self
+
+
+def _check_rising(scale: Scale) -> None:
+    for column in zip(*scale, strict=True):
+        if list(column) != sorted(set(column)):
+            raise ValueError("scale does not rise")

@@ -1,4 +1,4 @@
-"""Unit-length embeddings of crops."""
+"""Embeddings of crops."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +7,10 @@ from shared.models.sphere20 import Sphere20
 
 
 class Embedder(nn.Module):
-    """A sphere20 with unit-length output, so that the inner product is the cosine similarity.
+    """A sphere20 whose output has the direction of the embedding, in float32.
+
+    Its length says how sure the network is: of a face that it hardly knows, nothing points far in
+    any direction. Meng et al. ("MagFace", 2021) train for that; here it comes by itself.
 
     With `mirrored` it sums the embeddings of a face and its mirror image, which is more accurate
     than either. CosFace, section 4, concatenates the two; the sum keeps the size.
@@ -25,12 +28,9 @@ class Embedder(nn.Module):
         self._mirrored = mirrored
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, 112, 96) in [-1, 1] -> (N, D) unit vectors."""
-        embeddings = self._unit(pictures)
+        """(N, 3, 112, 96) in [-1, 1] -> (N, D), of any length."""
+        embeddings: Tensor = self.network(pictures).float()
         if self._mirrored:
-            embeddings = functional.normalize(embeddings + self._unit(pictures.flip(-1)))
+            mirrored = self.network(pictures.flip(-1)).float()
+            embeddings = functional.normalize(embeddings) + functional.normalize(mirrored)
         return embeddings
-
-    def _unit(self, pictures: Tensor) -> Tensor:
-        """Unit vectors in float32, whatever the network computes with."""
-        return functional.normalize(self.network(pictures).float())

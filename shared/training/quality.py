@@ -199,13 +199,13 @@ def _drawn(count: int, kinds: int, seed: int) -> Iterator[tuple[int, NDArray[np.
             yield start, random.integers(1, kinds, size)
 
 
-def foreseen(sample: Sample, lengths: NDArray[np.float32]) -> NDArray[np.float32]:
+def foreseen(sample: Sample) -> NDArray[np.float32]:
     """(N,) what a head is to foresee: a face's margin and the logarithm of its embedding's length.
 
     Each counts half, as a distance to its mean in standard deviations. The margin of one pair says
     much of what is spoilt, and little of an unspoilt face; there the length says more.
     """
-    both = _standard(margins(sample)) + _standard(np.log(lengths))
+    both = _standard(margins(sample)) + _standard(np.log(sample.coded.lengths))
     return np.asarray(both / 2, np.float32)
 
 
@@ -236,12 +236,11 @@ def margins(sample: Sample) -> NDArray[np.float32]:
     return found
 
 
-def train_head(sample: Sample, lengths: NDArray[np.float32], formats: Sequence[MapFormat]) -> bytes:
+def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
     """Weights of a head, as its file holds them.
 
     Args:
         sample: of people of training.
-        lengths: (N,) of its embeddings before they are normalised.
         formats: of the codec's operating points; a head reads maps of each.
     """
     torch.manual_seed(0)
@@ -249,7 +248,7 @@ def train_head(sample: Sample, lengths: NDArray[np.float32], formats: Sequence[M
         torch.from_numpy(dequantize(sample.coded.symbols, fmt)).flatten(1).to(torch.float16)
         for fmt in formats
     ]
-    wanted = torch.from_numpy(foreseen(sample, lengths))
+    wanted = torch.from_numpy(foreseen(sample))
     spoilt = torch.from_numpy(sample.spoilt)
     hidden = nn.Linear(seen[0].shape[1], _HIDDEN)
     out = nn.Linear(_HIDDEN, 1 + len(PARTS))

@@ -20,13 +20,13 @@ from shared.evaluation.spoilings import PARTS, RANDOM
 from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import (
     QUALITY_FILE,
+    LengthConfig,
     ModelDirectory,
     QualityConfig,
     codec_file,
     write_model_directory,
 )
 from shared.training.faces import Faces
-from shared.training.lengths import embedding_lengths
 from shared.training.quality import (
     UNSPOILT,
     Sample,
@@ -51,6 +51,8 @@ _STEPS = 600
 _ROUNDS = 4
 _GROUPS = 3
 _ITERATIONS = 30
+_ONE_LENGTH = 1e-3
+"""Logarithms of lengths that vary less are of embeddings that come normalised."""
 _TEACHING_SEED, _HELD_OUT_SEED = 1, 2
 
 
@@ -106,10 +108,7 @@ def add_quality(
         alike = draw_alike(coder, faces, others, seed=_HELD_OUT_SEED, progress=progress)
         formats = [manifest.codecs[name].map_format for name in points]
         fmt = manifest.codecs[coder.point].map_format
-        lengths = embedding_lengths(
-            model, coder.point, samples[0].coded.symbols, cache=cache, progress=progress
-        )
-        weights = train_head(samples[0], lengths, formats)
+        weights = train_head(samples[0], formats)
         configs[owner] = fit_quality(weights, together([samples[1], alike]), fmt)
         files[codec_file(owner, QUALITY_FILE)] = weights
     description = manifest.model_copy(
@@ -142,7 +141,10 @@ def fit_quality(weights: bytes, held_out: Sample, fmt: MapFormat) -> QualityConf
 
 
 def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:
-    """A head's scale, by unspoilt faces of people held out; nothing is known of spread yet."""
+    """A head's scales, by unspoilt faces of people held out; nothing is known of spread yet.
+
+    What the head says and the length of the embedding count alike.
+    """
     nothing = QualityConfig(
         parts=PARTS,
         scale=((0, 0), (1, 1)),
@@ -150,11 +152,21 @@ def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:
         poor_spread=0.0,
         resembling=0.0,
     )
-    symbols = sample.coded.symbols[sample.kinds == UNSPOILT]
-    raw, _ = QualityHead(nothing, weights).raw(symbols, fmt)
-    at = [float(np.quantile(raw, share)) for share in SHARES]
-    knots = [(at[0] - (at[1] - at[0]), 0.0), *zip(at, QUALITIES, strict=True)]
-    return nothing.model_copy(update={"scale": tuple(knots)})
+    unspoilt = sample.coded[sample.kinds == UNSPOILT]
+    raw, _ = QualityHead(nothing, weights).raw(unspoilt.symbols, fmt)
+    logarithms = np.log(unspoilt.lengths)
+    usual, varied = float(logarithms.mean()), float(logarithms.std())
+    length = None
+    if varied > _ONE_LENGTH:
+        weight = float(raw.std()) / varied
+        scale = _scale(raw + weight * (logarithms - usual))
+        length = LengthConfig(usual=usual, weight=weight, scale=scale)
+    return nothing.model_copy(update={"scale": _scale(raw), "length": length})
+
+
+def _scale(measured: NDArray[np.floating]) -> tuple[tuple[float, float], ...]:
+    at = [float(np.quantile(measured, share)) for share in SHARES]
+    return (at[0] - (at[1] - at[0]), 0.0), *zip(at, QUALITIES, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +184,7 @@ def fit_spread(head: QualityHead, sample: Sample, fmt: MapFormat) -> QualityConf
     of unspoilt ones and a sum over what both faces have in common, none of it negative. The kind
     of spoiling whose rate is exceeded most counts more in every further round.
     """
-    judged = head.judge(sample.coded.symbols, fmt)
+    judged = head.judge(sample.coded.symbols, fmt, sample.coded.lengths)
     unspoilt = sample.coded.vectors[sample.kinds == UNSPOILT]
     base, resembling = _resembling(unspoilt, sample.people[sample.kinds == UNSPOILT])
     random = np.random.default_rng(0)

@@ -184,8 +184,8 @@ def _recognizer(decoder: MapDecoder) -> Iterator[Recognizer]:
     """The recognizer as the service puts it together, over an empty gallery."""
     registry = CollectorRegistry()
     metrics, background = RecognizerMetrics(registry), Background(registry)
-    batcher: Batcher[CodedMap, Embedding] = Batcher(
-        lambda maps: list(decoder.embed(maps)),
+    batcher: Batcher[CodedMap, tuple[Embedding, float]] = Batcher(
+        lambda maps: list(zip(*decoder.embed_with_lengths(maps), strict=True)),
         max_batch=32,
         max_wait_s=0.002,
         max_queue=512,

@@ -22,7 +22,7 @@ from compactface.v1.recognizer_pb2 import (
 )
 from shared.inference.map_decoder import MapDecoder, Symbols
 from shared.inference.quality_head import Judged, QualityHead
-from shared.model_directory import ModelDirectory
+from shared.model_directory import LengthConfig, ModelDirectory
 from tests.services.asking import crop_map, enroll, identify, verify, with_quality
 from tests.services.hosting import (
     Service,
@@ -32,7 +32,7 @@ from tests.services.hosting import (
     running_encoder,
     running_recognizer,
 )
-from tests.tiny_quality import write_judging_model
+from tests.tiny_quality import HEAD, write_judging_model
 
 SAMPLES = Path(__file__).parents[2] / "data"
 
@@ -123,6 +123,25 @@ async def test_the_lower_of_claim_and_map_counts(camera: Service, judging: Servi
     assert (await verify(judging, "", humble, light)).decision == VERIFY_DECISION_LOW_QUALITY
 
 
+async def test_an_embedding_that_is_too_short_is_of_low_quality(
+    tiny_model: ModelDirectory, tmp_path: Path
+) -> None:
+    """The map is good enough, and so is what the camera claims."""
+    unsure = LengthConfig(usual=20, weight=1, scale=HEAD.scale)
+    write_judging_model(tiny_model, tmp_path, length=unsure)
+    async with (
+        running_encoder(tmp_path) as camera,
+        running_recognizer(tmp_path, tmp_path / "gallery.sqlite", min_quality=0.15) as service,
+    ):
+        light = await claimed(camera, 1, 0.5, 1.0)
+        assert (await failure(enroll(service, "", "a", light))).reason == "QUALITY_TOO_LOW"
+        await enroll(service, "", "a", light, allow_low_quality=True)
+        found = await identify(service, "", light)
+        assert found.decision == IDENTIFY_DECISION_LOW_QUALITY
+        assert found.probe_quality == 0
+        assert (await verify(service, "", light, light)).decision == VERIFY_DECISION_LOW_QUALITY
+
+
 async def test_without_a_claim_the_map_is_judged(camera: Service, judging: Service) -> None:
     dark = await claimed(camera, 1, 0.0, 1.0)
     dark.ClearField("quality")
@@ -192,7 +211,7 @@ async def test_maps_are_parsed_once_and_judged_off_the_event_loop(
     await verify(judging, "", probe, other)
     # The second of the three knows the enrolled map.
     assert sorted(parsed) == sorted([*3 * [probe.png], *2 * [other.png]])
-    assert len(judged_in) == 1 + 2 + 1 + 2
+    assert len(judged_in) == 2 + 2 + 1 + 2  # an enrolled face before it is embedded, and after
     assert threading.get_ident() not in judged_in  # the services' loop runs in this thread
 
 

@@ -14,11 +14,10 @@ from compactface.v1.gallery_pb2 import ON_DUPLICATE_ALLOW, BulkEnrollRequest, En
 from recognizer_service.api.bulk_calls import enroll_all
 from recognizer_service.core.decide import Judge
 from recognizer_service.core.enroll import Enroller
-from recognizer_service.core.networks import ModelInUse, Networks, OpenedMap
+from recognizer_service.core.networks import EmbeddedMap, ModelInUse, Networks, OpenedMap
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import FaceMap
 from recognizer_service.gallery.gallery import Gallery
-from recognizer_service.gallery.types import Embedding
 from shared.errors import Overloaded, Unavailable
 from shared.model_directory import ModelDirectory
 from tests.gallery_faces import SPACE, embedding
@@ -46,13 +45,19 @@ class BusyNetworks:
         del allow_low_quality
         return [OpenedMap(face, np.zeros(0, np.uint8)) for face in faces]
 
-    async def embed(self, faces: Sequence[OpenedMap]) -> list[Embedding]:
+    def check_enrollable(self, maps: Sequence[OpenedMap], *, allow_low_quality: bool) -> None:
+        """As `Networks.check_enrollable`."""
+
+    async def embed(self, faces: Sequence[OpenedMap]) -> list[EmbeddedMap]:
         """As `Networks.embed`."""
         if self._refusals:
             self._refusals -= 1
             raise self._error
         self._seed += len(faces)
-        return [embedding(self._seed + position) for position in range(len(faces))]
+        return [
+            EmbeddedMap(one.face, one.symbols, embedding(self._seed + position), 1.0)
+            for position, one in enumerate(faces)
+        ]
 
 
 async def at_once(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from command_line.evaluate import app as evaluate
 from command_line.train import app as train
-from shared.codec.compact_map import dequantize, quantize
+from shared.codec.compact_map import MapFormat, dequantize, quantize
 from shared.errors import InvalidModel, InvalidTraining
 from shared.evaluation.coded import Coded
 from shared.evaluation.spoilings import CONDITIONS, PARTS, RANDOM, spoil
@@ -24,9 +24,8 @@ from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
 from shared.inference.networks import load_extractor, load_recnet
 from shared.inference.quality_head import Judged, QualityHead
-from shared.model_directory import ModelDirectory, QualityConfig
+from shared.model_directory import LengthConfig, ModelDirectory, QualityConfig
 from shared.training.faces import load_faces
-from shared.training.lengths import embedding_lengths
 from shared.training.quality import Sample, foreseen, margins, train_head, two_each
 from shared.training.trust import fit_quality, fit_spread
 from tests.lfw_strangers import add_strangers
@@ -69,6 +68,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _nothing(count: int) -> NDArray[np.float32]:
     return np.zeros(count, np.float32)
+
+
+def _ones(count: int) -> NDArray[np.float32]:
+    return np.ones(count, np.float32)
 
 
 def measured(models: Path, data: Path, report: Path, *options: str) -> Trust:
@@ -213,11 +216,12 @@ def test_what_is_foreseen_is_the_distance_to_strangers_spoilt_alike() -> None:
     symbols = np.zeros((6, 1, 14, 12), np.uint8)
     people, photos = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 2, 3, 0, 2])
     kinds = np.array([0, 0, 0, 0, 1, 1])
-    sample = Sample(people, photos, kinds, kinds, _nothing(6), Coded(symbols, vectors))
+    sample = Sample(people, photos, kinds, kinds, _nothing(6), Coded(symbols, vectors, _ones(6)))
     assert margins(sample) == pytest.approx([1, 1, 1, 1, 0, 0])
-    alone = foreseen(sample, np.ones(6, np.float32))
+    alone = foreseen(sample)
     assert alone == pytest.approx(np.array([1, 1, 1, 1, -2, -2]) / np.sqrt(8))
-    longer = foreseen(sample, np.array([9, 1, 1, 1, 1, 1], np.float32))
+    lengths = np.array([9, 1, 1, 1, 1, 1], np.float32)
+    longer = foreseen(replace(sample, coded=Coded(symbols, vectors, lengths)))
     assert longer[0] > longer[1] == longer[2] > longer[4]
 
 
@@ -239,7 +243,7 @@ def test_strangers_spoilt_alike_are_allowed_for_and_unspoilt_ones_are_not(
         np.repeat([0, 1], count),
         np.repeat([0, 1], count),
         _nothing(2 * count),
-        Coded(symbols.astype(np.uint8), np.concatenate([unspoilt, alike])),
+        Coded(symbols.astype(np.uint8), np.concatenate([unspoilt, alike]), _ones(2 * count)),
     )
     config = HEAD.model_copy(update={"spread": (0.0, 0.0)})
     weights = quality_weights(int(np.prod(fmt.shape)))
@@ -260,7 +264,7 @@ def test_a_search_counts_strangers_who_match_and_people_who_do_not(last: int) ->
     enrolled, strange = (
         Compared(
             np.arange(len(each)) if each is strangers else people,
-            Coded(np.zeros((len(each), 1, 1, 1), np.uint8), each),
+            Coded(np.zeros((len(each), 1, 1, 1), np.uint8), each, _ones(len(each))),
             Judged.without_head(np.ones(len(each), np.float32)),
         )
         for each in (vectors, strangers)
@@ -286,6 +290,31 @@ def test_an_allowance_is_for_what_both_have() -> None:
     assert worse.allowance()[0] == pytest.approx([0.75, 0.25, 0.55])
 
 
+def test_a_longer_embedding_raises_the_quality_and_not_what_a_camera_says() -> None:
+    """Twice the usual length adds 0.2 to what the head says, which is 0.5 of a grey map."""
+    length = LengthConfig(usual=0, weight=0.2 / np.log(2), scale=HEAD.scale)
+    head = QualityHead(HEAD.model_copy(update={"length": length}), quality_weights(168))
+    fmt = MapFormat(channels=1, height=14, width=12, levels=3, layout="row")
+    grey = np.ones((3, 1, 14, 12), np.uint8)
+    judged = head.judge(grey, fmt, np.array([0.5, 1, 2], np.float32))
+    assert judged.quality == pytest.approx([0.3, 0.5, 0.7])
+    assert judged.usual_claims == pytest.approx([0.5, 0.5, 0.5])
+    assert head.judge(grey, fmt).quality == pytest.approx([0.5, 0.5, 0.5])
+    assert judged[1:].given(_ones(2)).quality == pytest.approx([0.5, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("claim", "counts"),
+    [(1.0, 0.7), (0.5, 0.7), (0.4, 0.4), (0.1, 0.1)],
+    ids=["boast", "no more than the map", "seen in the picture", "unfit"],
+)
+def test_a_claim_counts_if_it_is_worse_than_the_map(claim: float, counts: float) -> None:
+    judged = replace(Judged.without_head(np.full(1, 0.7, np.float32)), by_map=_ones(1) / 2)
+    assert judged.given(np.full(1, claim, np.float32)).quality == pytest.approx([counts])
+    unfit_by_map = replace(judged, by_map=_ones(1) / 10)
+    assert unfit_by_map.given(np.full(1, 0.1, np.float32)).quality == pytest.approx([0.1])
+
+
 def test_weights_of_another_head_are_refused() -> None:
     with pytest.raises(InvalidModel, match="cannot be read"):
         QualityHead(HEAD, b"no tensors")
@@ -302,6 +331,8 @@ def test_weights_of_another_head_are_refused() -> None:
         {"spread": (0.1,)},
         {"scale": ((0.0, 0.0), (1.0, 0.0))},
         {"poor_spread": -0.1},
+        {"length": {"usual": 1, "weight": -1, "scale": HEAD.scale}},
+        {"length": {"usual": 1, "weight": 1, "scale": ((0, 0), (0, 1))}},
     ],
 )
 def test_a_head_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
@@ -315,29 +346,34 @@ def test_a_head_is_fitted_for_all_points_of_its_networks(tiny_model: ModelDirect
     people = np.repeat(np.arange(40), 2)
     vectors = random.normal(size=(80, 16)).astype(np.float32)
     symbols = random.integers(0, 4, (80, *fmt.shape)).astype(np.uint8)
-    coded = Coded(symbols, vectors)
+    coded = Coded(symbols, vectors, random.uniform(1, 2, 80).astype(np.float32))
     kinds = np.zeros(80, np.int64)
     sample = Sample(people, np.arange(80), kinds, kinds, _nothing(80), coded)
     short = replace(fmt, spared=500)
-    lengths = random.uniform(1, 2, 80).astype(np.float32)
-    weights = train_head(sample, lengths, [fmt, short])
+    weights = train_head(sample, [fmt, short])
     head = QualityHead(fit_quality(weights, sample, fmt), weights)
+    judged = head.judge(symbols, fmt, coded.lengths)
+    for shares in (judged.quality, judged.usual_claims):
+        assert np.mean(shares < 0.5) == pytest.approx(0.2, abs=0.02)
+    assert np.corrcoef(judged.quality, np.log(coded.lengths))[0, 1] > 0.5
+    normalised = replace(sample, coded=replace(coded, lengths=_ones(80)))
+    assert fit_quality(weights, normalised, fmt).length is None
     for each in (fmt, short):
         assert np.isfinite(head.judge(symbols, each).quality).all()
-    assert train_head(sample, lengths, [fmt, short]) == weights
+    assert train_head(sample, [fmt, short]) == weights
     assert PHOTOS == 4
 
 
 def test_the_length_is_what_normalising_takes_away(tiny_model: ModelDirectory) -> None:
     shape = tiny_model.codec("standard").map_format.shape
     symbols = np.random.default_rng(0).integers(0, 4, (5, *shape)).astype(np.uint8)
-    lengths = embedding_lengths(tiny_model, "standard", symbols)
     decoder = MapDecoder(tiny_model)
     codec_id = tiny_model.codec("standard").codec_id
-    vectors = decoder.embed([(codec_id, each) for each in symbols])
+    vectors, lengths = decoder.embed_with_lengths([(codec_id, each) for each in symbols])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5))
     recnet = load_recnet(tiny_model, "standard", torch.device("cpu"))
     network = load_extractor(tiny_model, torch.device("cpu")).network
     with torch.inference_mode():
         whole = network(recnet(torch.from_numpy(dequantize(symbols, decoder.formats[codec_id]))))
-    assert lengths == pytest.approx(whole.norm(dim=1).numpy(), rel=0.02)
-    assert vectors * lengths[:, None] == pytest.approx(whole.numpy(), abs=0.05)
+    assert lengths == pytest.approx(whole.norm(dim=1).numpy(), rel=1e-4)
+    assert vectors * lengths[:, None] == pytest.approx(whole.numpy(), abs=1e-4)
