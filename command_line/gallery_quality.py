@@ -217,16 +217,17 @@ def _rates(model: "ModelDirectory", enrolled: Sequence[_Enrolled]) -> list[dict[
             "needed to say anything",
         )
     similarities = vectors @ vectors.T
-    allowed = _allowances([each.face.judged for each in enrolled])
+    allowed, known = _allowances([each.face.judged for each in enrolled])
     codecs = np.array([each.face.codec_id for each in enrolled])
     rows = []
     for rate in (rate for rate in _RATES if rate * pairs >= _SUPPORTING):
         asked = np.empty_like(similarities)
         for one in np.unique(codecs):
             for other in np.unique(codecs):
-                table = model.manifest.calibration_for(str(one), str(other))
-                where = np.ix_(codecs == one, codecs == other)
-                asked[where] = table.threshold(rate).similarity
+                pair, where = (str(one), str(other)), np.ix_(codecs == one, codecs == other)
+                bare = model.manifest.calibration_for(*pair).threshold(rate).similarity
+                less = model.manifest.calibration_less_allowance(*pair).threshold(rate).similarity
+                asked[where] = np.where(known[where], less, bare)
         matches = (similarities - allowed >= asked) & strangers
         low, high = rate_interval(matches, strangers, people)
         rows.append(
@@ -242,11 +243,14 @@ def _rates(model: "ModelDirectory", enrolled: Sequence[_Enrolled]) -> list[dict[
     return rows
 
 
-def _allowances(judged: Sequence["Judged | None"]) -> "NDArray[np.float32]":
-    """(N, N); where one of the two was not judged, or heads differ, nothing is allowed for."""
+def _allowances(
+    judged: Sequence["Judged | None"],
+) -> "tuple[NDArray[np.float32], NDArray[np.bool_]]":
+    """(N, N) allowances, and whether heads of the same parts judged both; else they are 0."""
     import numpy as np
 
     allowed = np.zeros((len(judged), len(judged)), np.float32)
+    known = np.zeros_like(allowed, bool)
     kinds = {each.names for each in judged if each}
     for names in kinds:
         rows = [at for at, each in enumerate(judged) if each and each.names == names]
@@ -255,7 +259,8 @@ def _allowances(judged: Sequence["Judged | None"]) -> "NDArray[np.float32]":
         spread = np.max([each.spread for each in of_kind], axis=0)
         resembling = max(each.resembling for each in of_kind)
         allowed[np.ix_(rows, rows)] = (traits * spread) @ traits.T + resembling
-    return allowed
+        known[np.ix_(rows, rows)] = True
+    return allowed, known
 
 
 def _words(each: _Enrolled) -> list[str]:

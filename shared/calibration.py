@@ -9,6 +9,7 @@ mean excess of the top 1 % of impostor similarities as scale, and the result is 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,6 +109,25 @@ class CalibrationTable(Record):
         else:
             fmr = last.fmr * math.exp((last.similarity - similarity) / self.tail_scale)
         return Threshold(similarity, fmr, extrapolated=fmr < last.fmr)
+
+    def eased(self, by: Sequence[tuple[float, float]]) -> "CalibrationTable":
+        """The table for similarities less an allowance, with which fewer strangers are similar.
+
+        Args:
+            by: (false match rate, cosine) by falling rates: how much lower thresholds are. Between
+                rates it is interpolated as the table is, beyond them constant.
+        """
+        if not by:
+            return self
+        rates, cosines = zip(*by, strict=True)
+        rows = []
+        for row in self.rows:
+            less = float(np.interp(-math.log(row.fmr), -np.log(rates), cosines))
+            lower = {
+                name: max(-1.0, getattr(row, name) - less) for name in ("similarity", "low", "high")
+            }
+            rows.append(row.model_copy(update=lower))
+        return CalibrationTable.model_validate({**dict(self), "rows": tuple(rows)})
 
     # Interpolation starts at -1, where every impostor matches.
     @cached_property

@@ -26,18 +26,21 @@ HEAD = QualityConfig(
 """Quality is the map's mean brightness in [0, 1]."""
 
 
-def quality_weights(size: int, *, white_from: float = 1.7) -> bytes:
+def quality_weights(size: int, *, white_from: float = 1.7, crowd: bool = False) -> bytes:
     """A head of one hidden number: 1 + the mean of the map, 0 where black and 2 where white.
 
-    From `white_from` on a map shows no face.
+    From `white_from` on a map shows no face. With `crowd`, the brighter it is, the more others
+    resemble it.
     """
+    rows = [[0.5], [-40], [40]] + [[1]] * crowd
+    bias = [0, 0.7 * 40, -white_from * 40] + [-1] * crowd
     hidden = np.full((1, size), 1 / size, np.float32)
     return save(
         {
             "hidden.weight": hidden,
             "hidden.bias": np.ones(1, np.float32),
-            "out.weight": np.array([[0.5], [-40], [40]], np.float32),
-            "out.bias": np.array([0, 0.7 * 40, -white_from * 40], np.float32),
+            "out.weight": np.array(rows, np.float32),
+            "out.bias": np.array(bias, np.float32),
         }
     )
 

@@ -6,7 +6,12 @@ from functools import cache
 
 from recognizer_service.core import drift
 from recognizer_service.core.doubts import Required, doubts, nearest_miss
-from recognizer_service.core.quality import NO_ALLOWANCE, Allowance, allowance
+from recognizer_service.core.quality import (
+    LEAST_ALLOWANCE,
+    NO_ALLOWANCE,
+    Allowance,
+    allowance,
+)
 from recognizer_service.core.thresholds import Thresholds
 from recognizer_service.core.types import (
     Candidate,
@@ -51,6 +56,7 @@ class Judge:
             default_rate=collection.max_fpir,
             faces=collection.comparisons,
             probe_codec=face.codec_id,
+            allowance=LEAST_ALLOWANCE,
         )
 
     def identification(
@@ -94,7 +100,7 @@ class Judge:
             return allowance(face, other) if other else NO_ALLOWANCE
 
         def candidate(
-            hit: SubjectHit, allowed: Allowance = NO_ALLOWANCE, criterion: Criterion = criterion
+            hit: SubjectHit, allowed: Allowance = LEAST_ALLOWANCE, criterion: Criterion = criterion
         ) -> Candidate:
             threshold = self._thresholds.applied(
                 criterion,
@@ -144,6 +150,7 @@ class Judge:
             default_rate=collection.max_fmr,
             faces=faces,
             probe_codec=face.codec_id,
+            allowance=LEAST_ALLOWANCE,
         )
 
     def verification(
@@ -183,9 +190,7 @@ class Judge:
             codecs=codecs,
             allowance=alike,
         )
-        estimate, extrapolated = self._thresholds.fmr_at(
-            max(-1.0, similarity - alike.similarity), codecs
-        )
+        estimate, extrapolated = self._thresholds.fmr_at(similarity, codecs, alike)
         qualities = [face.quality for face in compared if face.quality is not None]
         return Verification(
             decision=self._decide(compared, matched=similarity >= threshold.similarity),

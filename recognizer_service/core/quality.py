@@ -13,7 +13,7 @@ from shared.inference.map_decoder import Symbols
 from shared.inference.quality_head import FLAWED, NOT_A_FACE, Judged, QualityHead
 from shared.model_directory import ModelDirectory
 
-POOR_QUALITY = "poor_quality"
+POOR_QUALITY, RESEMBLES_MANY = "poor_quality", "resembles_many"
 _KNOWN = 16_384  # judgments of enrolled maps in memory, 450 bytes each
 _TOLD = 0.02  # cosine; a smaller contribution is not reported
 
@@ -22,18 +22,23 @@ _TOLD = 0.02  # cosine; a smaller contribution is not reported
 class Allowance:
     """How much more similar two strangers may be than strangers in general.
 
-    They may share sex, age and origin, and the flaws of their photographs.
+    They may share sex, age and origin, many lookalikes, and the flaws of their photographs.
 
     Attributes:
         similarity: cosine to add to the threshold of flawless faces.
         alike: flaws of both photographs, largest contribution first.
+        judged: whether both faces were judged, so that a threshold for similarities less their
+            allowance applies.
     """
 
     similarity: float = 0.0
     alike: tuple[str, ...] = ()
+    judged: bool = False
 
 
 NO_ALLOWANCE = Allowance()
+LEAST_ALLOWANCE = Allowance(judged=True)
+"""Any allowance leads to this threshold, or a higher one."""
 
 
 class MapJudge:
@@ -56,7 +61,7 @@ class MapJudge:
         self._knowing = Lock()
 
     def judged(self, face: FaceMap, symbols: Symbols, length: float | None = None) -> FaceMap:
-        """Return the face with the judgment of its map and the lower of both qualities.
+        """Return the face with the judgment of its map, and the quality that counts.
 
         Args:
             face: the face.
@@ -107,9 +112,10 @@ def allowance(one: FaceMap, other: FaceMap) -> Allowance:
     if ours is None or theirs is None or ours.names != theirs.names:
         return NO_ALLOWANCE
     added = ours.in_common(theirs)
-    names = (*ours.names, POOR_QUALITY)
+    names = (*ours.names, POOR_QUALITY, RESEMBLES_MANY)
     alike = [names[at] for at in np.argsort(-added) if added[at] >= _TOLD]
-    return Allowance(float(added.sum()) + max(ours.resembling, theirs.resembling), tuple(alike))
+    similarity = float(added.sum()) + max(ours.resembling, theirs.resembling)
+    return Allowance(similarity, tuple(alike), judged=True)
 
 
 def flaws(face: FaceMap) -> Mapping[str, float]:

@@ -45,6 +45,7 @@ class Thresholds:
         self._manifest = manifest
         # A search asks many times for few of them.
         self._measured = lru_cache(maxsize=_KEPT)(self._measure)
+        self._calibrated = lru_cache(maxsize=_KEPT)(self._calibrate)
         heads = manifest.quality.values()
         self.least_allowance = Allowance(max((head.resembling for head in heads), default=0.0))
 
@@ -77,7 +78,7 @@ class Thresholds:
             return self._of_similarity(criterion.min_similarity, faces, codecs)
         rate = default_rate if criterion.max_rate is None else criterion.max_rate
         fmr = identification_fmr(rate, faces)
-        found = self._measured(codecs, fmr)
+        found = self._measured(codecs, fmr, judged=allowance.judged)
         return AppliedThreshold(
             similarity=min(1.0, found.similarity + allowance.similarity),
             fmr=fmr,
@@ -119,20 +120,27 @@ class Thresholds:
                     allowance=allowance,
                 ).similarity
                 for codec_id in enrolled
-                if self._table((probe_codec, codec_id))
+                if self._table((probe_codec, codec_id), judged=allowance.judged)
             }
         )
 
-    def fmr_at(self, similarity: float, codecs: tuple[str, str]) -> tuple[float | None, bool]:
+    def fmr_at(
+        self, similarity: float, codecs: tuple[str, str], allowance: Allowance = NO_ALLOWANCE
+    ) -> tuple[float | None, bool]:
         """Return a similarity's estimated FMR and whether it is extrapolated; None uncalibrated."""
-        table = self._table(codecs)
+        table = self._table(codecs, judged=allowance.judged)
         if table is None:
             return None, False
-        estimate = table.fmr_at(similarity)
+        estimate = table.fmr_at(max(-1.0, similarity - allowance.similarity))
         return estimate.fmr, estimate.extrapolated
 
-    def _measure(self, codecs: tuple[str, str], fmr: float) -> Threshold:
-        return self._manifest.calibration_for(*codecs).threshold(fmr)
+    def _measure(self, codecs: tuple[str, str], fmr: float, *, judged: bool) -> Threshold:
+        return self._calibrated(codecs, judged=judged).threshold(fmr)
+
+    def _calibrate(self, codecs: tuple[str, str], *, judged: bool) -> CalibrationTable:
+        if judged:
+            return self._manifest.calibration_less_allowance(*codecs)
+        return self._manifest.calibration_for(*codecs)
 
     def _of_similarity(
         self, similarity: float, faces: int, codecs: tuple[str, str]
@@ -146,8 +154,8 @@ class Thresholds:
             extrapolated=extrapolated,
         )
 
-    def _table(self, codecs: tuple[str, str]) -> CalibrationTable | None:
+    def _table(self, codecs: tuple[str, str], *, judged: bool) -> CalibrationTable | None:
         try:
-            return self._manifest.calibration_for(*codecs)
+            return self._calibrated(codecs, judged=judged)
         except FailedPrecondition:
             return None

@@ -23,8 +23,8 @@ class FaceMap:
         capture_time: when the camera took the picture, None if unknown.
         liveness: in [0, 1] as claimed by the client, None if unknown; see `check_liveness`.
         field: path to it in the request, for errors.
-        judged: the judgment of the map's quality head, None without a head; `quality` is then the
-            lower of both.
+        judged: the judgment of the map's quality head, None without a head; `quality` is then what
+            counts of both, see `Judged.given`.
     """
 
     codec_id: str

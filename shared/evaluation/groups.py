@@ -57,7 +57,7 @@ def evaluate_groups(
     judged = judged.given(judged.usual_claims)
     everyone = Compared(np.unique(people, return_inverse=True)[1], coded, judged)
     groups = np.array(grouped([str(name) for name in people]))
-    table = model.manifest.calibration_for(coder.codec_id, coder.codec_id)
+    table = model.manifest.calibration_less_allowance(coder.codec_id, coder.codec_id)
     thresholds = {rate: table.threshold(rate).similarity for rate in RATES}
     found: list[TrustRow] = []
     counts = {}

@@ -108,7 +108,7 @@ def evaluate_trust(
         found = looker.look(files.batches(strange), np.arange(len(strange)))
         search = (seen[UNSPOILT], _as_encoded(found))
         progress(total, total)
-    table = model.manifest.calibration_for(coder.codec_id, coder.codec_id)
+    table = model.manifest.calibration_less_allowance(coder.codec_id, coder.codec_id)
     thresholds = {rate: table.threshold(rate).similarity for rate in RATES}
     rows = [
         row

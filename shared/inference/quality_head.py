@@ -33,10 +33,11 @@ class Judged:
     Attributes:
         quality: (N,) fitness for recognition in [0, 1].
         parts: (N, K) how far each part of the head's `parts` is spoilt, in [0, 1].
-        spread: (K + 1,) by how much the similarity of strangers rises per spoilt part that both
-            have, and where both are of poor quality; in cosine.
+        spread: (K + 2,) by how much the similarity of strangers rises per spoilt part that both
+            have, where both are of poor quality, and where both resemble many; in cosine.
         names: K names of parts.
         resembling: how much more similar strangers of one sex, age and origin are, in cosine.
+        crowded: (N,) whether many resemble the face, in [0, 1]; None: unknown.
         by_map: (N,) `quality` if the map alone is known, as to a camera; None: that is all it is.
     """
 
@@ -45,17 +46,23 @@ class Judged:
     spread: Floats
     names: tuple[str, ...] = ()
     resembling: float = 0.0
+    crowded: Floats | None = None
     by_map: Floats | None = None
 
     @classmethod
     def without_head(cls, quality: Floats) -> "Judged":
         """Of a model that has no head: nothing is known but a quality from elsewhere."""
-        return cls(quality, np.zeros((len(quality), 0), np.float32), np.zeros(1, np.float32))
+        return cls(quality, np.zeros((len(quality), 0), np.float32), np.zeros(2, np.float32))
 
     def __getitem__(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Judged":
         """Some of the faces."""
-        by_map = None if self.by_map is None else self.by_map[rows]
-        return replace(self, quality=self.quality[rows], parts=self.parts[rows], by_map=by_map)
+        return replace(
+            self,
+            quality=self.quality[rows],
+            parts=self.parts[rows],
+            crowded=None if self.crowded is None else self.crowded[rows],
+            by_map=None if self.by_map is None else self.by_map[rows],
+        )
 
     @property
     def usual_claims(self) -> Floats:
@@ -73,9 +80,9 @@ class Judged:
 
     @property
     def traits(self) -> Floats:
-        """(N, K + 1) what two faces may have in common: spoilt parts, and a poor quality."""
-        poor: Floats = np.float32(1) - self.quality[:, np.newaxis]
-        return np.concatenate([self.parts, poor], 1)
+        """(N, K + 2) what two faces may have in common: flaws, a poor quality, many lookalikes."""
+        crowded = np.zeros_like(self.quality) if self.crowded is None else self.crowded
+        return np.column_stack([self.parts, 1 - self.quality, crowded])
 
     def allowance(self, others: "Judged | None" = None) -> Floats:
         """(N, M) how much more similar than unspoilt ones strangers like these are, in cosine.
@@ -88,7 +95,7 @@ class Judged:
         return np.asarray(alike + max(self.resembling, others.resembling), np.float32)
 
     def in_common(self, other: "Judged") -> Floats:
-        """(K + 1,) what each trait of two faces, the first of each, adds to their allowance."""
+        """(K + 2,) what each trait of two faces, the first of each, adds to their allowance."""
         added: Floats = np.maximum(self.spread, other.spread) * self.traits[0] * other.traits[0]
         return added
 
@@ -119,14 +126,15 @@ class QualityHead:
             raise InvalidModel(
                 "MODEL_DAMAGED", f"{QUALITY_FILE} lacks the tensor {error}; fit the head again"
             ) from None
-        outputs = 1 + len(config.parts)
+        outputs = 1 + len(config.parts) + (config.crowd is not None)
         if self._out.shape != (outputs, len(self._hidden)):
             raise InvalidModel(
                 "MODEL_DAMAGED",
                 f"{QUALITY_FILE} has a last layer of shape {self._out.shape}; {outputs} outputs of "
                 f"{len(self._hidden)} are expected",
             )
-        self._spread = np.array([*config.spread, config.poor_spread], np.float32)
+        crowd_spread = config.crowd.spread if config.crowd else 0.0
+        self._spread = np.array([*config.spread, config.poor_spread, crowd_spread], np.float32)
 
     @classmethod
     def of_model(cls, model: ModelDirectory, point: str | None) -> "QualityHead | None":
@@ -147,21 +155,30 @@ class QualityHead:
             fmt: the format.
             lengths: (N,) of their embeddings, which only a recognizer knows.
         """
-        raw, parts = self.raw(symbols, fmt)
+        raw, parts, crowded = self.raw(symbols, fmt)
         by_map = quality = _scaled(raw, self.config.scale)
         if (length := self.config.length) and lengths is not None:
             raw += np.float32(length.weight) * (np.log(lengths) - np.float32(length.usual))
             quality = _scaled(raw, length.scale)
         return Judged(
-            quality, parts, self._spread, self.config.parts, self.config.resembling, by_map
+            quality,
+            parts,
+            self._spread,
+            self.config.parts,
+            self.config.resembling,
+            _scaled(crowded, self.config.crowd.scale) if self.config.crowd else None,
+            by_map,
         )
 
-    def raw(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> tuple[Floats, Floats]:
-        """(N,) quality before it is brought to scale, and (N, K) parts in [0, 1]."""
+    def raw(self, symbols: NDArray[np.uint8], fmt: MapFormat) -> tuple[Floats, Floats, Floats]:
+        """(N,) quality and (N, K) parts in [0, 1], and (N,) how crowded; the first and the last
+        before they are brought to scale.
+        """
         seen = dequantize(symbols, fmt).reshape(len(symbols), -1)
         hidden = np.maximum(seen @ self._hidden.T + self._hidden_bias, 0)
         out = hidden @ self._out.T + self._out_bias
-        return out[:, 0], 1 / (1 + np.exp(-np.clip(out[:, 1:], -30, 30)))
+        parts = out[:, 1 : 1 + len(self.config.parts)]
+        return out[:, 0], 1 / (1 + np.exp(-np.clip(parts, -30, 30))), out[:, -1]
 
 
 def _scaled(measured: Floats, scale: Scale) -> Floats:

@@ -24,6 +24,7 @@ Width = Annotated[int, Field(ge=1, le=1024)]
 EmbeddingSize = Annotated[int, Field(ge=1, le=4096)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0, le=2)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
 CROP_HEIGHT, CROP_WIDTH = 112, 96
 Point = tuple[float, float]
 
@@ -231,6 +232,29 @@ class LengthConfig(Record):
         return self
 
 
+class CrowdConfig(Record):
+    """How thresholds differ between faces that resemble many others, and all others.
+
+    Attributes:
+        scale: of what the head says; 1 is a face that resembles more others than most.
+        spread: how much more similar strangers are who are both of 1, in cosine.
+        eased: (false match rate, cosine): by how much the threshold for this rate is lower, if
+            the allowance for such faces is added to it. By falling rates.
+    """
+
+    scale: Scale
+    spread: NotNegative
+    eased: tuple[tuple[Rate, NotNegative], ...]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        _check_rising(self.scale)
+        rates = [rate for rate, _ in self.eased]
+        if rates != sorted(set(rates), reverse=True):
+            raise ValueError("eased is not by falling rates")
+        return self
+
+
 class QualityConfig(Record):
     """A quality head, which reads the maps of a codec's networks (`shared.inference.quality_head`).
 
@@ -243,6 +267,7 @@ class QualityConfig(Record):
             strangers at large.
         length: the part of the embedding's length; None in older models, and for extractors whose
             embeddings are all of one length.
+        crowd: what the head's last output is for; None in older models, which have none.
     """
 
     parts: tuple[Name, ...]
@@ -251,6 +276,7 @@ class QualityConfig(Record):
     poor_spread: NotNegative
     resembling: NotNegative
     length: LengthConfig | None = None
+    crowd: CrowdConfig | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

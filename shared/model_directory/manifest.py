@@ -123,6 +123,23 @@ class Manifest(ModelDescription):
             metadata={"probe_codec": probe_codec, "enrolled_codec": enrolled_codec},
         )
 
+    def calibration_less_allowance(self, probe_codec: str, enrolled_codec: str) -> CalibrationTable:
+        """The calibration table for similarities less what quality heads allow for.
+
+        Raises:
+            FailedPrecondition: as `calibration_for`.
+        """
+        eased = [self._eased(codec_id) for codec_id in (probe_codec, enrolled_codec)]
+        table = self.calibration_for(probe_codec, enrolled_codec)
+        return max((table.eased(by) for by in eased), key=lambda each: each.rows[-1].similarity)
+
+    def _eased(self, codec_id: str) -> tuple[tuple[float, float], ...]:
+        for point, codec in self.codecs.items():
+            if codec.codec_id == codec_id:
+                head = self.quality.get(self.networks_of(point))
+                return head.crowd.eased if head and head.crowd else ()
+        return ()
+
 
 def codec_file(point: str, name: str) -> str:
     """Path of a codec's file in the model directory, with forward slashes."""

@@ -2,8 +2,8 @@
 
 Two photographs of each person go through the codec as they are and spoilt at random. What a head
 learns to foresee is how much nearer a face stays to the other photograph of its person than to
-the nearest strangers who are spoilt alike (after SDD-FIQA), how long its embedding is, and what was
-spoilt.
+the nearest strangers who are spoilt alike (after SDD-FIQA), how long its embedding is, what was
+spoilt, and whether it resembles many others (`shared.training.crowd`).
 
 People of training teach the head; people held out set its scale (`shared.training.trust`).
 """
@@ -24,13 +24,13 @@ from shared.evaluation.coded import Coded, Coder, joined
 from shared.evaluation.pipeline import BATCH, Progress, crops_of, no_progress
 from shared.evaluation.spoilings import PARTS, RANDOM
 from shared.faces.fitness import CUT_FROM
+from shared.training.crowd import crowding, nearest_strangers
 from shared.training.faces import UNLABELLED, Faces
 
 _OUTSIDE = PARTS.index("outside")
 _DRAWS = 2
 _ALIKE, _ALIKE_DRAWS = 32, 2
 _HIDDEN = 96
-_NEAREST = 0.01
 _EPOCHS = 60
 
 UNSPOILT = 0
@@ -225,14 +225,7 @@ def margins(sample: Sample) -> NDArray[np.float32]:
     vectors = sample.coded.vectors
     mates = vectors[of_photo[sample.photos ^ 1]]
     own = np.einsum("nd,nd->n", vectors, mates)
-    nearest = np.empty(len(own), np.float32)
-    for kind in np.unique(sample.kinds):
-        rows = np.nonzero(sample.kinds == kind)[0]
-        close = vectors[rows] @ vectors[rows].T
-        close[sample.people[rows][:, None] == sample.people[rows][None]] = -1
-        count = max(2, round(_NEAREST * len(rows)))
-        nearest[rows] = np.sort(close, axis=1)[:, -count:].mean(1)
-    found: NDArray[np.float32] = (own - nearest).astype(np.float32)
+    found: NDArray[np.float32] = own - nearest_strangers(vectors, sample.people, sample.kinds)
     return found
 
 
@@ -248,10 +241,13 @@ def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
         torch.from_numpy(dequantize(sample.coded.symbols, fmt)).flatten(1).to(torch.float16)
         for fmt in formats
     ]
-    wanted = torch.from_numpy(foreseen(sample))
+    nearest = nearest_strangers(sample.coded.vectors, sample.people, sample.kinds)
+    wanted = torch.from_numpy(
+        np.column_stack([foreseen(sample), crowding(nearest, sample.kinds)]).astype(np.float32)
+    )
     spoilt = torch.from_numpy(sample.spoilt)
     hidden = nn.Linear(seen[0].shape[1], _HIDDEN)
-    out = nn.Linear(_HIDDEN, 1 + len(PARTS))
+    out = nn.Linear(_HIDDEN, 1 + len(PARTS) + 1)
     layers = [*hidden.parameters(), *out.parameters()]
     optimizer = torch.optim.AdamW(layers, lr=1e-3, weight_decay=0.1)
     steps = _EPOCHS * (len(wanted) // 128 + 1)
@@ -276,5 +272,5 @@ def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
 
 
 def _loss(said: Tensor, wanted: Tensor, spoilt: Tensor) -> Tensor:
-    quality = functional.smooth_l1_loss(said[:, 0], wanted, beta=0.5)
-    return quality + functional.binary_cross_entropy_with_logits(said[:, 1:], spoilt)
+    graded = functional.smooth_l1_loss(said[:, [0, -1]], wanted, beta=0.5)
+    return 2 * graded + functional.binary_cross_entropy_with_logits(said[:, 1:-1], spoilt)

@@ -20,12 +20,14 @@ from shared.evaluation.spoilings import PARTS, RANDOM
 from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import (
     QUALITY_FILE,
+    CrowdConfig,
     LengthConfig,
     ModelDirectory,
     QualityConfig,
     codec_file,
     write_model_directory,
 )
+from shared.training.crowd import Impostors, crowd_scale, fit_crowd
 from shared.training.faces import Faces
 from shared.training.quality import (
     UNSPOILT,
@@ -151,9 +153,10 @@ def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:
         spread=(0.0,) * len(PARTS),
         poor_spread=0.0,
         resembling=0.0,
+        crowd=CrowdConfig(scale=((0, 0), (1, 1)), spread=0, eased=()),
     )
     unspoilt = sample.coded[sample.kinds == UNSPOILT]
-    raw, _ = QualityHead(nothing, weights).raw(unspoilt.symbols, fmt)
+    raw, _, crowded = QualityHead(nothing, weights).raw(unspoilt.symbols, fmt)
     logarithms = np.log(unspoilt.lengths)
     usual, varied = float(logarithms.mean()), float(logarithms.std())
     length = None
@@ -161,7 +164,8 @@ def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:
         weight = float(raw.std()) / varied
         scale = _scale(raw + weight * (logarithms - usual))
         length = LengthConfig(usual=usual, weight=weight, scale=scale)
-    return nothing.model_copy(update={"scale": _scale(raw), "length": length})
+    crowd = CrowdConfig(scale=crowd_scale(crowded), spread=0, eased=())
+    return nothing.model_copy(update={"scale": _scale(raw), "length": length, "crowd": crowd})
 
 
 def _scale(measured: NDArray[np.floating]) -> tuple[tuple[float, float], ...]:
@@ -171,28 +175,40 @@ def _scale(measured: NDArray[np.floating]) -> tuple[tuple[float, float], ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Strangers:
-    """Pairs of one kind: similarities, what both have."""
+    """Pairs of one kind: similarities, what flaws both have, how crowded both are."""
 
     similarity: NDArray[np.float32]
     common: NDArray[np.float32]
+    crowded: NDArray[np.float32]
 
 
 def fit_spread(head: QualityHead, sample: Sample, fmt: MapFormat) -> QualityConfig:
-    """How much more similar strangers are who are spoilt alike, on people held out.
+    """How much more similar strangers are who have something in common, on people held out.
 
-    The similarity that one in 2,000 strangers reaches is fitted, by quantile regression, as that
-    of unspoilt ones and a sum over what both faces have in common, none of it negative. The kind
-    of spoiling whose rate is exceeded most counts more in every further round.
+    First what unspoilt ones of a crowd, or of one sex, age and origin, have in common. Then what
+    is spoilt: the similarity that one in 2,000 strangers spoilt alike reaches is fitted, by
+    quantile regression, as that of unspoilt ones and a sum over what both faces have in common,
+    none of it negative. The kind of spoiling whose rate is exceeded most counts more in every
+    further round.
     """
     judged = head.judge(sample.coded.symbols, fmt, sample.coded.lengths)
-    unspoilt = sample.coded.vectors[sample.kinds == UNSPOILT]
-    base, resembling = _resembling(unspoilt, sample.people[sample.kinds == UNSPOILT])
+    assert head.config.crowd is not None
+    assert judged.crowded is not None
+    unspoilt = sample.kinds == UNSPOILT
+    vectors, crowded = sample.coded.vectors[unspoilt], judged.crowded[unspoilt]
+    impostors = Impostors.among(vectors, sample.people[unspoilt])
+    crowd = fit_crowd(head.config.crowd.scale, crowded, impostors)
+    allowed = crowd.spread * crowded[impostors.one] * crowded[impostors.other]
+    base, resembling = _resembling(vectors, impostors, allowed)
     random = np.random.default_rng(0)
     kinds = [
         found for kind in range(len(RANDOM)) if (found := _strangers(sample, judged, kind, random))
     ]
     over = torch.from_numpy(
-        np.concatenate([kind.similarity for kind in kinds]) - np.float32(base + resembling)
+        np.concatenate(
+            [kind.similarity - np.float32(crowd.spread) * kind.crowded for kind in kinds]
+        )
+        - np.float32(base + resembling)
     )
     common = torch.from_numpy(np.concatenate([kind.common for kind in kinds]))
     which = np.repeat(np.arange(len(kinds)), [len(kind.similarity) for kind in kinds])
@@ -206,7 +222,12 @@ def fit_spread(head: QualityHead, sample: Sample, fmt: MapFormat) -> QualityConf
         weights *= np.clip(surely / counts / _SPOILT_RATE, 1, 2)
     *parts, poor = spread.tolist()
     return head.config.model_copy(
-        update={"spread": tuple(parts), "poor_spread": poor, "resembling": resembling}
+        update={
+            "spread": tuple(parts),
+            "poor_spread": poor,
+            "resembling": resembling,
+            "crowd": crowd,
+        }
     )
 
 
@@ -224,9 +245,10 @@ def _strangers(
     one, other = np.concatenate(found, axis=1) if found else np.empty((2, 0), np.int64)
     if not len(one):
         return None
-    vectors, traits = sample.coded.vectors, judged.traits
+    vectors = sample.coded.vectors
+    common = judged.traits[one] * judged.traits[other]
     return _Strangers(
-        np.einsum("nd,nd->n", vectors[one], vectors[other]), traits[one] * traits[other]
+        np.einsum("nd,nd->n", vectors[one], vectors[other]), common[:, :-1], common[:, -1]
     )
 
 
@@ -250,19 +272,19 @@ def _regress(
     return found
 
 
-def _resembling(vectors: NDArray[np.float32], people: NDArray[np.int64]) -> tuple[float, float]:
+def _resembling(
+    vectors: NDArray[np.float32], impostors: Impostors, allowed: NDArray[np.float32]
+) -> tuple[float, float]:
     """What one in 1,000 strangers at large reaches, and how much more those of one group reach.
 
-    Groups are found by k-means among the embeddings: two would be little more than the sexes, with
-    each further one they are more alike, in origin and in age, and thresholds stricter.
+    Both less what is allowed for already, (P,) by pair. Groups are found by k-means among the
+    embeddings: two would be little more than the sexes, with each further one they are more alike,
+    in origin and in age, and thresholds stricter.
     """
     group = _groups(vectors)
-    one, other = np.triu_indices(len(vectors), 1)
-    strangers = people[one] != people[other]
-    one, other = one[strangers], other[strangers]
-    similarity = np.einsum("nd,nd->n", vectors[one], vectors[other])
-    base = float(np.quantile(similarity, 1 - _RATE))
-    near = similarity[group[one] == group[other]]
+    left = impostors.similarity - allowed
+    near = left[group[impostors.one] == group[impostors.other]]
+    base = float(np.quantile(left, 1 - _RATE))
     return base, max(0.0, float(np.quantile(near, 1 - _RATE)) - base) if len(near) else 0.0
 
 

@@ -157,3 +157,14 @@ def test_a_genuine_pair_at_the_threshold_is_no_false_non_match() -> None:
     photos = np.eye(3, dtype=np.float32)[[0, 0, 0]]
     table = calibrate(photos, np.array([0, 0, 1]), probe_codec="a", enrolled_codec="a")
     assert [(row.similarity, row.fnmr) for row in table.rows] == [(1.0, 0.0)]
+
+
+def test_an_eased_table_has_lower_thresholds(table: CalibrationTable) -> None:
+    assert table.threshold(1e-3) == table.eased(()).threshold(1e-3)
+    eased = table.eased(((1e-2, 0.01), (1e-3, 0.03)))
+    less = {
+        rate: table.threshold(rate).similarity - eased.threshold(rate).similarity
+        for rate in (0.5, 1e-2, 10**-2.5, 1e-3, 1e-5)
+    }
+    assert less == pytest.approx({0.5: 0.01, 1e-2: 0.01, 10**-2.5: 0.02, 1e-3: 0.03, 1e-5: 0.03})
+    assert eased.fmr_at(eased.threshold(1e-3).similarity).fmr == pytest.approx(1e-3)

@@ -24,7 +24,7 @@ from recognizer_service.gallery.types import (
 )
 from shared.errors import FailedPrecondition
 from shared.inference.quality_head import Judged
-from shared.model_directory import Manifest, ModelDirectory
+from shared.model_directory import CrowdConfig, Manifest, ModelDirectory
 from tests.tiny_model import synthetic_table
 from tests.tiny_quality import HEAD
 from tests.unit.recognizer_service.core.one_face import ONE_FACE
@@ -80,13 +80,47 @@ def answer(
 
 def dark(codec_id: str, share: float) -> FaceMap:
     """A face whose darkness raises the threshold against faces as dark by 0.3."""
-    parts, spread = np.array([[share]], np.float32), np.array([0.3, 0], np.float32)
+    parts, spread = np.array([[share]], np.float32), np.array([0.3, 0, 0], np.float32)
     judged = Judged(np.ones(1, np.float32), parts, spread, ("dark",))
     return FaceMap(codec_id, b"", 1.0, judged=judged)
 
 
 def shown(identification: Identification) -> list[tuple[str, bool]]:
     return [(found.hit.subject_id, found.matched) for found in identification.candidates]
+
+
+def test_a_threshold_is_eased_where_both_faces_are_judged(manifest: Manifest, coarse: str) -> None:
+    """Thresholds follow faces that resemble many only where nothing tells who does."""
+    crowd = CrowdConfig(scale=HEAD.scale, spread=0.2, eased=((1e-2, 0.05),))
+    quality = {"standard": HEAD.model_copy(update={"crowd": crowd})}
+    judge = Judge(Thresholds(manifest.model_copy(update={"quality": quality})), min_quality=0.2)
+    face = dark(coarse, 0.5)
+    hits = [hit(name, coarse, 0.48) for name in ("unknown", "light", "dark")]
+    others = {"unknown": None, "light": dark(coarse, 0), "dark": dark(coarse, 1)}
+    found = judge.identification(
+        face,
+        hits,
+        Criterion(),
+        ONE_FACE,
+        Timings(),
+        count=3,
+        enrolled=lambda found: others[found.subject_id],
+    )
+    thresholds = {each.hit.subject_id: each.threshold.similarity for each in found.candidates}
+    assert thresholds == pytest.approx({"light": 0.45, "unknown": 0.5, "dark": 0.45 + 0.15})
+    assert shown(found)[0] == ("light", True)
+    verified = judge.verification(
+        [face, dark(coarse, 0)],
+        0.47,
+        Criterion(max_rate=1e-2),
+        ONE_FACE,
+        Timings(),
+        codecs=(coarse, coarse),
+        reference=dark(coarse, 0),
+    )
+    assert verified.threshold.similarity == pytest.approx(0.45)
+    assert verified.estimated_fmr is not None
+    assert verified.estimated_fmr < 1e-2
 
 
 def test_who_exceeds_the_threshold_matches_though_another_is_more_similar(

@@ -24,7 +24,7 @@ from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
 from shared.inference.networks import load_extractor, load_recnet
 from shared.inference.quality_head import Judged, QualityHead
-from shared.model_directory import LengthConfig, ModelDirectory, QualityConfig
+from shared.model_directory import CrowdConfig, LengthConfig, ModelDirectory, QualityConfig
 from shared.training.faces import load_faces
 from shared.training.quality import Sample, foreseen, margins, train_head, two_each
 from shared.training.trust import fit_quality, fit_spread
@@ -64,6 +64,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "teacher.npy", np.stack([teacher, teacher], axis=1))
     np.save(folder / "yaw.npy", np.zeros(len(names), np.float32))
     return folder
+
+
+CROWD = CrowdConfig(scale=((0, 0), (1, 1)), spread=0, eased=())
 
 
 def _nothing(count: int) -> NDArray[np.float32]:
@@ -245,8 +248,8 @@ def test_strangers_spoilt_alike_are_allowed_for_and_unspoilt_ones_are_not(
         _nothing(2 * count),
         Coded(symbols.astype(np.uint8), np.concatenate([unspoilt, alike]), _ones(2 * count)),
     )
-    config = HEAD.model_copy(update={"spread": (0.0, 0.0)})
-    weights = quality_weights(int(np.prod(fmt.shape)))
+    config = HEAD.model_copy(update={"spread": (0.0, 0.0), "crowd": CROWD})
+    weights = quality_weights(int(np.prod(fmt.shape)), crowd=True)
     head = QualityHead(fit_spread(QualityHead(config, weights), sample, fmt), weights)
     judged = head.judge(sample.coded.symbols, fmt)
     allowed = judged.allowance()
@@ -282,12 +285,14 @@ def test_a_search_counts_strangers_who_match_and_people_who_do_not(last: int) ->
 
 def test_an_allowance_is_for_what_both_have() -> None:
     parts = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
-    judged = Judged(np.ones(3, np.float32), parts, np.array([0.2, 0.1, 0.5], np.float32))
+    judged = Judged(np.ones(3, np.float32), parts, np.array([0.2, 0.1, 0.5, 0.3], np.float32))
     assert judged.allowance() == pytest.approx(
         np.array([[0.2, 0.2, 0], [0.2, 0.3, 0.1], [0, 0.1, 0.1]])
     )
     worse = replace(judged, quality=np.array([0, 1, 0], np.float32), resembling=0.05)
     assert worse.allowance()[0] == pytest.approx([0.75, 0.25, 0.55])
+    crowd = replace(judged, crowded=np.array([1, 0, 0.5], np.float32))
+    assert crowd.allowance()[0] == pytest.approx([0.5, 0.2, 0.15])
 
 
 def test_a_longer_embedding_raises_the_quality_and_not_what_a_camera_says() -> None:
@@ -333,6 +338,8 @@ def test_weights_of_another_head_are_refused() -> None:
         {"poor_spread": -0.1},
         {"length": {"usual": 1, "weight": -1, "scale": HEAD.scale}},
         {"length": {"usual": 1, "weight": 1, "scale": ((0, 0), (0, 1))}},
+        {"crowd": {"scale": HEAD.scale, "spread": -0.1, "eased": ()}},
+        {"crowd": {"scale": HEAD.scale, "spread": 0, "eased": ((1e-4, 0), (1e-3, 0))}},
     ],
 )
 def test_a_head_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
