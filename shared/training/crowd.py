@@ -1,9 +1,10 @@
 """Faces that resemble many others: what thresholds owe to them, and to all the rest.
 
-Strangers are not alike everywhere. Infants, and portraits of one kind, stand close together, and
-the most similar strangers of a population are nearly all from such crowds. Without knowing them, a
-threshold for everybody follows them: too strict for others, and still too lax for them. In the
-terms of Doddington et al. ("Sheep, goats, lambs and wolves", 1998) they are lambs.
+Strangers are not alike everywhere. Children, and people of origins that an extractor separates less
+well, stand close together, and the most similar strangers of a population are nearly all of them.
+Without knowing them, a threshold for everybody follows them: too strict for others, and still too
+lax for them. In the terms of Doddington et al. ("Sheep, goats, lambs and wolves", 1998) they are
+lambs.
 """
 
 from dataclasses import dataclass
