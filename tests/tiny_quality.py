@@ -7,6 +7,7 @@ from safetensors.numpy import save
 
 from shared.model_directory import (
     QUALITY_FILE,
+    CrowdConfig,
     LengthConfig,
     ModelDirectory,
     QualityConfig,
@@ -51,13 +52,16 @@ def write_judging_model(
     *,
     white_from: float = 1.7,
     length: LengthConfig | None = None,
+    crowd: CrowdConfig | None = None,
 ) -> ModelDirectory:
     """Write the tiny model with heads for both codecs as version "2", which becomes current."""
-    head = HEAD.model_copy(update={"length": length})
+    head = HEAD.model_copy(update={"length": length, "crowd": crowd})
     files = {name: (tiny.path / name).read_bytes() for name in tiny.manifest.files}
     for point, codec in tiny.manifest.codecs.items():
         size = int(np.prod(codec.map_format.shape))
-        files[codec_file(point, QUALITY_FILE)] = quality_weights(size, white_from=white_from)
+        files[codec_file(point, QUALITY_FILE)] = quality_weights(
+            size, white_from=white_from, crowd=crowd is not None
+        )
     changes = {"version": "2", "quality": dict.fromkeys(tiny.manifest.codecs, head)}
     description = tiny.manifest.model_copy(update=changes)
     model = write_model_directory(models, description=description, files=files)

@@ -15,9 +15,9 @@ from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.types import Enrolment, NewFace
 from shared.codec.compact_map import pack
 from shared.inference.map_decoder import MapDecoder
-from shared.model_directory import ModelDirectory
+from shared.model_directory import CrowdConfig, ModelDirectory
 from tests.services.hosting import running_recognizer
-from tests.tiny_quality import write_judging_model
+from tests.tiny_quality import HEAD, write_judging_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -73,6 +73,19 @@ async def test_strangers_who_are_unlike_pass_no_threshold(models: Path, tmp_path
     assert row["pairs"] == 190
     assert row["fmr_measured"] == 0
     assert row["high"] > 0
+
+
+async def test_strangers_are_compared_by_the_eased_thresholds_of_judged_faces(
+    tiny_model: ModelDirectory, tmp_path: Path
+) -> None:
+    """At FMR 0.1 strangers of similarity 0 are 0.2 short; less 0.25 they match."""
+    crowd = CrowdConfig(scale=HEAD.scale, spread=0, eased=((0.1, 0.25),))
+    write_judging_model(tiny_model, tmp_path, crowd=crowd)
+    enroll(tmp_path / "gallery.sqlite", tmp_path, [2] * 20)
+    code, output = await run(tmp_path, tmp_path / "gallery.sqlite", "calibrate", "--json")
+    assert code == 0, output
+    (row,) = _document(output)
+    assert row["fmr_measured"] == 1
 
 
 async def test_strangers_who_are_all_alike_are_told_of(models: Path, tmp_path: Path) -> None:
