@@ -53,6 +53,7 @@ _STEPS = 600
 _ROUNDS = 4
 _GROUPS = 3
 _ITERATIONS = 30
+_LENGTH_COUNTS = 2
 _ONE_LENGTH = 1e-3
 """Logarithms of lengths that vary less are of embeddings that come normalised."""
 _TEACHING_SEED, _HELD_OUT_SEED = 1, 2
@@ -145,7 +146,7 @@ def fit_quality(weights: bytes, held_out: Sample, fmt: MapFormat) -> QualityConf
 def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:
     """A head's scales, by unspoilt faces of people held out; nothing is known of spread yet.
 
-    What the head says and the length of the embedding count alike.
+    The length of the embedding counts twice as much as what the head says.
     """
     nothing = QualityConfig(
         parts=PARTS,
@@ -161,7 +162,7 @@ def fit_scale(weights: bytes, sample: Sample, fmt: MapFormat) -> QualityConfig:
     usual, varied = float(logarithms.mean()), float(logarithms.std())
     length = None
     if varied > _ONE_LENGTH:
-        weight = float(raw.std()) / varied
+        weight = _LENGTH_COUNTS * float(raw.std()) / varied
         scale = _scale(raw + weight * (logarithms - usual))
         length = LengthConfig(usual=usual, weight=weight, scale=scale)
     crowd = CrowdConfig(scale=crowd_scale(crowded), spread=0, eased=())
