@@ -199,13 +199,14 @@ def _drawn(count: int, kinds: int, seed: int) -> Iterator[tuple[int, NDArray[np.
             yield start, random.integers(1, kinds, size)
 
 
-def foreseen(sample: Sample) -> NDArray[np.float32]:
+def foreseen(sample: Sample, nearest: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N,) what a head is to foresee: a face's margin and the logarithm of its embedding's length.
 
     Each counts half, as a distance to its mean in standard deviations. The margin of one pair says
-    much of what is spoilt, and little of an unspoilt face; there the length says more.
+    much of what is spoilt, and little of an unspoilt face; there the length says more. `nearest`
+    are the `nearest_strangers`.
     """
-    both = _standard(margins(sample)) + _standard(np.log(sample.coded.lengths))
+    both = _standard(margins(sample, nearest)) + _standard(np.log(sample.coded.lengths))
     return np.asarray(both / 2, np.float32)
 
 
@@ -215,17 +216,14 @@ def _standard(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((values - values.mean()) / (spread or 1), np.float32)
 
 
-def margins(sample: Sample) -> NDArray[np.float32]:
-    """(N,) cosine to the person's other photograph, as it is, less that to the nearest 1 % of
-    strangers who are spoilt alike.
-    """
+def margins(sample: Sample, nearest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) cosine to the person's other photograph, as it is, less that to `nearest_strangers`."""
     unspoilt = np.nonzero(sample.kinds == UNSPOILT)[0]
     of_photo = np.empty(len(unspoilt), np.int64)
     of_photo[sample.photos[unspoilt]] = unspoilt
     vectors = sample.coded.vectors
     mates = vectors[of_photo[sample.photos ^ 1]]
-    own = np.einsum("nd,nd->n", vectors, mates)
-    found: NDArray[np.float32] = own - nearest_strangers(vectors, sample.people, sample.kinds)
+    found: NDArray[np.float32] = np.einsum("nd,nd->n", vectors, mates) - nearest
     return found
 
 
@@ -243,7 +241,9 @@ def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
     ]
     nearest = nearest_strangers(sample.coded.vectors, sample.people, sample.kinds)
     wanted = torch.from_numpy(
-        np.column_stack([foreseen(sample), crowding(nearest, sample.kinds)]).astype(np.float32)
+        np.column_stack([foreseen(sample, nearest), crowding(nearest, sample.kinds)]).astype(
+            np.float32
+        )
     )
     spoilt = torch.from_numpy(sample.spoilt)
     hidden = nn.Linear(seen[0].shape[1], _HIDDEN)

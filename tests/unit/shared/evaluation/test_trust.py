@@ -25,6 +25,7 @@ from shared.inference.map_decoder import MapDecoder
 from shared.inference.networks import load_extractor, load_recnet
 from shared.inference.quality_head import Judged, QualityHead
 from shared.model_directory import CrowdConfig, LengthConfig, ModelDirectory, QualityConfig
+from shared.training.crowd import nearest_strangers
 from shared.training.faces import load_faces
 from shared.training.quality import Sample, foreseen, margins, train_head, two_each
 from shared.training.trust import fit_quality, fit_spread
@@ -220,11 +221,12 @@ def test_what_is_foreseen_is_the_distance_to_strangers_spoilt_alike() -> None:
     people, photos = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 2, 3, 0, 2])
     kinds = np.array([0, 0, 0, 0, 1, 1])
     sample = Sample(people, photos, kinds, kinds, _nothing(6), Coded(symbols, vectors, _ones(6)))
-    assert margins(sample) == pytest.approx([1, 1, 1, 1, 0, 0])
-    alone = foreseen(sample)
+    nearest = nearest_strangers(vectors, people, kinds)
+    assert margins(sample, nearest) == pytest.approx([1, 1, 1, 1, 0, 0])
+    alone = foreseen(sample, nearest)
     assert alone == pytest.approx(np.array([1, 1, 1, 1, -2, -2]) / np.sqrt(8))
     lengths = np.array([9, 1, 1, 1, 1, 1], np.float32)
-    longer = foreseen(replace(sample, coded=Coded(symbols, vectors, lengths)))
+    longer = foreseen(replace(sample, coded=Coded(symbols, vectors, lengths)), nearest)
     assert longer[0] > longer[1] == longer[2] > longer[4]
 
 
