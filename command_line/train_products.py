@@ -55,10 +55,31 @@ def publish(
         carried=carried,
         threads=CORES,
     )
-    typer.echo(
-        f"{model.path} written; `compactface model use {version} --models {models}` "
-        "makes it current"
+    _tell(model.path, version, models)
+
+
+def quantize(
+    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 3.1.")],
+    of: Annotated[
+        str | None, typer.Option(help="Version to take the weights from; default: the current.")
+    ] = None,
+    cache: Cache = CACHE,
+    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+) -> None:
+    """Let cameras compute an older model in 8 bits, as `publish` does; calibrated anew."""
+    from shared.model_directory import ModelDirectory
+    from shared.training.faces import load_faces
+    from shared.training.publish import quantize as write
+
+    model = write(
+        ModelDirectory.load(models, family, of),
+        faces=load_faces(cache),
+        models=models,
+        version=version,
+        threads=CORES,
     )
+    _tell(model.path, version, models)
 
 
 def quality(
@@ -99,10 +120,7 @@ def quality(
             cache=Coded(kept),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    typer.echo(
-        f"{model.path} written; `compactface model use {version} --models {models}` "
-        "makes it current"
-    )
+    _tell(model.path, version, models)
 
 
 def bundle(
@@ -172,3 +190,9 @@ def unbundle(
         )
     if not taken:
         raise InvalidTraining("NO_PIECES", f"{pieces} holds no complete checkpoint")
+
+
+def _tell(path: Path, version: str, models: Path) -> None:
+    typer.echo(
+        f"{path} written; `compactface model use {version} --models {models}` makes it current"
+    )

@@ -1,6 +1,8 @@
 """Encode aligned crops to compact maps without torch: CompNet runs on ONNX Runtime."""
 
+import platform
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -70,6 +72,8 @@ class OnnxCropEncoder(CropEncoder):
         options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch needed
         # Spinning idle workers would take the detector's cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if _overflows():
+            options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(
             model.codec_path(point, ONNX_FILE), options, providers=["CPUExecutionProvider"]
         )
@@ -77,3 +81,14 @@ class OnnxCropEncoder(CropEncoder):
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         (latents,) = self._session.run(["latent"], {"crop": batch})
         return np.asarray(latents, np.float32)
+
+
+def _overflows() -> bool:
+    """Whether sums of 8-bit products overflow on this processor: on x86, unless it has VNNI.
+
+    ONNX Runtime then has to take a slower way. It does not look itself whether that is needed.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    processor = Path("/proc/cpuinfo")
+    return not processor.exists() or "vnni" not in processor.read_text()

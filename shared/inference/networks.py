@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shared.errors import InvalidModel
 from shared.inference.fixed_sizes import Run, as_cuda_graphs
@@ -73,12 +73,13 @@ def without_python(network: nn.Module, shape: Sequence[int]) -> Run:
     for the others of a busy service. A graph asks once.
 
     Args:
-        network: in eval mode, placed and of its final type.
+        network: in eval mode, placed and of its final type; on the CPU its PReLU are replaced.
         shape: (C, H, W) of its input.
     """
     first = next(network.parameters())
     if first.device.type == "cuda":
         return as_cuda_graphs(network, shape)
+    _replace_prelu(network)
     example = torch.zeros((2, *shape), dtype=first.dtype).contiguous(
         memory_format=torch.channels_last
     )
@@ -88,6 +89,27 @@ def without_python(network: nn.Module, shape: Sequence[int]) -> Run:
         traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
         graph: Run = torch.jit.freeze(traced)
         return graph
+
+
+class _FastPReLU(nn.Module):
+    """PReLU as max(x, slope * x): equal for slopes of at most 1.
+
+    torch's PReLU takes up to half of a network's time in bfloat16 on a CPU.
+    """
+
+    def __init__(self, slope: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("_slope", slope.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        slope = self.get_buffer("_slope").view(-1, *(1,) * (x.ndim - 2))
+        return torch.maximum(x, slope * x)
+
+
+def _replace_prelu(network: nn.Module) -> None:
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.PReLU) and layer.weight.max() <= 1:
+            network.set_submodule(name, _FastPReLU(layer.weight))
 
 
 def _placed(network: Network, device: torch.device) -> Network:

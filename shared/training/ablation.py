@@ -158,6 +158,7 @@ def _evaluate(
         model = store(
             [run],
             models=Path(scratch),
+            faces=faces,
             split=split_faces(faces),
             family="ablation",
             version="1",

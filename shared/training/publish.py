@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from shared.calibration import CalibrationTable, calibrate
 from shared.errors import InvalidTraining
-from shared.evaluation.pipeline import Embedded
+from shared.evaluation.pipeline import Embedded, crops_of
 from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs, embed_validation
 from shared.inference.onnx_embedder import network_of_any_batch
+from shared.inference.pixels import to_network
 from shared.model_directory import (
+    COMPNET_FILE,
     COSFACE_112X96,
+    ONNX_FILE,
     UNCOMPRESSED,
     CodecConfig,
     InputNormalisation,
@@ -26,17 +29,21 @@ from shared.model_directory import (
     ModelDirectory,
     OnnxConfig,
     Sphere20Config,
+    codec_file,
     publish_results,
+    write_model_directory,
 )
 from shared.models.sphere20 import Sphere20
 from shared.training.codec import load_codecs
-from shared.training.export import TrainedCodec, export_model
+from shared.training.export import TrainedCodec, camera_file, export_model
 from shared.training.faces import SIZE, Faces
 from shared.training.network_input import NetworkInput, describe
 from shared.training.run_folder import read_run
 from shared.training.split import Split, split_faces
 from shared.training.student import AnyStudent, Student
 from shared.training.teacher_file import NORMALISATIONS
+
+_RANGED_BY = 64
 
 
 def publish(
@@ -79,34 +86,85 @@ def publish(
         model = store(
             runs,
             models=Path(scratch),
+            faces=faces,
             split=split,
             family=family,
             version=version,
             default_point=default_point,
             carried=earlier,
         )
-        torch.set_num_threads(threads)
-        began = time.perf_counter()
-        embedded, identities = embed_validation(model, faces, split, threads=threads)
-        result = score_result(
-            model,
-            embedded,
-            balanced_pairs(identities, count=PAIRS),
-            dataset="validation",
-            seconds=time.perf_counter() - began,
-        )
-        return publish_results(
-            model,
-            models,
-            calibration=calibration_of(model, embedded, identities),
-            measured={"validation": asdict(result)},
-        )
+        return _calibrated(model, faces, split, models=models, threads=threads)
+
+
+def quantize(
+    model: ModelDirectory, *, faces: Faces, models: Path, version: str, threads: int
+) -> ModelDirectory:
+    """Write a model once more, with the CompNets as `publish` writes them now, calibrated anew.
+
+    Cameras compute them in 8 bits. Weights, codec ids and embedding space stay what they are.
+
+    Args:
+        model: of older software, or with other ranges.
+        faces: the cache that it was trained on.
+        models: folder of model families to write into.
+        version: name of the new version.
+        threads: number of cores for the measurements.
+
+    Raises:
+        AlreadyExists: the version exists.
+        InvalidModel: the integers disagree with the weights.
+    """
+    split = split_faces(faces)
+    manifest = model.manifest
+    crops = to_network(_seen_by_cameras(faces, split), manifest.normalisation)
+    files = {name: (model.path / name).read_bytes() for name in manifest.files}
+    for point, config in manifest.codecs.items():
+        if config.networks is None:
+            weights = files[codec_file(point, COMPNET_FILE)]
+            files[codec_file(point, ONNX_FILE)] = camera_file(weights, config, crops)
+    description = manifest.model_copy(
+        update={
+            "version": version,
+            "provenance": {**manifest.provenance, "quantized": manifest.version},
+        }
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        written = write_model_directory(Path(scratch), description=description, files=files)
+        return _calibrated(written, faces, split, models=models, threads=threads)
+
+
+def _calibrated(
+    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+) -> ModelDirectory:
+    torch.set_num_threads(threads)
+    began = time.perf_counter()
+    embedded, identities = embed_validation(model, faces, split, threads=threads)
+    result = score_result(
+        model,
+        embedded,
+        balanced_pairs(identities, count=PAIRS),
+        dataset="validation",
+        seconds=time.perf_counter() - began,
+    )
+    return publish_results(
+        model,
+        models,
+        calibration=calibration_of(model, embedded, identities),
+        measured={"validation": asdict(result)},
+    )
+
+
+def _seen_by_cameras(faces: Faces, split: Split) -> NDArray[np.uint8]:
+    """Crops of training faces that set the ranges of 8-bit activations."""
+    rows = np.random.default_rng(0).choice(split.train, min(_RANGED_BY, len(split.train)), False)
+    return crops_of(faces.pixels[np.sort(rows)])
 
 
 def store(
     runs: Sequence[Path],
     *,
     models: Path,
+    faces: Faces,
     split: Split,
     family: str,
     version: str,
@@ -118,6 +176,7 @@ def store(
     Args:
         runs: run folders of all stages in order.
         models: folder of model families to write into.
+        faces: the cache of training faces.
         split: the training and held-out rows.
         family: name of the family.
         version: name of the version.
@@ -163,6 +222,7 @@ def store(
         extractor=extractor,
         codecs={owner: TrainedCodec(network.compnet, network.recnet)},
         carried={n: o for n, o in others.items() if _renamed(*o).networks is None},
+        faces=_seen_by_cameras(faces, split),
     )
 
 

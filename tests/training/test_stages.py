@@ -22,6 +22,7 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     assert set(model.manifest.codecs) == {"tiny", "small", "standard", "fine"}
     assert {path.parent.name for path in model.path.glob("codecs/*/*")} == {"fine"}
     assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
+    assert b"QuantizeLinear" in model.codec_path(None, "compnet.onnx").read_bytes()
 
     resumed = ("--extractor", extractor, "--codec", model.path, "--out", folder / "resumed")
     run_train("joint", *told, *judged, *resumed, "--samples", 8)
@@ -36,3 +37,11 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     camera_codec = model.codec("tiny").codec_id
     assert newer.codecs["tiny-1"].codec_id == camera_codec
     assert newer.calibration_for(camera_codec, newer.codecs["standard"].codec_id)
+
+    again = ("--of", "2", "--cache", cache, "--models", folder / "models")
+    run_train("quantize", "2.1", *again)
+    quantized = ModelDirectory.load(folder / "models", "default", "2.1").manifest
+    assert quantized.codecs == newer.codecs
+    assert quantized.embedding_space == newer.embedding_space
+    assert quantized.files == newer.files
+    assert quantized.calibration_for(camera_codec, newer.codecs["standard"].codec_id)

@@ -174,13 +174,20 @@ def test_reconstructions_are_clipped_but_what_the_extractor_sees_is_not(
     assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-3
 
 
-def test_a_graph_without_python_computes_what_the_network_does(tiny_model: ModelDirectory) -> None:
+@pytest.mark.parametrize("steepest", [1.0, 1.5])
+@torch.inference_mode()
+def test_a_graph_without_python_computes_what_the_network_does(
+    tiny_model: ModelDirectory, steepest: float
+) -> None:
     network = load_extractor(tiny_model, open_device("cpu"))
+    slopes = [layer.weight for layer in network.modules() if isinstance(layer, torch.nn.PReLU)]
+    for slope in slopes:
+        slope.copy_(torch.linspace(-1, steepest, len(slope)))
+    faces = [torch.rand(count, 3, 112, 96) for count in (1, 5)]
+    expected = [network(each) for each in faces]
     graph = without_python(network, (3, 112, 96))
-    for count in (1, 5):
-        faces = torch.rand(count, 3, 112, 96)
-        with torch.inference_mode():
-            torch.testing.assert_close(graph(faces), network(faces))
+    for each, embeddings in zip(faces, expected, strict=True):
+        torch.testing.assert_close(graph(each), embeddings)
 
 
 def _all_of(value: float, latents: torch.Tensor) -> torch.Tensor:
