@@ -58,13 +58,14 @@ class Coder:
         self._encoder = OnnxCropEncoder(model, point, threads=threads)
         self.point = self._encoder.point
         self.codec_id = self._encoder.codec_id
-        self._decoder = MapDecoder(model)
+        self._decoder = MapDecoder(model, precision="auto")  # as the recognizer does
         self._cache = cache
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
             "coded": weights_sha256(model, self.point),
             "codec": self.codec_id,
             "space": model.manifest.embedding_space,
+            "arithmetic": self._decoder.arithmetic,
         }
 
     def code(self, batches: Iterable[Faces], *, progress: Progress = no_progress) -> Coded:

@@ -83,7 +83,7 @@ class Pipeline:
             for point in points or model.manifest.codecs
         }
         self._compnets = {point: model.codec_path(point, ONNX_FILE) for point in self._encoders}
-        self._decoder = MapDecoder(model)
+        self._decoder = MapDecoder(model, precision="auto")  # as the recognizer does
         self._panel = panel
         self._cache = cache
         self._key: dict[str, JsonValue] = {
@@ -91,6 +91,7 @@ class Pipeline:
             "weights": {point: weights_sha256(model, point) for point in self._encoders},
             "codecs": {point: encoder.codec_id for point, encoder in self._encoders.items()},
             "judges": dict(panel.digests),
+            "arithmetic": self._decoder.arithmetic,
         }
 
     def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Embedded:

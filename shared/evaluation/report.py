@@ -173,8 +173,9 @@ def _measure_baselines(
         first=np.searchsorted(rows, lfw.pairs.first),
         second=np.searchsorted(rows, lfw.pairs.second),
     )
-    own = ExtractorJudge(MapDecoder(model))
-    panel = settings.panel.joined_by(OWN, own, model.manifest.embedding_space)
+    decoder = MapDecoder(model, precision="auto")
+    digest = f"{decoder.embedding_space} {decoder.arithmetic}"
+    panel = settings.panel.joined_by(OWN, ExtractorJudge(decoder), digest)
     for codec in CODECS:
         if settings.rivals is not None and codec.name not in settings.rivals:
             continue

@@ -67,6 +67,11 @@ class MapDecoder:
         self._extractor = open_extractor(model, self._device, self._dtype)
 
     @property
+    def arithmetic(self) -> str:
+        """The number format that `precision` comes to on this machine, e.g. "bfloat16"."""
+        return str(self._dtype).removeprefix("torch.")
+
+    @property
     def embedding_space(self) -> str:
         """Id of the embedding space; only embeddings of equal spaces are comparable."""
         return self.model.manifest.embedding_space
