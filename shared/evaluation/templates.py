@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.extractor import normalised
+
 _GAUSSIAN_EDGE, _INNER, _OUTER = 0.9816, 0.4528, 1.510
 """The four-level quantizer of least distortion for a normal variable (Max, Quantizing for minimum
 distortion, 1960)."""
@@ -22,12 +24,16 @@ class Template:
     Attributes:
         name: display name.
         bits: bits per number.
-        decoded: maps (N, D) unit vectors to their decoded values, (N, D) of any length.
+        rounded: (N, D) unit vectors to what they are stored as, (N, D) of any length.
     """
 
     name: str
     bits: int
-    decoded: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    rounded: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    def decoded(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, D) unit vectors -> (N, D) unit vectors of what their templates hold."""
+        return normalised(self.rounded(vectors))[0]
 
     def bytes(self, size: int) -> int:
         """Size in bytes of the template of an embedding of `size` numbers."""
