@@ -92,6 +92,9 @@ def quality(
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     people: Annotated[int, typer.Option(min=8, help="People of training to learn from.")] = 896,
     held_out: Annotated[int, typer.Option(min=8, help="People held out to set scales by.")] = 512,
+    at_large: Annotated[
+        int, typer.Option(min=8, help="Photographs to learn from who resembles many.")
+    ] = 10_000,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
     kept: Annotated[
         Path, typer.Option(help="Keeps what faces were coded to; delete it at will.")
@@ -116,6 +119,7 @@ def quality(
             version=version,
             people=people,
             held_out=held_out,
+            at_large=at_large,
             threads=threads,
             cache=Coded(kept),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
