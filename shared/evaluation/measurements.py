@@ -1,7 +1,7 @@
 """Score every codec on the same pairs with every judge, and compare them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,15 @@ class Measurement:
 
     row: Row
     right: NDArray[np.bool_]
+
+    def beside(self, model: ModelDirectory, point: str) -> "Measurement":
+        """A conventional codec's result, to be compared with a model's operating point."""
+        compared = {
+            "model": model_name(model),
+            "operating_point": point,
+            "weights_sha256": weights_sha256(model, point),
+        }
+        return replace(self, row=self.row.model_copy(update=compared))
 
 
 def model_measurements(model: ModelDirectory, lfw: Lfw, origin: Origin) -> list[Measurement]:

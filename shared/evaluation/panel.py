@@ -1,7 +1,7 @@
 """The judges of an evaluation besides the model's own extractor, with their digests."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,13 @@ class Panel:
     def joined_by(self, role: str, judge: Judge, digest: str) -> "Panel":
         """The panel with one more judge."""
         return Panel({role: judge, **self.judges}, {role: digest, **self.digests})
+
+    def only(self, roles: Collection[str]) -> "Panel":
+        """The panel with no other judges than these."""
+        return Panel(
+            {role: judge for role, judge in self.judges.items() if role in roles},
+            {role: digest for role, digest in self.digests.items() if role in roles},
+        )
 
 
 NO_JUDGES = Panel()

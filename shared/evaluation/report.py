@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -31,6 +32,7 @@ from shared.evaluation.open_set import open_set_rows
 from shared.evaluation.panel import NO_JUDGES, Panel
 from shared.evaluation.pipeline import Pipeline, Progress
 from shared.evaluation.result import Result
+from shared.evaluation.rivals import KeptRivals
 from shared.evaluation.rows import JudgeRow, MatrixRow, Results, write_results
 from shared.evaluation.runs import append_run, software_commit
 from shared.evaluation.sample_faces import find_faces, render_faces
@@ -51,7 +53,7 @@ class ReportSettings:
         photos: folder of publishable photographs.
         report: folder to write to.
         points: operating points of the model; None: all.
-        rivals: names of conventional codecs; None: all.
+        rivals: names of conventional codecs to measure if their results are not kept; None: all.
         panel: judges besides the own extractor.
         cache: cache of slow results.
         threads: number of cores to use.
@@ -78,7 +80,7 @@ def measure(
     beside: Sequence[ModelDirectory] = (),
     rivals_at: Sequence[str] | None = None,
 ) -> Results:
-    """Measure a model and write results.json, faces.png and kodak.png.
+    """Measure a model and write results.json, rivals.jsonl, faces.png and kodak.png.
 
     Args:
         settings: the settings.
@@ -165,7 +167,10 @@ def _measure_baselines(
     point: str,
     target_bytes: int,
 ) -> Iterator[Measurement]:
-    """Measure every conventional codec at one size, on the photographs in pairs."""
+    """Measure conventional codecs at one size, on the photographs in pairs.
+
+    What was measured before is taken from `rivals.jsonl`, also for codecs that are not asked for.
+    """
     rows = np.union1d(lfw.pairs.first, lfw.pairs.second)
     names = [lfw.names[row] for row in rows]
     pairs = replace(
@@ -174,27 +179,33 @@ def _measure_baselines(
         second=np.searchsorted(rows, lfw.pairs.second),
     )
     decoder = MapDecoder(model, precision="auto")
-    digest = f"{decoder.embedding_space} {decoder.arithmetic}"
-    panel = settings.panel.joined_by(OWN, ExtractorJudge(decoder), digest)
-    for codec in CODECS:
-        if settings.rivals is not None and codec.name not in settings.rivals:
-            continue
-        for measured in get_args(Measure):
-            baseline = Baseline(codec, target_bytes, measured)
+    own = f"{decoder.embedding_space} {decoder.arithmetic}"
+    panel = settings.panel.joined_by(OWN, ExtractorJudge(decoder), own)
+    kept = KeptRivals(settings.report / "rivals.jsonl", names, pairs)
+    for codec, measured in product(CODECS, get_args(Measure)):
+        baseline = Baseline(codec, target_bytes, measured)
+        found = {role: kept.find(baseline, judge) for role, judge in panel.digests.items()}
+        missing = panel.only([role for role, measurement in found.items() if not measurement])
+        wanted = settings.rivals is None or codec.name in settings.rivals
+        if wanted and missing.judges:
             title = f"{codec.name}, {target_bytes} bytes of {measured}"
             with open_lfw(settings.data) as files, settings.progress(title) as progress:
                 judged = measure_baseline(
                     baseline,
                     files.batches(names, size=BLOCK),
-                    panel,
+                    missing,
                     total=len(names),
                     workers=settings.threads,
                     progress=progress,
                     cache=settings.cache,
                 )
-            yield from baseline_measurements(
+            for new in baseline_measurements(
                 baseline, judged, pairs, origin, model=model, point=point
-            )
+            ):
+                kept.add(baseline, panel.digests[new.row.judge], new)
+                found[new.row.judge] = new
+        for measurement in filter(None, found.values()):
+            yield measurement.beside(model, point)
 
 
 def _matrix(result: Result) -> Iterator[MatrixRow]:

@@ -45,7 +45,7 @@ class _Convolution:
 def with_fast_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
     """The network with max(x, slope * x) for PReLU; equal, if no slope is above 1.
 
-    Layers with such a slope are left as they are. ONNX Runtime takes five times as long for PReLU.
+    Layers with such a slope are left as they are. ONNX Runtime takes much longer for PReLU.
     """
     constants = _constants(model.graph)
     made = onnx.ModelProto()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from typer.testing import CliRunner
 from command_line.evaluate import app
 from shared.errors import FailedPrecondition, InvalidInput
 from shared.evaluation import paper
+from shared.evaluation import report as report_module
+from shared.evaluation.baselines import Baseline, BaselineResult, measure_baseline
+from shared.evaluation.panel import Panel
 from shared.evaluation.render import markdown, render_report
-from shared.evaluation.rows import Results, read_results, write_results
+from shared.evaluation.rows import Results, Row, read_results, write_results
 from shared.model_directory import ModelDirectory
 from tests.lfw_strangers import add_strangers
 from tests.tiny_lfw import clouds, write_lfw
@@ -217,6 +221,55 @@ def test_a_report_of_one_point_and_one_rival_leaves_the_others_out(
     assert rivals == {("WebP", "standard")}
     shown = {row.operating_point for row in found.kodak if row.codec == "compactface"}
     assert shown == {"standard"}
+
+
+def test_rivals_are_measured_once(
+    data: Path,
+    tiny_models: Path,
+    tiny_model: ModelDirectory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[tuple[str, tuple[str, ...]]] = []
+
+    def noted(baseline: Baseline, faces: Any, panel: Panel, **more: Any) -> BaselineResult:
+        measured.append((baseline.codec.name, tuple(panel.judges)))
+        return measure_baseline(baseline, faces, panel, **more)
+
+    monkeypatch.setattr(report_module, "measure_baseline", noted)
+    asked = ["report", "--data", str(data), "--models", str(tiny_models), "--point", "standard"]
+    asked += ["--photos", str(PHOTOS), "--report", str(tmp_path), "--threads", "1"]
+    rounds: list[list[Row]] = []
+    reference = ["--reference-extractor", str(tiny_model.extractor_path)]
+    for number, options in enumerate(
+        (["--rival=WebP"], ["--rival=thumbnail"], ["--rival=thumbnail", *reference])
+    ):
+        kept = ["--cache", str(tmp_path / f"kept{number}")]
+        ran = CliRunner().invoke(app, [*asked, *kept, *options])
+        assert ran.exit_code == 0, ran.output
+        rows = read_results(tmp_path / "results.json").rows
+        rounds.append([row for row in rows if row.codec in {"WebP", "thumbnail"}])
+    files = 2
+    assert measured == [
+        *files * [("WebP", ("own",))],
+        *files * [("thumbnail", ("own",))],
+        *files * [("thumbnail", ("reference",))],
+    ]
+    first, second, third = rounds
+    assert [row for row in second if row.codec == "WebP"] == first
+    assert {(row.codec, row.judge) for row in third} == {
+        ("WebP", "own"), ("thumbnail", "own"), ("thumbnail", "reference")
+    }  # fmt: skip
+    (row,) = [
+        line
+        for line in (tmp_path / "report.md").read_text().splitlines()
+        if line.startswith("| standard | WebP, file | ") and line.endswith(" – |")
+    ]
+    assert row.count("–") == 1
+    (tmp_path / "rivals.jsonl").write_text("{}\n")
+    ran = CliRunner().invoke(app, [*asked, "--rival=WebP"])
+    assert isinstance(ran.exception, InvalidInput)
+    assert ran.exception.reason == "REPORT_UNREADABLE"
 
 
 def test_a_rival_that_does_not_exist_is_told(data: Path, tiny_models: Path, tmp_path: Path) -> None:
