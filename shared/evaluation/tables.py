@@ -106,7 +106,7 @@ def baselines_table(results: Results) -> str:
     for point, label in dict.fromkeys((point, label) for point, label, _ in found):
         same = [found.get((point, label, judge)) for judge in judges]
         row = next(filter(None, same))
-        accuracies = [_percent(one.accuracy) if one else "–" for one in same]
+        accuracies = [_percent(one.accuracy) if one else "" for one in same]
         lines.append((point, label, _bytes(row), f"{100 * row.on_target:.1f}", *accuracies))
     columns = ("size of", "codec, bytes counted", ">bytes per face", ">reached by, %")
     return table((*columns, *(f">{judge}, %" for judge in judges)), lines)
