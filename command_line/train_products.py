@@ -95,6 +95,13 @@ def quality(
     at_large: Annotated[
         int, typer.Option(min=8, help="Photographs to learn from who resembles many.")
     ] = 10_000,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point",
+            help="Operating point whose networks get a new head; repeatable; default: all.",
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
     kept: Annotated[
         Path, typer.Option(help="Keeps what faces were coded to; delete it at will.")
@@ -120,6 +127,7 @@ def quality(
             people=people,
             held_out=held_out,
             at_large=at_large,
+            fitted=points,
             threads=threads,
             cache=Coded(kept),
             progress=lambda done, total: bar.update(task, completed=done, total=total),

@@ -5,6 +5,7 @@ in common, and who is of one sex, age and origin, is more similar than that: by 
 here, so that a threshold holds for them, too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def add_quality(
     people: int,
     held_out: int,
     at_large: int,
+    fitted: Sequence[str] | None = None,
     threads: int = 1,
     cache: Cache = NO_CACHE,
     progress: Progress = no_progress,
@@ -85,6 +87,7 @@ def add_quality(
         people: people of training that teach a head, two photographs each, at most.
         held_out: people held out, likewise.
         at_large: photographs of people of training that teach a head who resembles many, at most.
+        fitted: operating points whose networks get a new head, others keep theirs; None: all.
         threads: of ONNX Runtime.
         cache: keeps what faces were coded to.
         progress: called for every batch.
@@ -92,14 +95,16 @@ def add_quality(
     Raises:
         AlreadyExists: the version is there.
         InvalidTraining: TOO_FEW_FACES.
+        InvalidModel: UNKNOWN_OPERATING_POINT.
     """
     split = split_faces(faces)
     teaching = two_each(faces, split.train, people=people, seed=_TEACHING_SEED)
     others = two_each(faces, split.validation, people=held_out, seed=_HELD_OUT_SEED)
     manifest = model.manifest
-    configs: dict[str, QualityConfig] = {}
+    owners = dict.fromkeys(model.codec(name).networks or name for name in fitted or manifest.codecs)
+    configs = {name: head for name, head in manifest.quality.items() if name not in owners}
     files = {name: (model.path / name).read_bytes() for name in manifest.files}
-    for owner in (name for name, codec in manifest.codecs.items() if codec.networks is None):
+    for owner in owners:
         points = [name for name in manifest.codecs if manifest.networks_of(name) == owner]
         coder = Coder(
             model,

@@ -203,6 +203,20 @@ def test_train_quality_writes_a_version_that_keeps_codecs_and_space(
     assert seen.quality.mean() > strange.quality.mean() + 0.2
     assert (seen.parts[:, -1] < 0.5).mean() > 0.8
 
+    options += ["--of", "1.1", "--point", "paper", "--at-large", "20"]
+    answer = CliRunner().invoke(train, ["quality", "1.2", *options], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    again = ModelDirectory.load(models.parent, FAMILY, "1.2").manifest
+    assert again.quality["standard"] == model.manifest.quality["standard"]
+    assert (
+        again.files["codecs/paper/quality.safetensors"]
+        != model.manifest.files["codecs/paper/quality.safetensors"]
+    )
+    with pytest.raises(InvalidModel, match="no operating point 'fine'"):
+        CliRunner().invoke(
+            train, ["quality", "1.3", *options, "--point", "fine"], catch_exceptions=False
+        )
+
 
 def test_too_few_people_are_told_of(cache: Path) -> None:
     faces = load_faces(cache)
