@@ -53,7 +53,7 @@ class KeptRivals:
             pairs: of these.
 
         Raises:
-            InvalidInput: REPORT_UNREADABLE; a line is malformed.
+            InvalidInput: INVALID_RESULTS; a line is malformed.
         """
         self._path = path
         self._pairs = digest(
@@ -69,7 +69,7 @@ class KeptRivals:
             kept = [_Kept.model_validate_json(line) for line in lines]
         except ValidationError as error:
             raise InvalidInput(
-                "REPORT_UNREADABLE", f"{path} is malformed ({error.errors()[0]['msg']}); restore it"
+                "INVALID_RESULTS", f"{path} is malformed ({error.errors()[0]['msg']}); restore it"
             ) from None
         for each in kept:
             bits = np.unpackbits(np.frombuffer(base64.b64decode(each.right), np.uint8))

@@ -266,7 +266,7 @@ def test_rivals_are_measured_once(
     (tmp_path / "rivals.jsonl").write_text("{}\n")
     ran = CliRunner().invoke(app, [*asked, "--rival=WebP"])
     assert isinstance(ran.exception, InvalidInput)
-    assert ran.exception.reason == "REPORT_UNREADABLE"
+    assert ran.exception.reason == "INVALID_RESULTS"
 
 
 def test_a_rival_that_does_not_exist_is_told(data: Path, tiny_models: Path, tmp_path: Path) -> None:
