@@ -92,9 +92,6 @@ def quality(
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     people: Annotated[int, typer.Option(min=8, help="People of training to learn from.")] = 896,
     held_out: Annotated[int, typer.Option(min=8, help="People held out to set scales by.")] = 512,
-    at_large: Annotated[
-        int, typer.Option(min=8, help="Photographs to learn from who resembles many.")
-    ] = 10_000,
     points: Annotated[
         list[str] | None,
         typer.Option(
@@ -126,7 +123,6 @@ def quality(
             version=version,
             people=people,
             held_out=held_out,
-            at_large=at_large,
             fitted=points,
             threads=threads,
             cache=Coded(kept),

@@ -63,7 +63,7 @@ class KeptRivals:
                 "folds": pairs.folds,
             }
         )
-        self._kept: dict[tuple[object, ...], Measurement] = {}
+        self._kept: dict[tuple[str, str, int, str], Measurement] = {}
         lines = path.read_text().splitlines() if path.exists() else []
         try:
             kept = [_Kept.model_validate_json(line) for line in lines]
@@ -72,19 +72,19 @@ class KeptRivals:
                 "INVALID_RESULTS", f"{path} is malformed ({error.errors()[0]['msg']}); restore it"
             ) from None
         for each in kept:
-            bits = np.unpackbits(np.frombuffer(base64.b64decode(each.right), np.uint8))
-            key = each.row.codec, each.row.measure, each.target_bytes
-            self._kept[*key, each.judge, each.pairs, each.pillow] = Measurement(
-                each.row, bits[: each.row.samples].astype(bool)
-            )
+            if (each.pairs, each.pillow) == (self._pairs, PIL.__version__):
+                bits = np.unpackbits(np.frombuffer(base64.b64decode(each.right), np.uint8))
+                key = each.row.codec, each.row.measure, each.target_bytes, each.judge
+                right = bits[: each.row.samples].astype(bool)
+                self._kept[key] = Measurement(each.row, right)
 
     def find(self, baseline: Baseline, judge: str) -> Measurement | None:
         """The kept result of a codec for the judge of this digest."""
-        return self._kept.get(self._key(baseline, judge))
+        return self._kept.get(_key(baseline, judge))
 
     def add(self, baseline: Baseline, judge: str, measurement: Measurement) -> None:
         """Keep a result."""
-        self._kept[self._key(baseline, judge)] = measurement
+        self._kept[_key(baseline, judge)] = measurement
         line = _Kept(
             target_bytes=baseline.target_bytes,
             judge=judge,
@@ -97,6 +97,6 @@ class KeptRivals:
         with self._path.open("a") as file:
             file.write(line.model_dump_json() + "\n")
 
-    def _key(self, baseline: Baseline, judge: str) -> tuple[object, ...]:
-        codec = baseline.codec.name, baseline.measure, baseline.target_bytes
-        return *codec, judge, self._pairs, PIL.__version__
+
+def _key(baseline: Baseline, judge: str) -> tuple[str, str, int, str]:
+    return baseline.codec.name, baseline.measure, baseline.target_bytes, judge

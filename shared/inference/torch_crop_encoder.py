@@ -11,7 +11,11 @@ from shared.model_directory import ModelDirectory
 
 
 class TorchCropEncoder(CropEncoder):
-    """CompNet on torch, on any device; its maps equal those of `OnnxCropEncoder`."""
+    """CompNet on torch, on any device.
+
+    Its maps equal those of `OnnxCropEncoder`; where that computes in 8 bits, but for a few symbols
+    that are one level apart.
+    """
 
     def __init__(
         self, model: ModelDirectory, point: str | None = None, *, device: str = "cpu"

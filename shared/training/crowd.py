@@ -46,9 +46,13 @@ def nearest_strangers(
     return nearest
 
 
-def crowding(nearest: Floats) -> Floats:
-    """(N,) how much nearer strangers are than to others, in standard deviations."""
-    return np.asarray((nearest - nearest.mean()) / (nearest.std() or 1), np.float32)
+def crowding(nearest: Floats, kinds: NDArray[np.int64]) -> Floats:
+    """(N,) how much nearer strangers are than to others of the kind, in standard deviations."""
+    found = np.empty_like(nearest)
+    for kind in np.unique(kinds):
+        own = nearest[kinds == kind]
+        found[kinds == kind] = (own - own.mean()) / (own.std() or 1)
+    return found
 
 
 def crowd_scale(said: Floats) -> Scale:

@@ -2,15 +2,14 @@
 
 Two photographs of each person go through the codec as they are and spoilt at random. What a head
 learns to foresee is how much nearer a face stays to the other photograph of its person than to
-the nearest strangers who are spoilt alike (after SDD-FIQA), how long its embedding is, and what was
-spoilt. Whether it resembles many others (`shared.training.crowd`) is learned from more faces, none
-of them spoilt: what two spoilt faces have in common says little of their people.
+the nearest strangers who are spoilt alike (after SDD-FIQA), how long its embedding is, what was
+spoilt, and whether it resembles many others (`shared.training.crowd`).
 
 People of training teach the head; people held out set its scale (`shared.training.trust`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,7 +32,6 @@ _DRAWS = 2
 _ALIKE, _ALIKE_DRAWS = 32, 2
 _HIDDEN = 96
 _EPOCHS = 60
-_ROWS = 128
 
 UNSPOILT = 0
 """The kind of faces that are as they are."""
@@ -124,28 +122,6 @@ def draw_sample(
         parts.append(_coded(coder, np.stack(pictures), own, kinds, kinds))
         progress(sum(len(part.kinds) for part in parts), len(rows) * (1 + _DRAWS))
     return together(parts)
-
-
-def draw_at_large(
-    coder: Coder,
-    faces: Faces,
-    rows: NDArray[np.int64],
-    *,
-    count: int,
-    progress: Progress = no_progress,
-) -> Sample:
-    """Faces of labelled people as they are, `count` at most of these rows."""
-    owners = np.array(faces.identities())
-    labelled = rows[owners[rows] != UNLABELLED]
-    chosen = np.sort(np.random.default_rng(0).permutation(labelled)[:count])
-    _, people = np.unique(owners[chosen], return_inverse=True)
-    parts: list[Sample] = []
-    for start in range(0, len(chosen), BATCH):
-        own = np.arange(start, min(start + BATCH, len(chosen)))
-        kinds = np.full(len(own), UNSPOILT)
-        parts.append(_coded(coder, faces.pixels[chosen[own]], own, kinds, kinds))
-        progress(start + len(own), len(chosen))
-    return replace(together(parts), people=people)
 
 
 def draw_alike(
@@ -251,34 +227,36 @@ def margins(sample: Sample, nearest: NDArray[np.float32]) -> NDArray[np.float32]
     return found
 
 
-def train_head(sample: Sample, at_large: Sample, formats: Sequence[MapFormat]) -> bytes:
+def train_head(sample: Sample, formats: Sequence[MapFormat]) -> bytes:
     """Weights of a head, as its file holds them.
 
     Args:
-        sample: of people of training, as they are and spoilt.
-        at_large: of more of them, as they are.
+        sample: of people of training.
         formats: of the codec's operating points; a head reads maps of each.
     """
     torch.manual_seed(0)
+    seen = [
+        torch.from_numpy(dequantize(sample.coded.symbols, fmt)).flatten(1).to(torch.float16)
+        for fmt in formats
+    ]
     nearest = nearest_strangers(sample.coded.vectors, sample.people, sample.kinds)
-    wanted = torch.from_numpy(foreseen(sample, nearest))
+    wanted = torch.from_numpy(
+        np.column_stack([foreseen(sample, nearest), crowding(nearest, sample.kinds)]).astype(
+            np.float32
+        )
+    )
     spoilt = torch.from_numpy(sample.spoilt)
-    nearest = nearest_strangers(at_large.coded.vectors, at_large.people, at_large.kinds)
-    crowded = torch.from_numpy(crowding(nearest))
-    seen, seen_at_large = _read(sample, formats), _read(at_large, formats)
     hidden = nn.Linear(seen[0].shape[1], _HIDDEN)
     out = nn.Linear(_HIDDEN, 1 + len(PARTS) + 1)
     layers = [*hidden.parameters(), *out.parameters()]
     optimizer = torch.optim.AdamW(layers, lr=1e-3, weight_decay=0.1)
-    steps = _EPOCHS * (len(wanted) // _ROWS + 1)
+    steps = _EPOCHS * (len(wanted) // 128 + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(steps):
-        rows, others = (torch.randint(len(each), (_ROWS,)) for each in (wanted, crowded))
-        of_format = int(torch.randint(len(seen), ()))
-        maps = torch.cat([seen[of_format][rows], seen_at_large[of_format][others]]).float()
+        rows = torch.randint(len(wanted), (128,))
+        maps = seen[int(torch.randint(len(seen), ()))][rows].float()
         said = out(functional.dropout(hidden(functional.dropout(maps, 0.3)).relu(), 0.2))
-        loss = _loss(said[:_ROWS, :-1], wanted[rows], spoilt[rows])
-        loss += functional.smooth_l1_loss(said[_ROWS:, -1], crowded[others], beta=0.5)
+        loss = _loss(said, wanted[rows], spoilt[rows])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -293,14 +271,6 @@ def train_head(sample: Sample, at_large: Sample, formats: Sequence[MapFormat]) -
     )
 
 
-def _read(sample: Sample, formats: Sequence[MapFormat]) -> list[Tensor]:
-    """(N, inputs) of a head, by format."""
-    return [
-        torch.from_numpy(dequantize(sample.coded.symbols, fmt)).flatten(1).to(torch.float16)
-        for fmt in formats
-    ]
-
-
 def _loss(said: Tensor, wanted: Tensor, spoilt: Tensor) -> Tensor:
-    graded = functional.smooth_l1_loss(said[:, 0], wanted, beta=0.5)
-    return graded + functional.binary_cross_entropy_with_logits(said[:, 1:], spoilt)
+    graded = functional.smooth_l1_loss(said[:, [0, -1]], wanted, beta=0.5)
+    return 2 * graded + functional.binary_cross_entropy_with_logits(said[:, 1:-1], spoilt)

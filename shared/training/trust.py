@@ -34,7 +34,6 @@ from shared.training.quality import (
     UNSPOILT,
     Sample,
     draw_alike,
-    draw_at_large,
     draw_sample,
     together,
     train_head,
@@ -69,7 +68,6 @@ def add_quality(
     version: str,
     people: int,
     held_out: int,
-    at_large: int,
     fitted: Sequence[str] | None = None,
     threads: int = 1,
     cache: Cache = NO_CACHE,
@@ -86,7 +84,6 @@ def add_quality(
         version: name of the new version.
         people: people of training that teach a head, two photographs each, at most.
         held_out: people held out, likewise.
-        at_large: photographs of people of training that teach a head who resembles many, at most.
         fitted: operating points whose networks get a new head, others keep theirs; None: all.
         threads: of ONNX Runtime.
         cache: keeps what faces were coded to.
@@ -117,10 +114,9 @@ def add_quality(
             for rows, seed in ((teaching, _TEACHING_SEED), (others, _HELD_OUT_SEED))
         ]
         alike = draw_alike(coder, faces, others, seed=_HELD_OUT_SEED, progress=progress)
-        many = draw_at_large(coder, faces, split.train, count=at_large, progress=progress)
         formats = [manifest.codecs[name].map_format for name in points]
         fmt = manifest.codecs[coder.point].map_format
-        weights = train_head(samples[0], many, formats)
+        weights = train_head(samples[0], formats)
         configs[owner] = fit_quality(weights, together([samples[1], alike]), fmt)
         files[codec_file(owner, QUALITY_FILE)] = weights
     description = manifest.model_copy(
@@ -133,7 +129,6 @@ def add_quality(
                     "of_version": manifest.version,
                     "teaching_people": len(teaching) // 2,
                     "held_out_people": len(others) // 2,
-                    "at_large": at_large,
                 },
             },
         }

@@ -203,7 +203,7 @@ def test_train_quality_writes_a_version_that_keeps_codecs_and_space(
     assert seen.quality.mean() > strange.quality.mean() + 0.2
     assert (seen.parts[:, -1] < 0.5).mean() > 0.8
 
-    options += ["--of", "1.1", "--point", "paper", "--at-large", "20"]
+    options += ["--of", "1.1", "--point", "paper", "--people", "8"]
     answer = CliRunner().invoke(train, ["quality", "1.2", *options], catch_exceptions=False)
     assert answer.exit_code == 0, answer.output
     again = ModelDirectory.load(models.parent, FAMILY, "1.2").manifest
@@ -373,7 +373,7 @@ def test_a_head_is_fitted_for_all_points_of_its_networks(tiny_model: ModelDirect
     kinds = np.zeros(80, np.int64)
     sample = Sample(people, np.arange(80), kinds, kinds, _nothing(80), coded)
     short = replace(fmt, spared=500)
-    weights = train_head(sample, sample, [fmt, short])
+    weights = train_head(sample, [fmt, short])
     head = QualityHead(fit_quality(weights, sample, fmt), weights)
     judged = head.judge(symbols, fmt, coded.lengths)
     for shares in (judged.quality, judged.usual_claims):
@@ -383,30 +383,8 @@ def test_a_head_is_fitted_for_all_points_of_its_networks(tiny_model: ModelDirect
     assert fit_quality(weights, normalised, fmt).length is None
     for each in (fmt, short):
         assert np.isfinite(head.judge(symbols, each).quality).all()
-    assert train_head(sample, sample, [fmt, short]) == weights
+    assert train_head(sample, [fmt, short]) == weights
     assert PHOTOS == 4
-
-
-def test_who_resembles_many_is_learned_from_faces_at_large(tiny_model: ModelDirectory) -> None:
-    fmt = tiny_model.codec("standard").map_format
-    random = np.random.default_rng(0)
-
-    def drawn(crowd: int, bright: int) -> Sample:
-        """Of 160 people those of a crowd stand close together, and some have bright maps."""
-        vectors = random.normal(size=(160, 16)).astype(np.float32)
-        vectors[:crowd] += 6 * vectors[0]
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        symbols = random.integers(0, 4, (160, *fmt.shape)).astype(np.uint8)
-        symbols[:bright, 0] = 3
-        kinds = np.zeros(160, np.int64)
-        coded = Coded(symbols, vectors, random.uniform(1, 2, 160).astype(np.float32))
-        return Sample(np.arange(160) // 2, np.arange(160), kinds, kinds, _nothing(160), coded)
-
-    at_large = replace(drawn(crowd=40, bright=40), people=np.arange(160))
-    weights = train_head(drawn(crowd=0, bright=0), at_large, [fmt])
-    config = HEAD.model_copy(update={"parts": PARTS, "spread": (0.0,) * len(PARTS), "crowd": CROWD})
-    _, _, crowded = QualityHead(config, weights).raw(drawn(crowd=0, bright=40).coded.symbols, fmt)
-    assert crowded[:40].min() > np.median(crowded[40:])
 
 
 def test_the_length_is_what_normalising_takes_away(tiny_model: ModelDirectory) -> None:
