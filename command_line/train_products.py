@@ -142,6 +142,10 @@ def bundle(
         list[Path],
         typer.Option("--run", help="Run folder that a stage continues or builds on."),
     ] = [],  # noqa: B006 - required by Typer
+    model: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Folder of a model version to go on from."),
+    ] = None,
     profile: Profile = "accelerator",
     recipes: Annotated[
         Path | None, typer.Option(help="Folder of your own recipes, named STAGE.toml.")
@@ -158,6 +162,7 @@ def bundle(
     smoke: Smoke = False,
 ) -> None:
     """Pack faces, recipes and code for a machine without network; run train.py there."""
+    from shared.model_directory import ModelDirectory
     from shared.training.bundle import make_bundle, stage_recipes
     from shared.training.faces import load_faces
     from shared.training.teacher_file import TeacherFile
@@ -173,6 +178,7 @@ def bundle(
         recipes=chosen,
         teachers=[TeacherFile.parse(text) for text in teacher],
         runs=runs,
+        model=ModelDirectory.at(model) if model else None,
         python=python,
         part_bytes=int(megabytes * 1e6),
     )

@@ -66,21 +66,29 @@ class OnnxCropEncoder(CropEncoder):
         self, model: ModelDirectory, point: str | None = None, *, threads: int = 1
     ) -> None:
         super().__init__(model, point)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch needed
-        # Spinning idle workers would take the detector's cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if _overflows():
-            options.add_session_config_entry("session.x64quantprecision", "1")
-        self._session = onnxruntime.InferenceSession(
-            model.codec_path(point, ONNX_FILE), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_compnet(model.codec_path(point, ONNX_FILE), threads=threads)
 
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         (latents,) = self._session.run(["latent"], {"crop": batch})
         return np.asarray(latents, np.float32)
+
+
+def open_compnet(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open a CompNet (`crop` -> `latent`) on the CPU, with right sums of 8-bit products.
+
+    Args:
+        path: the ONNX file; its weights lie beside it.
+        threads: number of cores.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch needed
+    # Spinning idle workers would take the detector's cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if _overflows():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _overflows() -> bool:

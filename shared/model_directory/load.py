@@ -41,6 +41,12 @@ class ModelDirectory:
     signer: "Signer | None" = None
 
     @classmethod
+    def at(cls, path: Path) -> "ModelDirectory":
+        """Load and verify the version in this folder; see `load`."""
+        version = path.resolve()
+        return cls.load(version.parents[1], version.parent.name, version.name)
+
+    @classmethod
     def load(
         cls,
         models: Path,

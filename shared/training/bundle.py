@@ -28,6 +28,7 @@ from PIL import Image
 
 import shared
 from shared.errors import InvalidTraining
+from shared.model_directory import ModelDirectory
 from shared.training import bundle_start
 from shared.training.faces import NAMES_FILE, TEACHER_FILE, YAW_FILE, Faces
 from shared.training.pieces import cut_into_pieces
@@ -72,6 +73,7 @@ def make_bundle(
     recipes: dict[str, Path],
     teachers: Sequence[TeacherFile] = (),
     runs: Sequence[Path] = (),
+    model: ModelDirectory | None = None,
     python: str | None = None,
     part_bytes: int = PART_BYTES,
 ) -> Bundle:
@@ -85,6 +87,7 @@ def make_bundle(
         recipes: recipes of the stages to train, by stage name, in order.
         teachers: for recipes that need them.
         runs: run folders that stages continue or build on; only averaged weights are included.
+        model: a published model to go on from, where there is no run.
         python: Python version, e.g. "3.12", for which to include packages (Linux, x86-64); None
             if the target machine has them.
         part_bytes: size limit of a file.
@@ -107,7 +110,9 @@ def make_bundle(
         archive = _Archive(tar)
         names = [f"teachers/{number}.onnx" for number in range(len(teachers))]
         named = [f"{n}@{t.normalisation}" for n, t in zip(names, teachers, strict=True)]
-        programme = {"stages": [*recipes], "teachers": named}
+        programme: dict[str, Any] = {"stages": [*recipes], "teachers": named}
+        if model is not None:
+            programme["model"] = _add_model(archive, model)
         archive.add("programme.json", json.dumps(programme).encode())
         for stage, path in recipes.items():
             archive.add(f"recipes/{stage}.toml", path.read_bytes())
@@ -191,6 +196,14 @@ def _add_code(archive: _Archive) -> None:
     for path in sorted(root.rglob("*")):
         if path.suffix in {".py", ".toml"}:
             archive.add(f"code/shared/{path.relative_to(root).as_posix()}", path.read_bytes())
+
+
+def _add_model(archive: _Archive, model: ModelDirectory) -> str:
+    """Add a model's files; returns its folder in the archive."""
+    folder = f"models/{model.manifest.family}/{model.manifest.version}"
+    for path in sorted(path for path in model.path.rglob("*") if path.is_file()):
+        archive.add(f"{folder}/{path.relative_to(model.path).as_posix()}", path.read_bytes())
+    return folder
 
 
 def _add_packages(archive: _Archive, python: str, scratch: Path) -> None:

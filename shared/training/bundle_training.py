@@ -123,7 +123,8 @@ def _rehearse(work: Path, stages: Iterable[str]) -> None:
 def _inputs(bundle: Path, cache: Path, runs: Path) -> StageInputs:
     settings = json.loads((bundle / "programme.json").read_text())
     teachers = [TeacherFile.parse(f"{bundle}/{teacher}") for teacher in settings["teachers"]]
-    return StageInputs(load_faces(cache), load_views(cache), runs, teachers)
+    model = bundle / settings["model"] if "model" in settings else None
+    return StageInputs(load_faces(cache), load_views(cache), runs, teachers, model)
 
 
 def _recipe(bundle: Path, stage: str, **schedule: float | None) -> StageRecipe:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.errors import InvalidTraining
 from shared.inference.networks import load_compnet, load_recnet
 from shared.model_directory import MANIFEST_FILE, ModelDirectory
 from shared.models.face_codec import (
@@ -29,12 +30,13 @@ from shared.models.quantizer import quantize_straight_through
 from shared.training.codec_recipe import CodecRecipe
 from shared.training.dataset import TrainingData
 from shared.training.faces import Faces
+from shared.training.heads import renew_identity
 from shared.training.live_data import LiveData
 from shared.training.loop import Data, train
 from shared.training.losses import cosine_loss, feature_loss, relation_loss
 from shared.training.optimizers import Group
 from shared.training.rate import entropy_bytes
-from shared.training.run_folder import averaged_weights, read_run, start_run
+from shared.training.run_folder import CHECKPOINT_FILE, averaged_weights, read_run, start_run
 from shared.training.split import split_faces
 from shared.training.student import (
     AnyStudent,
@@ -271,7 +273,8 @@ def train_codec(
 
     Raises:
         InvalidTraining: `out` was started with another recipe, a folder holds no such run, the
-            recipe needs a teacher, or the extractor is not the teacher of the faces.
+            recipe needs a teacher, the extractor is not the teacher of the faces, or the recipe
+            renews an identity that CompNet does not have.
     """
     torch.manual_seed(recipe.schedule.seed)
     split = split_faces(faces)
@@ -287,6 +290,13 @@ def train_codec(
     if start is not None:
         weights, shape["start"] = _first_guess(start)
         load_matching_weights(network, weights)
+    if recipe.renew_identity and not (out / CHECKPOINT_FILE).exists():
+        compnet = network.compnet
+        if not (isinstance(compnet, FaceCompNet) and isinstance(student, Student)):
+            raise InvalidTraining(
+                "NO_IDENTITY", "renew_identity needs face_width and an extractor of our own"
+            )
+        renew_identity(compnet.identity, student, faces, split, seed=recipe.schedule.seed)
     start_run(out, recipe, shape)
     if isinstance(student, ImportedExtractor):
         student.copy_into(out)
@@ -302,8 +312,7 @@ def _first_guess(start: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     """The weights of a run, or the codec of a model's default point, and their origin."""
     if not (start / MANIFEST_FILE).is_file():
         return averaged_weights(start), read_run(start)
-    version = start.resolve()
-    model = ModelDirectory.load(version.parents[1], version.parent.name, version.name)
+    model = ModelDirectory.at(start)
     cpu = torch.device("cpu")
     networks = {
         "compnet": load_compnet(model, None, cpu),
@@ -314,7 +323,7 @@ def _first_guess(start: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
         for part, network in networks.items()
         for name, weight in network.state_dict().items()
     }
-    return weights, {"model": f"{version.parent.name}/{version.name}"}
+    return weights, {"model": f"{model.manifest.family}/{model.manifest.version}"}
 
 
 def load_matching_weights(network: CodecTraining, weights: Mapping[str, Tensor]) -> None:

@@ -70,6 +70,8 @@ class CodecRecipe(StageRecipe):
         faces: which photographs to use, see `Kind` in `shared.training.dataset`.
         quantize: round in training (straight-through); false trains without rounding, as in the
             paper.
+        renew_identity: replace the extractor inside CompNet, which training starts with, by the
+            trained one; see `heads.renew_identity`.
         identity_pace: learning rate of the extractor inside CompNet, relative to the schedule's;
             0 freezes it, which saves two thirds of CompNet's time. The paper's CompNet has none.
         encoder_pace: relative learning rate of the rest of CompNet.
@@ -99,6 +101,7 @@ class CodecRecipe(StageRecipe):
     mixed: float = Field(ge=0, lt=1)
     faces: Kind
     quantize: Literal["straight_through", "none"]
+    renew_identity: bool = False
     identity_pace: NonNegativeFloat = 1.0
     encoder_pace: NonNegativeFloat
     decoder_pace: NonNegativeFloat

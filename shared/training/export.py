@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx.external_data_helper import set_external_data
 
 from shared.codec.compact_map import quantize
 from shared.errors import InvalidModel
+from shared.inference.crop_encoder import open_compnet
 from shared.inference.networks import new_codec
 from shared.inference.pixels import to_network
 from shared.model_directory import (
@@ -200,9 +200,7 @@ def _check_agreement(
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        session = onnxruntime.InferenceSession(
-            Path(folder) / ONNX_FILE, providers=["CPUExecutionProvider"]
-        )
+        session = open_compnet(Path(folder) / ONNX_FILE)
     (latents,) = session.run(["latent"], {"crop": crops})
     ours = quantize(latents, levels)
     theirs = quantize(compnet(torch.from_numpy(crops)).numpy(), levels)

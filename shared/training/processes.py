@@ -24,6 +24,13 @@ class Process:
     device: torch.device
 
 
+def default_device() -> torch.device:
+    """This process's GPU, or the CPU without one."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
 def first_process_value(value: float, process: Process) -> float:
     """The first process's value, so that all processes decide alike."""
     if process.count == 1:
@@ -38,9 +45,8 @@ def joined() -> Iterator[Process]:
     """Join the process group if `torchrun` started one; leave it at the end."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = default_device()
+    if device.type == "cuda":
         torch.cuda.set_device(device)
     if count == 1:
         yield Process(rank, count, device)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.model_directory import Sphere20Config
 from shared.training.codec import train_codec
 from shared.training.codec_recipe import CodecRecipe
 from shared.training.extractor import ExtractorRecipe, train_extractor
@@ -23,12 +24,14 @@ class StageInputs:
         views: mixtures of training faces.
         runs: folder of run folders, each named after its stage.
         teachers: teachers for recipes that need them.
+        model: folder of a model version to go on from, where there is no earlier run.
     """
 
     faces: Faces
     views: Views
     runs: Path
     teachers: Sequence[TeacherFile]
+    model: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,12 @@ class NamedStage:
 
 def _extractor(inputs: StageInputs, recipe: ExtractorRecipe) -> None:
     train_extractor(
-        inputs.faces, inputs.views, recipe, inputs.runs / "extractor", teachers=inputs.teachers
+        inputs.faces,
+        inputs.views,
+        recipe,
+        inputs.runs / "extractor",
+        teachers=inputs.teachers,
+        start=inputs.model and inputs.model / Sphere20Config.file,
     )
 
 
@@ -55,7 +63,8 @@ def _codec(inputs: StageInputs, recipe: CodecRecipe) -> None:
 
 
 def _joint(inputs: StageInputs, recipe: CodecRecipe) -> None:
-    _train_codec(inputs, recipe, "joint", start=inputs.runs / "codec")
+    codec = inputs.runs / "codec"
+    _train_codec(inputs, recipe, "joint", start=codec if codec.exists() else inputs.model or codec)
 
 
 def _train_codec(

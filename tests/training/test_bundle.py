@@ -1,5 +1,6 @@
 """Training elsewhere: a bundle there, pieces back."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from shared.training.bundle_training import expanded_cache
 from shared.training.faces import load_faces
 from shared.training.pieces import cut_into_pieces, take_pieces
 from shared.training.recipe import recipe_path
-from shared.training.run_folder import CHECKPOINT_FILE, averaged_weights
+from shared.training.run_folder import CHECKPOINT_FILE, averaged_weights, read_run
 from shared.training.split import split_faces
 from shared.training.views import load_views
 from tests.training.invented import run_train
@@ -161,6 +162,30 @@ def test_what_was_trained_elsewhere_survives_and_is_published(
         "extractor", "--smoke", "--cache", cache, "--start", home / "extractor",
         "--out", tmp_path / "further", "--samples", 8,
     )  # fmt: skip
+
+    _goes_on_elsewhere(tmp_path / "models" / "default" / "1", cache, tmp_path / "again")
+
+
+def _goes_on_elsewhere(model: Path, cache: Path, folder: Path) -> None:
+    """The published model alone is enough to go on, with a rehearsal beside."""
+    (folder / "there").mkdir(parents=True)
+    stages = ("extractor", "joint")
+    for stage in stages:
+        text = recipe_path("smoke", stage).read_text()
+        renewed = "renew_identity = true\n" if stage == "joint" else ""
+        (folder / f"{stage}.toml").write_text(renewed + text)
+    run_train(
+        "bundle", folder / "bundle", "--cache", cache, "--recipes", folder, "--model", model,
+        "--teacher", cache.parent / "teacher.onnx", "--stage", "extractor", "--stage", "joint",
+    )  # fmt: skip
+    rehearsal = _train(folder / "bundle", folder / "work", folder / "none", "--rehearse")
+    training = _train(folder / "bundle", folder / "work", folder / "pieces")
+    assert training.wait(timeout=300) == rehearsal.wait(timeout=300) == 0
+    extractor, joint = (
+        read_run(folder / "work/runs" / stage)["shape"]["start"] for stage in stages
+    )
+    digest = hashlib.sha256((model / "extractor.safetensors").read_bytes()).hexdigest()
+    assert (extractor, joint) == ({"extractor_sha256": digest}, {"model": "default/1"})
 
 
 @pytest.mark.timeout(400)
