@@ -114,9 +114,11 @@ def _rehearse(work: Path, stages: Iterable[str]) -> None:
     while not cache.exists():  # the training expands it
         time.sleep(_WATCH_S)
     shutil.rmtree(runs, ignore_errors=True)
+    spent = {here.run: here.minutes for here in take_pieces(work / "bundle" / "pieces", runs)[0]}
     inputs = _inputs(work / "bundle", cache, runs)
     for stage in stages:
-        STAGES[stage].train(inputs, _recipe(work / "bundle", stage, minutes=_ONE_STEP))
+        minutes = spent.get(stage, 0) + _ONE_STEP
+        STAGES[stage].train(inputs, _recipe(work / "bundle", stage, minutes=minutes))
         log.info("%s rehearsed", stage)
 
 

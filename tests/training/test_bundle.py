@@ -111,6 +111,22 @@ def test_live_views_travel_without_embeddings_and_a_rehearsal_runs_beside_the_tr
     assert all(f"{stage} rehearsed" in said for stage in STAGES)
 
 
+@pytest.mark.timeout(400)
+def test_a_rehearsal_builds_on_the_runs_of_the_bundle(
+    cache: Path, extractor: Path, tmp_path: Path
+) -> None:
+    run_train(
+        "bundle", tmp_path / "bundle", "--cache", cache, "--smoke", "--stage", "codec",
+        "--run", extractor, "--teacher", cache.parent / "teacher.onnx",
+    )  # fmt: skip
+
+    rehearsal = _train(tmp_path / "bundle", tmp_path / "work", tmp_path / "none", "--rehearse")
+    training = _train(tmp_path / "bundle", tmp_path / "work", tmp_path / "pieces")
+
+    assert training.wait(timeout=300) == rehearsal.wait(timeout=300) == 0
+    assert "codec rehearsed" in (tmp_path / "work" / "rehearsal.log").read_text()
+
+
 def test_a_part_that_is_missing_or_damaged_is_named(bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
     (tmp_path / "bundle.001").unlink()
