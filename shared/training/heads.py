@@ -98,7 +98,8 @@ def renew_identity(
 def _regression(given: Tensor, wanted: Tensor) -> Tensor:
     """W (M, K) for which `given` (N, K) W^T is nearest to `wanted` (N, M)."""
     ridge = _RIDGE * len(given) * torch.eye(given.shape[1])
-    return torch.linalg.solve(given.T @ given + ridge, given.T @ wanted).T
+    found: Tensor = torch.linalg.solve(given.T @ given + ridge, given.T @ wanted)
+    return found.T
 
 
 def _embeddings(student: Student, faces: Faces, rows: npt.NDArray[np.int64]) -> Tensor:
