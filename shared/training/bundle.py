@@ -87,7 +87,7 @@ def make_bundle(
         recipes: recipes of the stages to train, by stage name, in order.
         teachers: for recipes that need them.
         runs: run folders that stages continue or build on; only averaged weights are included.
-        model: a published model to go on from, where there is no run.
+        model: a published model to go on from; not beside a run of stage 0 that is resumed.
         python: Python version, e.g. "3.12", for which to include packages (Linux, x86-64); None
             if the target machine has them.
         part_bytes: size limit of a file.

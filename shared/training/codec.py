@@ -292,9 +292,14 @@ def train_codec(
         load_matching_weights(network, weights)
     if recipe.renew_identity and not (out / CHECKPOINT_FILE).exists():
         compnet = network.compnet
-        if not (isinstance(compnet, FaceCompNet) and isinstance(student, Student)):
+        if (
+            not isinstance(compnet, FaceCompNet)
+            or not isinstance(student, Student)
+            or compnet.width != student.shape["width"]
+        ):
             raise InvalidTraining(
-                "NO_IDENTITY", "renew_identity needs face_width and an extractor of our own"
+                "NO_IDENTITY",
+                "renew_identity needs face_width, equal to the width of an extractor of our own",
             )
         renew_identity(compnet.identity, student, faces, split, seed=recipe.schedule.seed)
     start_run(out, recipe, shape)

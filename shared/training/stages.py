@@ -24,7 +24,7 @@ class StageInputs:
         views: mixtures of training faces.
         runs: folder of run folders, each named after its stage.
         teachers: teachers for recipes that need them.
-        model: folder of a model version to go on from, where there is no earlier run.
+        model: folder of a model version from which stage 0, and without a codec run stage 3, start.
     """
 
     faces: Faces
