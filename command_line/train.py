@@ -25,7 +25,15 @@ from command_line.train_options import (
     Teachers,
     TrainingTeachers,
 )
-from command_line.train_products import average, bundle, publish, quality, quantize, unbundle
+from command_line.train_products import (
+    average,
+    bundle,
+    nuisances,
+    publish,
+    quality,
+    quantize,
+    unbundle,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -254,6 +262,7 @@ def _log() -> None:
 app.command()(average)
 app.command()(publish)
 app.command()(quantize)
+app.command()(nuisances)
 app.command()(quality)
 app.command()(bundle)
 app.command()(unbundle)

@@ -82,6 +82,31 @@ def quantize(
     _tell(model.path, version, models)
 
 
+def nuisances(
+    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 4.5.")],
+    of: Annotated[
+        str | None, typer.Option(help="Version to take the weights from; default: the current.")
+    ] = None,
+    cache: Cache = CACHE,
+    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
+) -> None:
+    """Take off an older model's embeddings what `publish` takes off now; calibrated anew."""
+    from shared.model_directory import ModelDirectory
+    from shared.training.faces import load_faces
+    from shared.training.publish import remove_nuisances
+
+    model = remove_nuisances(
+        ModelDirectory.load(models, family, of),
+        faces=load_faces(cache),
+        models=models,
+        version=version,
+        threads=threads,
+    )
+    _tell(model.path, version, models)
+
+
 def quality(
     version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 3.1.")],
     of: Annotated[

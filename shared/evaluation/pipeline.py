@@ -90,6 +90,7 @@ class Pipeline:
             "software": version("compactface"),
             "weights": {point: weights_sha256(model, point) for point in self._encoders},
             "codecs": {point: encoder.codec_id for point, encoder in self._encoders.items()},
+            "space": model.manifest.embedding_space,
             "judges": dict(panel.digests),
             "arithmetic": self._decoder.arithmetic,
         }

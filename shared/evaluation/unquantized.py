@@ -12,8 +12,9 @@ from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
-from shared.inference.extractor import normalised, open_extractor
+from shared.inference.extractor import finished, open_extractor
 from shared.inference.networks import load_recnet
+from shared.inference.nuisances import Nuisances
 from shared.model_directory import ModelDirectory
 
 _CPU = torch.device("cpu")
@@ -28,11 +29,13 @@ class UnquantizedPipeline:
         self._encoder = OnnxCropEncoder(model, point, threads=threads)
         self._recnet = load_recnet(model, point, _CPU)
         self._extractor = open_extractor(model, _CPU)
+        self._nuisances = Nuisances.of_model(model)
         self._cache = cache
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
             "unquantized": weights_sha256(model, point),
             "codec": model.codec(point).codec_id,  # points may share networks
+            "space": model.manifest.embedding_space,
         }
 
     def embed(self, batches: Iterable[Faces], *, total: int, progress: Progress) -> Vectors:
@@ -55,4 +58,4 @@ class UnquantizedPipeline:
         if spared := self._encoder.map_format.spared:
             latents.flatten(1)[:, -spared:] = 0
         pictures = self._recnet(latents.to(memory_format=torch.channels_last))
-        return normalised(self._extractor.embed(pictures))[0]
+        return finished(self._extractor.embed(pictures), self._nuisances)[0]

@@ -12,9 +12,10 @@ from torch import Tensor
 from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import Precision, arithmetic, open_device
-from shared.inference.extractor import normalised, open_extractor
+from shared.inference.extractor import finished, open_extractor
 from shared.inference.fixed_sizes import SIZES, Run
 from shared.inference.networks import load_recnet, without_python
+from shared.inference.nuisances import Nuisances
 from shared.inference.pixels import to_network, to_pixels
 from shared.model_directory import RECNET_FILE, ModelDirectory
 
@@ -65,6 +66,7 @@ class MapDecoder:
         self.formats: dict[str, MapFormat] = {c.codec_id: c.map_format for c in codecs.values()}
         self._recnets = self._load_recnets()
         self._extractor = open_extractor(model, self._device, self._dtype)
+        self._nuisances = Nuisances.of_model(model)
 
     @property
     def arithmetic(self) -> str:
@@ -106,7 +108,7 @@ class MapDecoder:
         The less the extractor is sure of a face, the shorter; 1 where it does not tell.
         """
         batches = [self._extractor.embed(self._decode(batch)) for batch in _batches(maps)]
-        return normalised(np.concatenate(batches or [self._no_embeddings]))
+        return self._finished(batches)
 
     def embed_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed N uncompressed crops as unit vectors (N, D).
@@ -121,7 +123,7 @@ class MapDecoder:
             )
             for start in range(0, len(crops), MAX_BATCH)
         ]
-        return normalised(np.concatenate(batches or [self._no_embeddings]))[0]
+        return self._finished(batches)[0]
 
     def reconstruct(self, maps: Sequence[CodedMap]) -> NDArray[np.uint8]:
         """Reconstruct the crops (N, 112, 96, 3), RGB in [0, 255], clipped for display.
@@ -146,7 +148,13 @@ class MapDecoder:
             decoded = self._decode(batch)
             vectors.append(self._extractor.embed(decoded))
             crops.append(to_pixels(decoded.cpu().numpy(), self.model.manifest.normalisation))
-        return normalised(np.concatenate(vectors))[0], np.concatenate(crops)
+        return self._finished(vectors)[0], np.concatenate(crops)
+
+    def _finished(
+        self, batches: Sequence[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Batches of the extractor's answers -> unit vectors and the lengths of the answers."""
+        return finished(np.concatenate(batches or [self._no_embeddings]), self._nuisances)
 
     def warm_up(self, batch_sizes: Sequence[int] = ()) -> None:
         """Run every network once per batch size, so that no request pays for first use.

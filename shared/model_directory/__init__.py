@@ -17,6 +17,7 @@ from shared.model_directory.configs import (
 from shared.model_directory.load import MANIFEST_FILE, ModelDirectory, current_version
 from shared.model_directory.manifest import (
     COMPNET_FILE,
+    NUISANCE_FILE,
     ONNX_FILE,
     QUALITY_FILE,
     RECNET_FILE,
@@ -24,6 +25,7 @@ from shared.model_directory.manifest import (
     Manifest,
     ModelDescription,
     codec_file,
+    expected_files,
 )
 from shared.model_directory.shipped import shipped_models
 from shared.model_directory.write import publish_results, set_current, write_model_directory
@@ -32,6 +34,7 @@ __all__ = [
     "COMPNET_FILE",
     "COSFACE_112X96",
     "MANIFEST_FILE",
+    "NUISANCE_FILE",
     "ONNX_FILE",
     "QUALITY_FILE",
     "RECNET_FILE",
@@ -52,6 +55,7 @@ __all__ = [
     "Sphere20Config",
     "codec_file",
     "current_version",
+    "expected_files",
     "publish_results",
     "set_current",
     "shipped_models",

@@ -35,6 +35,7 @@ UNCOMPRESSED = "uncompressed"
 
 COMPNET_FILE, RECNET_FILE, ONNX_FILE = "compnet.safetensors", "recnet.safetensors", "compnet.onnx"
 QUALITY_FILE = "quality.safetensors"
+NUISANCE_FILE = "nuisances.safetensors"
 
 
 class ModelDescription(Record):
@@ -44,6 +45,8 @@ class ModelDescription(Record):
         family: name of the family; models of a family and version share an extractor.
         version: name of the version's folder, e.g. "1".
         extractor: configuration of the extractor.
+        nuisances: how many directions are taken off its embeddings, after the mean of faces (see
+            `shared.inference.nuisances`); None: its embeddings remain as they are.
         alignment: template that crops are aligned to.
         normalisation: from pixels to the networks' input.
         codecs: operating points by name. A codec of an earlier version stays decodable if it is
@@ -59,6 +62,7 @@ class ModelDescription(Record):
     family: Name
     version: Name
     extractor: ExtractorConfig
+    nuisances: int | None = Field(default=None, ge=0, le=256)
     alignment: AlignmentTemplate
     normalisation: InputNormalisation = InputNormalisation()
     codecs: Mapping[Name, CodecConfig] = Field(min_length=1)
@@ -152,7 +156,8 @@ def expected_files(description: ModelDescription) -> list[str]:
     owners = {description.networks_of(point) for point in description.codecs}
     codecs = [codec_file(owner, name) for owner in owners for name in names]
     heads = [codec_file(owner, QUALITY_FILE) for owner in description.quality]
-    return sorted([description.extractor.file, *codecs, *heads])
+    corrections = [] if description.nuisances is None else [NUISANCE_FILE]
+    return sorted([description.extractor.file, *corrections, *codecs, *heads])
 
 
 def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]) -> str:
@@ -172,8 +177,14 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
 
 
 def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> str:
-    """The hash of the extractor (as stored), its input normalisation and alignment template."""
+    """The hash of all that an embedding depends on besides the crop.
+
+    It is of the extractor and the nuisances (as stored), input normalisation and alignment
+    template.
+    """
+    corrections = {} if description.nuisances is None else {"nuisances": files[NUISANCE_FILE]}
     return _short_hash(
+        **corrections,
         extractor=files[description.extractor.file],
         config=description.extractor.described(),
         normalisation=description.normalisation.model_dump(mode="json"),

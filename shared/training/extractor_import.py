@@ -18,6 +18,7 @@ from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs
 from shared.inference.onnx_embedder import network_of_any_batch
 from shared.model_directory import (
+    NUISANCE_FILE,
     ModelDirectory,
     publish_results,
     write_model_directory,
@@ -146,6 +147,7 @@ def import_extractor(
     manifest = base.manifest
     files = {name: (base.path / name).read_bytes() for name in manifest.files}
     del files[manifest.extractor.file]
+    files.pop(NUISANCE_FILE, None)  # they are those of the other extractor
     provenance: dict[str, JsonValue] = {
         "extractor": {
             "file": path.name,
@@ -162,6 +164,7 @@ def import_extractor(
         update={
             "version": version,
             "extractor": config,
+            "nuisances": None,
             "calibration": (),
             "measured": {},
             "provenance": provenance,

@@ -21,6 +21,7 @@ from shared.inference.pixels import to_network
 from shared.model_directory import (
     COMPNET_FILE,
     COSFACE_112X96,
+    NUISANCE_FILE,
     ONNX_FILE,
     UNCOMPRESSED,
     CodecConfig,
@@ -30,6 +31,7 @@ from shared.model_directory import (
     OnnxConfig,
     Sphere20Config,
     codec_file,
+    expected_files,
     publish_results,
     write_model_directory,
 )
@@ -38,6 +40,7 @@ from shared.training.codec import load_codecs
 from shared.training.export import TrainedCodec, camera_file, export_model
 from shared.training.faces import SIZE, Faces
 from shared.training.network_input import NetworkInput, describe
+from shared.training.nuisances import fit_nuisances
 from shared.training.run_folder import read_run
 from shared.training.split import Split, split_faces
 from shared.training.student import AnyStudent, Student
@@ -59,8 +62,9 @@ def publish(
 ) -> ModelDirectory:
     """Write the averaged networks of the last stage as a model directory.
 
-    The networks are stored first; the stored networks are then evaluated and calibrated on the
-    held-out identities.
+    The networks are stored first. Of the stored networks' embeddings it is then found what to take
+    off (`shared.inference.nuisances`), and they are evaluated and calibrated on the held-out
+    identities.
 
     Args:
         runs: run folders of all stages in order; the last holds the networks, the others are
@@ -93,7 +97,7 @@ def publish(
             default_point=default_point,
             carried=earlier,
         )
-        return _calibrated(model, faces, split, models=models, threads=threads)
+        return _without_nuisances(model, faces, split, models=models, threads=threads)
 
 
 def quantize(
@@ -128,6 +132,56 @@ def quantize(
             "provenance": {**manifest.provenance, "quantized": manifest.version},
         }
     )
+    with tempfile.TemporaryDirectory() as scratch:
+        written = write_model_directory(Path(scratch), description=description, files=files)
+        return _calibrated(written, faces, split, models=models, threads=threads)
+
+
+def remove_nuisances(
+    model: ModelDirectory, *, faces: Faces, models: Path, version: str, threads: int
+) -> ModelDirectory:
+    """Write a model once more, with nuisances taken off its embeddings; calibrated anew.
+
+    Codec ids stay what they are. Embeddings change: galleries embed their maps again. Quality heads
+    are left out, since they allow for what strangers had in common before.
+
+    Args:
+        model: of older software; nuisances that it has are found anew.
+        faces: the cache that it was trained on.
+        models: folder of model families to write into.
+        version: name of the new version.
+        threads: number of cores for the measurements.
+
+    Raises:
+        AlreadyExists: the version exists.
+    """
+    split = split_faces(faces)
+    manifest = model.manifest
+    plain = manifest.model_copy(
+        update={
+            "version": version,
+            "nuisances": None,
+            "quality": {},
+            "calibration": (),
+            "measured": {},
+            "provenance": {**manifest.provenance, "nuisances": {"of_version": manifest.version}},
+        }
+    )
+    files = {name: (model.path / name).read_bytes() for name in expected_files(plain)}
+    with tempfile.TemporaryDirectory() as scratch:
+        written = write_model_directory(Path(scratch), description=plain, files=files)
+        return _without_nuisances(written, faces, split, models=models, threads=threads)
+
+
+def _without_nuisances(
+    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+) -> ModelDirectory:
+    """The model with nuisances taken off its embeddings, calibrated."""
+    torch.set_num_threads(threads)
+    nuisances = fit_nuisances(model, faces, split.train, threads=threads)
+    description = model.manifest.model_copy(update={"nuisances": nuisances.count})
+    files = {name: (model.path / name).read_bytes() for name in model.manifest.files}
+    files[NUISANCE_FILE] = nuisances.to_bytes()
     with tempfile.TemporaryDirectory() as scratch:
         written = write_model_directory(Path(scratch), description=description, files=files)
         return _calibrated(written, faces, split, models=models, threads=threads)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from shared.model_directory import ModelDirectory
+from shared.training.nuisances import DIRECTIONS
 from tests.training.invented import run_train
 
 
@@ -22,6 +23,7 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     assert set(model.manifest.codecs) == {"tiny", "small", "standard", "fine"}
     assert {path.parent.name for path in model.path.glob("codecs/*/*")} == {"fine"}
     assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
+    assert model.manifest.nuisances == DIRECTIONS
     assert b"QuantizeLinear" in model.codec_path(None, "compnet.onnx").read_bytes()
 
     resumed = ("--extractor", extractor, "--codec", model.path, "--out", folder / "resumed")
@@ -45,3 +47,9 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     assert quantized.embedding_space == newer.embedding_space
     assert quantized.files == newer.files
     assert quantized.calibration_for(camera_codec, newer.codecs["standard"].codec_id)
+
+    run_train("nuisances", "2.2", *again)
+    cleared = ModelDirectory.load(folder / "models", "default", "2.2").manifest
+    # Of the same networks and faces the same are found.
+    assert cleared.files == newer.files
+    assert cleared.calibration == newer.calibration

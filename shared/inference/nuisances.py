@@ -1,0 +1,69 @@
+"""What is taken off every embedding: what all faces have in common, and what a bad picture adds.
+
+The mean of faces is part of every embedding, and so of every similarity; without it, strangers
+are told apart better. Pictures that are spoilt alike move embeddings alike, and then strangers
+match for the light on them. After the mean, the directions of such moves are projected out:
+nuisance attribute projection (Campbell, Sturim and Reynolds, "Support vector machines using GMM
+supervectors for speaker verification", 2006).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from shared.errors import InvalidModel
+from shared.model_directory import NUISANCE_FILE, ModelDirectory
+
+Vectors = NDArray[np.float32]
+
+_TINY = np.float32(1e-12)
+
+
+class Nuisances:
+    """The mean of unit embeddings, and directions that say nothing of the person; thread-safe."""
+
+    def __init__(self, mean: Vectors, directions: Vectors) -> None:
+        """Of the mean (D,) and directions (K, D), which are orthonormal."""
+        self._mean = mean
+        self._directions = directions
+
+    @classmethod
+    def of_model(cls, model: ModelDirectory) -> "Nuisances | None":
+        """Those of a model; None: its embeddings are as the extractor gives them.
+
+        Raises:
+            InvalidModel: WEIGHTS_UNREADABLE, WEIGHTS_MISMATCH; not such a file, or of other sizes.
+        """
+        if model.manifest.nuisances is None:
+            return None
+        try:
+            tensors = load((model.path / NUISANCE_FILE).read_bytes())
+        except SafetensorError as error:
+            raise InvalidModel(
+                "WEIGHTS_UNREADABLE", f"{NUISANCE_FILE} is not a safetensors file"
+            ) from error
+        size = model.manifest.extractor.embedding_size
+        shapes = {"mean": (size,), "directions": (model.manifest.nuisances, size)}
+        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+            raise InvalidModel(
+                "WEIGHTS_MISMATCH", f"{NUISANCE_FILE} does not hold tensors of the sizes {shapes}"
+            )
+        return cls(**{name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+
+    @property
+    def count(self) -> int:
+        """How many directions."""
+        return len(self._directions)
+
+    def to_bytes(self) -> bytes:
+        """Content of the file."""
+        # `save` writes memory as it lies, whatever the order of axes.
+        return save({"mean": self._mean, "directions": np.ascontiguousarray(self._directions)})
+
+    def removed_from(self, vectors: Vectors) -> Vectors:
+        """(N, D) unit vectors without them, again of unit length."""
+        left = vectors - self._mean
+        left -= (left @ self._directions.T) @ self._directions
+        unit: Vectors = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), _TINY)
+        return unit

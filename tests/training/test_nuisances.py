@@ -1,0 +1,27 @@
+"""What is taken off embeddings is what spoilt faces have in common."""
+
+from pathlib import Path
+
+import numpy as np
+
+from shared.evaluation.coded import Coder
+from shared.evaluation.spoilings import RANDOM
+from shared.model_directory import ModelDirectory
+from shared.training.faces import load_faces
+from shared.training.nuisances import DIRECTIONS, fit_nuisances
+
+
+def test_faces_spoilt_alike_have_less_in_common(cache: Path, tiny_model: ModelDirectory) -> None:
+    faces = load_faces(cache)
+    rows = np.arange(len(faces.names))
+    fitted_on, others = rows[::2], rows[1::2]
+    nuisances = fit_nuisances(tiny_model, faces, fitted_on)
+    assert nuisances.count == DIRECTIONS
+    coder = Coder(tiny_model)
+    for kind in ("unspoilt", "mask", "backlight"):
+        draw = RANDOM[kind].draw
+        pictures = np.stack([draw(faces.pixels[r], np.random.default_rng(r)) for r in others])
+        vectors = coder.code([pictures]).vectors
+        before = np.linalg.norm(vectors.mean(0))
+        after = np.linalg.norm(nuisances.removed_from(vectors).mean(0))
+        assert after < 0.7 * before, kind
