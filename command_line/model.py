@@ -54,11 +54,12 @@ def show(
             f"{codec.channels}x{codec.height}x{codec.width}",
             str(codec.levels),
             codec.layout,
+            "" if point in manifest.encodable else "read only",
         ]
         for point, codec in manifest.codecs.items()
     ]
     show_table(
-        ["operating point", "codec", "map", ">levels", "layout"],
+        ["operating point", "codec", "map", ">levels", "layout", ""],
         rows,
         title=f"{manifest.family}/{manifest.version}",
     )
@@ -118,6 +119,24 @@ def use(
 
     set_current(models, family, version)
     typer.echo(f"{family}: version {version} is current")
+
+
+@app.command()
+def slim(
+    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 4.5.")],
+    *,
+    of: Annotated[
+        str | None, typer.Option(help="Version to write so; default: the current one.")
+    ] = None,
+    models: Models = SHIPPED_MODELS,
+    family: Family = "default",
+) -> None:
+    """Leave out the CompNets of codecs from earlier versions: their maps can be read, not made."""
+    from shared.model_directory import ModelDirectory, without_carried_compnets
+
+    model = ModelDirectory.load(models, family, of)
+    slimmer = without_carried_compnets(model, models, version=version)
+    typer.echo(f"{slimmer.path} written")
 
 
 app.command()(import_extractor)

@@ -90,7 +90,7 @@ def evaluate_kodak(
     if not files:
         raise FailedPrecondition("EVALUATION_DATA_MISSING", f"{folder} holds no PNG or WebP files")
     show = {file for file in files if file.stem in SHOWN} or {files[0]}
-    codecs = [_PictureCodec(model, point) for point in points or model.manifest.codecs]
+    codecs = [_PictureCodec(model, point) for point in points or model.manifest.encodable]
     rendered, shown = [], []
     for done, file in enumerate(files, 1):
         picture = decode_picture(file.read_bytes(), PictureLimits())

@@ -73,14 +73,14 @@ class Pipeline:
 
         Args:
             model: a verified model directory.
-            points: operating points; None takes all.
+            points: operating points; None takes all that have a CompNet.
             panel: further judges besides the own extractor.
             threads: number of ONNX Runtime threads; torch's are process-wide.
             cache: cache of embedded batches.
         """
         self._encoders = {
             point: OnnxCropEncoder(model, point, threads=threads)
-            for point in points or model.manifest.codecs
+            for point in points or model.manifest.encodable
         }
         self._compnets = {point: model.codec_path(point, ONNX_FILE) for point in self._encoders}
         self._decoder = MapDecoder(model, precision="auto")  # as the recognizer does

@@ -63,7 +63,7 @@ def render_faces(
     """
     decoder = MapDecoder(model)
     rows = [SampleFaces(UNCOMPRESSED, crops, np.array([crop.nbytes for crop in crops]))]
-    for point in points or model.manifest.codecs:
+    for point in points or model.manifest.encodable:
         encoder = OnnxCropEncoder(model, point)
         files = encoder.encode(crops)
         maps = [(encoder.codec_id, decoder.unpack(encoder.codec_id, png)) for png in files]

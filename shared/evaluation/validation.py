@@ -63,14 +63,17 @@ def evaluate_validation(
 def embed_validation(
     model: ModelDirectory, faces: Faces, split: Split, *, threads: int = 1
 ) -> tuple[Embedded, NDArray[np.int64]]:
-    """Embed all photographs of the held-out people, as for calibration.
+    """Embed all photographs of the held-out people at every operating point, as for calibration.
+
+    Raises:
+        InvalidModel: DECODE_ONLY; an operating point lacks its CompNet.
 
     Returns:
         The embeddings of V photographs, and (V,) the person in each, as an index of
         `split.held_out`.
     """
     rows = split.validation
-    pipeline = Pipeline(model, threads=threads)
+    pipeline = Pipeline(model, list(model.manifest.codecs), threads=threads)
     embedded = pipeline.embed(faces.batches(rows, BATCH), total=len(rows), progress=no_progress)
     return embedded, _owners(faces, split)
 

@@ -28,7 +28,12 @@ from shared.model_directory.manifest import (
     expected_files,
 )
 from shared.model_directory.shipped import shipped_models
-from shared.model_directory.write import publish_results, set_current, write_model_directory
+from shared.model_directory.write import (
+    publish_results,
+    set_current,
+    without_carried_compnets,
+    write_model_directory,
+)
 
 __all__ = [
     "COMPNET_FILE",
@@ -59,5 +64,6 @@ __all__ = [
     "publish_results",
     "set_current",
     "shipped_models",
+    "without_carried_compnets",
     "write_model_directory",
 ]

@@ -160,6 +160,8 @@ class CodecConfig(Record):
         spared: number of symbols omitted at the end of a map.
         networks: operating point of the same sizes whose networks this one shares; None if it
             has its own.
+        compnet: sha256 of CompNet's weights if they are left out, since recognizers need no
+            CompNet to read what earlier cameras send; None: they are in the directory.
         height: rows of the map.
         width: columns of the map.
     """
@@ -172,6 +174,7 @@ class CodecConfig(Record):
     face_mirrored: bool = True
     spared: int = Field(default=0, ge=0)
     networks: Name | None = None
+    compnet: Sha256 | None = None
     height: Literal[14] = 14
     width: Literal[12] = 12
 
@@ -195,9 +198,9 @@ class CodecConfig(Record):
     def described(self) -> dict[str, JsonValue]:
         """The fields that determine the codec id; stable across manifest versions.
 
-        `networks`, a file location, is not one of them.
+        Not one of them are `networks` and `compnet`, which say where files are.
         """
-        fields = set(CodecConfig.model_fields) - {"networks"}
+        fields = set(CodecConfig.model_fields) - {"networks", "compnet"}
         config = self.model_dump(mode="json", include=fields)
         later = {"face_width": None, "face_mirrored": True, "spared": 0}
         return {name: value for name, value in config.items() if value != later.get(name, ...)}

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from shared.errors import InvalidModel
 from shared.model_directory.configs import NAME_PATTERN, CodecSpec
 from shared.model_directory.manifest import (
+    COMPNET_FILES,
     Manifest,
     codec_file,
     expected_files,
@@ -106,9 +107,21 @@ class ModelDirectory:
         return self.manifest.codecs[name]
 
     def codec_path(self, point: str | None, name: str) -> Path:
-        """Path of an operating point's file, e.g. "compnet.onnx"; None takes the default point."""
+        """Path of an operating point's file, e.g. "compnet.onnx"; None takes the default point.
+
+        Raises:
+            InvalidModel: there is no such operating point, or it is without CompNet (DECODE_ONLY).
+        """
         self.codec(point)
-        owner = self.manifest.networks_of(point or self.manifest.default_point)
+        point = point or self.manifest.default_point
+        if name in COMPNET_FILES and point not in self.manifest.encodable:
+            points = ", ".join(self.manifest.encodable)
+            raise InvalidModel(
+                "DECODE_ONLY",
+                f"{self.path} has no CompNet for {point!r}: maps of this operating point can be "
+                f"read, not made; choose one of: {points}",
+            )
+        owner = self.manifest.networks_of(point)
         return self.path / codec_file(owner, name)
 
 

@@ -34,6 +34,7 @@ UNCOMPRESSED = "uncompressed"
 """The codec id, in calibration tables, of crops that were not compressed."""
 
 COMPNET_FILE, RECNET_FILE, ONNX_FILE = "compnet.safetensors", "recnet.safetensors", "compnet.onnx"
+COMPNET_FILES = COMPNET_FILE, ONNX_FILE
 QUALITY_FILE = "quality.safetensors"
 NUISANCE_FILE = "nuisances.safetensors"
 
@@ -77,6 +78,8 @@ class ModelDescription(Record):
         if self.default_point not in self.codecs:
             points = ", ".join(self.codecs)
             raise ValueError(f"default_point {self.default_point!r} is none of: {points}")
+        if self.codecs[self.networks_of(self.default_point)].compnet:
+            raise ValueError(f"default_point {self.default_point!r} has no CompNet")
         for codec in self.codecs.values():
             _ = codec.map_format  # raises if no PNG can hold such maps
         for point, codec in self.codecs.items():
@@ -90,6 +93,11 @@ class ModelDescription(Record):
             if name not in self.codecs or self.codecs[name].networks:
                 raise ValueError(f"quality names {name!r}, which has no networks of its own")
         return self
+
+    @property
+    def encodable(self) -> tuple[str, ...]:
+        """The operating points whose CompNet is in the directory; maps of others can be read."""
+        return tuple(p for p in self.codecs if self.codecs[self.networks_of(p)].compnet is None)
 
     def networks_of(self, point: str) -> str:
         """The operating point whose folder holds the networks of `point`."""
@@ -152,12 +160,17 @@ def codec_file(point: str, name: str) -> str:
 
 def expected_files(description: ModelDescription) -> list[str]:
     """The files that a model of this description has besides manifest.json, sorted."""
-    names = (COMPNET_FILE, RECNET_FILE, ONNX_FILE)
     owners = {description.networks_of(point) for point in description.codecs}
-    codecs = [codec_file(owner, name) for owner in owners for name in names]
+    codecs = [codec_file(owner, RECNET_FILE) for owner in owners]
+    compnets = [
+        codec_file(owner, name)
+        for owner in owners
+        for name in COMPNET_FILES
+        if description.codecs[owner].compnet is None
+    ]
     heads = [codec_file(owner, QUALITY_FILE) for owner in description.quality]
     corrections = [] if description.nuisances is None else [NUISANCE_FILE]
-    return sorted([description.extractor.file, *corrections, *codecs, *heads])
+    return sorted([description.extractor.file, *corrections, *codecs, *compnets, *heads])
 
 
 def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]) -> str:
@@ -168,7 +181,7 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
     """
     codec, owner = description.codecs[point], description.networks_of(point)
     return _short_hash(
-        compnet=files[codec_file(owner, COMPNET_FILE)],
+        compnet=description.codecs[owner].compnet or files[codec_file(owner, COMPNET_FILE)],
         recnet=files[codec_file(owner, RECNET_FILE)],
         codec=codec.described(),
         normalisation=description.normalisation.model_dump(mode="json"),

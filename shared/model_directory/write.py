@@ -18,7 +18,13 @@ from shared.model_directory.load import (
     ModelDirectory,
     manifest_digest,
 )
-from shared.model_directory.manifest import ModelDescription, expected_files, seal
+from shared.model_directory.manifest import (
+    COMPNET_FILE,
+    ModelDescription,
+    codec_file,
+    expected_files,
+    seal,
+)
 
 
 def write_model_directory(
@@ -85,6 +91,35 @@ def publish_results(
     results = {"calibration": tuple(calibration), "measured": dict(measured)}
     files = {name: (model.path / name).read_bytes() for name in model.manifest.files}
     description = model.manifest.model_copy(update=results)
+    return write_model_directory(models, description=description, files=files)
+
+
+def without_carried_compnets(
+    model: ModelDirectory, models: Path, *, version: str
+) -> ModelDirectory:
+    """Write a model once more, without the CompNets of codecs carried from earlier versions.
+
+    Recognizers still read their maps. Cameras that make them have the earlier version. Codec ids,
+    thresholds and embedding space stay.
+
+    Args:
+        model: codecs that share networks with its default point keep their CompNet.
+        models: folder of model families to write into.
+        version: name of the new version.
+
+    Raises:
+        AlreadyExists: the version exists; versions are never overwritten.
+    """
+    manifest = model.manifest
+    own = manifest.networks_of(manifest.default_point)
+    codecs = {
+        point: codec
+        if point == own or codec.networks or codec.compnet
+        else codec.model_copy(update={"compnet": manifest.files[codec_file(point, COMPNET_FILE)]})
+        for point, codec in manifest.codecs.items()
+    }
+    description = manifest.model_copy(update={"version": version, "codecs": codecs})
+    files = {name: (model.path / name).read_bytes() for name in expected_files(description)}
     return write_model_directory(models, description=description, files=files)
 
 

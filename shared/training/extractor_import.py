@@ -18,8 +18,8 @@ from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs
 from shared.inference.onnx_embedder import network_of_any_batch
 from shared.model_directory import (
-    NUISANCE_FILE,
     ModelDirectory,
+    expected_files,
     publish_results,
     write_model_directory,
 )
@@ -123,7 +123,8 @@ def import_extractor(
 ) -> ModelDirectory:
     """Write a version with the codecs of `base`, byte for byte, and this file as its extractor.
 
-    It is calibrated on photographs that pass through each of its codecs.
+    It is calibrated on photographs that pass through each of its codecs. Codecs whose CompNet the
+    base leaves out are left out altogether.
 
     Args:
         path: ONNX file of a face network: N pictures in, N embeddings out.
@@ -145,9 +146,6 @@ def import_extractor(
     network = network_of_any_batch(path)
     config = describe(network, fed)
     manifest = base.manifest
-    files = {name: (base.path / name).read_bytes() for name in manifest.files}
-    del files[manifest.extractor.file]
-    files.pop(NUISANCE_FILE, None)  # they are those of the other extractor
     provenance: dict[str, JsonValue] = {
         "extractor": {
             "file": path.name,
@@ -164,12 +162,23 @@ def import_extractor(
         update={
             "version": version,
             "extractor": config,
-            "nuisances": None,
+            "nuisances": None,  # they are those of the other extractor
+            "codecs": {point: manifest.codecs[point] for point in manifest.encodable},
+            "quality": {
+                point: head
+                for point, head in manifest.quality.items()
+                if point in manifest.encodable
+            },
             "calibration": (),
             "measured": {},
             "provenance": provenance,
         }
     )
+    files = {
+        name: (base.path / name).read_bytes()
+        for name in expected_files(description)
+        if name != config.file
+    }
     try:
         pairs = balanced_pairs(people.identities, count=PAIRS)
     except ValueError as error:

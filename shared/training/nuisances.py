@@ -16,7 +16,7 @@ from shared.inference.nuisances import Nuisances, Vectors
 from shared.model_directory import ModelDirectory
 from shared.training.faces import Faces
 
-DIRECTIONS = 8
+DIRECTIONS = 5
 _FACES, _SPOILT_FACES = 4096, 640
 _HOPELESS = ("roll", "no face")  # whom these show, no extractor tells
 _SEED = 4

@@ -116,7 +116,8 @@ def quantize(
 
     Raises:
         AlreadyExists: the version exists.
-        InvalidModel: the integers disagree with the weights.
+        InvalidModel: the integers disagree with the weights, or a CompNet is left out
+            (DECODE_ONLY).
     """
     split = split_faces(faces)
     manifest = model.manifest
@@ -124,7 +125,7 @@ def quantize(
     files = {name: (model.path / name).read_bytes() for name in manifest.files}
     for point, config in manifest.codecs.items():
         if config.networks is None:
-            weights = files[codec_file(point, COMPNET_FILE)]
+            weights = model.codec_path(point, COMPNET_FILE).read_bytes()
             files[codec_file(point, ONNX_FILE)] = camera_file(weights, config, crops)
     description = manifest.model_copy(
         update={
@@ -154,6 +155,7 @@ def remove_nuisances(
 
     Raises:
         AlreadyExists: the version exists.
+        InvalidModel: DECODE_ONLY; a CompNet is left out, and maps cannot be made to calibrate on.
     """
     split = split_faces(faces)
     manifest = model.manifest
