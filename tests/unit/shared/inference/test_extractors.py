@@ -29,6 +29,7 @@ from shared.model_directory import (
     ModelDirectory,
     OnnxConfig,
     Sphere20Config,
+    without_carried_compnets,
     write_model_directory,
 )
 from shared.training.extractor_import import NetworkInput, People, import_extractor, read_people
@@ -108,6 +109,22 @@ def test_codecs_stay_byte_for_byte_and_the_embedding_space_does_not(
     assert new.embedding_space != old.embedding_space
     assert new.extractor.embedding_size == SIZE
     assert ModelDirectory.load(imported.path.parents[1], FAMILY, "2") == imported
+
+
+def test_codecs_that_cannot_make_maps_to_calibrate_on_are_left_out(
+    network: Path, people: People, tiny_model: ModelDirectory, tmp_path: Path
+) -> None:
+    model = import_extractor(
+        network,
+        SYMMETRIC,
+        base=without_carried_compnets(tiny_model, tmp_path, version="2"),
+        models=tmp_path,
+        version="3",
+        licence="CC0-1.0",
+        people=people,
+    )
+    assert set(model.manifest.codecs) == {"standard"}
+    assert not (model.path / "codecs" / "paper").exists()
 
 
 def test_it_is_calibrated_for_every_pair_of_codecs(imported: ModelDirectory) -> None:
