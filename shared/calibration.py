@@ -9,9 +9,10 @@ mean excess of the top 1 % of impostor similarities as scale, and the result is 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ SUPPORTING_PAIRS = 10
 TAIL_SHARE = 0.01
 BOOTSTRAPS = 200
 _GRID_PER_DECADE = 8
+_ROWS_AT_ONCE = 256
 
 Embeddings = NDArray[np.float32]
 
@@ -220,16 +222,30 @@ def _similarities(
 ) -> tuple[Embeddings, Embeddings]:
     """Cosines of all genuine and all impostor pairs, sorted; rows are grouped by identity."""
     genuine, impostor = [], []
-    for start, count in zip(starts, counts, strict=True):
+    similar = _by_person(probe, enrolled, starts, counts)
+    for start, count, block in zip(starts, counts, similar, strict=True):
         end = start + count
-        block = np.clip(probe[start:end] @ enrolled.T, -1, 1)
         own = block[:, start:end]
         genuine.append(own[np.triu_indices(count, 1)])
         impostor.append(block[:, end:].ravel())
         if not once:
             genuine.append(own[np.tril_indices(count, -1)])
             impostor.append(block[:, :start].ravel())
-    return np.sort(np.concatenate(genuine)), np.sort(np.concatenate(impostor))
+    sides = np.concatenate(genuine), np.concatenate(impostor)
+    for similarities in sides:
+        similarities.sort()
+    return sides
+
+
+def _by_person(
+    probe: Embeddings, enrolled: Embeddings, starts: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Iterator[Embeddings]:
+    """Cosines of each person's photographs to all; some hundred rows are multiplied at a time."""
+    edges = np.append(starts, starts[-1] + counts[-1])
+    groups = np.unique(np.searchsorted(edges, np.arange(0, edges[-1], _ROWS_AT_ONCE)))
+    for first, last in pairwise([*groups, len(starts)]):
+        block = np.clip(probe[edges[first] : edges[last]] @ enrolled.T, -1, 1)
+        yield from np.split(block, edges[first + 1 : last] - edges[first])
 
 
 def _reached_by(ascending: Embeddings, share: float) -> float:
@@ -263,8 +279,8 @@ def _intervals(
     people, cells = len(starts), len(grid) + 1
     owner = np.repeat(np.arange(people), counts)
     reached = np.empty((cells, people, people), np.float32)
-    for person, (start, count) in enumerate(zip(starts, counts, strict=True)):
-        cell = np.searchsorted(grid, probe[start : start + count] @ enrolled.T, side="right")
+    for person, block in enumerate(_by_person(probe, enrolled, starts, counts)):
+        cell = np.searchsorted(grid, block, side="right")
         histogram = np.bincount((cell * people + owner).ravel(), minlength=cells * people)
         reached[:, person] = np.cumsum(histogram.reshape(cells, people)[::-1], axis=0)[::-1]
         reached[:, person, person] = 0
