@@ -78,8 +78,6 @@ class ModelDescription(Record):
         if self.default_point not in self.codecs:
             points = ", ".join(self.codecs)
             raise ValueError(f"default_point {self.default_point!r} is none of: {points}")
-        if self.codecs[self.networks_of(self.default_point)].compnet:
-            raise ValueError(f"default_point {self.default_point!r} has no CompNet")
         for codec in self.codecs.values():
             _ = codec.map_format  # raises if no PNG can hold such maps
         for point, codec in self.codecs.items():
@@ -89,6 +87,8 @@ class ModelDescription(Record):
                     f"{point!r} shares the networks of {codec.networks!r}, which is no operating "
                     "point with networks of its own, of the same sizes"
                 )
+        if self.default_point not in self.encodable:
+            raise ValueError(f"default_point {self.default_point!r} has no CompNet")
         for name in self.quality:
             if name not in self.codecs or self.codecs[name].networks:
                 raise ValueError(f"quality names {name!r}, which has no networks of its own")
