@@ -29,6 +29,7 @@ TAIL_SHARE = 0.01
 BOOTSTRAPS = 200
 _GRID_PER_DECADE = 8
 _ROWS_AT_ONCE = 256
+_STEPS = 2**20  # from -1 to 1
 
 Embeddings = NDArray[np.float32]
 
@@ -186,116 +187,143 @@ def calibrate(
     if len(people) < 2 or counts.max() < 2:  # noqa: PLR2004 - a pair needs two
         raise ValueError(f"{len(people)} identities, at most {counts.max()} photographs each")
 
-    genuine, impostor = _similarities(*sides, starts, counts, once=enrolled is None)
-    fmrs = [f for f in FMRS if f * len(impostor) >= SUPPORTING_PAIRS] or [FMRS[0]]
-    thresholds = [_reached_by(impostor, fmr) for fmr in fmrs]
-    intervals = _intervals(*sides, starts, counts, grid=_grid(impostor), fmrs=fmrs, seed=seed)
-    tail = impostor[-max(SUPPORTING_PAIRS, round(TAIL_SHARE * len(impostor))) :]
+    counted = _Pairs(*sides, starts, counts, once=enrolled is None)
+    fmrs = [f for f in FMRS if f * counted.impostors >= SUPPORTING_PAIRS] or [FMRS[0]]
+    steps = [counted.reached_by(fmr) for fmr in fmrs]
+    intervals = counted.intervals(fmrs, seed=seed)
     rows = tuple(
         CalibrationRow(
             fmr=fmr,
-            similarity=similarity,
-            low=min(low, similarity),
-            high=max(high, similarity),
-            fnmr=float(np.mean(genuine < similarity)),
+            similarity=float(_cosine(step)),
+            low=min(low, float(_cosine(step))),
+            high=max(high, float(_cosine(step))),
+            fnmr=float(np.mean(counted.genuine < step)),
         )
-        for fmr, similarity, (low, high) in zip(fmrs, thresholds, intervals, strict=True)
+        for fmr, step, (low, high) in zip(fmrs, steps, intervals, strict=True)
     )
     return CalibrationTable(
         probe_codec=probe_codec,
         enrolled_codec=enrolled_codec,
         identities=len(people),
-        genuine_pairs=len(genuine),
-        impostor_pairs=len(impostor),
+        genuine_pairs=len(counted.genuine),
+        impostor_pairs=counted.impostors,
         rows=rows,
-        tail_scale=max(float(np.mean(tail - tail[0])), 1e-6),
+        tail_scale=max(counted.mean_excess(), 1e-6),
     )
 
 
-def _similarities(
-    probe: Embeddings,
-    enrolled: Embeddings,
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    *,
-    once: bool,
-) -> tuple[Embeddings, Embeddings]:
-    """Cosines of all genuine and all impostor pairs, sorted; rows are grouped by identity."""
-    genuine, impostor = [], []
-    similar = _by_person(probe, enrolled, starts, counts)
-    for start, count, block in zip(starts, counts, similar, strict=True):
-        end = start + count
-        own = block[:, start:end]
-        genuine.append(own[np.triu_indices(count, 1)])
-        impostor.append(block[:, end:].ravel())
-        if not once:
-            genuine.append(own[np.tril_indices(count, -1)])
-            impostor.append(block[:, :start].ravel())
-    sides = np.concatenate(genuine), np.concatenate(impostor)
-    for similarities in sides:
-        similarities.sort()
-    return sides
+class _Pairs:
+    """All pairs of photographs, counted by their similarity in steps of 2e-6.
 
+    There are a hundred million in a calibration. Sorted, they would take five times as long.
 
-def _by_person(
-    probe: Embeddings, enrolled: Embeddings, starts: NDArray[np.int64], counts: NDArray[np.int64]
-) -> Iterator[Embeddings]:
-    """Cosines of each person's photographs to all; some hundred rows are multiplied at a time."""
-    edges = np.append(starts, starts[-1] + counts[-1])
-    groups = np.unique(np.searchsorted(edges, np.arange(0, edges[-1], _ROWS_AT_ONCE)))
-    for first, last in pairwise([*groups, len(starts)]):
-        block = np.clip(probe[edges[first] : edges[last]] @ enrolled.T, -1, 1)
-        yield from np.split(block, edges[first + 1 : last] - edges[first])
-
-
-def _reached_by(ascending: Embeddings, share: float) -> float:
-    """The largest value that at least a given share of the sorted values reaches."""
-    return float(ascending[len(ascending) - max(1, round(share * len(ascending)))])
-
-
-def _grid(impostor: Embeddings) -> Embeddings:
-    """Ascending similarities at evenly spaced log FMR, from FMR 1 to the highest similarity."""
-    points = 2 + round(_GRID_PER_DECADE * math.log10(len(impostor)))
-    shares = np.geomspace(1, 1 / len(impostor), points)
-    return np.unique(np.array([_reached_by(impostor, share) for share in shares], np.float32))
-
-
-def _intervals(
-    probe: Embeddings,
-    enrolled: Embeddings,
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    *,
-    grid: Embeddings,
-    fmrs: list[float],
-    seed: int,
-) -> list[tuple[float, float]]:
-    """95 % intervals of the thresholds, by resampling identities with replacement.
-
-    Pairs of photographs are not independent, people are. A sample weights the pairs of identities
-    a and b by how often each was drawn, so it suffices to count pairs once, per identity pair and
-    grid cell.
+    Attributes:
+        genuine: (G,) the step of every genuine pair.
+        impostors: number of impostor pairs.
     """
-    people, cells = len(starts), len(grid) + 1
-    owner = np.repeat(np.arange(people), counts)
-    reached = np.empty((cells, people, people), np.float32)
-    for person, block in enumerate(_by_person(probe, enrolled, starts, counts)):
-        cell = np.searchsorted(grid, block, side="right")
-        histogram = np.bincount((cell * people + owner).ravel(), minlength=cells * people)
-        reached[:, person] = np.cumsum(histogram.reshape(cells, people)[::-1], axis=0)[::-1]
-        reached[:, person, person] = 0
 
-    draws = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), BOOTSTRAPS)
-    weights = draws.astype(np.float32)
-    # reached[c] counts pairs of at least grid[c - 1], reached[0] all pairs.
-    weighted = np.stack(
-        [((weights @ pairs) * weights).sum(1, dtype=np.float64) for pairs in reached]
-    )
-    # With very few people a sample may hold only one, who has no impostor pair.
-    weighted = weighted[:, weighted[0] > 0]
-    fmr = np.maximum(weighted[1:] / weighted[0], 1e-12)
-    thresholds = np.array(
-        [[np.interp(-math.log(f), -np.log(column), grid) for f in fmrs] for column in fmr.T]
-    )
-    low, high = np.percentile(thresholds, [2.5, 97.5], axis=0)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    def __init__(
+        self,
+        probe: Embeddings,
+        enrolled: Embeddings,
+        starts: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        *,
+        once: bool,
+    ) -> None:
+        """Count the pairs of `calibrate`; rows are grouped by identity."""
+        self._sides = probe, enrolled
+        self._edges = np.append(starts, starts[-1] + counts[-1])
+        total, own = int(counts.sum()) ** 2, int((counts**2).sum())
+        self.impostors = (total - own) // 2 if once else total - own
+        histogram = np.zeros(_STEPS + 1, np.int64)
+        genuine = []
+        for people, steps in self._groups():
+            histogram += np.bincount(steps.ravel(), minlength=_STEPS + 1)
+            for person in people:
+                own_steps = self._of(steps, people, person)[:, self._columns(person)]
+                histogram -= np.bincount(own_steps.ravel(), minlength=_STEPS + 1)
+                genuine.append(own_steps[np.triu_indices(len(own_steps), 1)])
+                if not once:
+                    genuine.append(own_steps[np.tril_indices(len(own_steps), -1)])
+        self.genuine = np.concatenate(genuine)
+        # Both orders of a pair were counted, also where it counts once.
+        self._reached = np.cumsum(histogram[::-1])[::-1] / (2 if once else 1)
+
+    def reached_by(self, share: float) -> int:
+        """The highest step that at least a given share of the impostor pairs reaches."""
+        pairs = max(1, round(share * self.impostors))
+        return int(np.searchsorted(-self._reached, -pairs, side="right")) - 1
+
+    def mean_excess(self) -> float:
+        """How far the most similar impostor pairs lie above the least similar of them, in cosine.
+
+        They are a share of `TAIL_SHARE`, at least ten if there are as many.
+        """
+        least = self.reached_by(min(1, max(SUPPORTING_PAIRS / self.impostors, TAIL_SHARE)))
+        return float(self._reached[least + 1 :].sum() / self._reached[least] * 2 / _STEPS)
+
+    def intervals(self, fmrs: list[float], *, seed: int) -> list[tuple[float, float]]:
+        """95 % intervals of the thresholds, by resampling identities with replacement.
+
+        Pairs of photographs are not independent, people are. A sample weights the pairs of
+        identities a and b by how often each was drawn, so it suffices to count pairs once, per
+        identity pair and grid cell. The grid has evenly spaced log FMR, from FMR 1 to the highest
+        similarity.
+        """
+        points = 2 + round(_GRID_PER_DECADE * math.log10(self.impostors))
+        shares = np.geomspace(1, 1 / self.impostors, points)
+        grid = np.unique([self.reached_by(share) for share in shares])
+        people, cells = len(self._edges) - 1, len(grid) + 1
+        owner = np.repeat(np.arange(people, dtype=np.int32), np.diff(self._edges))
+        first_of_cell = np.searchsorted(grid, np.arange(_STEPS + 1), side="right") * people
+        first_of_cell = first_of_cell.astype(np.int32)
+        reached = np.empty((cells, people, people), np.float32)
+        for group, steps in self._groups():
+            counted = first_of_cell[steps] + owner
+            for person in group:
+                histogram = np.bincount(
+                    self._of(counted, group, person).ravel(), minlength=cells * people
+                )
+                reached[:, person] = np.cumsum(histogram.reshape(cells, people)[::-1], axis=0)[::-1]
+                reached[:, person, person] = 0
+
+        random = np.random.default_rng(seed)
+        draws = random.multinomial(people, np.full(people, 1 / people), BOOTSTRAPS)
+        weights = draws.astype(np.float32)
+        # reached[c] counts pairs of at least grid[c - 1], reached[0] all pairs.
+        weighted = np.stack(
+            [((weights @ pairs) * weights).sum(1, dtype=np.float64) for pairs in reached]
+        )
+        # With very few people a sample may hold only one, who has no impostor pair.
+        weighted = weighted[:, weighted[0] > 0]
+        fmr = np.maximum(weighted[1:] / weighted[0], 1e-12)
+        cosines = _cosine(grid)
+        thresholds = np.array(
+            [[np.interp(-math.log(f), -np.log(column), cosines) for f in fmrs] for column in fmr.T]
+        )
+        low, high = np.percentile(thresholds, [2.5, 97.5], axis=0)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
+
+    def _groups(self) -> Iterator[tuple[range, NDArray[np.int32]]]:
+        """Some people at a time, and the steps of all pairs of their photographs with any."""
+        probe, enrolled = self._sides
+        edges = self._edges
+        firsts = np.unique(np.searchsorted(edges, np.arange(0, edges[-1], _ROWS_AT_ONCE)))
+        for first, last in pairwise([*firsts.tolist(), len(edges) - 1]):
+            cosines = np.clip(probe[edges[first] : edges[last]] @ enrolled.T, -1, 1)
+            steps = ((cosines + 1) * np.float32(_STEPS / 2)).astype(np.int32)
+            yield range(first, last), steps
+
+    def _of(self, rows: NDArray[np.int32], people: range, person: int) -> NDArray[np.int32]:
+        """A person's rows among those of a group."""
+        start = self._edges[people[0]]
+        return rows[self._edges[person] - start : self._edges[person + 1] - start]
+
+    def _columns(self, person: int) -> slice:
+        return slice(self._edges[person], self._edges[person + 1])
+
+
+def _cosine(steps: NDArray[np.int64] | int) -> NDArray[np.float64]:
+    """The similarities from which on steps begin."""
+    return np.asarray(steps) * (2 / _STEPS) - 1
