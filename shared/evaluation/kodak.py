@@ -7,14 +7,18 @@ the sum of all files (the paper's figure 9).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from shared.codec.compact_map import dequantize, pack, quantize, unpack
 from shared.errors import FailedPrecondition
+from shared.evaluation.cache import NO_CACHE, Arrays, Cache, pixels_digest
 from shared.evaluation.conventional import CODECS, Thumbnail, compress_to
 from shared.evaluation.names import OURS
 from shared.evaluation.pipeline import Progress, no_progress
@@ -68,6 +72,7 @@ def evaluate_kodak(
     folder: Path,
     *,
     points: Sequence[str] | None = None,
+    cache: Cache = NO_CACHE,
     progress: Progress = no_progress,
 ) -> tuple[list[KodakRow], list[Shown]]:
     """Compress every image at operating points, and with conventional codecs at equal size.
@@ -77,7 +82,8 @@ def evaluate_kodak(
     Args:
         model: a verified model directory.
         folder: folder of PNG or WebP files.
-        points: operating points, the default among them; None: all.
+        points: operating points, the default among them; None: all that have a CompNet.
+        cache: keeps what images were compressed to.
         progress: called after every image.
 
     Returns:
@@ -91,10 +97,27 @@ def evaluate_kodak(
         raise FailedPrecondition("EVALUATION_DATA_MISSING", f"{folder} holds no PNG or WebP files")
     show = {file for file in files if file.stem in SHOWN} or {files[0]}
     codecs = [_PictureCodec(model, point) for point in points or model.manifest.encodable]
+    default = model.manifest.default_point
+    key: dict[str, JsonValue] = {
+        "software": version("compactface"),
+        "kodak": [codec.codec_id for codec in codecs],
+        "default": default,
+    }
+    names = [
+        *((OURS, codec.point) for codec in codecs),
+        *((baseline.name, default) for baseline in _BASELINES),
+    ]
     rendered, shown = [], []
     for done, file in enumerate(files, 1):
         picture = decode_picture(file.read_bytes(), PictureLimits())
-        renditions = _render(picture, codecs, model.manifest.default_point)
+        kept = cache.arrays(
+            {**key, "picture": pixels_digest(picture)},
+            partial(_compressed, picture, codecs, default),
+        )
+        renditions = [
+            _rendition(*name, picture, seen, int(size))
+            for name, seen, size in zip(names, kept["pictures"], kept["sizes"], strict=True)
+        ]
         rendered.append(renditions)
         if file in show:
             shown.append(Shown(picture, renditions))
@@ -102,18 +125,14 @@ def evaluate_kodak(
     return _mean_rows(rendered), shown
 
 
-def _render(picture: Picture, codecs: list["_PictureCodec"], default: str) -> list[Rendition]:
-    ours = [codec.render(picture) for codec in codecs]
-    pixels = picture.shape[0] * picture.shape[1]
-    (bits,) = (one.bits_per_pixel for one in ours if one.operating_point == default)
-    target = round(bits * pixels / 8)
-    others = [
-        (baseline.name, compress_to(baseline, picture, target, measure="file"))
-        for baseline in _BASELINES
-    ]
-    return ours + [
-        _rendition(name, default, picture, other.crop, other.file_bytes) for name, other in others
-    ]
+def _compressed(picture: Picture, codecs: Sequence["_PictureCodec"], default: str) -> Arrays:
+    """The image, and the bytes, after each operating point and each conventional codec."""
+    ours = {codec.point: codec.compress(picture) for codec in codecs}
+    _, target = ours[default]
+    others = [compress_to(baseline, picture, target, measure="file") for baseline in _BASELINES]
+    seen = [*ours.values(), *((other.crop, other.file_bytes) for other in others)]
+    pictures, sizes = zip(*seen, strict=True)
+    return {"pictures": np.stack(pictures), "sizes": np.array(sizes)}
 
 
 def _mean_rows(rendered: list[list[Rendition]]) -> list[KodakRow]:
@@ -133,21 +152,22 @@ class _PictureCodec:
     """An operating point applied to images of any size."""
 
     def __init__(self, model: ModelDirectory, point: str) -> None:
-        self._point = point
+        self.point = point
+        self.codec_id = model.codec(point).codec_id
         self._format = model.codec(point).map_format
         self._normalisation = model.manifest.normalisation
         self._compnet = load_compnet(model, point, _CPU)
         self._recnet = load_recnet(model, point, _CPU)
 
     @torch.inference_mode()
-    def render(self, picture: Picture) -> Rendition:
+    def compress(self, picture: Picture) -> tuple[Picture, int]:
+        """The image after encoding and decoding, and the bytes in between."""
         tiles, fmt = _tiles(picture), self._format
         latents = self._compnet(torch.from_numpy(to_network(tiles, self._normalisation))).numpy()
         maps = [pack(quantize(latent, fmt.levels), fmt) for latent in latents]
         received = dequantize(np.stack([unpack(png, fmt) for png in maps]), fmt)
         seen = to_pixels(self._recnet(torch.from_numpy(received)).numpy(), self._normalisation)
-        size = sum(len(png) for png in maps)
-        return _rendition(OURS, self._point, picture, _joined(seen, picture.shape), size)
+        return _joined(seen, picture.shape), sum(len(png) for png in maps)
 
 
 def _tiles(picture: Picture) -> NDArray[np.uint8]:

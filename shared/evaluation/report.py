@@ -96,7 +96,11 @@ def measure(
     samples = render_faces(model, find_faces(settings.photos), settings.points)
     with settings.progress("Kodak") as progress:
         kodak, shown = evaluate_kodak(
-            model, settings.data / "kodak", points=settings.points, progress=progress
+            model,
+            settings.data / "kodak",
+            points=settings.points,
+            cache=settings.cache,
+            progress=progress,
         )
     origin = Origin(settings.command, software_commit())
     result, lfw, measurements = _measure_model(settings, model, origin)

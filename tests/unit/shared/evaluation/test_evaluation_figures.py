@@ -10,6 +10,7 @@ from PIL import Image
 
 from shared.errors import FailedPrecondition
 from shared.evaluation.bootstrap import accuracy_difference
+from shared.evaluation.cache import Cache
 from shared.evaluation.calibration_check import check_calibration, count_strangers
 from shared.evaluation.kodak import evaluate_kodak
 from shared.evaluation.measurements import Measurement, differences
@@ -179,6 +180,9 @@ def test_pictures_of_any_size_are_cut_into_crops(
     assert jpeg2000.bits_per_pixel <= ours.bits_per_pixel
     error = np.mean((shown.original.astype(float) - jpeg2000.picture) ** 2)
     assert jpeg2000.psnr == pytest.approx(10 * np.log10(255**2 / error))
+    for _ in range(2):  # computed, then read
+        kept, _ = evaluate_kodak(tiny_model, tmp_path, cache=Cache(tmp_path / "kept"))
+        assert kept == rows
 
 
 def test_a_folder_without_pictures_is_named(tiny_model: ModelDirectory, tmp_path: Path) -> None:
