@@ -16,7 +16,7 @@ from shared.evaluation.calibration_check import check_calibration
 from shared.evaluation.conventional import CODECS, Measure
 from shared.evaluation.judges import ExtractorJudge
 from shared.evaluation.kodak import evaluate_kodak
-from shared.evaluation.lfw import Lfw, evaluate_lfw
+from shared.evaluation.lfw import Lfw, evaluate_lfw, images_of, rows_of
 from shared.evaluation.lfw_files import open_lfw
 from shared.evaluation.measurements import (
     Measurement,
@@ -31,9 +31,10 @@ from shared.evaluation.names import OWN
 from shared.evaluation.open_set import open_set_rows
 from shared.evaluation.panel import NO_JUDGES, Panel
 from shared.evaluation.pipeline import Pipeline, Progress
+from shared.evaluation.protocol import Pairs
 from shared.evaluation.result import Result
 from shared.evaluation.rivals import KeptRivals
-from shared.evaluation.rows import JudgeRow, MatrixRow, Results, write_results
+from shared.evaluation.rows import JudgeRow, MatrixRow, Results, Row, write_results
 from shared.evaluation.runs import append_run, software_commit
 from shared.evaluation.sample_faces import find_faces, render_faces
 from shared.evaluation.sheets import faces_sheet, kodak_sheet
@@ -107,10 +108,18 @@ def measure(
     for other in beside:
         _, _, more = _measure_model(replace(settings, points=None, panel=NO_JUDGES), other, origin)
         measurements += more
+    panel = _with_extractor(settings.panel, model)
     for point in rivals_at or result.points:
         target = round(result.points[point].bytes_mean)
         measurements += _measure_baselines(
-            settings, model, lfw, origin, point=point, target_bytes=target
+            settings,
+            model,
+            lfw.names,
+            lfw.pairs,
+            origin,
+            panel=panel,
+            point=point,
+            target_bytes=target,
         )
     people = np.stack([lfw.people[lfw.pairs.first], lfw.people[lfw.pairs.second]], axis=1)
     results = Results(
@@ -135,6 +144,46 @@ def measure(
     faces_sheet(samples).save(settings.report / "faces.png")
     kodak_sheet(shown).save(settings.report / "kodak.png")
     return results
+
+
+def measure_rivals(
+    settings: ReportSettings, model: ModelDirectory, *, sizes: Sequence[int]
+) -> Iterator[Row]:
+    """Measure conventional codecs for the judges that do not depend on a model of ours.
+
+    The results are kept, and `measure` finds them. They take up to hours for a codec.
+
+    Args:
+        settings: the settings; only those of the judges and codecs count.
+        model: rows name its default point, until a report names the point of a size.
+        sizes: bytes per face.
+
+    Raises:
+        FailedPrecondition: EVALUATION_DATA_MISSING.
+        InvalidInput: a file is malformed.
+    """
+    with open_lfw(settings.data) as files:
+        chosen = [pair for fold in files.folds for pair in fold]
+        names, folds = images_of(chosen), len(files.folds)
+    pairs, origin = rows_of(chosen, names, folds=folds), Origin(settings.command, software_commit())
+    for size in sizes:
+        for measurement in _measure_baselines(
+            settings,
+            model,
+            names,
+            pairs,
+            origin,
+            panel=settings.panel,
+            point=model.manifest.default_point,
+            target_bytes=size,
+        ):
+            yield measurement.row
+
+
+def _with_extractor(panel: Panel, model: ModelDirectory) -> Panel:
+    decoder = MapDecoder(model, precision="auto")
+    own = f"{decoder.embedding_space} {decoder.arithmetic}"
+    return panel.joined_by(OWN, ExtractorJudge(decoder), own)
 
 
 def _measure_model(
@@ -165,26 +214,25 @@ def _measure_model(
 def _measure_baselines(
     settings: ReportSettings,
     model: ModelDirectory,
-    lfw: Lfw,
+    names: list[str],
+    pairs: Pairs,
     origin: Origin,
     *,
+    panel: Panel,
     point: str,
     target_bytes: int,
 ) -> Iterator[Measurement]:
-    """Measure conventional codecs at one size, on the photographs in pairs.
+    """Measure conventional codecs at one size, on the photographs in pairs, for a panel.
 
     What was measured before is taken from `rivals.jsonl`, also for codecs that are not asked for.
     """
-    rows = np.union1d(lfw.pairs.first, lfw.pairs.second)
-    names = [lfw.names[row] for row in rows]
+    rows = np.union1d(pairs.first, pairs.second)
+    names = [names[row] for row in rows]
     pairs = replace(
-        lfw.pairs,
-        first=np.searchsorted(rows, lfw.pairs.first),
-        second=np.searchsorted(rows, lfw.pairs.second),
+        pairs,
+        first=np.searchsorted(rows, pairs.first),
+        second=np.searchsorted(rows, pairs.second),
     )
-    decoder = MapDecoder(model, precision="auto")
-    own = f"{decoder.embedding_space} {decoder.arithmetic}"
-    panel = settings.panel.joined_by(OWN, ExtractorJudge(decoder), own)
     kept = KeptRivals(settings.report / "rivals.jsonl", names, pairs)
     for codec, measured in product(CODECS, get_args(Measure)):
         baseline = Baseline(codec, target_bytes, measured)

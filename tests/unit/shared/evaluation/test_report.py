@@ -269,6 +269,31 @@ def test_rivals_are_measured_once(
     assert ran.exception.reason == "INVALID_RESULTS"
 
 
+def test_rivals_are_measured_ahead_of_a_report(
+    data: Path, tiny_models: Path, tiny_model: ModelDirectory, tmp_path: Path
+) -> None:
+    """What another network sees in their files is known before there is a model."""
+    where = ["--data", str(data), "--models", str(tiny_models), "--report", str(tmp_path)]
+    where += ["--threads", "1", "--reference-extractor", str(tiny_model.extractor_path)]
+    made = ["--point=standard", "--photos", str(PHOTOS), "--cache", str(tmp_path / "kept")]
+    assert CliRunner().invoke(app, ["report", *where, *made, "--rival=JPEG"]).exit_code == 0
+    rows = read_results(tmp_path / "results.json").rows
+    sizes = {row.bytes_mean for row in rows if row.codec == "compactface"} - {None}
+    (size,) = (round(each) for each in sizes if each)
+
+    asked = ["rivals", *where, "--cache", str(tmp_path / "other"), "--rival=WebP"]
+    ran = CliRunner().invoke(app, [*asked, f"--bytes={size}"])
+    assert ran.exit_code == 0, ran.output
+    assert [line.split(",")[0] for line in ran.output.splitlines()[-2:]] == ["WebP"] * 2
+    assert CliRunner().invoke(app, ["report", *where, *made, "--rival=JPEG"]).exit_code == 0
+    rows = read_results(tmp_path / "results.json").rows
+    assert {(row.codec, row.judge) for row in rows if row.codec in {"JPEG", "WebP"}} == {
+        ("JPEG", "own"),
+        ("JPEG", "reference"),
+        ("WebP", "reference"),
+    }
+
+
 def test_a_rival_that_does_not_exist_is_told(data: Path, tiny_models: Path, tmp_path: Path) -> None:
     asked = ["report", "--data", str(data), "--models", str(tiny_models), "--rival", "WEBP"]
     ran = CliRunner().invoke(app, [*asked, "--report", str(tmp_path)])
