@@ -302,7 +302,10 @@ def _extractor(student: AnyStudent) -> tuple[Sphere20Config | OnnxConfig, Sphere
 def _carried_codecs(
     models: Sequence[ModelDirectory],
 ) -> Iterator[tuple[str, tuple[ModelDirectory, str]]]:
-    """Every codec of earlier versions once, under a name that includes its version."""
+    """Every codec of earlier versions once, under a name that includes its version.
+
+    Those without CompNet are left out: there are no maps to calibrate on.
+    """
     seen: set[str] = set()
     for model in models:
         manifest = model.manifest
@@ -311,7 +314,8 @@ def _carried_codecs(
                 "OTHER_CROPS",
                 f"{model.path} has another alignment or input; its codecs cannot be included",
             )
-        for point, codec in manifest.codecs.items():
+        for point in manifest.encodable:
+            codec = manifest.codecs[point]
             if codec.codec_id not in seen:
                 seen.add(codec.codec_id)
                 yield _carried_name(point, model), (model, point)
