@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.evaluation.coded import Coder
-from shared.evaluation.pipeline import BATCH, Progress, no_progress
+from shared.evaluation.pipeline import BATCH
 from shared.evaluation.spoilings import RANDOM
 from shared.inference.nuisances import Nuisances, Vectors
 from shared.model_directory import ModelDirectory
@@ -28,7 +28,6 @@ def fit_nuisances(
     rows: NDArray[np.int64],
     *,
     threads: int = 1,
-    progress: Progress = no_progress,
 ) -> Nuisances:
     """The mean of unit embeddings, and the main directions in which spoiling moves them.
 
@@ -37,23 +36,14 @@ def fit_nuisances(
         faces: the training cache.
         rows: rows of people of training.
         threads: of ONNX Runtime.
-        progress: called for every batch.
     """
     coder = Coder(model, threads=threads)
     drawn = np.random.default_rng(_SEED).permutation(rows)[:_FACES]
     plain, spoilt = np.sort(drawn), np.sort(drawn[:_SPOILT_FACES])
     ways = {name: way for name, way in RANDOM.items() if way.parts and name not in _HOPELESS}
-    total = len(plain) + len(spoilt) * (1 + len(ways))
-    done = 0
 
     def mean(batches: Iterator[NDArray[np.uint8]]) -> Vectors:
-        nonlocal done
-        vectors = []
-        for batch in batches:
-            vectors.append(coder.code([batch]).vectors)
-            done += len(batch)
-            progress(done, total)
-        found: Vectors = np.concatenate(vectors).mean(0)
+        found: Vectors = coder.code(batches).vectors.mean(0)
         return found
 
     usual = mean(faces.batches(plain, BATCH))
