@@ -1,7 +1,7 @@
 """`compactface evaluate report` and what belongs to it: rivals, render, check."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from command_line.evaluate_options import (
 from command_line.evaluation_output import open_progress
 from command_line.options import SHIPPED_MODELS, Models
 
+if TYPE_CHECKING:
+    from shared.model_directory import ModelDirectory
+
 
 def write_report(
     *,
@@ -36,7 +39,8 @@ def write_report(
     version: Version = None,
     points: Points = None,
     beside: Annotated[
-        list[str] | None, typer.Option(help="Another family to include; repeatable.")
+        list[str] | None,
+        typer.Option(help="Another family, or FAMILY/VERSION, to include; repeatable."),
     ] = None,
     threads: Threads = CORES,
     unseen: Unseen = None,
@@ -69,9 +73,16 @@ def write_report(
         progress=open_progress,
     )
     model = ModelDirectory.load(models, family, version)
-    others = [ModelDirectory.load(models, name) for name in beside or []]
+    others = [_named(models, name) for name in beside or []]
     measure(settings, model, beside=others, rivals_at=rivals_at)
     render(report=report)
+
+
+def _named(models: Path, name: str) -> "ModelDirectory":
+    from shared.model_directory import ModelDirectory
+
+    family, _, version = name.partition("/")
+    return ModelDirectory.load(models, family, version or None)
 
 
 def rivals(
@@ -94,17 +105,15 @@ def rivals(
 ) -> None:
     """Measure conventional codecs for networks that are not ours; `report` then has the results."""
     from shared.evaluation.cache import Cache
-    from shared.evaluation.report import ReportSettings, measure_rivals
+    from shared.evaluation.rival_measurements import RivalSettings, measure_rivals
     from shared.model_directory import ModelDirectory
 
     _check_names(names)
     use_threads(threads)
     model = ModelDirectory.load(models, family)
-    settings = ReportSettings(
+    settings = RivalSettings(
         data=data,
-        photos=report,
         report=report,
-        points=None,
         rivals=names,
         panel=open_judges(data, unseen, reference, threads),
         cache=Cache(cache),

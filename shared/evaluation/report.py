@@ -1,27 +1,20 @@
 """Measure everything in the report: results.json and the contact sheets."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
-from shared.evaluation.baselines import BLOCK, Baseline, measure_baseline
-from shared.evaluation.cache import Cache
 from shared.evaluation.calibration_check import check_calibration
-from shared.evaluation.conventional import CODECS, Measure
 from shared.evaluation.judges import ExtractorJudge
 from shared.evaluation.kodak import evaluate_kodak
-from shared.evaluation.lfw import Lfw, evaluate_lfw, images_of, rows_of
+from shared.evaluation.lfw import Lfw, evaluate_lfw
 from shared.evaluation.lfw_files import open_lfw
 from shared.evaluation.measurements import (
     Measurement,
     Origin,
-    baseline_measurements,
     differences,
     model_measurements,
     template_measurements,
@@ -30,11 +23,10 @@ from shared.evaluation.measurements import (
 from shared.evaluation.names import OWN
 from shared.evaluation.open_set import open_set_rows
 from shared.evaluation.panel import NO_JUDGES, Panel
-from shared.evaluation.pipeline import Pipeline, Progress
-from shared.evaluation.protocol import Pairs
+from shared.evaluation.pipeline import Pipeline
 from shared.evaluation.result import Result
-from shared.evaluation.rivals import KeptRivals
-from shared.evaluation.rows import JudgeRow, MatrixRow, Results, Row, write_results
+from shared.evaluation.rival_measurements import RivalSettings, measure_at_size
+from shared.evaluation.rows import JudgeRow, MatrixRow, OpenSetRow, Results, write_results
 from shared.evaluation.runs import append_run, software_commit
 from shared.evaluation.sample_faces import find_faces, render_faces
 from shared.evaluation.sheets import faces_sheet, kodak_sheet
@@ -46,32 +38,16 @@ from shared.model_directory import ModelDirectory
 
 
 @dataclass(frozen=True, slots=True)
-class ReportSettings:
+class ReportSettings(RivalSettings):
     """Settings of a report.
 
     Attributes:
-        data: folder of `lfw112/` and `kodak/`.
         photos: folder of publishable photographs.
-        report: folder to write to.
         points: operating points of the model; None: all.
-        rivals: names of conventional codecs to measure if their results are not kept; None: all.
-        panel: judges besides the own extractor.
-        cache: cache of slow results.
-        threads: number of cores to use.
-        command: the command line.
-        progress: shows the progress of a stage, given its title.
     """
 
-    data: Path
     photos: Path
-    report: Path
     points: Sequence[str] | None
-    rivals: Sequence[str] | None
-    panel: Panel
-    cache: Cache
-    threads: int
-    command: str
-    progress: Callable[[str], AbstractContextManager[Progress]]
 
 
 def measure(
@@ -86,9 +62,9 @@ def measure(
     Args:
         settings: the settings.
         model: model to measure; continuous integration checks the slices of its weights.
-        beside: other models, of which only the rows are needed.
-        rivals_at: operating points at whose sizes to measure conventional codecs; None: those of
-            the settings.
+        beside: other models, of which only the rows of their own extractor are needed.
+        rivals_at: operating points at whose sizes to measure conventional codecs; None: all. Of
+            the others, what was measured before is shown.
 
     Raises:
         FailedPrecondition: EVALUATION_DATA_MISSING.
@@ -105,14 +81,19 @@ def measure(
         )
     origin = Origin(settings.command, software_commit())
     result, lfw, measurements = _measure_model(settings, model, origin)
+    open_set = open_set_rows(model, lfw)
     for other in beside:
-        _, _, more = _measure_model(replace(settings, points=None, panel=NO_JUDGES), other, origin)
+        _, seen, more = _measure_model(
+            replace(settings, points=None, panel=NO_JUDGES), other, origin
+        )
         measurements += more
+        open_set += _alike_on_both_sides(open_set_rows(other, seen), model_name(other))
     panel = _with_extractor(settings.panel, model)
-    for point in rivals_at or result.points:
+    for point in result.points:
         target = round(result.points[point].bytes_mean)
-        measurements += _measure_baselines(
-            settings,
+        asked = rivals_at is None or point in rivals_at
+        measurements += measure_at_size(
+            settings if asked else replace(settings, rivals=()),
             model,
             lfw.names,
             lfw.pairs,
@@ -136,7 +117,7 @@ def measure(
         matrix=tuple(_matrix(result)),
         differences=tuple(differences(measurements, people, model=model_name(model))),
         calibration=tuple(check_calibration(model, lfw.embedded.own, lfw.people)),
-        open_set=tuple(open_set_rows(model, lfw)),
+        open_set=tuple(open_set),
         kodak=tuple(kodak),
         slices=tuple(first_slices(model, lfw)),
     )
@@ -146,38 +127,10 @@ def measure(
     return results
 
 
-def measure_rivals(
-    settings: ReportSettings, model: ModelDirectory, *, sizes: Sequence[int]
-) -> Iterator[Row]:
-    """Measure conventional codecs for the judges that do not depend on a model of ours.
-
-    The results are kept, and `measure` finds them. They take up to hours for a codec.
-
-    Args:
-        settings: the settings; only those of the judges and codecs count.
-        model: rows name its default point, until a report names the point of a size.
-        sizes: bytes per face.
-
-    Raises:
-        FailedPrecondition: EVALUATION_DATA_MISSING.
-        InvalidInput: a file is malformed.
-    """
-    with open_lfw(settings.data) as files:
-        chosen = [pair for fold in files.folds for pair in fold]
-        names, folds = images_of(chosen), len(files.folds)
-    pairs, origin = rows_of(chosen, names, folds=folds), Origin(settings.command, software_commit())
-    for size in sizes:
-        for measurement in _measure_baselines(
-            settings,
-            model,
-            names,
-            pairs,
-            origin,
-            panel=settings.panel,
-            point=model.manifest.default_point,
-            target_bytes=size,
-        ):
-            yield measurement.row
+def _alike_on_both_sides(rows: Sequence[OpenSetRow], model: str) -> list[OpenSetRow]:
+    """Another model's own extractor, named by its model, with one form on both sides."""
+    alike = (row for row in rows if row.probe == row.enrolled)
+    return [row.model_copy(update={"judge": model}) for row in alike]
 
 
 def _with_extractor(panel: Panel, model: ModelDirectory) -> Panel:
@@ -209,55 +162,6 @@ def _measure_model(
             unrounded,
         ],
     )
-
-
-def _measure_baselines(
-    settings: ReportSettings,
-    model: ModelDirectory,
-    names: list[str],
-    pairs: Pairs,
-    origin: Origin,
-    *,
-    panel: Panel,
-    point: str,
-    target_bytes: int,
-) -> Iterator[Measurement]:
-    """Measure conventional codecs at one size, on the photographs in pairs, for a panel.
-
-    What was measured before is taken from `rivals.jsonl`, also for codecs that are not asked for.
-    """
-    rows = np.union1d(pairs.first, pairs.second)
-    names = [names[row] for row in rows]
-    pairs = replace(
-        pairs,
-        first=np.searchsorted(rows, pairs.first),
-        second=np.searchsorted(rows, pairs.second),
-    )
-    kept = KeptRivals(settings.report / "rivals.jsonl", names, pairs)
-    for codec, measured in product(CODECS, get_args(Measure)):
-        baseline = Baseline(codec, target_bytes, measured)
-        found = {role: kept.find(baseline, judge) for role, judge in panel.digests.items()}
-        missing = panel.only([role for role, measurement in found.items() if not measurement])
-        wanted = settings.rivals is None or codec.name in settings.rivals
-        if wanted and missing.judges:
-            title = f"{codec.name}, {target_bytes} bytes of {measured}"
-            with open_lfw(settings.data) as files, settings.progress(title) as progress:
-                judged = measure_baseline(
-                    baseline,
-                    files.batches(names, size=BLOCK),
-                    missing,
-                    total=len(names),
-                    workers=settings.threads,
-                    progress=progress,
-                    cache=settings.cache,
-                )
-            for new in baseline_measurements(
-                baseline, judged, pairs, origin, model=model, point=point
-            ):
-                kept.add(baseline, panel.digests[new.row.judge], new)
-                found[new.row.judge] = new
-        for measurement in filter(None, found.values()):
-            yield measurement.beside(model, point)
 
 
 def _matrix(result: Result) -> Iterator[MatrixRow]:

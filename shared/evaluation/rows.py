@@ -141,7 +141,7 @@ class OpenSetRow(Record):
     """Open-set identification; see `open_set`.
 
     Attributes:
-        judge: as in `Row`.
+        judge: as in `Row`, or the name of another model whose own extractor it is.
         probe: form of the probes.
         enrolled: form of the enrollments.
         subjects: number of subjects in the gallery, with one photograph each.

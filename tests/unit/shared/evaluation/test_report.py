@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from command_line.evaluate import app
 from shared.errors import FailedPrecondition, InvalidInput
-from shared.evaluation import paper
-from shared.evaluation import report as report_module
+from shared.evaluation import paper, rival_measurements
 from shared.evaluation.baselines import Baseline, BaselineResult, measure_baseline
 from shared.evaluation.panel import Panel
 from shared.evaluation.render import markdown, render_report
@@ -20,7 +19,7 @@ from shared.evaluation.rows import Results, Row, read_results, write_results
 from shared.model_directory import ModelDirectory
 from tests.lfw_strangers import add_strangers
 from tests.tiny_lfw import clouds, write_lfw
-from tests.tiny_model import FAMILY
+from tests.tiny_model import FAMILY, write_tiny_model
 
 PHOTOS = Path(__file__).parents[3] / "data"
 
@@ -223,6 +222,32 @@ def test_a_report_of_one_point_and_one_rival_leaves_the_others_out(
     assert shown == {"standard"}
 
 
+def test_another_version_and_what_was_measured_before_stand_beside(
+    data: Path, tmp_path: Path
+) -> None:
+    """As an imported extractor that reads the same maps does."""
+    models = tmp_path / "models"
+    write_tiny_model(models, tmp_path / "1", version="1", extractor_seed=7)
+    write_tiny_model(models, tmp_path / "2", version="2")
+    asked = ["report", "--data", str(data), "--models", str(models), "--beside", f"{FAMILY}/1"]
+    asked += ["--photos", str(PHOTOS), "--cache", str(tmp_path / "kept"), "--threads", "1"]
+    asked += ["--report", str(tmp_path)]
+    ran = CliRunner().invoke(app, [*asked, "--rival=WebP", "--rivals-at=paper"])
+    assert ran.exit_code == 0, ran.output
+    found = read_results(tmp_path / "results.json")
+    other, forms = f"{FAMILY}/1", {"uncompressed", "standard", "paper"}
+    assert found.model == f"{FAMILY}/2"
+    assert {row.label for row in found.rows if row.model == other} >= forms
+    assert {row.probe for row in found.open_set if row.judge == other} == forms
+    assert f"| {other}, standard | own |" in markdown(found)
+    ran = CliRunner().invoke(app, [*asked, "--rival=thumbnail", "--rivals-at=standard"])
+    assert ran.exit_code == 0, ran.output
+    rows = read_results(tmp_path / "results.json").rows
+    rivals = {(row.codec, row.operating_point) for row in rows}
+    assert rivals >= {("WebP", "paper"), ("thumbnail", "standard")}
+    assert not rivals & {("WebP", "standard"), ("thumbnail", "paper")}
+
+
 def test_rivals_are_measured_once(
     data: Path,
     tiny_models: Path,
@@ -236,7 +261,7 @@ def test_rivals_are_measured_once(
         measured.append((baseline.codec.name, tuple(panel.judges)))
         return measure_baseline(baseline, faces, panel, **more)
 
-    monkeypatch.setattr(report_module, "measure_baseline", noted)
+    monkeypatch.setattr(rival_measurements, "measure_baseline", noted)
     asked = ["report", "--data", str(data), "--models", str(tiny_models), "--point", "standard"]
     asked += ["--photos", str(PHOTOS), "--report", str(tmp_path), "--threads", "1"]
     rounds: list[list[Row]] = []
