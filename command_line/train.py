@@ -32,6 +32,7 @@ from command_line.train_products import (
     publish,
     quality,
     quantize,
+    readouts,
     unbundle,
 )
 
@@ -263,6 +264,7 @@ app.command()(average)
 app.command()(publish)
 app.command()(quantize)
 app.command()(nuisances)
+app.command()(readouts)
 app.command()(quality)
 app.command()(bundle)
 app.command()(unbundle)

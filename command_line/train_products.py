@@ -70,7 +70,7 @@ def quantize(
     """Let cameras compute an older model in 8 bits, as `publish` does; calibrated anew."""
     from shared.model_directory import ModelDirectory
     from shared.training.faces import load_faces
-    from shared.training.publish import quantize as write
+    from shared.training.rewrite import quantize as write
 
     model = write(
         ModelDirectory.load(models, family, of),
@@ -92,12 +92,37 @@ def nuisances(
     family: Annotated[str, typer.Option(help="Model family.")] = "default",
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
 ) -> None:
-    """Take off an older model's embeddings what `publish` takes off now; calibrated anew."""
+    """Take off an older model's embeddings what `publish` takes off; readouts, too; calibrated."""
     from shared.model_directory import ModelDirectory
     from shared.training.faces import load_faces
-    from shared.training.publish import remove_nuisances
+    from shared.training.rewrite import remove_nuisances
 
     model = remove_nuisances(
+        ModelDirectory.load(models, family, of),
+        faces=load_faces(cache),
+        models=models,
+        version=version,
+        threads=threads,
+    )
+    _tell(model.path, version, models)
+
+
+def readouts(
+    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 4.6.")],
+    of: Annotated[
+        str | None, typer.Option(help="Version to take the weights from; default: the current.")
+    ] = None,
+    cache: Cache = CACHE,
+    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
+    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
+) -> None:
+    """Let an older model's maps add to embeddings what `publish` lets them add; calibrated anew."""
+    from shared.model_directory import ModelDirectory
+    from shared.training.faces import load_faces
+    from shared.training.rewrite import add_readouts
+
+    model = add_readouts(
         ModelDirectory.load(models, family, of),
         faces=load_faces(cache),
         models=models,

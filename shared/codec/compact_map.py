@@ -82,6 +82,11 @@ class MapFormat:
         return self.channels, self.height, self.width
 
     @property
+    def sent(self) -> int:
+        """Number of symbols in a map, the first ones of CompNet's output."""
+        return math.prod(self.shape) - self.spared
+
+    @property
     def bit_depth(self) -> int:
         """Bits per PNG sample: 1, 2, 4 or 8."""
         if self.layout == "rgb8":
@@ -93,7 +98,7 @@ class MapFormat:
         """The PNG header of every map of this format."""
         if self.layout == "rgb8":
             return Geometry(self.width, self.height, self.bit_depth, RGB)
-        return Geometry(math.prod(self.shape) - self.spared, 1, self.bit_depth, GRAY)
+        return Geometry(self.sent, 1, self.bit_depth, GRAY)
 
 
 def quantize(latent: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:

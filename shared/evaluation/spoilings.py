@@ -286,6 +286,11 @@ RANDOM: Mapping[str, Spoiling] = {
 }
 """What quality heads are fitted on: the same, at random strengths."""
 
+RECOGNIZABLE: Mapping[str, Spoiling] = {
+    name: way for name, way in RANDOM.items() if way.parts and name not in {"roll", "no face"}
+}
+"""Those of `RANDOM` that spoil a face and leave somebody to recognize."""
+
 
 def spoil(faces: NDArray[np.uint8], draw: Draw, *, seed: int) -> NDArray[np.uint8]:
     """(N, 112, 112, 3) spoilt one by one; the same for the same position and seed."""

@@ -15,6 +15,7 @@ from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.extractor import finished, open_extractor
 from shared.inference.networks import load_recnet
 from shared.inference.nuisances import Nuisances
+from shared.inference.readouts import Readouts
 from shared.model_directory import ModelDirectory
 
 _CPU = torch.device("cpu")
@@ -30,6 +31,8 @@ class UnquantizedPipeline:
         self._recnet = load_recnet(model, point, _CPU)
         self._extractor = open_extractor(model, _CPU)
         self._nuisances = Nuisances.of_model(model)
+        self._readouts = Readouts.of_model(model)
+        self._point = point
         self._cache = cache
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
@@ -58,4 +61,7 @@ class UnquantizedPipeline:
         if spared := self._encoder.map_format.spared:
             latents.flatten(1)[:, -spared:] = 0
         pictures = self._recnet(latents.to(memory_format=torch.channels_last))
-        return finished(self._extractor.embed(pictures), self._nuisances)[0]
+        vectors = finished(self._extractor.embed(pictures), self._nuisances)[0]
+        if self._readouts:
+            vectors = self._readouts.added_to(vectors, latents.numpy(), self._point)
+        return vectors

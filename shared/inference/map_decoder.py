@@ -1,7 +1,7 @@
 """Decode compact maps to crops and embeddings, as the recognizer does."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from shared.inference.fixed_sizes import SIZES, Run
 from shared.inference.networks import load_recnet, without_python
 from shared.inference.nuisances import Nuisances
 from shared.inference.pixels import to_network, to_pixels
+from shared.inference.readouts import Readouts
 from shared.model_directory import RECNET_FILE, ModelDirectory
 
 Symbols = NDArray[np.uint8]
@@ -67,6 +68,8 @@ class MapDecoder:
         self._recnets = self._load_recnets()
         self._extractor = open_extractor(model, self._device, self._dtype)
         self._nuisances = Nuisances.of_model(model)
+        self._readouts = Readouts.of_model(model)
+        self._points = {codec.codec_id: point for point, codec in codecs.items()}
 
     @property
     def arithmetic(self) -> str:
@@ -103,12 +106,12 @@ class MapDecoder:
     def embed_with_lengths(
         self, maps: Sequence[CodedMap]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What `embed` returns for N maps, and how long each embedding was (N,).
+        """What `embed` returns for N maps, and how long each picture's embedding was (N,).
 
         The less the extractor is sure of a face, the shorter; 1 where it does not tell.
         """
         batches = [self._extractor.embed(self._decode(batch)) for batch in _batches(maps)]
-        return self._finished(batches)
+        return self._finished_maps(maps, batches)
 
     def embed_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed N uncompressed crops as unit vectors (N, D).
@@ -148,7 +151,19 @@ class MapDecoder:
             decoded = self._decode(batch)
             vectors.append(self._extractor.embed(decoded))
             crops.append(to_pixels(decoded.cpu().numpy(), self.model.manifest.normalisation))
-        return self._finished(vectors)[0], np.concatenate(crops)
+        return self._finished_maps(maps, vectors)[0], np.concatenate(crops)
+
+    def _finished_maps(
+        self, maps: Sequence[CodedMap], batches: Sequence[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `_finished` returns, with what the maps themselves add."""
+        vectors, lengths = self._finished(batches)
+        if self._readouts:
+            for codec_id, rows in _rows_by_codec(maps).items():
+                latents = self._latents(maps, codec_id, rows)
+                point = self._points[codec_id]
+                vectors[rows] = self._readouts.added_to(vectors[rows], latents, point)
+        return vectors, lengths
 
     def _finished(
         self, batches: Sequence[NDArray[np.float32]]
@@ -184,10 +199,9 @@ class MapDecoder:
     @torch.inference_mode()
     def _decode(self, maps: Sequence[CodedMap]) -> Tensor:
         """N maps -> (N, 3, 112, 96), nominally in [-1, 1] and not clipped."""
-        rows_of: defaultdict[str, list[int]] = defaultdict(list)
-        for row, (codec_id, _) in enumerate(maps):
+        rows_of = _rows_by_codec(maps)
+        for codec_id in rows_of:
             self._format(codec_id)
-            rows_of[codec_id].append(row)
         codecs_of: defaultdict[Run, list[str]] = defaultdict(list)
         for codec_id in rows_of:
             codecs_of[self._recnets[codec_id]].append(codec_id)
@@ -199,15 +213,16 @@ class MapDecoder:
         )
         for recnet, codecs in codecs_of.items():
             rows = [row for codec_id in codecs for row in rows_of[codec_id]]
-            latents = [
-                dequantize(
-                    np.stack([maps[row][1] for row in rows_of[codec_id]]), self.formats[codec_id]
-                )
-                for codec_id in codecs
-            ]
+            latents = [self._latents(maps, codec_id, rows_of[codec_id]) for codec_id in codecs]
             batch = self._tensor(np.concatenate(latents))
             crops[rows] = recnet(batch.to(self._dtype)).float()
         return crops
+
+    def _latents(
+        self, maps: Sequence[CodedMap], codec_id: str, rows: list[int]
+    ) -> NDArray[np.float32]:
+        """The dequantized maps in some rows, all of one codec."""
+        return dequantize(np.stack([maps[row][1] for row in rows]), self.formats[codec_id])
 
     def _format(self, codec_id: str) -> MapFormat:
         if codec_id not in self.formats:
@@ -223,6 +238,13 @@ class MapDecoder:
     @property
     def _no_embeddings(self) -> NDArray[np.float32]:
         return np.empty((0, self.embedding_size), np.float32)
+
+
+def _rows_by_codec(maps: Sequence[CodedMap]) -> Mapping[str, list[int]]:
+    rows: defaultdict[str, list[int]] = defaultdict(list)
+    for row, (codec_id, _) in enumerate(maps):
+        rows[codec_id].append(row)
+    return rows
 
 
 def _batches(maps: Sequence[CodedMap]) -> Iterator[Sequence[CodedMap]]:

@@ -37,6 +37,7 @@ COMPNET_FILE, RECNET_FILE, ONNX_FILE = "compnet.safetensors", "recnet.safetensor
 COMPNET_FILES = COMPNET_FILE, ONNX_FILE
 QUALITY_FILE = "quality.safetensors"
 NUISANCE_FILE = "nuisances.safetensors"
+READOUT_FILE = "readouts.safetensors"
 
 
 class ModelDescription(Record):
@@ -48,6 +49,8 @@ class ModelDescription(Record):
         extractor: configuration of the extractor.
         nuisances: how many directions are taken off its embeddings, after the mean of faces (see
             `shared.inference.nuisances`); None: its embeddings remain as they are.
+        readouts: operating points whose maps add to the embedding of the picture (see
+            `shared.inference.readouts`).
         alignment: template that crops are aligned to.
         normalisation: from pixels to the networks' input.
         codecs: operating points by name. A codec of an earlier version stays decodable if it is
@@ -64,6 +67,7 @@ class ModelDescription(Record):
     version: Name
     extractor: ExtractorConfig
     nuisances: int | None = Field(default=None, ge=0, le=256)
+    readouts: tuple[Name, ...] = ()
     alignment: AlignmentTemplate
     normalisation: InputNormalisation = InputNormalisation()
     codecs: Mapping[Name, CodecConfig] = Field(min_length=1)
@@ -89,6 +93,9 @@ class ModelDescription(Record):
                 )
         if self.default_point not in self.encodable:
             raise ValueError(f"default_point {self.default_point!r} has no CompNet")
+        for name in self.readouts:
+            if name not in self.codecs:
+                raise ValueError(f"readouts name {name!r}, which is no operating point")
         for name in self.quality:
             if name not in self.codecs or self.codecs[name].networks:
                 raise ValueError(f"quality names {name!r}, which has no networks of its own")
@@ -170,6 +177,7 @@ def expected_files(description: ModelDescription) -> list[str]:
     ]
     heads = [codec_file(owner, QUALITY_FILE) for owner in description.quality]
     corrections = [] if description.nuisances is None else [NUISANCE_FILE]
+    corrections += [READOUT_FILE] if description.readouts else []
     return sorted([description.extractor.file, *corrections, *codecs, *compnets, *heads])
 
 
@@ -192,10 +200,12 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
 def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> str:
     """The hash of all that an embedding depends on besides the crop.
 
-    It is of the extractor and the nuisances (as stored), input normalisation and alignment
-    template.
+    It is of the extractor, the nuisances and the readouts (as stored), input normalisation and
+    alignment template.
     """
     corrections = {} if description.nuisances is None else {"nuisances": files[NUISANCE_FILE]}
+    if description.readouts:
+        corrections["readouts"] = files[READOUT_FILE]
     return _short_hash(
         **corrections,
         extractor=files[description.extractor.file],

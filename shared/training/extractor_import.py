@@ -32,7 +32,7 @@ from shared.training.faces import (
     Faces,
 )
 from shared.training.network_input import NetworkInput, describe
-from shared.training.publish import calibration_of
+from shared.training.rewrite import calibration_of
 from shared.training.split import split_faces
 
 # More photographs per person add little; more people make the bootstrap take gigabytes.
@@ -162,7 +162,8 @@ def import_extractor(
         update={
             "version": version,
             "extractor": config,
-            "nuisances": None,  # they are those of the other extractor
+            "nuisances": None,  # they are those of the other extractor, as are readouts
+            "readouts": (),
             "codecs": {point: manifest.codecs[point] for point in manifest.encodable},
             "quality": {
                 point: head

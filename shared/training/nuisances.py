@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from shared.evaluation.coded import Coder
 from shared.evaluation.pipeline import BATCH
-from shared.evaluation.spoilings import RANDOM
+from shared.evaluation.spoilings import RECOGNIZABLE
 from shared.inference.nuisances import Nuisances, Vectors
 from shared.model_directory import ModelDirectory
 from shared.training.faces import Faces
 
 DIRECTIONS = 5
 _FACES, _SPOILT_FACES = 4096, 640
-_HOPELESS = ("roll", "no face")  # whom these show, no extractor tells
 _SEED = 4
 
 
@@ -40,7 +39,6 @@ def fit_nuisances(
     coder = Coder(model, threads=threads)
     drawn = np.random.default_rng(_SEED).permutation(rows)[:_FACES]
     plain, spoilt = np.sort(drawn), np.sort(drawn[:_SPOILT_FACES])
-    ways = {name: way for name, way in RANDOM.items() if way.parts and name not in _HOPELESS}
 
     def mean(batches: Iterator[NDArray[np.uint8]]) -> Vectors:
         found: Vectors = coder.code(batches).vectors.mean(0)
@@ -49,7 +47,8 @@ def fit_nuisances(
     usual = mean(faces.batches(plain, BATCH))
     unspoilt = mean(faces.batches(spoilt, BATCH))
     moves = [
-        mean(_spoilt(faces, spoilt, name, number)) - unspoilt for number, name in enumerate(ways)
+        mean(_spoilt(faces, spoilt, name, number)) - unspoilt
+        for number, name in enumerate(RECOGNIZABLE)
     ]
     _, _, directions = np.linalg.svd(np.stack(moves), full_matrices=False)
     return Nuisances(usual, directions[:DIRECTIONS].astype(np.float32))
@@ -63,7 +62,7 @@ def _spoilt(
         batch = rows[start : start + BATCH]
         yield np.stack(
             [
-                RANDOM[name].draw(
+                RECOGNIZABLE[name].draw(
                     faces.pixels[row], np.random.default_rng([_SEED, number, int(row)])
                 )
                 for row in batch

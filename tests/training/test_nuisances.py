@@ -11,7 +11,7 @@ from shared.evaluation.spoilings import RANDOM
 from shared.model_directory import ModelDirectory, without_carried_compnets
 from shared.training.faces import load_faces
 from shared.training.nuisances import DIRECTIONS, fit_nuisances
-from shared.training.publish import remove_nuisances
+from shared.training.rewrite import remove_nuisances
 
 
 def test_faces_spoilt_alike_have_less_in_common(cache: Path, tiny_model: ModelDirectory) -> None:

@@ -1,0 +1,234 @@
+"""Write a model once more, as `publish` writes models now, and calibrated anew."""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.calibration import CalibrationTable, calibrate
+from shared.evaluation.pipeline import Embedded, crops_of
+from shared.evaluation.result import score_result
+from shared.evaluation.validation import PAIRS, balanced_pairs, embed_validation
+from shared.inference.pixels import to_network
+from shared.model_directory import (
+    COMPNET_FILE,
+    NUISANCE_FILE,
+    ONNX_FILE,
+    READOUT_FILE,
+    UNCOMPRESSED,
+    ModelDirectory,
+    codec_file,
+    expected_files,
+    publish_results,
+    write_model_directory,
+)
+from shared.training.export import camera_file
+from shared.training.faces import Faces
+from shared.training.nuisances import fit_nuisances
+from shared.training.readouts import fit_readouts
+from shared.training.split import Split, split_faces
+
+_RANGED_BY = 64
+_UNMEASURED: Mapping[str, Any] = {"calibration": (), "measured": {}}
+
+
+def quantize(
+    model: ModelDirectory, *, faces: Faces, models: Path, version: str, threads: int
+) -> ModelDirectory:
+    """Write a model once more, with the CompNets as `publish` writes them now, calibrated anew.
+
+    Cameras compute them in 8 bits. Weights, codec ids and embedding space stay what they are.
+
+    Args:
+        model: of older software, or with other ranges.
+        faces: the cache that it was trained on.
+        models: folder of model families to write into.
+        version: name of the new version.
+        threads: number of cores for the measurements.
+
+    Raises:
+        AlreadyExists: the version exists.
+        InvalidModel: the integers disagree with the weights, or a CompNet is left out
+            (DECODE_ONLY).
+    """
+    split = split_faces(faces)
+    manifest = model.manifest
+    crops = to_network(seen_by_cameras(faces, split), manifest.normalisation)
+    compnets = {
+        codec_file(point, ONNX_FILE): camera_file(
+            model.codec_path(point, COMPNET_FILE).read_bytes(), config, crops
+        )
+        for point, config in manifest.codecs.items()
+        if config.networks is None
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        written = _changed(
+            model, Path(scratch), compnets, version=version, provenance=_since(model, "quantized")
+        )
+        return _calibrated(written, faces, split, models=models, threads=threads)
+
+
+def remove_nuisances(
+    model: ModelDirectory, *, faces: Faces, models: Path, version: str, threads: int
+) -> ModelDirectory:
+    """Write a model once more, with nuisances taken off its embeddings, and readouts.
+
+    Codec ids stay what they are. Embeddings change: galleries embed their maps again. Quality heads
+    are left out, since they allow for what strangers had in common before.
+
+    Args:
+        model: of older software; nuisances and readouts that it has are found anew.
+        faces: the cache that it was trained on.
+        models: folder of model families to write into.
+        version: name of the new version.
+        threads: number of cores for the measurements.
+
+    Raises:
+        AlreadyExists: the version exists.
+        InvalidModel: DECODE_ONLY; a CompNet is left out, and maps cannot be made to calibrate on.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = _changed(
+            model,
+            Path(scratch),
+            version=version,
+            nuisances=None,
+            readouts=(),
+            quality={},
+            provenance=_since(model, "nuisances"),
+            **_UNMEASURED,
+        )
+        return corrected(plain, faces, split_faces(faces), models=models, threads=threads)
+
+
+def add_readouts(
+    model: ModelDirectory, *, faces: Faces, models: Path, version: str, threads: int
+) -> ModelDirectory:
+    """Write a model once more, with readouts of the operating points of its default networks.
+
+    Codec ids and all other embeddings stay what they are; galleries embed maps of these points
+    again. The quality head of these networks is left out, as by `remove_nuisances`.
+
+    Args:
+        model: of older software; readouts that it has are found anew.
+        faces: the cache that it was trained on.
+        models: folder of model families to write into.
+        version: name of the new version.
+        threads: number of cores for the measurements.
+
+    Raises:
+        AlreadyExists, InvalidModel: as `remove_nuisances`.
+    """
+    manifest = model.manifest
+    owner = manifest.networks_of(manifest.default_point)
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = _changed(
+            model,
+            Path(scratch),
+            version=version,
+            readouts=(),
+            quality={name: head for name, head in manifest.quality.items() if name != owner},
+            provenance=_since(model, "readouts"),
+            **_UNMEASURED,
+        )
+        return _with_readouts(plain, faces, split_faces(faces), models=models, threads=threads)
+
+
+def corrected(
+    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+) -> ModelDirectory:
+    """The model with nuisances taken off its embeddings, and readouts, calibrated."""
+    torch.set_num_threads(threads)
+    nuisances = fit_nuisances(model, faces, split.train, threads=threads)
+    files = {NUISANCE_FILE: nuisances.to_bytes()}
+    with tempfile.TemporaryDirectory() as scratch:
+        cleared = _changed(model, Path(scratch), files, nuisances=nuisances.count)
+        return _with_readouts(cleared, faces, split, models=models, threads=threads)
+
+
+def _with_readouts(
+    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+) -> ModelDirectory:
+    torch.set_num_threads(threads)
+    readouts = fit_readouts(model, faces, split.train, threads=threads)
+    files = {READOUT_FILE: readouts.to_bytes()}
+    with tempfile.TemporaryDirectory() as scratch:
+        written = _changed(model, Path(scratch), files, readouts=readouts.points)
+        return _calibrated(written, faces, split, models=models, threads=threads)
+
+
+def _changed(
+    model: ModelDirectory,
+    models: Path,
+    files: Mapping[str, bytes] | None = None,
+    **changes: Any,
+) -> ModelDirectory:
+    """The model with other fields in its manifest and other files, written into `models`."""
+    description = model.manifest.model_copy(update=changes)
+    new = files or {}
+    kept = {
+        name: (model.path / name).read_bytes()
+        for name in expected_files(description)
+        if name not in new
+    }
+    return write_model_directory(models, description=description, files={**kept, **new})
+
+
+def _since(model: ModelDirectory, change: str) -> dict[str, Any]:
+    """Provenance: which version was changed, and how."""
+    manifest = model.manifest
+    return {**manifest.provenance, change: {"of_version": manifest.version}}
+
+
+def _calibrated(
+    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+) -> ModelDirectory:
+    torch.set_num_threads(threads)
+    began = time.perf_counter()
+    embedded, identities = embed_validation(model, faces, split, threads=threads)
+    result = score_result(
+        model,
+        embedded,
+        balanced_pairs(identities, count=PAIRS),
+        dataset="validation",
+        seconds=time.perf_counter() - began,
+    )
+    return publish_results(
+        model,
+        models,
+        calibration=calibration_of(model, embedded, identities),
+        measured={"validation": asdict(result)},
+    )
+
+
+def seen_by_cameras(faces: Faces, split: Split) -> NDArray[np.uint8]:
+    """Crops of training faces that set the ranges of 8-bit activations."""
+    rows = np.random.default_rng(0).choice(split.train, min(_RANGED_BY, len(split.train)), False)
+    return crops_of(faces.pixels[np.sort(rows)])
+
+
+def calibration_of(
+    model: ModelDirectory, embedded: Embedded, identities: NDArray[np.int64]
+) -> list[CalibrationTable]:
+    """One table for every pair of {maps of each codec, uncompressed crops}."""
+    embeddings = {
+        UNCOMPRESSED if form == UNCOMPRESSED else model.codec(form).codec_id: vectors
+        for form, vectors in embedded.own.items()
+    }
+    return [
+        calibrate(
+            embeddings[probe],
+            identities,
+            enrolled=None if probe == enrolled else embeddings[enrolled],
+            probe_codec=probe,
+            enrolled_codec=enrolled,
+        )
+        for probe, enrolled in combinations_with_replacement(embeddings, 2)
+    ]
