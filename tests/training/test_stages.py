@@ -24,6 +24,7 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     assert {path.parent.name for path in model.path.glob("codecs/*/*")} == {"fine"}
     assert set(model.manifest.provenance["stages"]) == {"extractor", "codec", "joint"}
     assert model.manifest.nuisances == DIRECTIONS
+    assert {*model.manifest.readouts} == {"tiny", "small", "standard", "fine"}
     assert b"QuantizeLinear" in model.codec_path(None, "compnet.onnx").read_bytes()
 
     resumed = ("--extractor", extractor, "--codec", model.path, "--out", folder / "resumed")
@@ -38,6 +39,7 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     newer = ModelDirectory.load(folder / "models", "default", "2").manifest
     camera_codec = model.codec("tiny").codec_id
     assert newer.codecs["tiny-1"].codec_id == camera_codec
+    assert {*newer.readouts} == {*model.manifest.readouts}
     assert newer.calibration_for(camera_codec, newer.codecs["standard"].codec_id)
 
     again = ("--of", "2", "--cache", cache, "--models", folder / "models")
@@ -53,3 +55,6 @@ def test_all_stages_lead_to_a_model_directory(cache: Path, extractor: Path) -> N
     # Of the same networks and faces the same are found.
     assert cleared.files == newer.files
     assert cleared.calibration == newer.calibration
+
+    run_train("readouts", "2.3", *again)
+    assert ModelDirectory.load(folder / "models", "default", "2.3").manifest.files == newer.files
