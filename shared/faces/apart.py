@@ -28,7 +28,7 @@ def decode_apart(
     *,
     max_pixels: int,
     max_memory: int,
-    max_seconds: int,
+    max_seconds: float,
     patience_s: float | None,
 ) -> tuple[NDArray[np.uint8], int] | None:
     """What `picture.decode_here` makes of a file.
@@ -66,8 +66,8 @@ def decode_apart(
         )
     except subprocess.TimeoutExpired:
         raise _too_slow(data, f"{patience_s:.3g} s") from None
-    if done.returncode == -signal.SIGXCPU:
-        raise _too_slow(data, f"{max_seconds} s of a core")
+    if done.returncode == -signal.SIGPROF:
+        raise _too_slow(data, f"{max_seconds:g} s of a core")
     if done.returncode == _REFUSED:
         raise InvalidImage(*json.loads(done.stdout))
     if done.returncode or len(done.stdout) < _SIZE.size:
@@ -97,10 +97,11 @@ def main() -> None:
 
     from shared.faces.picture import decode_here  # noqa: PLC0415 - it imports this module
 
-    memory, max_seconds = map(int, sys.argv[1:])
+    memory, max_seconds = int(sys.argv[1]), float(sys.argv[2])
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each would have a stack and frames of its own
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (max_seconds, max_seconds + 1))
+    # Counts the time of a core, as RLIMIT_CPU does, but not in whole seconds; nothing handles it.
+    signal.setitimer(signal.ITIMER_PROF, max_seconds)
     try:
         picture, reduction = decode_here(sys.stdin.buffer.read())
     except InvalidImage as error:

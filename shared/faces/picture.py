@@ -75,7 +75,7 @@ class PictureLimits:
     max_bytes: int = 15 * 1024 * 1024
     max_pixels: int = 120_000_000
     max_memory: int = 640 * 1024 * 1024
-    max_seconds: int = 10
+    max_seconds: float = 10
 
 
 @dataclass(frozen=True, slots=True)
