@@ -47,7 +47,15 @@ Teachers = Annotated[
         "Normalisation: imagenet (the default), symmetric or raw.",
     ),
 ]
+NewVersion = Annotated[str, typer.Argument(help="Name of the new version, e.g. 2.1.")]
+Of = Annotated[
+    str | None, typer.Option(help="Version to take everything else from; default: the current.")
+]
+Models = Annotated[Path, typer.Option(help="Folder of model families.")]
+Family = Annotated[str, typer.Option(help="Model family.")]
+Threads = Annotated[int, typer.Option(min=1, help="Cores to use.")]
 
+MODELS = Path("deploy/models")
 RUNS = Path("build/training")
 CACHE = RUNS / "cache"
 CORES = os.cpu_count() or 1

@@ -1,20 +1,30 @@
 """What `compactface train` makes of runs: model directories, and bundles for elsewhere."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from command_line.train_options import (
     CACHE,
     CORES,
+    MODELS,
     RUNS,
     Cache,
+    Family,
+    Models,
+    NewVersion,
+    Of,
     Profile,
     Smoke,
+    Threads,
     TrainingTeachers,
 )
 from shared.errors import InvalidTraining
+
+if TYPE_CHECKING:
+    from shared.model_directory import ModelDirectory
 
 
 def average(
@@ -28,14 +38,14 @@ def average(
 
 
 def publish(
-    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 2.")],
+    version: NewVersion,
     runs: Annotated[
         list[Path],
         typer.Option("--run", help="Run folders of all stages; the last holds the networks."),
     ] = [RUNS / "extractor", RUNS / "codec", RUNS / "joint"],  # noqa: B006 - required by Typer
     cache: Cache = CACHE,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
-    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+    models: Models = MODELS,
+    family: Family = "default",
     point: Annotated[str, typer.Option(help="Default operating point.")] = "standard",
     carried: Annotated[
         list[str], typer.Option("--carry", help="Earlier version whose codecs to include.")
@@ -59,70 +69,60 @@ def publish(
 
 
 def quantize(
-    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 3.1.")],
-    of: Annotated[
-        str | None, typer.Option(help="Version to take the weights from; default: the current.")
-    ] = None,
+    version: NewVersion,
+    of: Of = None,
     cache: Cache = CACHE,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
-    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+    models: Models = MODELS,
+    family: Family = "default",
+    threads: Threads = CORES,
 ) -> None:
     """Let cameras compute an older model in 8 bits, as `publish` does; calibrated anew."""
-    from shared.model_directory import ModelDirectory
-    from shared.training.faces import load_faces
     from shared.training.rewrite import quantize as write
 
-    model = write(
-        ModelDirectory.load(models, family, of),
-        faces=load_faces(cache),
-        models=models,
-        version=version,
-        threads=CORES,
-    )
-    _tell(model.path, version, models)
+    _rewrite(write, version, of, cache, models, family, threads)
 
 
 def nuisances(
-    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 4.5.")],
-    of: Annotated[
-        str | None, typer.Option(help="Version to take the weights from; default: the current.")
-    ] = None,
+    version: NewVersion,
+    of: Of = None,
     cache: Cache = CACHE,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
-    family: Annotated[str, typer.Option(help="Model family.")] = "default",
-    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
+    models: Models = MODELS,
+    family: Family = "default",
+    threads: Threads = CORES,
 ) -> None:
-    """Take off an older model's embeddings what `publish` takes off; readouts, too; calibrated."""
-    from shared.model_directory import ModelDirectory
-    from shared.training.faces import load_faces
+    """Find an older model's nuisances and readouts as `publish` does; calibrated anew."""
     from shared.training.rewrite import remove_nuisances
 
-    model = remove_nuisances(
-        ModelDirectory.load(models, family, of),
-        faces=load_faces(cache),
-        models=models,
-        version=version,
-        threads=threads,
-    )
-    _tell(model.path, version, models)
+    _rewrite(remove_nuisances, version, of, cache, models, family, threads)
 
 
 def readouts(
-    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 4.6.")],
-    of: Annotated[
-        str | None, typer.Option(help="Version to take the weights from; default: the current.")
-    ] = None,
+    version: NewVersion,
+    of: Of = None,
     cache: Cache = CACHE,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
-    family: Annotated[str, typer.Option(help="Model family.")] = "default",
-    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
+    models: Models = MODELS,
+    family: Family = "default",
+    threads: Threads = CORES,
 ) -> None:
-    """Let an older model's maps add to embeddings what `publish` lets them add; calibrated anew."""
-    from shared.model_directory import ModelDirectory
-    from shared.training.faces import load_faces
+    """Find an older model's readouts as `publish` does, and keep its nuisances; calibrated anew."""
     from shared.training.rewrite import add_readouts
 
-    model = add_readouts(
+    _rewrite(add_readouts, version, of, cache, models, family, threads)
+
+
+def _rewrite(
+    write: "Callable[..., ModelDirectory]",
+    version: str,
+    of: str | None,
+    cache: Path,
+    models: Path,
+    family: str,
+    threads: int,
+) -> None:
+    from shared.model_directory import ModelDirectory
+    from shared.training.faces import load_faces
+
+    model = write(
         ModelDirectory.load(models, family, of),
         faces=load_faces(cache),
         models=models,
@@ -133,13 +133,11 @@ def readouts(
 
 
 def quality(
-    version: Annotated[str, typer.Argument(help="Name of the new version, e.g. 3.1.")],
-    of: Annotated[
-        str | None, typer.Option(help="Version to take everything else from; default: the current.")
-    ] = None,
+    version: NewVersion,
+    of: Of = None,
     cache: Cache = CACHE,
-    models: Annotated[Path, typer.Option(help="Folder of model families.")] = Path("deploy/models"),
-    family: Annotated[str, typer.Option(help="Model family.")] = "default",
+    models: Models = MODELS,
+    family: Family = "default",
     people: Annotated[int, typer.Option(min=8, help="People of training to learn from.")] = 896,
     held_out: Annotated[int, typer.Option(min=8, help="People held out to set scales by.")] = 512,
     points: Annotated[
@@ -149,7 +147,7 @@ def quality(
             help="Operating point whose networks get a new head; repeatable; default: all.",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = CORES,
+    threads: Threads = CORES,
     kept: Annotated[
         Path, typer.Option(help="Keeps what faces were coded to; delete it at will.")
     ] = RUNS / "coded",

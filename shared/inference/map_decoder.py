@@ -69,7 +69,7 @@ class MapDecoder:
         self._extractor = open_extractor(model, self._device, self._dtype)
         self._nuisances = Nuisances.of_model(model)
         self._readouts = Readouts.of_model(model)
-        self._points = {codec.codec_id: point for point, codec in codecs.items()}
+        self._read_points = {codecs[p].codec_id: p for p in model.manifest.readouts}
 
     @property
     def arithmetic(self) -> str:
@@ -160,9 +160,9 @@ class MapDecoder:
         vectors, lengths = self._finished(batches)
         if self._readouts:
             for codec_id, rows in _rows_by_codec(maps).items():
-                latents = self._latents(maps, codec_id, rows)
-                point = self._points[codec_id]
-                vectors[rows] = self._readouts.added_to(vectors[rows], latents, point)
+                if point := self._read_points.get(codec_id):
+                    latents = self._latents(maps, codec_id, rows)
+                    vectors[rows] = self._readouts.added_to(vectors[rows], latents, point)
         return vectors, lengths
 
     def _finished(

@@ -9,10 +9,9 @@ supervectors for speaker verification", 2006).
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from shared.errors import InvalidModel
+from shared.inference.tensors import read_tensors
 from shared.model_directory import NUISANCE_FILE, ModelDirectory
 
 Vectors = NDArray[np.float32]
@@ -33,23 +32,13 @@ class Nuisances:
         """Those of a model; None: its embeddings are as the extractor gives them.
 
         Raises:
-            InvalidModel: WEIGHTS_UNREADABLE, WEIGHTS_MISMATCH; not such a file, or of other sizes.
+            InvalidModel: as `read_tensors`.
         """
         if model.manifest.nuisances is None:
             return None
-        try:
-            tensors = load((model.path / NUISANCE_FILE).read_bytes())
-        except SafetensorError as error:
-            raise InvalidModel(
-                "WEIGHTS_UNREADABLE", f"{NUISANCE_FILE} is not a safetensors file"
-            ) from error
         size = model.manifest.extractor.embedding_size
         shapes = {"mean": (size,), "directions": (model.manifest.nuisances, size)}
-        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
-            raise InvalidModel(
-                "WEIGHTS_MISMATCH", f"{NUISANCE_FILE} does not hold tensors of the sizes {shapes}"
-            )
-        return cls(**{name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+        return cls(**read_tensors(model, NUISANCE_FILE, shapes))
 
     @property
     def count(self) -> int:

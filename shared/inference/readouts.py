@@ -10,11 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from shared.errors import InvalidModel
 from shared.inference.extractor import normalised
+from shared.inference.tensors import read_tensors
 from shared.model_directory import READOUT_FILE, ModelDirectory
 
 Floats = NDArray[np.float32]
@@ -32,27 +31,17 @@ class Readouts:
         """Those of a model; None: its maps say nothing beyond their pictures.
 
         Raises:
-            InvalidModel: WEIGHTS_UNREADABLE, WEIGHTS_MISMATCH; not such a file, or of other sizes.
+            InvalidModel: as `read_tensors`.
         """
         manifest = model.manifest
         if not manifest.readouts:
             return None
-        try:
-            tensors = load((model.path / READOUT_FILE).read_bytes())
-        except SafetensorError as error:
-            raise InvalidModel(
-                "WEIGHTS_UNREADABLE", f"{READOUT_FILE} is not a safetensors file"
-            ) from error
+        size = manifest.extractor.embedding_size
         shapes: dict[str, tuple[int, ...]] = {}
         for point in manifest.readouts:
-            size = manifest.extractor.embedding_size
             shapes[f"{point}.weight"] = (manifest.codecs[point].map_format.sent, size)
             shapes[f"{point}.bias"] = (size,)
-        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
-            raise InvalidModel(
-                "WEIGHTS_MISMATCH", f"{READOUT_FILE} does not hold tensors of the sizes {shapes}"
-            )
-        found = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+        found = read_tensors(model, READOUT_FILE, shapes)
         return cls(
             {
                 point: (found[f"{point}.weight"], found[f"{point}.bias"])

@@ -18,7 +18,7 @@ from shared.inference.readouts import Readouts
 from shared.model_directory import ModelDirectory
 from shared.training.faces import Faces
 
-SHARE = 0.6
+_SHARE = 0.6
 """Of the estimate, which is shorter than 1, in the sum with the embedding of the picture."""
 _FACES = 40_000
 _SPOILT = 0.43
@@ -92,5 +92,5 @@ class _Moments:
         mean = self._mean_seen[:sent] / self._count
         among = self._among[:sent, :sent] / self._count - np.outer(mean, mean)
         across = self._across[:sent] / self._count - np.outer(mean, self._mean_wanted / self._count)
-        weight = SHARE * np.linalg.solve(among + _RIDGE * np.eye(sent), across)
+        weight = _SHARE * np.linalg.solve(among + _RIDGE * np.eye(sent), across)
         return weight.astype(np.float32), (-mean @ weight).astype(np.float32)

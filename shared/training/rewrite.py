@@ -58,6 +58,7 @@ def quantize(
         InvalidModel: the integers disagree with the weights, or a CompNet is left out
             (DECODE_ONLY).
     """
+    torch.set_num_threads(threads)
     split = split_faces(faces)
     manifest = model.manifest
     crops = to_network(seen_by_cameras(faces, split), manifest.normalisation)
@@ -126,6 +127,7 @@ def add_readouts(
     Raises:
         AlreadyExists, InvalidModel: as `remove_nuisances`.
     """
+    torch.set_num_threads(threads)
     manifest = model.manifest
     owner = manifest.networks_of(manifest.default_point)
     with tempfile.TemporaryDirectory() as scratch:
@@ -156,7 +158,6 @@ def corrected(
 def _with_readouts(
     model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
 ) -> ModelDirectory:
-    torch.set_num_threads(threads)
     readouts = fit_readouts(model, faces, split.train, threads=threads)
     files = {READOUT_FILE: readouts.to_bytes()}
     with tempfile.TemporaryDirectory() as scratch:
@@ -190,7 +191,6 @@ def _since(model: ModelDirectory, change: str) -> dict[str, Any]:
 def _calibrated(
     model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
 ) -> ModelDirectory:
-    torch.set_num_threads(threads)
     began = time.perf_counter()
     embedded, identities = embed_validation(model, faces, split, threads=threads)
     result = score_result(

@@ -28,11 +28,16 @@ Floats = NDArray[np.float32]
 Write = Callable[..., ModelDirectory]
 
 
-def _readouts(model: ModelDirectory, seed: int = 0) -> Readouts:
+def _tensors(model: ModelDirectory, seed: int = 0) -> tuple[Floats, Floats]:
+    """Weights and bias."""
     random = np.random.default_rng(seed)
     sent = model.codec(POINT).map_format.sent
     weight = random.normal(size=(sent, SIZE)).astype(np.float32) / np.float32(sent)
-    return Readouts({POINT: (weight, random.normal(size=SIZE).astype(np.float32) / 20)})
+    return weight, random.normal(size=SIZE).astype(np.float32) / 20
+
+
+def _readouts(model: ModelDirectory, seed: int = 0) -> Readouts:
+    return Readouts({POINT: _tensors(model, seed)})
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def _maps(
 
 
 def _expected(model: ModelDirectory, vectors: Floats, latents: Floats) -> Floats:
-    weight, bias = _readouts(model)._of_points[POINT]
+    weight, bias = _tensors(model)
     seen = latents.reshape(len(latents), -1)[:, : len(weight)]
     summed = vectors + seen @ weight.astype(np.float16).astype(np.float32) + bias
     unit: Floats = summed / np.linalg.norm(summed, axis=1, keepdims=True)
