@@ -105,8 +105,16 @@ async def page(place: Place) -> AsyncIterator[Any]:
     assert not [each for each in complaints if "403" not in each], complaints
 
 
+async def visit(page: Any, address: str) -> None:
+    """Open a page and wait until it is painted: before that, Chromium drops what is typed."""
+    await page.goto(address)
+    await page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+
+
 async def sign_in(page: Any, token: str) -> None:
-    await page.goto("/")
+    await visit(page, "/")
     await page.keyboard.type(token)  # the field has the focus
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/people")
@@ -249,7 +257,7 @@ async def test_a_wrong_face_is_taken_out_and_two_people_become_one(place: Place,
     await page.wait_for_selector("text=who keeps 1 face.")
     assert "Seen again, this sighting would be: unknown." in await page.inner_text("main")
 
-    await page.goto("/people/obama")
+    await visit(page, "/people/obama")
     await page.get_by_label("Id of somebody").fill("president")
     await page.keyboard.press("Enter")
     await page.wait_for_selector("h1:has-text('One person?')")
