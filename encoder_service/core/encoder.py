@@ -9,7 +9,6 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.compact_map import quantize
 from shared.errors import DeadlineExceeded, InvalidImage
 from shared.faces.align import align, fit_crop
 from shared.faces.detect import Box, Detection, Detector, Landmarks
@@ -199,10 +198,10 @@ class Encoder:
         if not faces:
             return ()
         with timings.measure("compnet_ms"):
-            latents = self.crop_encoder.latents(np.stack([face.crop for face in faces]))
+            symbols = self.crop_encoder.symbols(np.stack([face.crop for face in faces]))
         with timings.measure("pack_ms"):
-            pngs = self.crop_encoder.pack(latents)
-            qualities, flaws = self._judge(latents, faces)
+            pngs = self.crop_encoder.pack(symbols)
+            qualities, flaws = self._judge(symbols, faces)
         return tuple(
             EncodedFace(
                 png=png,
@@ -218,7 +217,7 @@ class Encoder:
         )
 
     def _judge(
-        self, latents: NDArray[np.float32], faces: Sequence[_AlignedFace]
+        self, symbols: NDArray[np.uint8], faces: Sequence[_AlignedFace]
     ) -> tuple[list[float], list[dict[str, float]]]:
         """Compute quality and flaws of each face, as a receiver of its map would.
 
@@ -227,8 +226,6 @@ class Encoder:
         qualities = [face.quality for face in faces]
         flaws: list[dict[str, float]] = [{} for _ in faces]
         if self._head is not None:
-            levels = self.crop_encoder.map_format.levels
-            symbols = np.stack([quantize(each, levels) for each in latents])
             judged = self._head.judge(symbols, self.crop_encoder.map_format)
             qualities = judged.quality.tolist()
             for face, found, parts in zip(faces, flaws, judged.parts.tolist(), strict=True):

@@ -105,11 +105,11 @@ def quantize(latent: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
     """Quantize CompNet's output by equation 1, rounding halves to even.
 
     Args:
-        latent: (C, H, W) in [-1, 1]; values slightly outside are clipped.
+        latent: (..., C, H, W) in [-1, 1]; values slightly outside are clipped.
         levels: L, 2 to 256.
 
     Returns:
-        Symbols (C, H, W) in [0, L-1].
+        Symbols (..., C, H, W) in [0, L-1].
 
     Raises:
         ValueError: a value is not finite.

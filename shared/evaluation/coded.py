@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from shared.codec.compact_map import quantize
 from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of, no_progress
 from shared.evaluation.weights import weights_sha256
@@ -85,8 +84,7 @@ class Coder:
         return Coded(kept["symbols"], kept["vectors"], kept["lengths"])
 
     def _computed(self, crops: Faces) -> dict[str, NDArray[np.uint8] | NDArray[np.float32]]:
-        levels = self._encoder.map_format.levels
-        symbols = np.stack([quantize(each, levels) for each in self._encoder.latents(crops)])
+        symbols = self._encoder.symbols(crops)
         maps = [(self.codec_id, each) for each in symbols]
         vectors, lengths = self._decoder.embed_with_lengths(maps)
         return {"symbols": symbols, "vectors": vectors, "lengths": lengths}

@@ -17,7 +17,7 @@ from shared.evaluation.panel import NO_JUDGES, Panel
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import CodedMap, MapDecoder
-from shared.model_directory import ONNX_FILE, UNCOMPRESSED, ModelDirectory
+from shared.model_directory import UNCOMPRESSED, ModelDirectory
 
 BATCH = 64
 """Faces in memory at once."""
@@ -27,6 +27,9 @@ Faces = NDArray[np.uint8]
 
 Vectors = NDArray[np.float32]
 """(N, D) unit vectors."""
+
+Maker = tuple[ModelDirectory, str]
+"""An earlier version, and its name for an operating point whose maps it makes."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of photographs done and the total."""
@@ -65,6 +68,7 @@ class Pipeline:
         model: ModelDirectory,
         points: Sequence[str] | None = None,
         *,
+        makers: Mapping[str, Maker] | None = None,
         panel: Panel = NO_JUDGES,
         threads: int = 1,
         cache: Cache = NO_CACHE,
@@ -73,16 +77,16 @@ class Pipeline:
 
         Args:
             model: a verified model directory.
-            points: operating points; None takes all that have a CompNet.
+            points: operating points; None takes all that cameras can use.
+            makers: what makes the maps of points for which the model has no camera's part.
             panel: further judges besides the own extractor.
             threads: number of ONNX Runtime threads; torch's are process-wide.
             cache: cache of embedded batches.
         """
         self._encoders = {
-            point: OnnxCropEncoder(model, point, threads=threads)
+            point: OnnxCropEncoder(*(makers or {}).get(point, (model, point)), threads=threads)
             for point in points or model.manifest.encodable
         }
-        self._compnets = {point: model.codec_path(point, ONNX_FILE) for point in self._encoders}
         self._decoder = MapDecoder(model, precision="auto")  # as the recognizer does
         self._panel = panel
         self._cache = cache
@@ -115,11 +119,14 @@ class Pipeline:
         maps: dict[str, list[CodedMap]] = {}
         sizes = {}
         latents: dict[Path, NDArray[np.float32]] = {}
+        embeddings: dict[Path | None, NDArray[np.float32] | None] = {}
         for point, encoder in self._encoders.items():
-            shared = self._compnets[point]
-            if shared not in latents:
-                latents[shared] = encoder.latents(crops)
-            files = encoder.pack(latents[shared])
+            if encoder.compnet not in latents:
+                latents[encoder.compnet] = encoder.latents(crops)
+            if encoder.extractor not in embeddings:
+                embeddings[encoder.extractor] = encoder.embeddings(crops)
+            symbols = encoder.rounded(latents[encoder.compnet], embeddings[encoder.extractor])
+            files = encoder.pack(symbols)
             sizes[point] = np.array([len(png) for png in files], np.int64)
             codec_id = encoder.codec_id
             maps[point] = [(codec_id, self._decoder.unpack(codec_id, png)) for png in files]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.inference.extractor import normalised
+from shared.inference.nuisances import normalised
 
 _GAUSSIAN_EDGE, _INNER, _OUTER = 0.9816, 0.4528, 1.510
 """The four-level quantizer of least distortion for a normal variable (Max, Quantizing for minimum

@@ -12,9 +12,9 @@ from shared.evaluation.cache import NO_CACHE, Cache, pixels_digest
 from shared.evaluation.pipeline import Faces, Progress, Vectors, crops_of
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
-from shared.inference.extractor import finished, open_extractor
+from shared.inference.extractor import open_extractor
 from shared.inference.networks import load_recnet
-from shared.inference.nuisances import Nuisances
+from shared.inference.nuisances import Nuisances, finished
 from shared.inference.readouts import Readouts
 from shared.model_directory import ModelDirectory
 

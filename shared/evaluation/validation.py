@@ -1,13 +1,13 @@
 """Verification on people held out of training; all choices are made on this."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.evaluation.panel import NO_JUDGES, Panel
-from shared.evaluation.pipeline import BATCH, Embedded, Pipeline, Progress, no_progress
+from shared.evaluation.pipeline import BATCH, Embedded, Maker, Pipeline, Progress, no_progress
 from shared.evaluation.protocol import Pairs
 from shared.evaluation.result import Result, score_result
 from shared.model_directory import ModelDirectory
@@ -61,19 +61,24 @@ def evaluate_validation(
 
 
 def embed_validation(
-    model: ModelDirectory, faces: Faces, split: Split, *, threads: int = 1
+    model: ModelDirectory,
+    faces: Faces,
+    split: Split,
+    *,
+    makers: Mapping[str, Maker] | None = None,
+    threads: int = 1,
 ) -> tuple[Embedded, NDArray[np.int64]]:
     """Embed all photographs of the held-out people at every operating point, as for calibration.
 
     Raises:
-        InvalidModel: DECODE_ONLY; an operating point lacks its CompNet.
+        InvalidModel: DECODE_ONLY; there is nothing that makes the maps of an operating point.
 
     Returns:
         The embeddings of V photographs, and (V,) the person in each, as an index of
         `split.held_out`.
     """
     rows = split.validation
-    pipeline = Pipeline(model, list(model.manifest.codecs), threads=threads)
+    pipeline = Pipeline(model, list(model.manifest.codecs), makers=makers, threads=threads)
     embedded = pipeline.embed(faces.batches(rows, BATCH), total=len(rows), progress=no_progress)
     return embedded, _owners(faces, split)
 

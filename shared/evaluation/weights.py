@@ -3,6 +3,7 @@
 import hashlib
 
 from shared.model_directory import (
+    CAMERA_EXTRACTOR_FILE,
     COMPNET_FILE,
     NUISANCE_FILE,
     ONNX_FILE,
@@ -22,8 +23,8 @@ def weights_sha256(model: ModelDirectory, point: str | None) -> str:
     """The digest of the weights of an operating point (None: the default).
 
     It is the sha256 of the concatenated hexadecimal digests of four files: extractor, CompNet,
-    RecNet and CompNet's ONNX form; and of those that hold what is taken off embeddings and what
-    maps add to them, if there are such files.
+    RecNet and CompNet's ONNX form; and of those that hold what is taken off embeddings, what maps
+    add to them and the extractor's form for cameras, if there are such files.
     Points with shared networks have equal digests.
     """
     codec = model.manifest.networks_of(point or model.manifest.default_point)
@@ -31,6 +32,6 @@ def weights_sha256(model: ModelDirectory, point: str | None) -> str:
     if model.manifest.nuisances is not None:
         names.append(NUISANCE_FILE)
     if model.manifest.readouts:
-        names.append(READOUT_FILE)
+        names += [READOUT_FILE, CAMERA_EXTRACTOR_FILE]
     digests = [model.manifest.files[name] for name in (model.manifest.extractor.file, *names)]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

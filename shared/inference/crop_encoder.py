@@ -2,6 +2,7 @@
 
 import platform
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from shared.codec.compact_map import MapFormat, pack, quantize
+from shared.inference.nuisances import Nuisances, finished, normalised
 from shared.inference.pixels import to_network
-from shared.model_directory import ONNX_FILE, ModelDirectory
+from shared.inference.readouts import Readouts
+from shared.inference.rounding import Rounding
+from shared.model_directory import CAMERA_EXTRACTOR_FILE, ONNX_FILE, ModelDirectory
 
 # Bounds memory for frames with many faces: the first layer's output takes megabytes per face.
 MAX_BATCH = 32
@@ -23,11 +27,15 @@ class CropEncoder(ABC):
         point: name of the operating point.
         codec_id: id of the codec (16 hexadecimal digits).
         map_format: geometry, levels and layout of the maps.
+        compnet: the file of CompNet; points of equal files have equal latents.
+        extractor: the file of the extractor that embeds crops; None: no symbol depends on it.
     """
 
     point: str
     codec_id: str
     map_format: MapFormat
+    compnet: Path
+    extractor: Path | None
 
     def __init__(self, model: ModelDirectory, point: str | None = None) -> None:
         codec = model.codec(point)
@@ -35,28 +43,67 @@ class CropEncoder(ABC):
         self.codec_id = codec.codec_id
         self.map_format = codec.map_format
         self._normalisation = model.manifest.normalisation
+        self._nuisances = Nuisances.of_model(model)
+        self._rounding = _rounding(model, self.point)
+        self.compnet = model.codec_path(point, ONNX_FILE)
+        self.extractor = model.path / CAMERA_EXTRACTOR_FILE if self._rounding else None
 
     def encode(self, crops: NDArray[np.uint8]) -> list[bytes]:
         """(N, 112, 96, 3) RGB in [0, 255] -> N PNG files."""
-        return self.pack(self.latents(crops))
+        return self.pack(self.symbols(crops))
+
+    def symbols(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(N, 112, 96, 3) RGB in [0, 255] -> symbols (N, C, 14, 12) in [0, L-1]."""
+        return self.rounded(self.latents(crops), self.embeddings(crops))
 
     def latents(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, 112, 96, 3) RGB in [0, 255] -> CompNet's output, (N, C, 14, 12) in [-1, 1]."""
-        if len(crops) == 0:
-            return np.empty((0, *self.map_format.shape), np.float32)
-        batches = [crops[start : start + MAX_BATCH] for start in range(0, len(crops), MAX_BATCH)]
-        return np.concatenate(
-            [self._compress(to_network(batch, self._normalisation)) for batch in batches]
-        )
+        batches = self._batches(crops)
+        none = np.empty((0, *self.map_format.shape), np.float32)
+        return np.concatenate([none, *(self._compress(batch) for batch in batches)])
 
-    def pack(self, latents: NDArray[np.float32]) -> list[bytes]:
-        """Quantize and pack (N, C, 14, 12) in [-1, 1] -> N PNG files."""
-        fmt = self.map_format
-        return [pack(quantize(latent, fmt.levels), fmt) for latent in latents]
+    def embeddings(self, crops: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Unit embeddings (N, D) of the crops; None if they are not needed."""
+        if self._rounding is None:
+            return None
+        parts = [finished(self._embed(batch), self._nuisances)[0] for batch in self._batches(crops)]
+        return np.concatenate([np.empty((0, self._rounding.embedding_size), np.float32), *parts])
+
+    def rounded(
+        self, latents: NDArray[np.float32], embeddings: NDArray[np.float32] | None
+    ) -> NDArray[np.uint8]:
+        """What `latents` and `embeddings` return -> symbols (N, C, 14, 12) in [0, L-1]."""
+        if self._rounding is None:
+            return quantize(latents, self.map_format.levels)
+        assert embeddings is not None
+        return self._rounding.symbols(latents, embeddings)
+
+    def pack(self, symbols: NDArray[np.uint8]) -> list[bytes]:
+        """Symbols (N, C, 14, 12) in [0, L-1] -> N PNG files."""
+        return [pack(each, self.map_format) for each in symbols]
+
+    def _batches(self, crops: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(crops), MAX_BATCH):
+            yield to_network(crops[start : start + MAX_BATCH], self._normalisation)
 
     @abstractmethod
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run CompNet: (N, 3, 112, 96) -> (N, C, 14, 12), both in [-1, 1]."""
+
+    @abstractmethod
+    def _embed(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the extractor: (N, 3, 112, 96) in [-1, 1] -> (N, D), of any length."""
+
+
+def _rounding(model: ModelDirectory, point: str) -> Rounding | None:
+    readouts = Readouts.of_model(model)
+    if readouts is None or point not in readouts.of_points:
+        return None
+    return Rounding(
+        readouts.of_points[point],
+        model.codec(point).map_format,
+        distortion=model.manifest.readouts[point].distortion,
+    )
 
 
 class OnnxCropEncoder(CropEncoder):
@@ -66,15 +113,25 @@ class OnnxCropEncoder(CropEncoder):
         self, model: ModelDirectory, point: str | None = None, *, threads: int = 1
     ) -> None:
         super().__init__(model, point)
-        self._session = open_compnet(model.codec_path(point, ONNX_FILE), threads=threads)
+        self._session = open_session(self.compnet, threads=threads)
+        if self.extractor is not None:
+            self._extractor = open_session(self.extractor, threads=threads)
+            self._mirrored = model.manifest.extractor.mirrored
 
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         (latents,) = self._session.run(["latent"], {"crop": batch})
         return np.asarray(latents, np.float32)
 
+    def _embed(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        (embeddings,) = self._extractor.run(["embedding"], {"crop": batch})
+        if self._mirrored:
+            (others,) = self._extractor.run(["embedding"], {"crop": batch[..., ::-1].copy()})
+            embeddings = normalised(embeddings)[0] + normalised(others)[0]
+        return np.asarray(embeddings, np.float32)
 
-def open_compnet(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open a CompNet (`crop` -> `latent`) on the CPU, with right sums of 8-bit products.
+
+def open_session(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open one of a camera's networks on the CPU, with right sums of 8-bit products.
 
     Args:
         path: the ONNX file; its weights lie beside it.

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from shared.errors import FailedPrecondition
 from shared.inference.networks import load_extractor, without_python
-from shared.inference.nuisances import Nuisances
 from shared.model_directory import ModelDirectory
 
 
@@ -56,22 +55,6 @@ def _onnx_extractor(
             f"the extractor of {model.path} needs onnxruntime; install compactface[recognizer]",
         ) from error
     return OnnxExtractor.of_model(model, device)
-
-
-def normalised(
-    embeddings: NDArray[np.float32],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(N, D) embeddings -> unit vectors of their directions, and their lengths (N,)."""
-    lengths = np.maximum(np.linalg.norm(embeddings, axis=1), np.float32(1e-12))
-    return embeddings / lengths[:, np.newaxis], lengths
-
-
-def finished(
-    embeddings: NDArray[np.float32], nuisances: Nuisances | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What an `Extractor` returned, (N, D) -> unit vectors to compare, and lengths (N,) before."""
-    vectors, lengths = normalised(embeddings)
-    return nuisances.removed_from(vectors) if nuisances else vectors, lengths
 
 
 EXTRACTORS: Mapping[str, Callable[[ModelDirectory, torch.device, torch.dtype], Extractor]] = {

@@ -12,10 +12,10 @@ from torch import Tensor
 from shared.codec.compact_map import MapFormat, dequantize, unpack
 from shared.errors import UnknownCodec
 from shared.inference.device import Precision, arithmetic, open_device
-from shared.inference.extractor import finished, open_extractor
+from shared.inference.extractor import open_extractor
 from shared.inference.fixed_sizes import SIZES, Run
 from shared.inference.networks import load_recnet, without_python
-from shared.inference.nuisances import Nuisances
+from shared.inference.nuisances import Nuisances, finished
 from shared.inference.pixels import to_network, to_pixels
 from shared.inference.readouts import Readouts
 from shared.model_directory import RECNET_FILE, ModelDirectory

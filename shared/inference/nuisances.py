@@ -54,5 +54,18 @@ class Nuisances:
         """(N, D) unit vectors without them, again of unit length."""
         left = vectors - self._mean
         left -= (left @ self._directions.T) @ self._directions
-        unit: Vectors = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), _TINY)
-        return unit
+        return normalised(left)[0]
+
+
+def normalised(
+    embeddings: Vectors,
+) -> tuple[Vectors, Vectors]:
+    """(N, D) embeddings -> unit vectors of their directions, and their lengths (N,)."""
+    lengths = np.maximum(np.linalg.norm(embeddings, axis=1), _TINY)
+    return embeddings / lengths[:, np.newaxis], lengths
+
+
+def finished(embeddings: Vectors, nuisances: Nuisances | None) -> tuple[Vectors, Vectors]:
+    """What an `Extractor` returned, (N, D) -> unit vectors to compare, and lengths (N,) before."""
+    vectors, lengths = normalised(embeddings)
+    return nuisances.removed_from(vectors) if nuisances else vectors, lengths

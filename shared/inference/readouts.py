@@ -1,30 +1,54 @@
-"""What a map says of a face beyond the picture that RecNet draws from it.
+"""The embedding that a map carries beside its picture.
 
-CompNet writes an identity into the map. On its way through the picture some of it is lost, since
-the extractor must find it again in what people see. A readout is a linear function of the symbols
-that an operating point sends. It estimates the embedding of the uncompressed face, and a share of
-the estimate is added to the embedding of the picture: the two ways err differently.
+On its way through the picture that RecNet draws, some of the identity is lost, since the extractor
+must find it again in what people see. A readout is a linear function of the symbols that an
+operating point sends. It estimates the embedding of the uncompressed face, towards which cameras
+round the symbols (`shared.inference.rounding`). A share of the estimate is added to the embedding
+of the picture: the two err differently.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from shared.inference.extractor import normalised
+from shared.inference.nuisances import normalised
 from shared.inference.tensors import read_tensors
 from shared.model_directory import READOUT_FILE, ModelDirectory
 
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """The readout of one operating point.
+
+    Attributes:
+        weight: (S, D) of the S symbols that it sends.
+        bias: (D,).
+    """
+
+    weight: Floats
+    bias: Floats
+
+    def estimate(self, latents: Floats) -> Floats:
+        """The embeddings (N, D), of any length, that latents (N, C, H, W) in [-1, 1] tell of."""
+        seen = latents.reshape(len(latents), -1)[:, : len(self.weight)]
+        estimated: Floats = seen @ self.weight + self.bias
+        return estimated
+
+
 class Readouts:
     """The readouts of a model's operating points; thread-safe."""
 
-    def __init__(self, of_points: Mapping[str, tuple[Floats, Floats]]) -> None:
-        """By operating point, the share included: weights (S, D) of S symbols, and bias (D,)."""
-        self._of_points = dict(of_points)
+    def __init__(
+        self, of_points: Mapping[str, Readout], shares: Mapping[str, float] | None = None
+    ) -> None:
+        """By operating point, with the share of each."""
+        self.of_points = dict(of_points)
+        self._shares = shares or {}
 
     @classmethod
     def of_model(cls, model: ModelDirectory) -> "Readouts | None":
@@ -44,15 +68,11 @@ class Readouts:
         found = read_tensors(model, READOUT_FILE, shapes)
         return cls(
             {
-                point: (found[f"{point}.weight"], found[f"{point}.bias"])
+                point: Readout(found[f"{point}.weight"], found[f"{point}.bias"])
                 for point in manifest.readouts
-            }
+            },
+            {point: readout.share for point, readout in manifest.readouts.items()},
         )
-
-    @property
-    def points(self) -> tuple[str, ...]:
-        """The operating points that have one."""
-        return tuple(self._of_points)
 
     def to_bytes(self) -> bytes:
         """Content of the file, in half precision."""
@@ -60,8 +80,8 @@ class Readouts:
         return save(
             {
                 f"{point}.{name}": np.ascontiguousarray(tensor, np.float16)
-                for point, tensors in self._of_points.items()
-                for name, tensor in zip(("weight", "bias"), tensors, strict=True)
+                for point, readout in self.of_points.items()
+                for name, tensor in (("weight", readout.weight), ("bias", readout.bias))
             }
         )
 
@@ -73,8 +93,7 @@ class Readouts:
             latents: (N, C, H, W) what RecNet drew them from, in [-1, 1].
             point: the operating point; without a readout the vectors remain as they are.
         """
-        if point not in self._of_points:
+        if point not in self.of_points:
             return vectors
-        weight, bias = self._of_points[point]
-        sent = latents.reshape(len(latents), -1)[:, : len(weight)]
-        return normalised(vectors + sent @ weight + bias)[0]
+        estimate = self.of_points[point].estimate(latents)
+        return normalised(vectors + np.float32(self._shares[point]) * estimate)[0]

@@ -11,11 +11,13 @@ from shared.model_directory.configs import (
     LengthConfig,
     OnnxConfig,
     QualityConfig,
+    ReadoutConfig,
     Scale,
     Sphere20Config,
 )
 from shared.model_directory.load import MANIFEST_FILE, ModelDirectory, current_version
 from shared.model_directory.manifest import (
+    CAMERA_EXTRACTOR_FILE,
     COMPNET_FILE,
     NUISANCE_FILE,
     ONNX_FILE,
@@ -37,6 +39,7 @@ from shared.model_directory.write import (
 )
 
 __all__ = [
+    "CAMERA_EXTRACTOR_FILE",
     "COMPNET_FILE",
     "COSFACE_112X96",
     "MANIFEST_FILE",
@@ -58,6 +61,7 @@ __all__ = [
     "ModelDirectory",
     "OnnxConfig",
     "QualityConfig",
+    "ReadoutConfig",
     "Scale",
     "Sphere20Config",
     "codec_file",

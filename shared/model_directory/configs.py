@@ -162,6 +162,8 @@ class CodecConfig(Record):
             has its own.
         compnet: sha256 of CompNet's weights if they are left out, since recognizers need no
             CompNet to read what earlier cameras send; None: they are in the directory.
+        rounding: id of the readout and the extractor by which cameras choose symbols (see
+            `shared.inference.rounding`); None: they take the nearest.
         height: rows of the map.
         width: columns of the map.
     """
@@ -175,6 +177,7 @@ class CodecConfig(Record):
     spared: int = Field(default=0, ge=0)
     networks: Name | None = None
     compnet: Sha256 | None = None
+    rounding: ShortId | None = None
     height: Literal[14] = 14
     width: Literal[12] = 12
 
@@ -202,8 +205,21 @@ class CodecConfig(Record):
         """
         fields = set(CodecConfig.model_fields) - {"networks", "compnet"}
         config = self.model_dump(mode="json", include=fields)
-        later = {"face_width": None, "face_mirrored": True, "spared": 0}
+        later = {"face_width": None, "face_mirrored": True, "spared": 0, "rounding": None}
         return {name: value for name, value in config.items() if value != later.get(name, ...)}
+
+
+class ReadoutConfig(Record):
+    """How the readout of an operating point is used; see `shared.inference.readouts`.
+
+    Attributes:
+        share: of the estimate, in the sum with the unit embedding of the picture.
+        distortion: what it costs to choose a symbol whose squared distance from CompNet's output
+            is greater by 1, in squared errors of the estimate; the distance of two levels is 1.
+    """
+
+    share: PositiveFloat
+    distortion: PositiveFloat
 
 
 class CodecSpec(CodecConfig):

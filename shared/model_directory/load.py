@@ -110,7 +110,7 @@ class ModelDirectory:
         """Path of an operating point's file, e.g. "compnet.onnx"; None takes the default point.
 
         Raises:
-            InvalidModel: there is no such operating point, or it is without CompNet (DECODE_ONLY).
+            InvalidModel: there is no such operating point, or cameras cannot use it (DECODE_ONLY).
         """
         self.codec(point)
         point = point or self.manifest.default_point
@@ -118,8 +118,8 @@ class ModelDirectory:
             points = ", ".join(self.manifest.encodable)
             raise InvalidModel(
                 "DECODE_ONLY",
-                f"{self.path} has no CompNet for {point!r}: maps of this operating point can be "
-                f"read, not made; choose one of: {points}",
+                f"{self.path} lacks what makes maps of {point!r}: they can be read, not made; "
+                f"choose one of: {points}",
             )
         owner = self.manifest.networks_of(point)
         return self.path / codec_file(owner, name)

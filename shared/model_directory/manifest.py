@@ -25,6 +25,7 @@ from shared.model_directory.configs import (
     InputNormalisation,
     Name,
     QualityConfig,
+    ReadoutConfig,
     Sha256,
     ShortId,
 )
@@ -38,6 +39,7 @@ COMPNET_FILES = COMPNET_FILE, ONNX_FILE
 QUALITY_FILE = "quality.safetensors"
 NUISANCE_FILE = "nuisances.safetensors"
 READOUT_FILE = "readouts.safetensors"
+CAMERA_EXTRACTOR_FILE = "camera_extractor.onnx"
 
 
 class ModelDescription(Record):
@@ -49,8 +51,8 @@ class ModelDescription(Record):
         extractor: configuration of the extractor.
         nuisances: how many directions are taken off its embeddings, after the mean of faces (see
             `shared.inference.nuisances`); None: its embeddings remain as they are.
-        readouts: operating points whose maps add to the embedding of the picture (see
-            `shared.inference.readouts`).
+        readouts: by operating point, how the embedding that cameras write into its maps is read
+            (see `shared.inference.readouts`).
         alignment: template that crops are aligned to.
         normalisation: from pixels to the networks' input.
         codecs: operating points by name. A codec of an earlier version stays decodable if it is
@@ -67,7 +69,7 @@ class ModelDescription(Record):
     version: Name
     extractor: ExtractorConfig
     nuisances: int | None = Field(default=None, ge=0, le=256)
-    readouts: tuple[Name, ...] = ()
+    readouts: Mapping[Name, ReadoutConfig] = Field(default_factory=dict)
     alignment: AlignmentTemplate
     normalisation: InputNormalisation = InputNormalisation()
     codecs: Mapping[Name, CodecConfig] = Field(min_length=1)
@@ -103,8 +105,16 @@ class ModelDescription(Record):
 
     @property
     def encodable(self) -> tuple[str, ...]:
-        """The operating points whose CompNet is in the directory; maps of others can be read."""
-        return tuple(p for p in self.codecs if self.codecs[self.networks_of(p)].compnet is None)
+        """The operating points for which the directory has what a camera needs.
+
+        Maps of others can be read: CompNet, or the readout by which cameras round, is left out.
+        """
+        return tuple(
+            point
+            for point, codec in self.codecs.items()
+            if self.codecs[self.networks_of(point)].compnet is None
+            and (codec.rounding is None or point in self.readouts)
+        )
 
     def networks_of(self, point: str) -> str:
         """The operating point whose folder holds the networks of `point`."""
@@ -177,7 +187,7 @@ def expected_files(description: ModelDescription) -> list[str]:
     ]
     heads = [codec_file(owner, QUALITY_FILE) for owner in description.quality]
     corrections = [] if description.nuisances is None else [NUISANCE_FILE]
-    corrections += [READOUT_FILE] if description.readouts else []
+    corrections += [READOUT_FILE, CAMERA_EXTRACTOR_FILE] if description.readouts else []
     return sorted([description.extractor.file, *corrections, *codecs, *compnets, *heads])
 
 
@@ -185,7 +195,7 @@ def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]
     """The id of an operating point, from its configuration and the digests in `files`.
 
     It hashes everything that affects a crop's map or what a map is decoded to: CompNet and RecNet
-    (as stored), quantizer, layout, input normalisation and alignment template.
+    (as stored), quantizer, rounding, layout, input normalisation and alignment template.
     """
     codec, owner = description.codecs[point], description.networks_of(point)
     return _short_hash(
@@ -203,9 +213,14 @@ def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> 
     It is of the extractor, the nuisances and the readouts (as stored), input normalisation and
     alignment template.
     """
-    corrections = {} if description.nuisances is None else {"nuisances": files[NUISANCE_FILE]}
+    corrections: dict[str, JsonValue] = {}
+    if description.nuisances is not None:
+        corrections["nuisances"] = files[NUISANCE_FILE]
     if description.readouts:
         corrections["readouts"] = files[READOUT_FILE]
+        corrections["shares"] = {
+            point: readout.share for point, readout in description.readouts.items()
+        }
     return _short_hash(
         **corrections,
         extractor=files[description.extractor.file],
@@ -215,15 +230,32 @@ def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> 
     )
 
 
+def _rounding(description: ModelDescription, point: str, files: Mapping[str, str]) -> str | None:
+    """The id of what cameras round by at an operating point; None: they take the nearest."""
+    if point not in description.readouts:
+        return description.codecs[point].rounding  # an earlier version's, or none
+    return _short_hash(
+        distortion=description.readouts[point].distortion,
+        readouts=files[READOUT_FILE],
+        extractor=files[description.extractor.file],
+        nuisances=files.get(NUISANCE_FILE),
+    )
+
+
 def seal(description: ModelDescription, files: Mapping[str, str]) -> Manifest:
     """Complete a description with its files' digests and the ids that follow from them."""
+    rounded = {
+        point: codec.model_copy(update={"rounding": _rounding(description, point, files)})
+        for point, codec in description.codecs.items()
+    }
+    description = description.model_copy(update={"codecs": rounded})
     own = {name: getattr(description, name) for name in ModelDescription.model_fields}
     codecs = {
         point: CodecSpec(
             **codec.model_dump(include=set(CodecConfig.model_fields)),
             codec_id=codec_id(description, point, files),
         )
-        for point, codec in description.codecs.items()
+        for point, codec in rounded.items()
     }
     space = embedding_space(description, files)
     return Manifest(**{**own, "codecs": codecs, "embedding_space": space, "files": dict(files)})

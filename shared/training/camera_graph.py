@@ -1,10 +1,10 @@
-"""What makes an exported CompNet fast on a camera: integers, and an operator that runs fast.
+"""What makes exported networks fast on a camera: integers, and an operator that runs fast.
 
-The weights of its extractor are 8-bit numbers. With 8-bit activations between them, ONNX Runtime
-multiplies whole numbers. Each activation has one scale and one zero point, set by what faces give
-rise to, as in Jacob et al., "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference" (2018). The layers after the extractor, which write the map, stay
-float32: they take little time.
+The weights of the extractor, in CompNet or alone, are 8-bit numbers. With 8-bit activations
+between them, ONNX Runtime multiplies whole numbers. Each activation has one scale and one zero
+point, set by what faces give rise to, as in Jacob et al., "Quantization and Training of Neural
+Networks for Efficient Integer-Arithmetic-Only Inference" (2018). CompNet's layers after the
+extractor, which write the map, stay float32: they take little time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-_EXTRACTOR = "/identity/"  # names of its nodes begin so
+_EXTRACTOR = ("/identity/", "/stages/")  # within CompNet or alone, names of its nodes begin so
 # Of 100,000 activations one lies outside the range: a few large ones would make all steps coarse.
 _OUTSIDE = 1e-5
 _STEPS = 255
@@ -66,7 +66,7 @@ def with_int8_activations(model: onnx.ModelProto, crops: NDArray[np.float32]) ->
     """The network with quantized inputs and outputs of its extractor's convolutions.
 
     Args:
-        model: an exported CompNet that holds its int8 weights.
+        model: an exported CompNet or extractor that holds its int8 weights.
         crops: (N, 3, 112, 96) faces in [-1, 1] that set the ranges.
 
     Returns:

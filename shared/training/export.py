@@ -12,10 +12,11 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx.external_data_helper import set_external_data
+from torch import nn
 
 from shared.codec.compact_map import quantize
 from shared.errors import InvalidModel
-from shared.inference.crop_encoder import open_compnet
+from shared.inference.crop_encoder import open_session
 from shared.inference.networks import new_codec
 from shared.inference.pixels import to_network
 from shared.model_directory import (
@@ -28,6 +29,7 @@ from shared.model_directory import (
     OnnxConfig,
     Sphere20Config,
     codec_file,
+    expected_files,
     write_model_directory,
 )
 from shared.models.face_codec import AnyCompNet, AnyRecNet
@@ -95,7 +97,8 @@ def export_model(
             files[codec_file(point, name)] = content
     for point, (model, as_point) in (carried or {}).items():
         for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE):
-            files[codec_file(point, name)] = model.codec_path(as_point, name).read_bytes()
+            if codec_file(point, name) in expected_files(description):
+                files[codec_file(point, name)] = model.codec_path(as_point, name).read_bytes()
     return write_model_directory(models, description=description, files=files)
 
 
@@ -138,49 +141,73 @@ def camera_file(weights: bytes, config: CodecConfig, crops: NDArray[np.float32] 
     """
     fresh, _ = new_codec(config)
     compnet = load_weights(fresh, weights)
-    content = compnet_to_onnx(compnet, weights, crops)
+    content = to_onnx(compnet, weights, crops=crops)
     _check_agreement(
         compnet, {COMPNET_FILE: weights, ONNX_FILE: content}, levels=config.levels, crops=crops
     )
     return content
 
 
-def compnet_to_onnx(
-    compnet: AnyCompNet, weights: bytes, crops: NDArray[np.float32] | None = None
+def camera_extractor(
+    weights: bytes, config: Sphere20Config, crops: NDArray[np.float32] | None
 ) -> bytes:
-    """An ONNX file: input "crop" (N, 3, 112, 96), output "latent" (N, C, 14, 12), N dynamic.
+    """The extractor as cameras run it: the content of CAMERA_EXTRACTOR_FILE.
 
-    The file holds only the graph. It reads int8 weights from COMPNET_FILE beside it, so that they
-    are shipped once. ONNX Runtime dequantizes them on load.
+    Output "embedding" is (N, D), not normalised. The mirror image is up to the caller.
 
     Args:
-        compnet: network loaded from `weights`.
-        weights: content of COMPNET_FILE.
+        weights: content of the extractor's file, beside which it lies.
+        config: of the extractor.
         crops: as in `camera_file`.
     """
-    file = io.BytesIO()
+    fresh = Sphere20(width=config.width, embedding_size=config.embedding_size)
+    extractor = load_weights(fresh, weights)
+    return to_onnx(extractor, weights, file=config.file, output="embedding", crops=crops)
+
+
+def to_onnx(
+    network: nn.Module,
+    weights: bytes,
+    *,
+    file: str = COMPNET_FILE,
+    output: str = "latent",
+    crops: NDArray[np.float32] | None = None,
+) -> bytes:
+    """An ONNX file: input "crop" (N, 3, 112, 96), N dynamic.
+
+    The file holds only the graph. It reads int8 weights from the file beside it, so that they are
+    shipped once. ONNX Runtime dequantizes them on load.
+
+    Args:
+        network: loaded from `weights`; a CompNet or an extractor.
+        weights: content of its file.
+        file: name of its file.
+        output: name of the output.
+        crops: as in `camera_file`.
+    """
+    graph = io.BytesIO()
     with warnings.catch_warnings():
         # torch recommends its newer exporter, which is 50 times slower and writes this machine's
         # stack traces into the file.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            with_stored_weights(compnet, weights),
+            with_stored_weights(network, weights),
             (torch.zeros(1, 3, 112, 96),),
-            file,  # type: ignore[arg-type] # annotated for the newer exporter only
+            graph,  # type: ignore[arg-type] # annotated for the newer exporter only
             dynamo=False,
             input_names=["crop"],
-            output_names=["latent"],
+            output_names=[output],
             do_constant_folding=False,  # it would store int8 weights as float32
-            dynamic_axes={"crop": {0: "n"}, "latent": {0: "n"}},
+            dynamic_axes={"crop": {0: "n"}, output: {0: "n"}},
         )
-    model = with_fast_prelu(onnx.load_from_string(file.getvalue()))
+    model = with_fast_prelu(onnx.load_from_string(graph.getvalue()))
     if crops is not None:
         model = with_int8_activations(model, crops)
     stored = int8_ranges(weights)
     for tensor in model.graph.initializer:
         if tensor.name in stored:
             offset, length = stored[tensor.name]
-            set_external_data(tensor, COMPNET_FILE, offset, length)
+            set_external_data(tensor, file, offset, length)
             tensor.ClearField("raw_data")
     content: bytes = model.SerializeToString(deterministic=True)
     return content
@@ -200,7 +227,7 @@ def _check_agreement(
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        session = open_compnet(Path(folder) / ONNX_FILE)
+        session = open_session(Path(folder) / ONNX_FILE)
     (latents,) = session.run(["latent"], {"crop": crops})
     ours = quantize(latents, levels)
     theirs = quantize(compnet(torch.from_numpy(crops)).numpy(), levels)

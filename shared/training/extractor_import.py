@@ -18,6 +18,8 @@ from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs
 from shared.inference.onnx_embedder import network_of_any_batch
 from shared.model_directory import (
+    CodecConfig,
+    Manifest,
     ModelDirectory,
     expected_files,
     publish_results,
@@ -109,6 +111,17 @@ def _drawn(people: list[list[int]], *, most: int) -> list[list[int]]:
     return taken
 
 
+def _nearest(manifest: Manifest) -> dict[str, CodecConfig]:
+    """Every codec for which there is a CompNet once, with symbols rounded to the nearest."""
+    codecs: dict[str, CodecConfig] = {}
+    for point in manifest.encodable:
+        codec = manifest.codecs[point].model_copy(update={"rounding": None})
+        same = (manifest.networks_of(point), codec.map_format)
+        if same not in [(manifest.networks_of(p), c.map_format) for p, c in codecs.items()]:
+            codecs[point] = codec
+    return codecs
+
+
 def import_extractor(
     path: Path,
     fed: NetworkInput,
@@ -123,8 +136,8 @@ def import_extractor(
 ) -> ModelDirectory:
     """Write a version with the codecs of `base`, byte for byte, and this file as its extractor.
 
-    It is calibrated on photographs that pass through each of its codecs. Codecs whose CompNet the
-    base leaves out are left out altogether.
+    It is calibrated on photographs that pass through each of its codecs. Cameras round to the
+    nearest symbols. Codecs whose CompNet the base leaves out are left out altogether.
 
     Args:
         path: ONNX file of a face network: N pictures in, N embeddings out.
@@ -146,6 +159,7 @@ def import_extractor(
     network = network_of_any_batch(path)
     config = describe(network, fed)
     manifest = base.manifest
+    codecs = _nearest(manifest)
     provenance: dict[str, JsonValue] = {
         "extractor": {
             "file": path.name,
@@ -163,13 +177,9 @@ def import_extractor(
             "version": version,
             "extractor": config,
             "nuisances": None,  # they are those of the other extractor, as are readouts
-            "readouts": (),
-            "codecs": {point: manifest.codecs[point] for point in manifest.encodable},
-            "quality": {
-                point: head
-                for point, head in manifest.quality.items()
-                if point in manifest.encodable
-            },
+            "readouts": {},
+            "codecs": codecs,
+            "quality": {point: head for point, head in manifest.quality.items() if point in codecs},
             "calibration": (),
             "measured": {},
             "provenance": provenance,

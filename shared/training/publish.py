@@ -7,6 +7,7 @@ from pathlib import Path
 from shared.errors import InvalidTraining
 from shared.inference.onnx_embedder import network_of_any_batch
 from shared.model_directory import (
+    COMPNET_FILE,
     COSFACE_112X96,
     CodecConfig,
     InputNormalisation,
@@ -14,6 +15,7 @@ from shared.model_directory import (
     ModelDirectory,
     OnnxConfig,
     Sphere20Config,
+    codec_file,
 )
 from shared.models.sphere20 import Sphere20
 from shared.training.codec import load_codecs
@@ -166,7 +168,7 @@ def _carried_codecs(
 ) -> Iterator[tuple[str, tuple[ModelDirectory, str]]]:
     """Every codec of earlier versions once, under a name that includes its version.
 
-    Those without CompNet are left out: there are no maps to calibrate on.
+    Those that earlier versions can only read are left out: there are no maps to calibrate on.
     """
     seen: set[str] = set()
     for model in models:
@@ -189,5 +191,9 @@ def _carried_name(point: str, model: ModelDirectory) -> str:
 
 def _renamed(model: ModelDirectory, point: str) -> CodecConfig:
     codec = model.codec(point)
-    owner = codec.networks and _carried_name(codec.networks, model)
-    return codec.model_copy(update={"networks": owner})
+    changes: dict[str, str | None] = {}
+    if codec.networks:
+        changes["networks"] = _carried_name(codec.networks, model)
+    elif codec.rounding:  # only the earlier version has what such maps are rounded by
+        changes["compnet"] = model.manifest.files[codec_file(point, COMPNET_FILE)]
+    return codec.model_copy(update=changes)

@@ -1,30 +1,40 @@
-"""Find what maps say of faces beyond the pictures drawn from them.
+"""Find the readouts of maps, and with them how cameras round.
 
-A ridge regression estimates the embedding of the uncompressed face from the symbols of its map. It
-is linear, since a network with a hidden layer learns by heart where the extractor puts the people
-that both were trained on, and strangers then resemble one another. Some maps are of spoilt
-pictures: what spoils them then says nothing of the face.
+A readout is a ridge regression from the symbols of maps to the embeddings of the faces. Cameras
+round towards it, which changes the symbols, so that it is found again from these, and so on: each
+time the camera needs fewer moves, and the readout finds more.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.compact_map import dequantize, quantize
+from shared.codec.compact_map import MapFormat, dequantize, quantize
 from shared.evaluation.pipeline import BATCH, crops_of
 from shared.evaluation.spoilings import RECOGNIZABLE
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import MapDecoder
-from shared.inference.readouts import Readouts
-from shared.model_directory import ModelDirectory
+from shared.inference.readouts import Readout, Readouts
+from shared.inference.rounding import Rounding
+from shared.model_directory import ModelDirectory, ReadoutConfig
 from shared.training.faces import Faces
 
-_SHARE = 0.6
-"""Of the estimate, which is shorter than 1, in the sum with the embedding of the picture."""
-_FACES = 40_000
+USE = ReadoutConfig(share=1.5, distortion=0.004)
+"""Of every readout."""
+_FACES = 24_000
 _SPOILT = 0.43
 """For every face as it is, so many are spoilt at random."""
+_TURNS = (6_000, 6_000, 6_000, 2 * _FACES)
+"""How many faces are rounded before the readout is found anew; the last time all of them."""
 _RIDGE = 0.02
+"""While symbols are the nearest ones. Of those that are rounded towards a readout far more of the
+embedding can be found, and the ridge need only prevent that it is learned by heart: then it is the
+number of symbols for one face, times this:"""
+_RIDGE_ROUNDED = 0.1
 _SEED = 0
+
+Floats = NDArray[np.float32]
 
 
 def fit_readouts(
@@ -42,27 +52,35 @@ def fit_readouts(
     """
     manifest = model.manifest
     owner = manifest.networks_of(manifest.default_point)
-    points = {
-        point: codec.map_format.sent
+    formats = {
+        point: codec.map_format
         for point, codec in manifest.codecs.items()
         if manifest.networks_of(point) == owner
     }
-    # A smaller map is a prefix of a larger one, and so are its moments.
-    widest = max(points, key=lambda point: points[point])
-    encoder = OnnxCropEncoder(model, widest, threads=threads)
+    latents, embeddings = _seen(model, owner, faces, rows, threads=threads)
+    return Readouts({p: _fitted(latents, embeddings, fmt) for p, fmt in formats.items()})
+
+
+def shares(readouts: Readouts) -> Mapping[str, ReadoutConfig]:
+    """How each of them is used, for the manifest."""
+    return dict.fromkeys(readouts.of_points, USE)
+
+
+def _seen(
+    model: ModelDirectory, point: str, faces: Faces, rows: NDArray[np.int64], *, threads: int
+) -> tuple[NDArray[np.float16], Floats]:
+    """CompNet's output (N, C, H, W) and the embeddings (N, D) of faces, some of them spoilt."""
+    encoder = OnnxCropEncoder(model, point, threads=threads)
     decoder = MapDecoder(model, precision="auto")
-    fmt = manifest.codecs[widest].map_format
-    moments = _Moments(points[widest], decoder.embedding_size)
-    drawn = np.random.default_rng(_SEED).permutation(rows)[:_FACES]
     random = np.random.default_rng(_SEED)
-    for batch in faces.batches(np.sort(drawn), BATCH):
-        wanted = decoder.embed_crops(crops_of(batch))
+    drawn = random.permutation(rows)[:_FACES]
+    latents, embeddings = [], []
+    for batch in faces.batches(drawn, BATCH):
         some = batch[: round(_SPOILT * len(batch))]
         crops = crops_of(np.concatenate([batch, _spoilt(some, random)]))
-        symbols = np.stack([quantize(each, fmt.levels) for each in encoder.latents(crops)])
-        latents = dequantize(symbols, fmt).reshape(len(crops), -1)[:, : points[widest]]
-        moments.add(latents, np.concatenate([wanted, wanted[: len(some)]]))
-    return Readouts({point: moments.regression(sent) for point, sent in points.items()})
+        latents.append(encoder.latents(crops).astype(np.float16))
+        embeddings.append(decoder.embed_crops(crops))
+    return np.concatenate(latents), np.concatenate(embeddings)
 
 
 def _spoilt(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
@@ -71,26 +89,46 @@ def _spoilt(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArray
     return np.array(drawn, np.uint8).reshape(pictures.shape)
 
 
+def _fitted(latents: NDArray[np.float16], embeddings: Floats, fmt: MapFormat) -> Readout:
+    moments = _Moments(fmt, embeddings.shape[1])
+    for start in range(0, len(latents), BATCH):
+        symbols = quantize(latents[start : start + BATCH].astype(np.float32), fmt.levels)
+        moments.add(symbols, embeddings[start : start + BATCH])
+    readout = moments.regression(_RIDGE)
+    for count in _TURNS:
+        rounding = Rounding(readout, fmt, distortion=USE.distortion)
+        moments = _Moments(fmt, embeddings.shape[1])
+        for start in range(0, min(count, len(latents)), BATCH):
+            batch = latents[start : start + BATCH].astype(np.float32)
+            wanted = embeddings[start : start + BATCH]
+            moments.add(rounding.symbols(batch, wanted), wanted)
+        readout = moments.regression(_RIDGE_ROUNDED * fmt.sent / min(count, len(latents)))
+    return readout
+
+
 class _Moments:
     """Sums over faces, of which a regression is made."""
 
-    def __init__(self, symbols: int, size: int) -> None:
+    def __init__(self, fmt: MapFormat, size: int) -> None:
+        self._fmt = fmt
         self._count = 0
-        self._mean_seen, self._mean_wanted = np.zeros(symbols), np.zeros(size)
-        self._among, self._across = np.zeros((symbols, symbols)), np.zeros((symbols, size))
+        self._mean_seen, self._mean_wanted = np.zeros(fmt.sent), np.zeros(size)
+        self._among, self._across = np.zeros((fmt.sent, fmt.sent)), np.zeros((fmt.sent, size))
 
-    def add(self, seen: NDArray[np.float32], wanted: NDArray[np.float32]) -> None:
-        """Count N faces by their symbols (N, S) and embeddings (N, D)."""
+    def add(self, symbols: NDArray[np.uint8], wanted: Floats) -> None:
+        """Count N faces by their symbols (N, C, H, W) and embeddings (N, D)."""
+        seen = dequantize(symbols, self._fmt).reshape(len(symbols), -1)[:, : self._fmt.sent]
         self._count += len(seen)
         self._mean_seen += seen.sum(0)
         self._mean_wanted += wanted.sum(0)
         self._among += seen.T @ seen
         self._across += seen.T @ wanted
 
-    def regression(self, sent: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights and bias of the share of the estimate, from the first `sent` symbols."""
-        mean = self._mean_seen[:sent] / self._count
-        among = self._among[:sent, :sent] / self._count - np.outer(mean, mean)
-        across = self._across[:sent] / self._count - np.outer(mean, self._mean_wanted / self._count)
-        weight = _SHARE * np.linalg.solve(among + _RIDGE * np.eye(sent), across)
-        return weight.astype(np.float32), (-mean @ weight).astype(np.float32)
+    def regression(self, ridge: float) -> Readout:
+        """From the symbols that are sent to the embedding."""
+        mean = self._mean_seen / self._count
+        among = self._among / self._count - np.outer(mean, mean)
+        across = self._across / self._count - np.outer(mean, self._mean_wanted / self._count)
+        weight = np.linalg.solve(among + ridge * np.eye(len(mean)), across)
+        bias = self._mean_wanted / self._count - mean @ weight
+        return Readout(weight.astype(np.float32), bias.astype(np.float32))

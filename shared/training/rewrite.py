@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations_with_replacement
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,30 @@ import torch
 from numpy.typing import NDArray
 
 from shared.calibration import CalibrationTable, calibrate
-from shared.evaluation.pipeline import Embedded, crops_of
+from shared.errors import InvalidTraining
+from shared.evaluation.pipeline import Embedded, Maker, crops_of
 from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs, embed_validation
 from shared.inference.pixels import to_network
 from shared.model_directory import (
+    CAMERA_EXTRACTOR_FILE,
     COMPNET_FILE,
     NUISANCE_FILE,
     ONNX_FILE,
     READOUT_FILE,
     UNCOMPRESSED,
+    CodecConfig,
     ModelDirectory,
+    Sphere20Config,
     codec_file,
     expected_files,
     publish_results,
     write_model_directory,
 )
-from shared.training.export import camera_file
+from shared.training.export import camera_extractor, camera_file
 from shared.training.faces import Faces
 from shared.training.nuisances import fit_nuisances
-from shared.training.readouts import fit_readouts
+from shared.training.readouts import fit_readouts, shares
 from shared.training.split import Split, split_faces
 
 _RANGED_BY = 64
@@ -55,8 +60,8 @@ def quantize(
 
     Raises:
         AlreadyExists: the version exists.
-        InvalidModel: the integers disagree with the weights, or a CompNet is left out
-            (DECODE_ONLY).
+        InvalidModel: the integers disagree with the weights; or DECODE_ONLY: neither the model nor
+            an earlier version in `models` makes the maps of an operating point.
     """
     torch.set_num_threads(threads)
     split = split_faces(faces)
@@ -67,7 +72,7 @@ def quantize(
             model.codec_path(point, COMPNET_FILE).read_bytes(), config, crops
         )
         for point, config in manifest.codecs.items()
-        if config.networks is None
+        if config.networks is None and point in manifest.encodable
     }
     with tempfile.TemporaryDirectory() as scratch:
         written = _changed(
@@ -81,11 +86,11 @@ def remove_nuisances(
 ) -> ModelDirectory:
     """Write a model once more, with nuisances taken off its embeddings, and readouts.
 
-    Codec ids stay what they are. Embeddings change: galleries embed their maps again. Quality heads
-    are left out, since they allow for what strangers had in common before.
+    Codecs change as by `add_readouts`. Embeddings change: galleries embed their maps again. Quality
+    heads are left out, since they allow for what strangers had in common before.
 
     Args:
-        model: of older software; nuisances and readouts that it has are found anew.
+        model: of older software, without readouts; nuisances that it has are found anew.
         faces: the cache that it was trained on.
         models: folder of model families to write into.
         version: name of the new version.
@@ -93,20 +98,23 @@ def remove_nuisances(
 
     Raises:
         AlreadyExists: the version exists.
-        InvalidModel: DECODE_ONLY; a CompNet is left out, and maps cannot be made to calibrate on.
+        InvalidModel: DECODE_ONLY; neither the model nor an earlier version in `models` makes the
+            maps of an operating point.
+        InvalidTraining: HAS_READOUTS.
     """
+    earlier = _before_readouts(model)
     with tempfile.TemporaryDirectory() as scratch:
         plain = _changed(
             model,
             Path(scratch),
             version=version,
             nuisances=None,
-            readouts=(),
             quality={},
             provenance=_since(model, "nuisances"),
             **_UNMEASURED,
         )
-        return corrected(plain, faces, split_faces(faces), models=models, threads=threads)
+        split = split_faces(faces)
+        return corrected(plain, faces, split, earlier, models=models, threads=threads)
 
 
 def add_readouts(
@@ -114,11 +122,12 @@ def add_readouts(
 ) -> ModelDirectory:
     """Write a model once more, with readouts of the operating points of its default networks.
 
-    Codec ids and all other embeddings stay what they are; galleries embed maps of these points
-    again. The quality head of these networks is left out, as by `remove_nuisances`.
+    Cameras then round otherwise, so that these operating points have new codec ids. Maps that were
+    made before stay readable: their codecs are kept, as `standard-4.5`. All other embeddings stay
+    what they are. The quality head of these networks is left out, as by `remove_nuisances`.
 
     Args:
-        model: of older software; readouts that it has are found anew.
+        model: of older software, with an extractor of our own and without readouts.
         faces: the cache that it was trained on.
         models: folder of model families to write into.
         version: name of the new version.
@@ -126,42 +135,91 @@ def add_readouts(
 
     Raises:
         AlreadyExists, InvalidModel: as `remove_nuisances`.
+        InvalidTraining: HAS_READOUTS; or EXTRACTOR_NOT_OURS, which cameras cannot compute.
     """
     torch.set_num_threads(threads)
     manifest = model.manifest
+    earlier = _before_readouts(model)
+    if not isinstance(manifest.extractor, Sphere20Config):
+        raise InvalidTraining(
+            "EXTRACTOR_NOT_OURS", f"{model.path} has an imported extractor, without readouts"
+        )
     owner = manifest.networks_of(manifest.default_point)
     with tempfile.TemporaryDirectory() as scratch:
         plain = _changed(
             model,
             Path(scratch),
             version=version,
-            readouts=(),
             quality={name: head for name, head in manifest.quality.items() if name != owner},
             provenance=_since(model, "readouts"),
             **_UNMEASURED,
         )
-        return _with_readouts(plain, faces, split_faces(faces), models=models, threads=threads)
+        split = split_faces(faces)
+        return _with_readouts(plain, faces, split, earlier, models=models, threads=threads)
+
+
+def _before_readouts(model: ModelDirectory) -> dict[str, CodecConfig]:
+    """The codecs of its own networks, under names that include its version."""
+    manifest = model.manifest
+    if manifest.readouts:
+        raise InvalidTraining("HAS_READOUTS", f"{model.path} has readouts; name an older version")
+    owner = manifest.networks_of(manifest.default_point)
+    return {
+        f"{point}-{manifest.version}": codec.model_copy(update={"networks": owner})
+        for point, codec in manifest.codecs.items()
+        if manifest.networks_of(point) == owner
+    }
 
 
 def corrected(
-    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+    model: ModelDirectory,
+    faces: Faces,
+    split: Split,
+    earlier: Mapping[str, CodecConfig] = MappingProxyType({}),
+    *,
+    models: Path,
+    threads: int,
 ) -> ModelDirectory:
-    """The model with nuisances taken off its embeddings, and readouts, calibrated."""
+    """The model with nuisances taken off its embeddings, and readouts, calibrated.
+
+    Args:
+        model: a stored model of our networks.
+        faces: the cache of training faces.
+        split: the training and held-out rows.
+        earlier: its codecs before it had readouts, if there are maps of them.
+        models: folder of model families to write into.
+        threads: number of cores.
+    """
     torch.set_num_threads(threads)
     nuisances = fit_nuisances(model, faces, split.train, threads=threads)
     files = {NUISANCE_FILE: nuisances.to_bytes()}
     with tempfile.TemporaryDirectory() as scratch:
         cleared = _changed(model, Path(scratch), files, nuisances=nuisances.count)
-        return _with_readouts(cleared, faces, split, models=models, threads=threads)
+        return _with_readouts(cleared, faces, split, earlier, models=models, threads=threads)
 
 
 def _with_readouts(
-    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+    model: ModelDirectory,
+    faces: Faces,
+    split: Split,
+    earlier: Mapping[str, CodecConfig],
+    *,
+    models: Path,
+    threads: int,
 ) -> ModelDirectory:
+    """The model with readouts, if cameras can compute its extractor, calibrated."""
+    config = model.manifest.extractor
+    if not isinstance(config, Sphere20Config):
+        return _calibrated(model, faces, split, models=models, threads=threads)
     readouts = fit_readouts(model, faces, split.train, threads=threads)
-    files = {READOUT_FILE: readouts.to_bytes()}
+    crops = to_network(seen_by_cameras(faces, split), model.manifest.normalisation)
+    files = {
+        READOUT_FILE: readouts.to_bytes(),
+        CAMERA_EXTRACTOR_FILE: camera_extractor(model.extractor_path.read_bytes(), config, crops),
+    }
     with tempfile.TemporaryDirectory() as scratch:
-        written = _changed(model, Path(scratch), files, readouts=readouts.points)
+        codecs = {**model.manifest.codecs, **earlier}
+        written = _changed(model, Path(scratch), files, readouts=shares(readouts), codecs=codecs)
         return _calibrated(written, faces, split, models=models, threads=threads)
 
 
@@ -192,7 +250,8 @@ def _calibrated(
     model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
 ) -> ModelDirectory:
     began = time.perf_counter()
-    embedded, identities = embed_validation(model, faces, split, threads=threads)
+    makers = _makers(model, models)
+    embedded, identities = embed_validation(model, faces, split, makers=makers, threads=threads)
     result = score_result(
         model,
         embedded,
@@ -206,6 +265,21 @@ def _calibrated(
         calibration=calibration_of(model, embedded, identities),
         measured={"validation": asdict(result)},
     )
+
+
+def _makers(model: ModelDirectory, models: Path) -> dict[str, Maker]:
+    """What makes the maps of points that the model can only read: earlier versions beside it."""
+    manifest = model.manifest
+    makers = {}
+    for point in set(manifest.codecs) - set(manifest.encodable):
+        for folder in sorted((models / manifest.family).glob("*/")):
+            if point.endswith(f"-{folder.name}"):
+                earlier = ModelDirectory.load(models, manifest.family, folder.name)
+                name = point.removesuffix(f"-{folder.name}")
+                makes = name in earlier.manifest.encodable
+                if makes and earlier.codec(name).codec_id == manifest.codecs[point].codec_id:
+                    makers[point] = earlier, name
+    return makers
 
 
 def seen_by_cameras(faces: Faces, split: Split) -> NDArray[np.uint8]:

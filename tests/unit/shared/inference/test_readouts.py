@@ -1,4 +1,4 @@
-"""What maps add to the embeddings of their pictures: by every path, as the manifest says."""
+"""Cameras write embeddings into maps, and maps add them to their pictures: by every path."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,21 +9,28 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors.numpy import save
 
-from shared.codec.compact_map import dequantize
+from shared.codec.compact_map import dequantize, unpack
 from shared.errors import InvalidModel
+from shared.evaluation.pipeline import Pipeline
 from shared.evaluation.unquantized import UnquantizedPipeline
 from shared.evaluation.weights import weights_sha256
 from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.map_decoder import CodedMap, MapDecoder
-from shared.inference.readouts import Readouts
+from shared.inference.readouts import Readout, Readouts
+from shared.inference.torch_crop_encoder import TorchCropEncoder
 from shared.model_directory import (
+    CAMERA_EXTRACTOR_FILE,
     READOUT_FILE,
     ModelDirectory,
+    ReadoutConfig,
+    Sphere20Config,
     write_model_directory,
 )
+from shared.training.export import camera_extractor
 from tests.tiny_model import describe, smooth_images
 
 SIZE, POINT, OTHER = 512, "standard", "paper"
+USE = ReadoutConfig(share=0.6, distortion=0.01)
 Floats = NDArray[np.float32]
 Write = Callable[..., ModelDirectory]
 
@@ -37,20 +44,24 @@ def _tensors(model: ModelDirectory, seed: int = 0) -> tuple[Floats, Floats]:
 
 
 def _readouts(model: ModelDirectory, seed: int = 0) -> Readouts:
-    return Readouts({POINT: _tensors(model, seed)})
+    return Readouts({POINT: Readout(*_tensors(model, seed))})
 
 
 @pytest.fixture
 def write(tiny_model: ModelDirectory, tmp_path: Path) -> Write:
     """Writes the tiny model with a file of readouts."""
 
-    def written(content: bytes, *, version: str = "2") -> ModelDirectory:
+    def written(
+        content: bytes, *, version: str = "2", use: ReadoutConfig = USE, **changes: object
+    ) -> ModelDirectory:
         files = {name: (tiny_model.path / name).read_bytes() for name in tiny_model.manifest.files}
-        changes = {"version": version, "readouts": (POINT,)}
+        changes |= {"version": version, "readouts": {POINT: use}}
         description = tiny_model.manifest.model_copy(update=changes)
-        return write_model_directory(
-            tmp_path, description=description, files=files | {READOUT_FILE: content}
-        )
+        config = tiny_model.manifest.extractor
+        assert isinstance(config, Sphere20Config)
+        computed = camera_extractor(tiny_model.extractor_path.read_bytes(), config, None)
+        files |= {READOUT_FILE: content, CAMERA_EXTRACTOR_FILE: computed}
+        return write_model_directory(tmp_path, description=description, files=files)
 
     return written
 
@@ -71,7 +82,8 @@ def _maps(
 def _expected(model: ModelDirectory, vectors: Floats, latents: Floats) -> Floats:
     weight, bias = _tensors(model)
     seen = latents.reshape(len(latents), -1)[:, : len(weight)]
-    summed = vectors + seen @ weight.astype(np.float16).astype(np.float32) + bias
+    estimate = seen @ weight.astype(np.float16).astype(np.float32) + bias
+    summed = vectors + np.float32(USE.share) * estimate
     unit: Floats = summed / np.linalg.norm(summed, axis=1, keepdims=True)
     return unit
 
@@ -83,7 +95,8 @@ def test_maps_of_a_point_with_a_readout_add_to_their_pictures(
     plain, read = MapDecoder(tiny_model), MapDecoder(model)
     maps, others = (_maps(model, read, crops, point) for point in (POINT, OTHER))
     mixed = [each for pair in zip(maps, others, strict=True) for each in pair]
-    before, lengths = plain.embed_with_lengths(mixed)
+    unread = {model.codec(p).codec_id: tiny_model.codec(p).codec_id for p in (POINT, OTHER)}
+    before, lengths = plain.embed_with_lengths([(unread[codec], each) for codec, each in mixed])
     after, lengths_after = read.embed_with_lengths(mixed)
     latents = dequantize(np.stack([m for _, m in maps]), model.codec(POINT).map_format)
     expected = _expected(model, before[::2], latents)
@@ -110,16 +123,94 @@ def test_without_rounding_the_latents_are_read(
     np.testing.assert_allclose(after, _expected(model, before, latents), atol=1e-4)
 
 
-def test_they_make_another_embedding_space_of_the_same_codecs(
+@pytest.mark.parametrize("changes", [{}, {"mirrored": True}])
+def test_cameras_round_towards_the_embedding(
+    tiny_model: ModelDirectory,
+    write: Write,
+    crops: NDArray[np.uint8],
+    changes: dict[str, bool],
+) -> None:
+    extractor = tiny_model.manifest.extractor.model_copy(update=changes)
+    model = write(_readouts(tiny_model).to_bytes(), extractor=extractor)
+    wanted = MapDecoder(model).embed_crops(crops)
+    fmt = model.codec(POINT).map_format
+    readouts = Readouts.of_model(model)
+    assert readouts is not None
+    errors = []
+    for each in (tiny_model, model):
+        encoder = OnnxCropEncoder(each, POINT)
+        maps = np.stack([unpack(png, fmt) for png in encoder.encode(crops)])
+        found = readouts.of_points[POINT].estimate(dequantize(maps, fmt))
+        errors.append(((found - wanted) ** 2).sum(1))
+    before, after = errors
+    assert (after < before).all()
+    on_torch = TorchCropEncoder(model, POINT)
+    np.testing.assert_allclose(on_torch.embeddings(crops), wanted, atol=1e-5)
+    assert (encoder.symbols(crops) != on_torch.symbols(crops)).mean() < 1e-3
+    # Points without a readout do not know of it.
+    assert OnnxCropEncoder(model, OTHER).encode(crops) == OnnxCropEncoder(tiny_model, OTHER).encode(
+        crops
+    )
+    assert OnnxCropEncoder(model, OTHER).embeddings(crops) is None
+
+
+def test_both_points_of_a_pipeline_are_what_cameras_make(
+    tiny_model: ModelDirectory, write: Write, crops: NDArray[np.uint8]
+) -> None:
+    """It computes latents and embeddings once for points that share them."""
+    model = write(_readouts(tiny_model).to_bytes())
+    decoder = MapDecoder(model, precision="auto")
+    faces = np.pad(crops, ((0, 0), (0, 0), (8, 8), (0, 0)))
+    for points in ((OTHER, POINT), (POINT, OTHER)):
+        seen = Pipeline(model, points).embed_batch(faces).own
+        for point in points:
+            expected = decoder.embed(_maps(model, decoder, crops, point))
+            np.testing.assert_allclose(seen[point], expected, atol=1e-5)
+
+
+def test_readouts_make_another_embedding_space_and_other_maps(
     tiny_model: ModelDirectory, write: Write
 ) -> None:
-    models = [
-        write(_readouts(tiny_model, seed).to_bytes(), version=f"2.{seed}") for seed in range(2)
+    """Maps that mean something else have another codec id; those of other points keep theirs."""
+    made = [
+        write(_readouts(tiny_model, seed).to_bytes(), version=f"2.{n}", use=use)
+        for n, (seed, use) in enumerate(
+            [
+                (0, USE),
+                (1, USE),
+                (0, ReadoutConfig(share=0.7, distortion=0.01)),
+                (0, ReadoutConfig(share=0.6, distortion=0.02)),
+            ]
+        )
     ]
-    assert all(each.manifest.codecs == tiny_model.manifest.codecs for each in models)
-    every = [tiny_model, *models]
-    assert len({each.manifest.embedding_space for each in every}) == 3
-    assert len({weights_sha256(each, None) for each in every}) == 3
+    first, other, heavier, coarser = (each.manifest for each in made)
+    assert {m.codecs[OTHER].codec_id for m in (tiny_model.manifest, first, other)} == {
+        tiny_model.codec(OTHER).codec_id
+    }
+    ids = [m.codecs[POINT].codec_id for m in (tiny_model.manifest, first, other, coarser)]
+    assert len({*ids}) == len(ids)
+    assert heavier.codecs == first.codecs
+    spaces = [m.embedding_space for m in (tiny_model.manifest, first, other, heavier)]
+    assert len({*spaces}) == len(spaces)
+    assert coarser.embedding_space == first.embedding_space
+    assert len({weights_sha256(each, None) for each in (tiny_model, *made[:2])}) == 3
+
+
+def test_maps_rounded_by_another_readout_are_read_not_made(
+    tiny_model: ModelDirectory, write: Write, tmp_path: Path
+) -> None:
+    earlier = write(_readouts(tiny_model).to_bytes())
+    codecs = {**tiny_model.manifest.codecs, "standard-2": earlier.codec(POINT)}
+    codecs["standard-2"] = codecs["standard-2"].model_copy(update={"networks": POINT})
+    files = {name: (tiny_model.path / name).read_bytes() for name in tiny_model.manifest.files}
+    changes = {"version": "3", "codecs": codecs}
+    description = tiny_model.manifest.model_copy(update=changes)
+    later = write_model_directory(tmp_path, description=description, files=files)
+    assert later.codec("standard-2").codec_id == earlier.codec(POINT).codec_id
+    assert later.manifest.encodable == tiny_model.manifest.encodable
+    with pytest.raises(InvalidModel) as refused:
+        OnnxCropEncoder(later, "standard-2")
+    assert refused.value.reason == "DECODE_ONLY"
 
 
 @pytest.mark.parametrize(
@@ -128,11 +219,13 @@ def test_they_make_another_embedding_space_of_the_same_codecs(
         (b"nonsense", "WEIGHTS_UNREADABLE"),
         (save({"standard.bias": np.zeros(SIZE, np.float16)}), "WEIGHTS_MISMATCH"),
         (
-            Readouts({POINT: (np.zeros((7, SIZE), np.float32), np.zeros(SIZE, np.float32))}),
+            Readouts({POINT: Readout(np.zeros((7, SIZE), np.float32), np.zeros(SIZE, np.float32))}),
             "WEIGHTS_MISMATCH",
         ),
         (
-            Readouts({OTHER: (np.zeros((504, SIZE), np.float32), np.zeros(SIZE, np.float32))}),
+            Readouts(
+                {OTHER: Readout(np.zeros((504, SIZE), np.float32), np.zeros(SIZE, np.float32))}
+            ),
             "WEIGHTS_MISMATCH",
         ),
     ],
@@ -147,6 +240,6 @@ def test_a_file_that_does_not_fit_is_an_error(
 
 
 def test_a_manifest_names_readouts_of_its_points_only() -> None:
-    assert describe(readouts=(POINT,)).readouts == (POINT,)
+    assert describe(readouts={POINT: USE}).readouts == {POINT: USE}
     with pytest.raises(ValidationError, match="readouts name 'sharp'"):
-        describe(readouts=("sharp",))
+        describe(readouts={"sharp": USE})
