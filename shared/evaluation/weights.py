@@ -22,16 +22,19 @@ def model_name(model: ModelDirectory) -> str:
 def weights_sha256(model: ModelDirectory, point: str | None) -> str:
     """The digest of the weights of an operating point (None: the default).
 
-    It is the sha256 of the concatenated hexadecimal digests of four files: extractor, CompNet,
-    RecNet and CompNet's ONNX form; and of those that hold what is taken off embeddings, what maps
-    add to them and the extractor's form for cameras, if there are such files.
+    It is the sha256 of the concatenated hexadecimal digests of the files that the model has of
+    these: extractor, CompNet, RecNet, CompNet's ONNX form, what is taken off embeddings, what maps
+    add to them, and the extractor's form for cameras.
     Points with shared networks have equal digests.
     """
-    codec = model.manifest.networks_of(point or model.manifest.default_point)
-    names = [codec_file(codec, name) for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE)]
-    if model.manifest.nuisances is not None:
-        names.append(NUISANCE_FILE)
-    if model.manifest.readouts:
-        names += [READOUT_FILE, CAMERA_EXTRACTOR_FILE]
-    digests = [model.manifest.files[name] for name in (model.manifest.extractor.file, *names)]
+    manifest, files = model.manifest, model.manifest.files
+    codec = manifest.networks_of(point or manifest.default_point)
+    names = [
+        manifest.extractor.file,
+        *(codec_file(codec, name) for name in (COMPNET_FILE, RECNET_FILE, ONNX_FILE)),
+        NUISANCE_FILE,
+        READOUT_FILE,
+        CAMERA_EXTRACTOR_FILE,
+    ]
+    digests = [files[name] for name in names if name in files]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
