@@ -110,6 +110,9 @@ def validation(
     family: Family = "default",
     version: Version = None,
     points: Points = None,
+    unseen: Annotated[
+        Path | None, typer.Option(help="ONNX file of a judge not used in training; default: none.")
+    ] = None,
     reference: Reference = None,
     turned: Annotated[
         float, typer.Option(min=0, max=90, help="Smallest difference in yaw of a pair, degrees.")
@@ -124,7 +127,7 @@ def validation(
 
     model = ModelDirectory.load(models, family, version)
     use_threads(threads)
-    panel = open_panel(reference=reference, unseen=None, threads=threads)
+    panel = open_panel(reference=reference, unseen=unseen, threads=threads)
     with open_progress("validation") as progress:
         result = evaluate_validation(
             model,
