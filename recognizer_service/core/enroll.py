@@ -171,13 +171,14 @@ class Enroller:
     async def _embedded(
         self, collection: Collection, request: EnrolRequest, networks: Networks
     ) -> PreparedEnrolment:
-        maps = await self._in_thread(
-            networks.enrollable, request.maps, allow_low_quality=request.allow_low_quality
-        )
-        found = await networks.embed(maps)
-        await self._in_thread(
-            networks.check_enrollable, found, allow_low_quality=request.allow_low_quality
-        )
+        with networks.held():
+            maps = await self._in_thread(
+                networks.enrollable, request.maps, allow_low_quality=request.allow_low_quality
+            )
+            found = await networks.embed(maps)
+            await self._in_thread(
+                networks.check_enrollable, found, allow_low_quality=request.allow_low_quality
+            )
         return PreparedEnrolment(collection, request, networks, [each.embedding for each in found])
 
     async def _store(self, prepared: PreparedEnrolment) -> EnrolAnswer:

@@ -1,7 +1,8 @@
 """The model in use: its networks, and their replacement while requests arrive."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -77,7 +78,7 @@ class Networks:
         self._maps = MapJudge(decoder.model)
         self._min_quality = min_quality
         self._batcher = batcher
-        self._callers = 0
+        self._holders = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -89,6 +90,18 @@ class Networks:
     def start(self) -> None:
         """Start serving; call it on the event loop."""
         self._batcher.start()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep `retire` waiting: for requests with several steps."""
+        self._holders += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                self._idle.set()
 
     def check(self, count: int) -> None:
         """Check that this many maps can be embedded in time; see `Batcher.check`."""
@@ -120,14 +133,8 @@ class Networks:
         Raises:
             Overloaded: the inference queue is full.
         """
-        self._callers += 1
-        self._idle.clear()
-        try:
+        with self.held():
             found = await self._batcher.submit([(one.face.codec_id, one.symbols) for one in maps])
-        finally:
-            self._callers -= 1
-            if not self._callers:
-                self._idle.set()
         return [
             EmbeddedMap(one.face, one.symbols, embedding, float(length))
             for one, (embedding, length) in zip(maps, found, strict=True)
@@ -202,7 +209,8 @@ class Networks:
 
     async def retire(self) -> None:
         """Finish the work in progress once no new work arrives, then close."""
-        await self._idle.wait()
+        while self._holders:  # somebody may have come since the event was set
+            await self._idle.wait()
         await self.close()
 
     async def close(self) -> None:
@@ -234,7 +242,8 @@ class ModelInUse:
         while True:
             asked = self.networks
             try:
-                return await question(asked)
+                with asked.held():
+                    return await question(asked)
             except EmbeddingSpaceChanged:
                 async with self._changing:  # the new networks serve by now, if the change was ours
                     if self.networks is asked:

@@ -2,9 +2,11 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from compactface.v1.gallery_pb2 import (
     ReembedResponse,
 )
 from compactface.v1.recognizer_pb2 import EmbedRequest, EmbedResponse, GetRecognizerInfoRequest
+from recognizer_service.core.networks import Networks
 from recognizer_service.gallery.gallery import Gallery
 from recognizer_service.gallery.reembed import Progress
 from shared.errors import FailedPrecondition, InvalidModel
@@ -152,6 +155,36 @@ async def test_a_burst_of_questions_meets_the_swap(serve: Serve, models: Path) -
         while await version_of(service) == "1":
             await asyncio.gather(*(assert_known(service, faces, n) for n in range(0, 40, 2)))
         await asyncio.gather(*(assert_known(service, faces, n) for n in range(40)))
+
+
+async def test_an_enrolment_that_began_before_the_swap_ends_after_it(
+    serve: Serve, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old networks stay open for it between its steps."""
+    faces = [face_of(models, seed) for seed in range(2)]
+    parsed, swapped = threading.Event(), threading.Event()
+    parse = Networks.enrollable
+
+    def slowly(networks: Networks, *maps: Any, **options: Any) -> Any:
+        found = parse(networks, *maps, **options)
+        parsed.set()
+        assert swapped.wait(30)
+        return found
+
+    async with serve() as service:
+        await enroll_all(service, "", faces[:1])
+        monkeypatch.setattr(Networks, "enrollable", slowly)
+        enrolling = asyncio.create_task(enroll(service, "", "person-1", faces[1]))
+        assert await asyncio.to_thread(parsed.wait, 30)
+        set_current(models, FAMILY, "2")
+        await ask(service)
+        async with asyncio.timeout(30):
+            while await version_of(service) == "1":  # noqa: ASYNC110 - as in `changed_over`
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)  # time to close what nobody holds
+        swapped.set()
+        await enrolling
+        await assert_known(service, faces, 1)
 
 
 async def test_embeddings_are_of_the_new_model_after_the_change(serve: Serve, models: Path) -> None:
