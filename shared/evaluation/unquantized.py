@@ -1,4 +1,7 @@
-"""The cost of rounding: RecNet on CompNet's unrounded output (the paper's table 2)."""
+"""The cost of rounding: RecNet on CompNet's unrounded output (the paper's table 2).
+
+There are no readouts here: it is by rounding that cameras write embeddings into maps.
+"""
 
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -15,7 +18,6 @@ from shared.inference.crop_encoder import OnnxCropEncoder
 from shared.inference.extractor import open_extractor
 from shared.inference.networks import load_recnet
 from shared.inference.nuisances import Nuisances, finished
-from shared.inference.readouts import Readouts
 from shared.model_directory import ModelDirectory
 
 _CPU = torch.device("cpu")
@@ -31,8 +33,6 @@ class UnquantizedPipeline:
         self._recnet = load_recnet(model, point, _CPU)
         self._extractor = open_extractor(model, _CPU)
         self._nuisances = Nuisances.of_model(model)
-        self._readouts = Readouts.of_model(model)
-        self._point = point
         self._cache = cache
         self._key: dict[str, JsonValue] = {
             "software": version("compactface"),
@@ -61,7 +61,4 @@ class UnquantizedPipeline:
         if spared := self._encoder.map_format.spared:
             latents.flatten(1)[:, -spared:] = 0
         pictures = self._recnet(latents.to(memory_format=torch.channels_last))
-        vectors = finished(self._extractor.embed(pictures), self._nuisances)[0]
-        if self._readouts:
-            vectors = self._readouts.added_to(vectors, latents.numpy(), self._point)
-        return vectors
+        return finished(self._extractor.embed(pictures), self._nuisances)[0]

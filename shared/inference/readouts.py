@@ -5,6 +5,9 @@ must find it again in what people see. A readout is a linear function of the sym
 operating point sends. It estimates the embedding of the uncompressed face, towards which cameras
 round the symbols (`shared.inference.rounding`). A share of the estimate is added to the embedding
 of the picture: the two err differently.
+
+Maps that no camera of ours has made could show one person and speak of another. Where picture and
+estimate disagree, the picture alone counts: what people see is what is compared.
 """
 
 from collections.abc import Mapping
@@ -16,7 +19,7 @@ from safetensors.numpy import save
 
 from shared.inference.nuisances import normalised
 from shared.inference.tensors import read_tensors
-from shared.model_directory import READOUT_FILE, ModelDirectory
+from shared.model_directory import READOUT_FILE, ModelDirectory, ReadoutConfig
 
 Floats = NDArray[np.float32]
 
@@ -43,12 +46,10 @@ class Readout:
 class Readouts:
     """The readouts of a model's operating points; thread-safe."""
 
-    def __init__(
-        self, of_points: Mapping[str, Readout], shares: Mapping[str, float] | None = None
-    ) -> None:
-        """By operating point, with the share of each."""
+    def __init__(self, of_points: Mapping[str, Readout], uses: Mapping[str, ReadoutConfig]) -> None:
+        """By operating point, and how each is used."""
         self.of_points = dict(of_points)
-        self._shares = shares or {}
+        self.uses = dict(uses)
 
     @classmethod
     def of_model(cls, model: ModelDirectory) -> "Readouts | None":
@@ -71,7 +72,7 @@ class Readouts:
                 point: Readout(found[f"{point}.weight"], found[f"{point}.bias"])
                 for point in manifest.readouts
             },
-            {point: readout.share for point, readout in manifest.readouts.items()},
+            manifest.readouts,
         )
 
     def to_bytes(self) -> bytes:
@@ -95,5 +96,7 @@ class Readouts:
         """
         if point not in self.of_points:
             return vectors
-        estimate = self.of_points[point].estimate(latents)
-        return normalised(vectors + np.float32(self._shares[point]) * estimate)[0]
+        use, estimate = self.uses[point], self.of_points[point].estimate(latents)
+        similarity = np.einsum("nd,nd->n", vectors, normalised(estimate)[0])
+        shares = np.where(similarity < use.agreement, 0, use.share).astype(np.float32)
+        return normalised(vectors + shares[:, np.newaxis] * estimate)[0]

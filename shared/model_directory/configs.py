@@ -214,11 +214,14 @@ class ReadoutConfig(Record):
 
     Attributes:
         share: of the estimate, in the sum with the unit embedding of the picture.
+        agreement: smallest cosine similarity of the two. Below it, the map speaks of somebody else
+            than its picture, as no camera writes it, and the picture alone counts.
         distortion: what it costs to choose a symbol whose squared distance from CompNet's output
             is greater by 1, in squared errors of the estimate; the distance of two levels is 1.
     """
 
     share: PositiveFloat
+    agreement: Annotated[float, Field(ge=-1, lt=1)]
     distortion: PositiveFloat
 
 

@@ -218,8 +218,9 @@ def embedding_space(description: ModelDescription, files: Mapping[str, str]) -> 
         corrections["nuisances"] = files[NUISANCE_FILE]
     if description.readouts:
         corrections["readouts"] = files[READOUT_FILE]
-        corrections["shares"] = {
-            point: readout.share for point, readout in description.readouts.items()
+        corrections["uses"] = {
+            point: readout.model_dump(include={"share", "agreement"})
+            for point, readout in description.readouts.items()
         }
     return _short_hash(
         **corrections,

@@ -5,8 +5,6 @@ round towards it, which changes the symbols, so that it is found again from thes
 time the camera needs fewer moves, and the readout finds more.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +18,7 @@ from shared.inference.rounding import Rounding
 from shared.model_directory import ModelDirectory, ReadoutConfig
 from shared.training.faces import Faces
 
-USE = ReadoutConfig(share=1.5, distortion=0.004)
+USE = ReadoutConfig(share=1.5, agreement=0.3, distortion=0.004)
 """Of every readout."""
 _FACES = 24_000
 _SPOILT = 0.43
@@ -58,12 +56,8 @@ def fit_readouts(
         if manifest.networks_of(point) == owner
     }
     latents, embeddings = _seen(model, owner, faces, rows, threads=threads)
-    return Readouts({p: _fitted(latents, embeddings, fmt) for p, fmt in formats.items()})
-
-
-def shares(readouts: Readouts) -> Mapping[str, ReadoutConfig]:
-    """How each of them is used, for the manifest."""
-    return dict.fromkeys(readouts.of_points, USE)
+    fitted = {point: _fitted(latents, embeddings, fmt) for point, fmt in formats.items()}
+    return Readouts(fitted, dict.fromkeys(fitted, USE))
 
 
 def _seen(

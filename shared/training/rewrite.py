@@ -37,7 +37,7 @@ from shared.model_directory import (
 from shared.training.export import camera_extractor, camera_file
 from shared.training.faces import Faces
 from shared.training.nuisances import fit_nuisances
-from shared.training.readouts import fit_readouts, shares
+from shared.training.readouts import fit_readouts
 from shared.training.split import Split, split_faces
 
 _RANGED_BY = 64
@@ -219,7 +219,7 @@ def _with_readouts(
     }
     with tempfile.TemporaryDirectory() as scratch:
         codecs = {**model.manifest.codecs, **earlier}
-        written = _changed(model, Path(scratch), files, readouts=shares(readouts), codecs=codecs)
+        written = _changed(model, Path(scratch), files, readouts=readouts.uses, codecs=codecs)
         return _calibrated(written, faces, split, models=models, threads=threads)
 
 

@@ -30,7 +30,7 @@ from shared.training.export import camera_extractor
 from tests.tiny_model import describe, smooth_images
 
 SIZE, POINT, OTHER = 512, "standard", "paper"
-USE = ReadoutConfig(share=0.6, distortion=0.01)
+USE = ReadoutConfig(share=0.6, agreement=-1, distortion=0.01)
 Floats = NDArray[np.float32]
 Write = Callable[..., ModelDirectory]
 
@@ -44,7 +44,7 @@ def _tensors(model: ModelDirectory, seed: int = 0) -> tuple[Floats, Floats]:
 
 
 def _readouts(model: ModelDirectory, seed: int = 0) -> Readouts:
-    return Readouts({POINT: Readout(*_tensors(model, seed))})
+    return Readouts({POINT: Readout(*_tensors(model, seed))}, {POINT: USE})
 
 
 @pytest.fixture
@@ -110,7 +110,31 @@ def test_maps_of_a_point_with_a_readout_add_to_their_pictures(
     assert read.embed([]).shape == (0, SIZE)
 
 
-def test_without_rounding_the_latents_are_read(
+def test_what_speaks_of_somebody_else_than_the_picture_is_not_heard(
+    tiny_model: ModelDirectory, write: Write, crops: NDArray[np.uint8]
+) -> None:
+    """A forged map: the picture of one person, the embedding of another."""
+    believing = write(_readouts(tiny_model).to_bytes())
+    maps = _maps(believing, MapDecoder(believing), crops, POINT)
+    codec = tiny_model.codec(POINT)
+    pictures = MapDecoder(tiny_model).embed([(codec.codec_id, each) for _, each in maps])
+    weight, bias = _tensors(tiny_model)
+    latents = dequantize(np.stack([m for _, m in maps]), codec.map_format).reshape(len(maps), -1)
+    estimates = latents[:, : len(weight)] @ weight.astype(np.float16) + bias
+    similar = (pictures * estimates).sum(1) / np.linalg.norm(estimates, axis=1)
+    limit = float(np.median(similar))
+    use = USE.model_copy(update={"agreement": limit})
+    doubting = write(_readouts(tiny_model).to_bytes(), version="3", use=use)
+    heard = MapDecoder(doubting).embed([(doubting.codec(POINT).codec_id, m) for _, m in maps])
+    agreeing = similar >= limit
+    assert 0 < agreeing.sum() < len(maps)
+    np.testing.assert_allclose(heard[~agreeing], pictures[~agreeing], atol=1e-5)
+    np.testing.assert_allclose(
+        heard, np.where(agreeing[:, None], MapDecoder(believing).embed(maps), pictures), atol=1e-4
+    )
+
+
+def test_without_rounding_there_is_no_readout(
     tiny_model: ModelDirectory, write: Write, crops: NDArray[np.uint8]
 ) -> None:
     model = write(_readouts(tiny_model).to_bytes())
@@ -119,8 +143,7 @@ def test_without_rounding_the_latents_are_read(
         UnquantizedPipeline(each, POINT).embed([faces], total=6, progress=lambda *_: None)
         for each in (tiny_model, model)
     )
-    latents = OnnxCropEncoder(model, POINT).latents(crops)
-    np.testing.assert_allclose(after, _expected(model, before, latents), atol=1e-4)
+    np.testing.assert_array_equal(after, before)
 
 
 @pytest.mark.parametrize("changes", [{}, {"mirrored": True}])
@@ -178,8 +201,8 @@ def test_readouts_make_another_embedding_space_and_other_maps(
             [
                 (0, USE),
                 (1, USE),
-                (0, ReadoutConfig(share=0.7, distortion=0.01)),
-                (0, ReadoutConfig(share=0.6, distortion=0.02)),
+                (0, USE.model_copy(update={"share": 0.7})),
+                (0, USE.model_copy(update={"distortion": 0.02})),
             ]
         )
     ]
@@ -219,12 +242,14 @@ def test_maps_rounded_by_another_readout_are_read_not_made(
         (b"nonsense", "WEIGHTS_UNREADABLE"),
         (save({"standard.bias": np.zeros(SIZE, np.float16)}), "WEIGHTS_MISMATCH"),
         (
-            Readouts({POINT: Readout(np.zeros((7, SIZE), np.float32), np.zeros(SIZE, np.float32))}),
+            Readouts(
+                {POINT: Readout(np.zeros((7, SIZE), np.float32), np.zeros(SIZE, np.float32))}, {}
+            ),
             "WEIGHTS_MISMATCH",
         ),
         (
             Readouts(
-                {OTHER: Readout(np.zeros((504, SIZE), np.float32), np.zeros(SIZE, np.float32))}
+                {OTHER: Readout(np.zeros((504, SIZE), np.float32), np.zeros(SIZE, np.float32))}, {}
             ),
             "WEIGHTS_MISMATCH",
         ),
