@@ -160,8 +160,9 @@ class CodecConfig(Record):
         spared: number of symbols omitted at the end of a map.
         networks: operating point of the same sizes whose networks this one shares; None if it
             has its own.
-        compnet: sha256 of CompNet's weights if they are left out, since recognizers need no
-            CompNet to read what earlier cameras send; None: they are in the directory.
+        compnet: sha256 of CompNet's weights if cameras of this version do not use them, since
+            recognizers need no CompNet to read what earlier cameras send. They are left out of the
+            directory, unless other points use them. None: cameras of this version do.
         rounding: id of the readout and the extractor by which cameras choose symbols (see
             `shared.inference.rounding`); None: they take the nearest.
         height: rows of the map.

@@ -112,7 +112,8 @@ class ModelDescription(Record):
         return tuple(
             point
             for point, codec in self.codecs.items()
-            if self.codecs[self.networks_of(point)].compnet is None
+            if codec.compnet is None
+            and self.codecs[self.networks_of(point)].compnet is None
             and (codec.rounding is None or point in self.readouts)
         )
 

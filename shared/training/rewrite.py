@@ -159,13 +159,14 @@ def add_readouts(
 
 
 def _before_readouts(model: ModelDirectory) -> dict[str, CodecConfig]:
-    """The codecs of its own networks, under names that include its version."""
+    """The codecs of its own networks, under names that include its version, to be read only."""
     manifest = model.manifest
     if manifest.readouts:
         raise InvalidTraining("HAS_READOUTS", f"{model.path} has readouts; name an older version")
     owner = manifest.networks_of(manifest.default_point)
+    changes = {"networks": owner, "compnet": manifest.files[codec_file(owner, COMPNET_FILE)]}
     return {
-        f"{point}-{manifest.version}": codec.model_copy(update={"networks": owner})
+        f"{point}-{manifest.version}": codec.model_copy(update=changes)
         for point, codec in manifest.codecs.items()
         if manifest.networks_of(point) == owner
     }
