@@ -135,7 +135,7 @@ def _alike_on_both_sides(rows: Sequence[OpenSetRow], model: str) -> list[OpenSet
 
 def _with_extractor(panel: Panel, model: ModelDirectory) -> Panel:
     decoder = MapDecoder(model, precision="auto")
-    own = f"{decoder.embedding_space} {decoder.arithmetic}"
+    own = f"{model.manifest.crops_space} {decoder.arithmetic}"
     return panel.joined_by(OWN, ExtractorJudge(decoder), own)
 
 

@@ -137,6 +137,11 @@ class Manifest(ModelDescription):
     embedding_space: ShortId
     files: dict[str, Sha256]
 
+    @property
+    def crops_space(self) -> str:
+        """The id of what embeddings of uncompressed crops depend on: all but the readouts."""
+        return embedding_space(self.model_copy(update={"readouts": {}}), self.files)
+
     def calibration_for(self, probe_codec: str, enrolled_codec: str) -> CalibrationTable:
         """The calibration table for a pair of codec ids, in either order (cosine is symmetric).
 

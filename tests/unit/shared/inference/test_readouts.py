@@ -213,6 +213,7 @@ def test_readouts_make_another_embedding_space_and_other_maps(
     ids = [m.codecs[POINT].codec_id for m in (tiny_model.manifest, first, other, coarser)]
     assert len({*ids}) == len(ids)
     assert heavier.codecs == first.codecs
+    assert first.crops_space == other.crops_space == tiny_model.manifest.embedding_space
     spaces = [m.embedding_space for m in (tiny_model.manifest, first, other, heavier)]
     assert len({*spaces}) == len(spaces)
     assert coarser.embedding_space == first.embedding_space
