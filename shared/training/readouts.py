@@ -18,8 +18,11 @@ from shared.inference.rounding import Rounding
 from shared.model_directory import ModelDirectory, ReadoutConfig
 from shared.training.faces import Faces
 
-USE = ReadoutConfig(share=1.5, agreement=0.3, distortion=0.004)
-"""Of every readout."""
+_SHARE, _AGREEMENT, _DISTORTION = 1.5, 0.3, 0.004
+"""As in `ReadoutConfig`."""
+_AMPLE = 1_112
+"""Maps of more symbols have enough of them near the middle between two levels, and move only these:
+distortion costs in proportion to their number."""
 _FACES = 24_000
 _SPOILT = 0.43
 """For every face as it is, so many are spoilt at random."""
@@ -56,8 +59,19 @@ def fit_readouts(
         if manifest.networks_of(point) == owner
     }
     latents, embeddings = _seen(model, owner, faces, rows, threads=threads)
-    fitted = {point: _fitted(latents, embeddings, fmt) for point, fmt in formats.items()}
-    return Readouts(fitted, dict.fromkeys(fitted, USE))
+    uses = {point: _use(fmt) for point, fmt in formats.items()}
+    return Readouts(
+        {
+            point: _fitted(latents, embeddings, fmt, uses[point].distortion)
+            for point, fmt in formats.items()
+        },
+        uses,
+    )
+
+
+def _use(fmt: MapFormat) -> ReadoutConfig:
+    distortion = _DISTORTION * max(1, fmt.sent / _AMPLE)
+    return ReadoutConfig(share=_SHARE, agreement=_AGREEMENT, distortion=distortion)
 
 
 def _seen(
@@ -83,14 +97,16 @@ def _spoilt(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArray
     return np.array(drawn, np.uint8).reshape(pictures.shape)
 
 
-def _fitted(latents: NDArray[np.float16], embeddings: Floats, fmt: MapFormat) -> Readout:
+def _fitted(
+    latents: NDArray[np.float16], embeddings: Floats, fmt: MapFormat, distortion: float
+) -> Readout:
     moments = _Moments(fmt, embeddings.shape[1])
     for start in range(0, len(latents), BATCH):
         symbols = quantize(latents[start : start + BATCH].astype(np.float32), fmt.levels)
         moments.add(symbols, embeddings[start : start + BATCH])
     readout = moments.regression(_RIDGE)
     for count in _TURNS:
-        rounding = Rounding(readout, fmt, distortion=USE.distortion)
+        rounding = Rounding(readout, fmt, distortion=distortion)
         moments = _Moments(fmt, embeddings.shape[1])
         for start in range(0, min(count, len(latents)), BATCH):
             batch = latents[start : start + BATCH].astype(np.float32)
