@@ -55,7 +55,8 @@ def open_recognizer(
 
     Raises:
         InvalidModel: the model is unusable.
-        FailedPrecondition: the gallery cannot be opened, e.g. because a service has it open.
+        FailedPrecondition: the gallery cannot be opened, e.g. because a service has it open, or
+            has not been embedded for the current model (EMBEDDING_SPACE_INCOMPLETE).
         SettingsError: COMPACTFACE_RECOGNIZER_... variables are invalid.
         ModuleNotFoundError: the extra `recognizer` is not installed.
     """
@@ -68,7 +69,24 @@ def open_recognizer(
     with ExitStack() as stack:
         settings = _settings(local, encoder, missing_gallery, stack)
         target = stack.enter_context(_running(settings))
-        yield stack.enter_context(RecognizerClient(target))
+        client = stack.enter_context(RecognizerClient(target))
+        _check_model(client, settings)
+        yield client
+
+
+def _check_model(client: "RecognizerClient", settings: "RecognizerSettings") -> None:
+    """Photographs are encoded with the current model, which that of the gallery may not read."""
+    from shared.errors import FailedPrecondition
+    from shared.model_directory import ModelDirectory
+
+    served, current = client.info(), ModelDirectory.load(settings.models, settings.family)
+    if current.codec().codec_id not in {codec.codec_id for codec in served.codecs}:
+        raise FailedPrecondition(
+            "EMBEDDING_SPACE_INCOMPLETE",
+            f"the gallery has embeddings of {served.model_family}/{served.model_version}, which "
+            f"reads no maps of the current version, {current.manifest.version}; run "
+            "`compactface gallery reembed`",
+        )
 
 
 def _settings(

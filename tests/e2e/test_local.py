@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from command_line.demo.processes import running_services
 from command_line.main import app
+from tests.tiny_model import write_tiny_model
 
 PHOTOS = Path(__file__).parents[1] / "data"
 OBAMA = PHOTOS / "barack_obama_portrait_2012.jpg"
@@ -60,6 +61,24 @@ def test_the_gallery_is_that_of_the_service_where_none_is_named(
     monkeypatch.setenv("COMPACTFACE_RECOGNIZER_GALLERY", str(tmp_path / "other.sqlite"))
     assert run("enroll", "obama", OBAMA).exit_code == 0
     assert (tmp_path / "other.sqlite").is_file()
+
+
+def test_a_gallery_of_an_earlier_model_says_what_to_do(tmp_path: Path) -> None:
+    models, gallery = tmp_path / "models", tmp_path / "people.sqlite"
+    options = ["--models", str(models), "--gallery", str(gallery)]
+
+    def told(*words: str) -> Result:
+        return CliRunner().invoke(app, [*words, *options])
+
+    write_tiny_model(models, tmp_path / "one", version="1", seed=1)
+    assert told("enroll", "obama", str(OBAMA), "--local").exit_code == 0
+    write_tiny_model(models, tmp_path / "two", version="2", seed=2)
+    refused = told("identify", str(OBAMA), "--local")
+    assert refused.exit_code != 0
+    assert "default/1" in refused.stderr
+    assert "gallery reembed" in refused.stderr
+    assert told("gallery", "reembed").exit_code == 0
+    assert "gallery reembed" not in told("identify", str(OBAMA), "--local").stderr
 
 
 @pytest.mark.parametrize("words", [["identify", OBAMA], ["verify", OBAMA, "--subject", "obama"]])
