@@ -18,9 +18,10 @@ from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs
 from shared.inference.onnx_embedder import network_of_any_batch
 from shared.model_directory import (
+    COMPNET_FILE,
     CodecConfig,
-    Manifest,
     ModelDirectory,
+    codec_file,
     expected_files,
     publish_results,
     write_model_directory,
@@ -34,7 +35,7 @@ from shared.training.faces import (
     Faces,
 )
 from shared.training.network_input import NetworkInput, describe
-from shared.training.rewrite import calibration_of
+from shared.training.rewrite import calibration_of, carried_name
 from shared.training.split import split_faces
 
 # More photographs per person add little; more people make the bootstrap take gigabytes.
@@ -111,14 +112,14 @@ def _drawn(people: list[list[int]], *, most: int) -> list[list[int]]:
     return taken
 
 
-def _nearest(manifest: Manifest) -> dict[str, CodecConfig]:
-    """Every codec for which there is a CompNet once, with symbols rounded to the nearest."""
+def _rounded(base: ModelDirectory) -> dict[str, CodecConfig]:
+    """The codecs whose maps its cameras round towards its own extractor, to be read only."""
+    manifest = base.manifest
     codecs: dict[str, CodecConfig] = {}
-    for point in manifest.encodable:
-        codec = manifest.codecs[point].model_copy(update={"rounding": None})
-        same = (manifest.networks_of(point), codec.map_format)
-        if same not in [(manifest.networks_of(p), c.map_format) for p, c in codecs.items()]:
-            codecs[point] = codec
+    for point in manifest.readouts:
+        owner = manifest.networks_of(point)
+        changes = {"networks": owner, "compnet": manifest.files[codec_file(owner, COMPNET_FILE)]}
+        codecs[carried_name(point, base)] = manifest.codecs[point].model_copy(update=changes)
     return codecs
 
 
@@ -136,8 +137,10 @@ def import_extractor(
 ) -> ModelDirectory:
     """Write a version with the codecs of `base`, byte for byte, and this file as its extractor.
 
-    It is calibrated on photographs that pass through each of its codecs. Cameras round to the
-    nearest symbols. Codecs whose CompNet the base leaves out are left out altogether.
+    It is calibrated on photographs that pass through each of its codecs. Where the base's cameras
+    round towards its own extractor, their maps are read as those of carried codecs, and cameras of
+    the new version round to the nearest symbols. Codecs of which the base cannot make maps are left
+    out altogether.
 
     Args:
         path: ONNX file of a face network: N pictures in, N embeddings out.
@@ -159,7 +162,11 @@ def import_extractor(
     network = network_of_any_batch(path)
     config = describe(network, fed)
     manifest = base.manifest
-    codecs = _nearest(manifest)
+    rounded = _rounded(base)
+    codecs = {
+        point: manifest.codecs[point].model_copy(update={"rounding": None})
+        for point in manifest.encodable
+    }
     provenance: dict[str, JsonValue] = {
         "extractor": {
             "file": path.name,
@@ -178,7 +185,7 @@ def import_extractor(
             "extractor": config,
             "nuisances": None,  # they are those of the other extractor, as are readouts
             "readouts": {},
-            "codecs": codecs,
+            "codecs": codecs | rounded,
             "quality": {point: head for point, head in manifest.quality.items() if point in codecs},
             "calibration": (),
             "measured": {},
@@ -198,7 +205,8 @@ def import_extractor(
         model = write_model_directory(
             Path(scratch), description=description, files={**files, config.file: network}
         )
-        pipeline = Pipeline(model, threads=threads)
+        makers = {carried_name(point, base): (base, point) for point in manifest.readouts}
+        pipeline = Pipeline(model, list(codecs | rounded), makers=makers, threads=threads)
         embedded = pipeline.embed(people.batches(), total=len(people.rows), progress=progress)
         result = score_result(model, embedded, pairs, dataset="calibration", seconds=0)
         return publish_results(

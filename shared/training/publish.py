@@ -22,7 +22,7 @@ from shared.training.codec import load_codecs
 from shared.training.export import TrainedCodec, export_model
 from shared.training.faces import SIZE, Faces
 from shared.training.network_input import NetworkInput, describe
-from shared.training.rewrite import corrected, seen_by_cameras
+from shared.training.rewrite import carried_name, corrected, seen_by_cameras
 from shared.training.run_folder import read_run
 from shared.training.split import Split, split_faces
 from shared.training.student import AnyStudent, Student
@@ -182,18 +182,14 @@ def _carried_codecs(
             codec = manifest.codecs[point]
             if codec.codec_id not in seen:
                 seen.add(codec.codec_id)
-                yield _carried_name(point, model), (model, point)
-
-
-def _carried_name(point: str, model: ModelDirectory) -> str:
-    return f"{point}-{model.manifest.version}"
+                yield carried_name(point, model), (model, point)
 
 
 def _renamed(model: ModelDirectory, point: str) -> CodecConfig:
     codec = model.codec(point)
     changes: dict[str, str | None] = {}
     if codec.networks:
-        changes["networks"] = _carried_name(codec.networks, model)
+        changes["networks"] = carried_name(codec.networks, model)
     elif codec.rounding:  # only the earlier version has what such maps are rounded by
         changes["compnet"] = model.manifest.files[codec_file(point, COMPNET_FILE)]
     return codec.model_copy(update=changes)

@@ -166,7 +166,7 @@ def _before_readouts(model: ModelDirectory) -> dict[str, CodecConfig]:
     owner = manifest.networks_of(manifest.default_point)
     changes = {"networks": owner, "compnet": manifest.files[codec_file(owner, COMPNET_FILE)]}
     return {
-        f"{point}-{manifest.version}": codec.model_copy(update=changes)
+        carried_name(point, model): codec.model_copy(update=changes)
         for point, codec in manifest.codecs.items()
         if manifest.networks_of(point) == owner
     }
@@ -276,11 +276,15 @@ def _makers(model: ModelDirectory, models: Path) -> dict[str, Maker]:
         for folder in sorted((models / manifest.family).glob("*/")):
             if point.endswith(f"-{folder.name}"):
                 earlier = ModelDirectory.load(models, manifest.family, folder.name)
-                name = point.removesuffix(f"-{folder.name}")
-                makes = name in earlier.manifest.encodable
-                if makes and earlier.codec(name).codec_id == manifest.codecs[point].codec_id:
-                    makers[point] = earlier, name
+                for name in earlier.manifest.encodable:
+                    if earlier.codec(name).codec_id == manifest.codecs[point].codec_id:
+                        makers[point] = earlier, name
     return makers
+
+
+def carried_name(point: str, model: ModelDirectory) -> str:
+    """What a later version calls this operating point."""
+    return f"{point}-{model.manifest.version}"
 
 
 def seen_by_cameras(faces: Faces, split: Split) -> NDArray[np.uint8]:

@@ -39,6 +39,7 @@ from shared.training.split import split_faces
 from shared.training.teacher import Teacher, TeacherFile, cache_teacher
 from tests.tiny_model import FAMILY, describe, smooth_images
 from tests.tiny_onnx import SIZE, weights, write_network
+from tests.tiny_readouts import readouts_of, write_with_readouts
 from tests.training.invented import invented_face, write_teacher
 
 SYMMETRIC = NetworkInput(112, 112, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
@@ -125,6 +126,32 @@ def test_codecs_that_cannot_make_maps_to_calibrate_on_are_left_out(
     )
     assert set(model.manifest.codecs) == {"standard"}
     assert not (model.path / "codecs" / "paper").exists()
+
+
+def test_maps_rounded_towards_the_other_extractor_stay_readable(
+    network: Path, people: People, tiny_model: ModelDirectory, tmp_path: Path
+) -> None:
+    """Cameras need no change. Those of the new version round to the nearest symbols."""
+    base = write_with_readouts(tiny_model, tmp_path, readouts_of(tiny_model).to_bytes())
+    model = import_extractor(
+        network,
+        SYMMETRIC,
+        base=base,
+        models=tmp_path,
+        version="3",
+        licence="CC0-1.0",
+        people=people,
+    )
+    manifest, camera = model.manifest, OnnxCropEncoder(base)
+    assert manifest.codecs["standard-2"].codec_id == camera.codec_id
+    assert manifest.codecs["standard"].codec_id == tiny_model.codec("standard").codec_id
+    assert manifest.encodable == ("standard", "paper")
+    assert manifest.calibration_for(camera.codec_id, manifest.codecs["standard"].codec_id)
+    decoder = MapDecoder(model)
+    maps = [decoder.unpack(camera.codec_id, png) for png in camera.encode(crops())]
+    seen = decoder.embed([(camera.codec_id, each) for each in maps])
+    pictures = MapDecoder(base).reconstruct([(camera.codec_id, each) for each in maps])
+    np.testing.assert_allclose(seen, decoder.embed_crops(pictures), atol=1e-5)
 
 
 def test_it_is_calibrated_for_every_pair_of_codecs(imported: ModelDirectory) -> None:

@@ -1,6 +1,7 @@
 """Cameras write embeddings into maps, and maps add them to their pictures: by every path."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,51 +20,28 @@ from shared.inference.map_decoder import CodedMap, MapDecoder
 from shared.inference.readouts import Readout, Readouts
 from shared.inference.torch_crop_encoder import TorchCropEncoder
 from shared.model_directory import (
-    CAMERA_EXTRACTOR_FILE,
-    READOUT_FILE,
     ModelDirectory,
-    ReadoutConfig,
-    Sphere20Config,
     write_model_directory,
 )
-from shared.training.export import camera_extractor
 from tests.tiny_model import describe, smooth_images
+from tests.tiny_readouts import (
+    POINT,
+    SIZE,
+    USE,
+    Floats,
+    random_readout,
+    readouts_of,
+    write_with_readouts,
+)
 
-SIZE, POINT, OTHER = 512, "standard", "paper"
-USE = ReadoutConfig(share=0.6, agreement=-1, distortion=0.01)
-Floats = NDArray[np.float32]
+OTHER = "paper"
 Write = Callable[..., ModelDirectory]
-
-
-def _tensors(model: ModelDirectory, seed: int = 0) -> tuple[Floats, Floats]:
-    """Weights and bias."""
-    random = np.random.default_rng(seed)
-    sent = model.codec(POINT).map_format.sent
-    weight = random.normal(size=(sent, SIZE)).astype(np.float32) / np.float32(sent)
-    return weight, random.normal(size=SIZE).astype(np.float32) / 20
-
-
-def _readouts(model: ModelDirectory, seed: int = 0) -> Readouts:
-    return Readouts({POINT: Readout(*_tensors(model, seed))}, {POINT: USE})
 
 
 @pytest.fixture
 def write(tiny_model: ModelDirectory, tmp_path: Path) -> Write:
     """Writes the tiny model with a file of readouts."""
-
-    def written(
-        content: bytes, *, version: str = "2", use: ReadoutConfig = USE, **changes: object
-    ) -> ModelDirectory:
-        files = {name: (tiny_model.path / name).read_bytes() for name in tiny_model.manifest.files}
-        changes |= {"version": version, "readouts": {POINT: use}}
-        description = tiny_model.manifest.model_copy(update=changes)
-        config = tiny_model.manifest.extractor
-        assert isinstance(config, Sphere20Config)
-        computed = camera_extractor(tiny_model.extractor_path.read_bytes(), config, None)
-        files |= {READOUT_FILE: content, CAMERA_EXTRACTOR_FILE: computed}
-        return write_model_directory(tmp_path, description=description, files=files)
-
-    return written
+    return partial(write_with_readouts, tiny_model, tmp_path)
 
 
 @pytest.fixture
@@ -80,7 +58,8 @@ def _maps(
 
 
 def _expected(model: ModelDirectory, vectors: Floats, latents: Floats) -> Floats:
-    weight, bias = _tensors(model)
+    readout = random_readout(model)
+    weight, bias = readout.weight, readout.bias
     seen = latents.reshape(len(latents), -1)[:, : len(weight)]
     estimate = seen @ weight.astype(np.float16).astype(np.float32) + bias
     summed = vectors + np.float32(USE.share) * estimate
@@ -91,7 +70,7 @@ def _expected(model: ModelDirectory, vectors: Floats, latents: Floats) -> Floats
 def test_maps_of_a_point_with_a_readout_add_to_their_pictures(
     tiny_model: ModelDirectory, write: Write, crops: NDArray[np.uint8]
 ) -> None:
-    model = write(_readouts(tiny_model).to_bytes())
+    model = write(readouts_of(tiny_model).to_bytes())
     plain, read = MapDecoder(tiny_model), MapDecoder(model)
     maps, others = (_maps(model, read, crops, point) for point in (POINT, OTHER))
     mixed = [each for pair in zip(maps, others, strict=True) for each in pair]
@@ -114,17 +93,18 @@ def test_what_speaks_of_somebody_else_than_the_picture_is_not_heard(
     tiny_model: ModelDirectory, write: Write, crops: NDArray[np.uint8]
 ) -> None:
     """A forged map: the picture of one person, the embedding of another."""
-    believing = write(_readouts(tiny_model).to_bytes())
+    believing = write(readouts_of(tiny_model).to_bytes())
     maps = _maps(believing, MapDecoder(believing), crops, POINT)
     codec = tiny_model.codec(POINT)
     pictures = MapDecoder(tiny_model).embed([(codec.codec_id, each) for _, each in maps])
-    weight, bias = _tensors(tiny_model)
+    readout = random_readout(tiny_model)
+    weight, bias = readout.weight, readout.bias
     latents = dequantize(np.stack([m for _, m in maps]), codec.map_format).reshape(len(maps), -1)
     estimates = latents[:, : len(weight)] @ weight.astype(np.float16) + bias
     similar = (pictures * estimates).sum(1) / np.linalg.norm(estimates, axis=1)
     limit = float(np.median(similar))
     use = USE.model_copy(update={"agreement": limit})
-    doubting = write(_readouts(tiny_model).to_bytes(), version="3", use=use)
+    doubting = write(readouts_of(tiny_model).to_bytes(), version="3", use=use)
     heard = MapDecoder(doubting).embed([(doubting.codec(POINT).codec_id, m) for _, m in maps])
     agreeing = similar >= limit
     assert 0 < agreeing.sum() < len(maps)
@@ -137,7 +117,7 @@ def test_what_speaks_of_somebody_else_than_the_picture_is_not_heard(
 def test_without_rounding_there_is_no_readout(
     tiny_model: ModelDirectory, write: Write, crops: NDArray[np.uint8]
 ) -> None:
-    model = write(_readouts(tiny_model).to_bytes())
+    model = write(readouts_of(tiny_model).to_bytes())
     faces = np.pad(crops, ((0, 0), (0, 0), (8, 8), (0, 0)))
     before, after = (
         UnquantizedPipeline(each, POINT).embed([faces], total=6, progress=lambda *_: None)
@@ -154,7 +134,7 @@ def test_cameras_round_towards_the_embedding(
     changes: dict[str, bool],
 ) -> None:
     extractor = tiny_model.manifest.extractor.model_copy(update=changes)
-    model = write(_readouts(tiny_model).to_bytes(), extractor=extractor)
+    model = write(readouts_of(tiny_model).to_bytes(), extractor=extractor)
     wanted = MapDecoder(model).embed_crops(crops)
     fmt = model.codec(POINT).map_format
     readouts = Readouts.of_model(model)
@@ -181,7 +161,7 @@ def test_both_points_of_a_pipeline_are_what_cameras_make(
     tiny_model: ModelDirectory, write: Write, crops: NDArray[np.uint8]
 ) -> None:
     """It computes latents and embeddings once for points that share them."""
-    model = write(_readouts(tiny_model).to_bytes())
+    model = write(readouts_of(tiny_model).to_bytes())
     decoder = MapDecoder(model, precision="auto")
     faces = np.pad(crops, ((0, 0), (0, 0), (8, 8), (0, 0)))
     for points in ((OTHER, POINT), (POINT, OTHER)):
@@ -196,7 +176,7 @@ def test_readouts_make_another_embedding_space_and_other_maps(
 ) -> None:
     """Maps that mean something else have another codec id; those of other points keep theirs."""
     made = [
-        write(_readouts(tiny_model, seed).to_bytes(), version=f"2.{n}", use=use)
+        write(readouts_of(tiny_model, seed).to_bytes(), version=f"2.{n}", use=use)
         for n, (seed, use) in enumerate(
             [
                 (0, USE),
@@ -223,7 +203,7 @@ def test_readouts_make_another_embedding_space_and_other_maps(
 def test_maps_rounded_by_another_readout_are_read_not_made(
     tiny_model: ModelDirectory, write: Write, tmp_path: Path
 ) -> None:
-    earlier = write(_readouts(tiny_model).to_bytes())
+    earlier = write(readouts_of(tiny_model).to_bytes())
     codecs = {**tiny_model.manifest.codecs, "standard-2": earlier.codec(POINT)}
     codecs["standard-2"] = codecs["standard-2"].model_copy(update={"networks": POINT})
     files = {name: (tiny_model.path / name).read_bytes() for name in tiny_model.manifest.files}
