@@ -77,14 +77,17 @@ def open_recognizer(
 def _check_model(client: "RecognizerClient", settings: "RecognizerSettings") -> None:
     """Photographs are encoded with the current model, which that of the gallery may not read."""
     from shared.errors import FailedPrecondition
-    from shared.model_directory import ModelDirectory
+    from shared.model_directory import ModelDirectory, current_version
 
-    served, current = client.info(), ModelDirectory.load(settings.models, settings.family)
-    if current.codec().codec_id not in {codec.codec_id for codec in served.codecs}:
+    served, version = client.info(), current_version(settings.models, settings.family)
+    if (served.model_family, served.model_version) == (settings.family, version):
+        return
+    encoding = ModelDirectory.load(settings.models, settings.family, version).codec()
+    if encoding.codec_id not in {codec.codec_id for codec in served.codecs}:
         raise FailedPrecondition(
             "EMBEDDING_SPACE_INCOMPLETE",
             f"the gallery has embeddings of {served.model_family}/{served.model_version}, which "
-            f"reads no maps of the current version, {current.manifest.version}; run "
+            f"reads no maps of the current version, {version}; run "
             "`compactface gallery reembed`",
         )
 

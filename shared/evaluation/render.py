@@ -92,7 +92,10 @@ def _sections(results: Results) -> Iterator[tuple[str, ...]]:
     )
     yield (
         "Table 2 of the paper",
-        "The paper prints its two columns under swapped headings; here they are corrected.",
+        (
+            "The paper prints its two columns under swapped headings; here they are corrected. "
+            "Without quantization there is no readout: cameras write it by rounding."
+        ),
         table_2(results),
     )
     for judge in dict.fromkeys(cell.judge for cell in results.matrix):

@@ -18,10 +18,7 @@ from shared.evaluation.result import score_result
 from shared.evaluation.validation import PAIRS, balanced_pairs
 from shared.inference.onnx_embedder import network_of_any_batch
 from shared.model_directory import (
-    COMPNET_FILE,
-    CodecConfig,
     ModelDirectory,
-    codec_file,
     expected_files,
     publish_results,
     write_model_directory,
@@ -35,7 +32,7 @@ from shared.training.faces import (
     Faces,
 )
 from shared.training.network_input import NetworkInput, describe
-from shared.training.rewrite import calibration_of, carried_name
+from shared.training.rewrite import calibration_of, carried_name, read_only
 from shared.training.split import split_faces
 
 # More photographs per person add little; more people make the bootstrap take gigabytes.
@@ -112,17 +109,6 @@ def _drawn(people: list[list[int]], *, most: int) -> list[list[int]]:
     return taken
 
 
-def _rounded(base: ModelDirectory) -> dict[str, CodecConfig]:
-    """The codecs whose maps its cameras round towards its own extractor, to be read only."""
-    manifest = base.manifest
-    codecs: dict[str, CodecConfig] = {}
-    for point in manifest.readouts:
-        owner = manifest.networks_of(point)
-        changes = {"networks": owner, "compnet": manifest.files[codec_file(owner, COMPNET_FILE)]}
-        codecs[carried_name(point, base)] = manifest.codecs[point].model_copy(update=changes)
-    return codecs
-
-
 def import_extractor(
     path: Path,
     fed: NetworkInput,
@@ -162,7 +148,7 @@ def import_extractor(
     network = network_of_any_batch(path)
     config = describe(network, fed)
     manifest = base.manifest
-    rounded = _rounded(base)
+    rounded = read_only(base, manifest.readouts)
     codecs = {
         point: manifest.codecs[point].model_copy(update={"rounding": None})
         for point in manifest.encodable

@@ -77,7 +77,7 @@ def publish(
             default_point=default_point,
             carried=earlier,
         )
-        return corrected(model, faces, split, models=models, threads=threads)
+        return corrected(model, faces, split, {}, models=models, threads=threads)
 
 
 def store(

@@ -29,10 +29,10 @@ _SPOILT = 0.43
 _TURNS = (6_000, 6_000, 6_000, 2 * _FACES)
 """How many faces are rounded before the readout is found anew; the last time all of them."""
 _RIDGE = 0.02
-"""While symbols are the nearest ones. Of those that are rounded towards a readout far more of the
-embedding can be found, and the ridge need only prevent that it is learned by heart: then it is the
-number of symbols for one face, times this:"""
+"""While symbols are the nearest ones."""
 _RIDGE_ROUNDED = 0.1
+"""Times the number of symbols for one face, when they are rounded towards a readout: far more of
+the embedding can be found in them, and the ridge need only prevent that it is learned by heart."""
 _SEED = 0
 
 Floats = NDArray[np.float32]

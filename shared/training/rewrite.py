@@ -2,11 +2,10 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import combinations_with_replacement
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -164,19 +163,15 @@ def _before_readouts(model: ModelDirectory) -> dict[str, CodecConfig]:
     if manifest.readouts:
         raise InvalidTraining("HAS_READOUTS", f"{model.path} has readouts; name an older version")
     owner = manifest.networks_of(manifest.default_point)
-    changes = {"networks": owner, "compnet": manifest.files[codec_file(owner, COMPNET_FILE)]}
-    return {
-        carried_name(point, model): codec.model_copy(update=changes)
-        for point, codec in manifest.codecs.items()
-        if manifest.networks_of(point) == owner
-    }
+    own = [point for point in manifest.codecs if manifest.networks_of(point) == owner]
+    return read_only(model, own)
 
 
 def corrected(
     model: ModelDirectory,
     faces: Faces,
     split: Split,
-    earlier: Mapping[str, CodecConfig] = MappingProxyType({}),
+    earlier: Mapping[str, CodecConfig],
     *,
     models: Path,
     threads: int,
@@ -270,21 +265,34 @@ def _calibrated(
 
 def _makers(model: ModelDirectory, models: Path) -> dict[str, Maker]:
     """What makes the maps of points that the model can only read: earlier versions beside it."""
-    manifest = model.manifest
+    family, codecs = model.manifest.family, model.manifest.codecs
+    missing = set(codecs) - set(model.manifest.encodable)
     makers = {}
-    for point in set(manifest.codecs) - set(manifest.encodable):
-        for folder in sorted((models / manifest.family).glob("*/")):
-            if point.endswith(f"-{folder.name}"):
-                earlier = ModelDirectory.load(models, manifest.family, folder.name)
-                for name in earlier.manifest.encodable:
-                    if earlier.codec(name).codec_id == manifest.codecs[point].codec_id:
-                        makers[point] = earlier, name
+    for folder in sorted((models / family).glob("*/")):
+        points = [point for point in missing if point.endswith(f"-{folder.name}")]
+        if points:
+            earlier = ModelDirectory.load(models, family, folder.name)
+            made = {earlier.codec(name).codec_id: name for name in earlier.manifest.encodable}
+            for point in points:
+                if name := made.get(codecs[point].codec_id):
+                    makers[point] = earlier, name
     return makers
 
 
 def carried_name(point: str, model: ModelDirectory) -> str:
     """What a later version calls this operating point."""
     return f"{point}-{model.manifest.version}"
+
+
+def read_only(model: ModelDirectory, points: Iterable[str]) -> dict[str, CodecConfig]:
+    """Its codecs at some points as a later version with the same networks carries them."""
+    manifest = model.manifest
+    codecs: dict[str, CodecConfig] = {}
+    for point in points:
+        owner = manifest.networks_of(point)
+        changes = {"networks": owner, "compnet": manifest.files[codec_file(owner, COMPNET_FILE)]}
+        codecs[carried_name(point, model)] = manifest.codecs[point].model_copy(update=changes)
+    return codecs
 
 
 def seen_by_cameras(faces: Faces, split: Split) -> NDArray[np.uint8]:
