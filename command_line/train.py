@@ -34,6 +34,7 @@ from command_line.train_products import (
     quantize,
     readouts,
     unbundle,
+    uses,
 )
 
 app = typer.Typer(
@@ -265,6 +266,7 @@ app.command()(publish)
 app.command()(quantize)
 app.command()(nuisances)
 app.command()(readouts)
+app.command()(uses)
 app.command()(quality)
 app.command()(bundle)
 app.command()(unbundle)

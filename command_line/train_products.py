@@ -110,6 +110,20 @@ def readouts(
     _rewrite(add_readouts, version, of, cache, models, family, threads)
 
 
+def uses(
+    version: NewVersion,
+    of: Of = None,
+    cache: Cache = CACHE,
+    models: Models = MODELS,
+    family: Family = "default",
+    threads: Threads = CORES,
+) -> None:
+    """Find anew how an older model's readouts are used; cameras stay as they are."""
+    from shared.training.rewrite import renew_uses
+
+    _rewrite(renew_uses, version, of, cache, models, family, threads)
+
+
 def _rewrite(
     write: "Callable[..., ModelDirectory]",
     version: str,

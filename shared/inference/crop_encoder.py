@@ -2,7 +2,7 @@
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from shared.codec.compact_map import MapFormat, pack, quantize
+from shared.inference.imported_network import ImportedNetwork
 from shared.inference.nuisances import Nuisances, finished, normalised
 from shared.inference.pixels import to_network
 from shared.inference.readouts import Readouts
 from shared.inference.rounding import Rounding
-from shared.model_directory import CAMERA_EXTRACTOR_FILE, ONNX_FILE, ModelDirectory
+from shared.model_directory import ONNX_FILE, ModelDirectory, OnnxConfig
 
 # Bounds memory for frames with many faces: the first layer's output takes megabytes per face.
 MAX_BATCH = 32
@@ -46,7 +47,7 @@ class CropEncoder(ABC):
         self._nuisances = Nuisances.of_model(model)
         self._rounding = _rounding(model, self.point)
         self.compnet = model.codec_path(point, ONNX_FILE)
-        self.extractor = model.path / CAMERA_EXTRACTOR_FILE if self._rounding else None
+        self.extractor = model.camera_extractor_path if self._rounding else None
 
     def encode(self, crops: NDArray[np.uint8]) -> list[bytes]:
         """(N, 112, 96, 3) RGB in [0, 255] -> N PNG files."""
@@ -66,7 +67,10 @@ class CropEncoder(ABC):
         """Unit embeddings (N, D) of the crops; None if they are not needed."""
         if self._rounding is None:
             return None
-        parts = [finished(self._embed(batch), self._nuisances)[0] for batch in self._batches(crops)]
+        parts = [
+            finished(self._embed(crops[start : start + MAX_BATCH]), self._nuisances)[0]
+            for start in range(0, len(crops), MAX_BATCH)
+        ]
         return np.concatenate([np.empty((0, self._rounding.embedding_size), np.float32), *parts])
 
     def rounded(
@@ -91,8 +95,8 @@ class CropEncoder(ABC):
         """Run CompNet: (N, 3, 112, 96) -> (N, C, 14, 12), both in [-1, 1]."""
 
     @abstractmethod
-    def _embed(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the extractor: (N, 3, 112, 96) in [-1, 1] -> (N, D), of any length."""
+    def _embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the extractor: (N, 112, 96, 3) RGB in [0, 255] -> (N, D), of any length."""
 
 
 def _rounding(model: ModelDirectory, point: str) -> Rounding | None:
@@ -115,19 +119,33 @@ class OnnxCropEncoder(CropEncoder):
         super().__init__(model, point)
         self._session = open_session(self.compnet, threads=threads)
         if self.extractor is not None:
-            self._extractor = open_session(self.extractor, threads=threads)
-            self._mirrored = model.manifest.extractor.mirrored
+            self._embedder = _embedder(model, open_session(self.extractor, threads=threads))
 
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         (latents,) = self._session.run(["latent"], {"crop": batch})
         return np.asarray(latents, np.float32)
 
-    def _embed(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        (embeddings,) = self._extractor.run(["embedding"], {"crop": batch})
-        if self._mirrored:
-            (others,) = self._extractor.run(["embedding"], {"crop": batch[..., ::-1].copy()})
+    def _embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._embedder(crops)
+
+
+def _embedder(
+    model: ModelDirectory, session: onnxruntime.InferenceSession
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The extractor as cameras run it: crops (N, 112, 96, 3) -> embeddings (N, D)."""
+    config, normalisation = model.manifest.extractor, model.manifest.normalisation
+    if isinstance(config, OnnxConfig):
+        return ImportedNetwork(session, config).embed
+
+    def embed(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batch = to_network(crops, normalisation)
+        (embeddings,) = session.run(["embedding"], {"crop": batch})
+        if config.mirrored:
+            (others,) = session.run(["embedding"], {"crop": batch[..., ::-1].copy()})
             embeddings = normalised(embeddings)[0] + normalised(others)[0]
         return np.asarray(embeddings, np.float32)
+
+    return embed
 
 
 def open_session(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSession:

@@ -7,9 +7,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from shared.errors import FailedPrecondition, InvalidModel
+from shared.inference.imported_network import ImportedNetwork
 from shared.model_directory import InputNormalisation, ModelDirectory, OnnxConfig
 
 _CUDA = "CUDAExecutionProvider"
@@ -40,13 +40,8 @@ class OnnxExtractor:
             InvalidModel: ONNX Runtime cannot load it (EXTRACTOR_UNUSABLE).
             FailedPrecondition: this ONNX Runtime has no CUDA (DEVICE_MISSING).
         """
-        self._config = config
+        self._network = ImportedNetwork(_session(network, device), config)
         self._crops = normalisation
-        self._session = _session(network, device)
-        self._input = self._session.get_inputs()[0].name
-        # In RGB order; the network's channel order is applied last.
-        self._mean = torch.tensor(config.mean, device=device).view(3, 1, 1)
-        self._std = torch.tensor(config.std, device=device).view(3, 1, 1)
 
     @classmethod
     def of_model(cls, model: ModelDirectory, device: torch.device) -> Self:
@@ -58,34 +53,9 @@ class OnnxExtractor:
     @torch.inference_mode()
     def embed(self, crops: Tensor) -> NDArray[np.float32]:
         """See `Extractor`."""
-        pictures = self._shown(crops)
-        embeddings = functional.normalize(self._run(pictures))
-        if self._config.mirrored:
-            embeddings = embeddings + functional.normalize(self._run(pictures.flip(-1)))
-            embeddings = functional.normalize(embeddings)
-        unit: NDArray[np.float32] = embeddings.numpy()
-        return unit
-
-    def _shown(self, crops: Tensor) -> Tensor:
-        """(N, 3, 112, 96) in [-1, 1] -> (N, 3, height, width), normalised for the network."""
         pixels = (crops - self._crops.offset) * self._crops.divisor
-        pixels = pixels.round().clamp(0, 255)
-        height, width = self._config.height, self._config.width
-        if height == width:
-            missing = pixels.shape[2] - pixels.shape[3]
-            columns = missing // 2, missing - missing // 2
-            pixels = functional.pad(pixels, (*columns, 0, 0), mode="replicate")
-        if pixels.shape[2:] != (height, width):
-            pixels = functional.interpolate(
-                pixels, size=(height, width), mode="bilinear", antialias=True
-            )
-        pictures = (pixels - self._mean) / self._std
-        return pictures.flip(1) if self._config.colour == "BGR" else pictures
-
-    def _run(self, pictures: Tensor) -> Tensor:
-        feed = {self._input: pictures.contiguous().cpu().numpy()}
-        (raw,) = self._session.run(None, feed)
-        return torch.from_numpy(np.asarray(raw, np.float32).reshape(len(pictures), -1))
+        shown = pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+        return self._network.embed(shown.contiguous().cpu().numpy())
 
 
 def _session(network: bytes, device: torch.device) -> onnxruntime.InferenceSession:

@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 from shared.inference.crop_encoder import CropEncoder
 from shared.inference.device import open_device
-from shared.inference.networks import load_compnet, load_extractor
+from shared.inference.extractor import open_extractor
+from shared.inference.networks import load_compnet
+from shared.inference.pixels import to_network
 from shared.model_directory import ModelDirectory
 
 
@@ -25,16 +27,16 @@ class TorchCropEncoder(CropEncoder):
         self._device = open_device(device)
         self._network = load_compnet(model, point, self._device)
         if self.extractor is not None:
-            self._extractor = load_extractor(model, self._device)
+            self._extractor = open_extractor(model, self._device)
 
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._run(self._network, batch)
-
-    def _embed(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._run(self._extractor, batch)
-
-    @torch.inference_mode()
-    def _run(self, network: nn.Module, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        crops = torch.from_numpy(batch).to(self._device, memory_format=torch.channels_last)
-        answers: NDArray[np.float32] = network(crops).contiguous().cpu().numpy()
+        with torch.inference_mode():
+            latents = self._network(self._placed(batch))
+        answers: NDArray[np.float32] = latents.contiguous().cpu().numpy()
         return answers
+
+    def _embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._extractor.embed(self._placed(to_network(crops, self._normalisation)))
+
+    def _placed(self, batch: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(batch).to(self._device, memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from shared.model_directory.configs import NAME_PATTERN, CodecSpec
 from shared.model_directory.manifest import (
     COMPNET_FILES,
     Manifest,
+    camera_extractor_file,
     codec_file,
     expected_files,
     seal,
@@ -90,6 +91,11 @@ class ModelDirectory:
     def extractor_path(self) -> Path:
         """Path of the extractor's file."""
         return self.path / self.manifest.extractor.file
+
+    @property
+    def camera_extractor_path(self) -> Path:
+        """Path of the extractor as cameras run it, if they round by it."""
+        return self.path / camera_extractor_file(self.manifest)
 
     def codec(self, point: str | None = None) -> CodecSpec:
         """The operating point of that name; None takes the default point.

@@ -24,6 +24,7 @@ from shared.model_directory.configs import (
     ExtractorConfig,
     InputNormalisation,
     Name,
+    OnnxConfig,
     QualityConfig,
     ReadoutConfig,
     Sha256,
@@ -193,8 +194,16 @@ def expected_files(description: ModelDescription) -> list[str]:
     ]
     heads = [codec_file(owner, QUALITY_FILE) for owner in description.quality]
     corrections = [] if description.nuisances is None else [NUISANCE_FILE]
-    corrections += [READOUT_FILE, CAMERA_EXTRACTOR_FILE] if description.readouts else []
-    return sorted([description.extractor.file, *corrections, *codecs, *compnets, *heads])
+    if description.readouts:
+        corrections += [READOUT_FILE, camera_extractor_file(description)]
+    files = {description.extractor.file, *corrections, *codecs, *compnets, *heads}
+    return sorted(files)
+
+
+def camera_extractor_file(description: ModelDescription) -> str:
+    """Path of the extractor as cameras run it: an imported one is a file that they can run."""
+    config = description.extractor
+    return config.file if isinstance(config, OnnxConfig) else CAMERA_EXTRACTOR_FILE
 
 
 def codec_id(description: ModelDescription, point: str, files: Mapping[str, str]) -> str:
@@ -241,7 +250,11 @@ def _rounding(description: ModelDescription, point: str, files: Mapping[str, str
     """The id of what cameras round by at an operating point; None: they take the nearest."""
     if point not in description.readouts:
         return description.codecs[point].rounding  # an earlier version's, or none
+    config = description.extractor
+    # Of our own extractor, the file tells all.
+    shown = {"config": config.described()} if isinstance(config, OnnxConfig) else {}
     return _short_hash(
+        **shown,
         distortion=description.readouts[point].distortion,
         readouts=files[READOUT_FILE],
         extractor=files[description.extractor.file],

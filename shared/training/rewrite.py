@@ -36,7 +36,7 @@ from shared.model_directory import (
 from shared.training.export import camera_extractor, camera_file
 from shared.training.faces import Faces
 from shared.training.nuisances import fit_nuisances
-from shared.training.readouts import fit_readouts
+from shared.training.readouts import fit_readouts, fit_uses
 from shared.training.split import Split, split_faces
 
 _RANGED_BY = 64
@@ -126,7 +126,7 @@ def add_readouts(
     what they are. The quality head of these networks is left out, as by `remove_nuisances`.
 
     Args:
-        model: of older software, with an extractor of our own and without readouts.
+        model: of older software, or with an imported extractor; without readouts.
         faces: the cache that it was trained on.
         models: folder of model families to write into.
         version: name of the new version.
@@ -134,15 +134,11 @@ def add_readouts(
 
     Raises:
         AlreadyExists, InvalidModel: as `remove_nuisances`.
-        InvalidTraining: HAS_READOUTS; or EXTRACTOR_NOT_OURS, which cameras cannot compute.
+        InvalidTraining: HAS_READOUTS.
     """
     torch.set_num_threads(threads)
     manifest = model.manifest
     earlier = _before_readouts(model)
-    if not isinstance(manifest.extractor, Sphere20Config):
-        raise InvalidTraining(
-            "EXTRACTOR_NOT_OURS", f"{model.path} has an imported extractor, without readouts"
-        )
     owner = manifest.networks_of(manifest.default_point)
     with tempfile.TemporaryDirectory() as scratch:
         plain = _changed(
@@ -157,13 +153,49 @@ def add_readouts(
         return _with_readouts(plain, faces, split, earlier, models=models, threads=threads)
 
 
+def renew_uses(
+    model: ModelDirectory, *, faces: Faces, models: Path, version: str, threads: int
+) -> ModelDirectory:
+    """Write a model once more, with its readouts used as `publish` uses them now.
+
+    Cameras and codec ids stay what they are. Embeddings of maps change: galleries embed them again.
+    The quality head of these networks is left out, as by `remove_nuisances`.
+
+    Args:
+        model: with readouts.
+        faces: the cache that it was trained on.
+        models: folder of model families to write into.
+        version: name of the new version.
+        threads: number of cores for the measurements.
+
+    Raises:
+        AlreadyExists, InvalidModel: as `remove_nuisances`.
+        InvalidTraining: NO_READOUTS; it has none.
+    """
+    torch.set_num_threads(threads)
+    manifest = model.manifest
+    if not manifest.readouts:
+        raise InvalidTraining("NO_READOUTS", f"{model.path} has no readouts; see `train readouts`")
+    owner = manifest.networks_of(manifest.default_point)
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = _changed(
+            model,
+            Path(scratch),
+            version=version,
+            quality={name: head for name, head in manifest.quality.items() if name != owner},
+            provenance=_since(model, "uses"),
+            **_UNMEASURED,
+        )
+        return _with_uses(plain, faces, split_faces(faces), models=models, threads=threads)
+
+
 def _before_readouts(model: ModelDirectory) -> dict[str, CodecConfig]:
-    """The codecs of its own networks, under names that include its version, to be read only."""
+    """The codecs for which it gets readouts, under names that include its version, read only."""
     manifest = model.manifest
     if manifest.readouts:
         raise InvalidTraining("HAS_READOUTS", f"{model.path} has readouts; name an older version")
     owner = manifest.networks_of(manifest.default_point)
-    own = [point for point in manifest.codecs if manifest.networks_of(point) == owner]
+    own = [point for point in manifest.encodable if manifest.networks_of(point) == owner]
     return read_only(model, own)
 
 
@@ -203,20 +235,29 @@ def _with_readouts(
     models: Path,
     threads: int,
 ) -> ModelDirectory:
-    """The model with readouts, if cameras can compute its extractor, calibrated."""
+    """The model with readouts, calibrated."""
     config = model.manifest.extractor
-    if not isinstance(config, Sphere20Config):
-        return _calibrated(model, faces, split, models=models, threads=threads)
     readouts = fit_readouts(model, faces, split.train, threads=threads)
-    crops = to_network(seen_by_cameras(faces, split), model.manifest.normalisation)
-    files = {
-        READOUT_FILE: readouts.to_bytes(),
-        CAMERA_EXTRACTOR_FILE: camera_extractor(model.extractor_path.read_bytes(), config, crops),
-    }
+    files = {READOUT_FILE: readouts.to_bytes()}
+    if isinstance(config, Sphere20Config):
+        crops = to_network(seen_by_cameras(faces, split), model.manifest.normalisation)
+        files[CAMERA_EXTRACTOR_FILE] = camera_extractor(
+            model.extractor_path.read_bytes(), config, crops
+        )
     with tempfile.TemporaryDirectory() as scratch:
         codecs = {**model.manifest.codecs, **earlier}
         written = _changed(model, Path(scratch), files, readouts=readouts.uses, codecs=codecs)
-        return _calibrated(written, faces, split, models=models, threads=threads)
+        return _with_uses(written, faces, split, models=models, threads=threads)
+
+
+def _with_uses(
+    model: ModelDirectory, faces: Faces, split: Split, *, models: Path, threads: int
+) -> ModelDirectory:
+    """The model with its readouts used as is best for people held out, calibrated."""
+    uses = fit_uses(model, faces, split.validation, threads=threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        used = _changed(model, Path(scratch), readouts=uses)
+        return _calibrated(used, faces, split, models=models, threads=threads)
 
 
 def _changed(
