@@ -59,7 +59,7 @@ class CropEncoder(ABC):
 
     def latents(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, 112, 96, 3) RGB in [0, 255] -> CompNet's output, (N, C, 14, 12) in [-1, 1]."""
-        batches = self._batches(crops)
+        batches = (to_network(batch, self._normalisation) for batch in _batches(crops))
         none = np.empty((0, *self.map_format.shape), np.float32)
         return np.concatenate([none, *(self._compress(batch) for batch in batches)])
 
@@ -67,10 +67,7 @@ class CropEncoder(ABC):
         """Unit embeddings (N, D) of the crops; None if they are not needed."""
         if self._rounding is None:
             return None
-        parts = [
-            finished(self._embed(crops[start : start + MAX_BATCH]), self._nuisances)[0]
-            for start in range(0, len(crops), MAX_BATCH)
-        ]
+        parts = [finished(self._embed(batch), self._nuisances)[0] for batch in _batches(crops)]
         return np.concatenate([np.empty((0, self._rounding.embedding_size), np.float32), *parts])
 
     def rounded(
@@ -86,10 +83,6 @@ class CropEncoder(ABC):
         """Symbols (N, C, 14, 12) in [0, L-1] -> N PNG files."""
         return [pack(each, self.map_format) for each in symbols]
 
-    def _batches(self, crops: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-        for start in range(0, len(crops), MAX_BATCH):
-            yield to_network(crops[start : start + MAX_BATCH], self._normalisation)
-
     @abstractmethod
     def _compress(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run CompNet: (N, 3, 112, 96) -> (N, C, 14, 12), both in [-1, 1]."""
@@ -97,6 +90,10 @@ class CropEncoder(ABC):
     @abstractmethod
     def _embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the extractor: (N, 112, 96, 3) RGB in [0, 255] -> (N, D), of any length."""
+
+
+def _batches(crops: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    return (crops[start : start + MAX_BATCH] for start in range(0, len(crops), MAX_BATCH))
 
 
 def _rounding(model: ModelDirectory, point: str) -> Rounding | None:

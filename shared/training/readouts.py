@@ -111,6 +111,7 @@ def fit_uses(
         latents, embeddings = first.latents(crops), first.embeddings(crops)
         for point, camera in cameras.items():
             symbols = camera.rounded(latents, embeddings)
+            # `embed` would add what is read already.
             pictures = decoder.reconstruct([(camera.codec_id, each) for each in symbols])
             seen = decoder.embed_crops(pictures)
             read = readouts.of_points[point].estimate(dequantize(symbols, camera.map_format))

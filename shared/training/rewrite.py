@@ -137,18 +137,9 @@ def add_readouts(
         InvalidTraining: HAS_READOUTS.
     """
     torch.set_num_threads(threads)
-    manifest = model.manifest
     earlier = _before_readouts(model)
-    owner = manifest.networks_of(manifest.default_point)
     with tempfile.TemporaryDirectory() as scratch:
-        plain = _changed(
-            model,
-            Path(scratch),
-            version=version,
-            quality={name: head for name, head in manifest.quality.items() if name != owner},
-            provenance=_since(model, "readouts"),
-            **_UNMEASURED,
-        )
+        plain = _without_own_head(model, Path(scratch), version=version, change="readouts")
         split = split_faces(faces)
         return _with_readouts(plain, faces, split, earlier, models=models, threads=threads)
 
@@ -173,20 +164,27 @@ def renew_uses(
         InvalidTraining: NO_READOUTS; it has none.
     """
     torch.set_num_threads(threads)
-    manifest = model.manifest
-    if not manifest.readouts:
+    if not model.manifest.readouts:
         raise InvalidTraining("NO_READOUTS", f"{model.path} has no readouts; see `train readouts`")
-    owner = manifest.networks_of(manifest.default_point)
     with tempfile.TemporaryDirectory() as scratch:
-        plain = _changed(
-            model,
-            Path(scratch),
-            version=version,
-            quality={name: head for name, head in manifest.quality.items() if name != owner},
-            provenance=_since(model, "uses"),
-            **_UNMEASURED,
-        )
+        plain = _without_own_head(model, Path(scratch), version=version, change="uses")
         return _with_uses(plain, faces, split_faces(faces), models=models, threads=threads)
+
+
+def _without_own_head(
+    model: ModelDirectory, models: Path, *, version: str, change: str
+) -> ModelDirectory:
+    """The model uncalibrated and without the quality head of its default networks."""
+    manifest = model.manifest
+    owner = manifest.networks_of(manifest.default_point)
+    return _changed(
+        model,
+        models,
+        version=version,
+        quality={name: head for name, head in manifest.quality.items() if name != owner},
+        provenance=_since(model, change),
+        **_UNMEASURED,
+    )
 
 
 def _before_readouts(model: ModelDirectory) -> dict[str, CodecConfig]:
